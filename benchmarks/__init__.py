@@ -1,0 +1,1 @@
+"""What the SDK costs, measured: ``python -m benchmarks`` runs everything in here."""

@@ -1,0 +1,116 @@
+"""The least HTTP/1.1 server that keeps connections alive, in a process of its own.
+
+Bodies are prepared; an answer costs some splitting and joining of bytes. The beginning of an id
+says what to answer, and the rest makes it one that was never asked for before:
+``processing-00000017-4c5e`` is a job that still runs.
+"""
+
+import argparse
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks import bodies
+
+PROCESSOR_TIME = "/processor-time"
+
+_ROOT = Path(__file__).parent.parent
+_BACKLOG = 1024
+_END = b"\r\n\r\n"
+_HEAD = (
+    b"HTTP/1.1 %s\r\n"
+    b"date: Sun, 15 Dec 2024 01:48:32 GMT\r\n"
+    b"server: benchmark\r\n"
+    b"content-type: application/json\r\n"
+    b"content-length: %d\r\n"
+    b"\r\n"
+)
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """Run the server in a process of its own, which ends with the block; gives its URL."""
+    with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
+        port = listener.getsockname()[1]
+        command = [sys.executable, "-m", "benchmarks.server", str(listener.fileno())]
+        process = subprocess.Popen(  # noqa: S603 - nothing in it comes from outside
+            command, cwd=_ROOT, stdin=subprocess.PIPE, pass_fds=[listener.fileno()]
+        )
+    with process:  # whose end closes its standard input, and that ends the server
+        yield f"http://127.0.0.1:{port}"
+
+
+def prepared() -> dict[bytes, tuple[bytes, bytes]]:
+    """For each first word of an id, what stands before and after the id in the body."""
+    documents = {
+        b"finished": bodies.job("finished"),
+        b"processing": bodies.job("processing"),
+        b"ready": bodies.version(),
+    }
+    split = {word: bodies.encode(document) for word, document in documents.items()}
+    placeholder = bodies.ID.encode()
+    return {
+        word: (body.partition(placeholder)[0], body.partition(placeholder)[2])
+        for word, body in split.items()
+    }
+
+
+class Connection(asyncio.Protocol):
+    """One connection.
+
+    Args:
+        answers: What ``prepared`` made.
+    """
+
+    def __init__(self, answers: dict[bytes, tuple[bytes, bytes]]) -> None:
+        self._answers = answers
+        self._unread = b""
+        self._transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each request that is complete."""
+        *requests, self._unread = (self._unread + data).split(_END)
+        if isinstance(self._transport, asyncio.WriteTransport):
+            self._transport.write(b"".join(map(self._answer, requests)))
+
+    def _answer(self, request: bytes) -> bytes:
+        path = request.split(b" ", 2)[1]
+        asked_for = path.rpartition(b"/")[2]
+        parts = self._answers.get(asked_for.partition(b"-")[0])
+        if parts is None:
+            return _other(path.decode())
+        before, after = parts
+        length = len(before) + len(asked_for) + len(after)
+        return _HEAD % (b"200 OK", length) + before + asked_for + after
+
+
+def _other(path: str) -> bytes:
+    if path != PROCESSOR_TIME:
+        return _HEAD % (b"404 Not Found", 2) + b"{}"
+    body = bodies.encode({"seconds": time.process_time()})
+    return _HEAD % (b"200 OK", len(body)) + body
+
+
+async def _serve(descriptor: int) -> None:
+    answers = prepared()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: Connection(answers), sock=socket.socket(fileno=descriptor), backlog=_BACKLOG
+    )
+    async with server:
+        await asyncio.to_thread(sys.stdin.read)  # until whoever started this ends
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("descriptor", type=int, help="the listening socket")
+    asyncio.run(_serve(parser.parse_args().descriptor))

@@ -1,0 +1,246 @@
+"""From an answer to what it says: a model, the little that a poll needs, or an error."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Generic
+
+import attrs
+
+from sieve_async.decode.parsing import (
+    Document,
+    NotJSONError,
+    TooManyPartsError,
+    parse,
+    repeats_a_key,
+)
+from sieve_async.decode.retry_after import retry_after
+from sieve_async.errors import (
+    APIError,
+    DecodeError,
+    RedirectError,
+    ResponseError,
+    ResponseTooLargeError,
+    SieveError,
+    UnprocessableError,
+    api_error_class,
+)
+from sieve_async.messages import Answer, Request, Response, printable, shorten
+from sieve_async.models import BuildStatus, FunctionVersion, JobStatus
+
+_LONGEST_DETAIL = 2000
+_ESCAPED_LETTERS = (b"\\u006", b"\\u007")  # with them a key can be spelt in another way
+_PARTIAL_CONTENT = 206  # of something that was not asked for in parts
+
+
+@attrs.define
+class Seen(Generic[Answer]):
+    """What one poll saw: enough to decide, and the rest undecoded.
+
+    Attributes:
+        id: The id in the answer.
+        status: How far the job or build is.
+        outputs: How many outputs the answer holds.
+    """
+
+    id: str
+    status: JobStatus | BuildStatus
+    outputs: int
+    request: Request[Answer] = attrs.field(repr=False)
+    response: Response = attrs.field(repr=False)
+    document: Document = attrs.field(repr=False)
+    _model: Answer | None = attrs.field(default=None, init=False, repr=False)
+
+    def model(self) -> Answer:
+        """The whole model, built at the first call.
+
+        Raises:
+            DecodeError: A field does not fit.
+        """
+        if self._model is None:
+            self._model = _build(self.request, self.response, self.document)
+        return self._model
+
+
+def read_state(request: Request[Answer], response: Response) -> Seen[Answer]:
+    """What a poll needs of an answer; builds no model.
+
+    Raises:
+        SieveError: The answer is an error, or its id and status cannot be read.
+    """
+    document = _document(request, response)
+    found, word = document.get("id"), document.get(_status_key(request))
+    if found.__class__ is not str or word.__class__ is not str or not word:
+        raise _misfit(request, response, document, _explain(request, document))
+    if not request.accepts(found):
+        raise _other_id(request, response, document)
+    status = _status(request, word)
+    if status.is_terminal:
+        _refuse_ambiguity(request, response, document)
+    outputs = document.get("outputs")
+    count = len(outputs) if outputs.__class__ is list else 0
+    return Seen(found, status, count, request, response, document)
+
+
+def read_model(request: Request[Answer], response: Response) -> Answer:
+    """The model in an answer.
+
+    Raises:
+        SieveError: The answer is an error, or does not fit.
+    """
+    document = _document(request, response)
+    model = _build(request, response, document)
+    _refuse_ambiguity(request, response, document)
+    return model
+
+
+def _build(request: Request[Answer], response: Response, document: Document) -> Answer:
+    from sieve_async.decode.structure import structure  # noqa: PLC0415 - cattrs is slow to import
+
+    try:
+        model = structure(document, request.model)
+    except ValueError:
+        model = None
+    if model is None:
+        raise _misfit(request, response, document, _explain(request, document))
+    if not request.accepts(model.id):
+        raise _other_id(request, response, document)
+    return model
+
+
+def _document(request: Request[Any], response: Response) -> Document:
+    if not 200 <= response.status < 300:
+        raise _error(request, response)
+    wrong: type[ResponseError] = DecodeError
+    try:
+        document = parse(b"" if response.status == _PARTIAL_CONTENT else response.body)
+    except NotJSONError as error:
+        reason = str(error)
+    except TooManyPartsError as error:
+        reason, wrong = str(error), ResponseTooLargeError
+    else:
+        if isinstance(document, dict):
+            return document
+        raise _misfit(request, response, document, ("$: must be an object",))
+    raise wrong(reason, request.method, request.path, response.status, response.excerpt())
+
+
+def _explain(request: Request[Any], document: Document) -> tuple[str, ...]:
+    from sieve_async.decode.structure import explain  # noqa: PLC0415 - cattrs is slow to import
+
+    return explain(document, request.model)
+
+
+def _misfit(
+    request: Request[Any], response: Response, payload: object, problems: tuple[str, ...]
+) -> DecodeError:
+    return DecodeError(
+        "the answer is not as documented",
+        request.method,
+        request.path,
+        response.status,
+        response.excerpt(),
+        problems=tuple(map(response.mask, problems)),
+        payload=_masked(payload, response.mask),
+    )
+
+
+def _other_id(request: Request[Any], response: Response, document: Document) -> DecodeError:
+    return _misfit(request, response, document, ("$.id: is not the id that was asked for",))
+
+
+def _masked(value: Any, mask: Callable[[str], str]) -> Any:
+    """A JSON value without the API key, should the server have repeated it."""
+    match value:
+        case str():
+            return mask(value)
+        case list():
+            return [_masked(item, mask) for item in value]
+        case dict():
+            return {mask(key): _masked(item, mask) for key, item in value.items()}
+    return value
+
+
+def _status_key(request: Request[Any]) -> str:
+    return "build_status" if request.model is FunctionVersion else "status"
+
+
+def _status(request: Request[Any], word: str) -> JobStatus | BuildStatus:
+    return BuildStatus(word) if request.model is FunctionVersion else JobStatus(word)
+
+
+def _refuse_ambiguity(request: Request[Any], response: Response, document: Document) -> None:
+    """Raise when a key that decides stands there twice; looked at closely only on suspicion."""
+    status_key, body = _status_key(request), response.body
+    is_suspect = (
+        body.count(b'"id"') > _ids(document)
+        or body.count(f'"{status_key}"'.encode()) > 1
+        or any(escape in body for escape in _ESCAPED_LETTERS)
+    )
+    if is_suspect and repeats_a_key(body, ("id", status_key)):
+        problem = f"$: has its id or {status_key} more than once"
+        raise _misfit(request, response, document, (problem,))
+
+
+def _ids(document: Document) -> int:
+    """How many ids a document has where they belong: its own, and that of the latest version."""
+    function = document.get("function")
+    latest = function.get("latest_version") if isinstance(function, dict) else None
+    return 2 if isinstance(latest, dict) and "id" in latest else 1
+
+
+def _error(request: Request[Any], response: Response) -> SieveError:
+    status = response.status
+    if status < 200:
+        return ResponseError("not a final answer", request.method, request.path, status)
+    if status < 400:
+        where = "".join(response.header("Location")[:1])
+        reason = f"redirects are never followed (to {shorten(where.partition('?')[0])!a})"
+        return RedirectError(reason, request.method, request.path, status, response.excerpt())
+    return _api_error(request, response)
+
+
+def _api_error(request: Request[Any], response: Response) -> APIError:
+    body = _error_body(response)
+    detail = body.get("detail") or body.get("description") or body.get("message") or ""
+    error_id = body.get("error_id")
+    request_ids = response.header("X-Request-Id")
+    error = api_error_class(response.status)(
+        response.status,
+        _detail(detail),
+        None if error_id is None else shorten(str(error_id)),
+        shorten(request_ids[0]) if request_ids else None,
+        retry_after(
+            response.header("Retry-After"),
+            date="".join(response.header("Date")[:1]),
+            now=datetime.now(UTC),
+        ),
+        request.method,
+        request.path,
+    )
+    if isinstance(error, UnprocessableError) and isinstance(detail, list):
+        return attrs.evolve(error, problems=tuple(map(_problem, detail)))
+    return error
+
+
+def _error_body(response: Response) -> Mapping[str, Any]:
+    """The JSON object of an error body; a plain text counts as its detail, HTML as nothing."""
+    try:
+        value = _masked(parse(response.body), response.mask)
+    except (NotJSONError, TooManyPartsError):
+        text = response.text().strip()
+        return {} if text.startswith("<") else {"detail": text}
+    return value if isinstance(value, dict) else {}
+
+
+def _detail(detail: object) -> str:
+    text = "; ".join(map(_problem, detail)) if isinstance(detail, list) else str(detail)
+    return printable(text[:_LONGEST_DETAIL])
+
+
+def _problem(item: object) -> str:
+    """One line for an item of a 422's list: where, and what."""
+    if not isinstance(item, Mapping):
+        return shorten(str(item))
+    loc = item.get("loc")
+    where = ".".join(map(str, loc)) if isinstance(loc, list) else ""
+    return shorten(f"{where}: {item.get('msg', '')}")

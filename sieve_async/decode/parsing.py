@@ -1,0 +1,126 @@
+"""From bytes to a JSON object, within bounds, with and without orjson alike.
+
+The body is UTF-8 whatever its headers say. What the two parsers see differently is settled here:
+integers beyond 64 bits stay exact, lone surrogates are kept, numbers that no float can hold and the
+words NaN and Infinity are refused.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn, TypeAlias
+
+_parse_fast: Callable[[bytes], object] | None
+try:
+    from orjson import loads as _parse_fast
+except ImportError:  # it comes with the [speedups] extra
+    _parse_fast = None
+
+Document: TypeAlias = dict[str, Any]
+
+DEEPEST_NESTING = 200
+# Parsing costs up to 26 times the bytes in memory: large bodies are counted before they are parsed.
+MOST_PARTS = 2_000_000
+_COUNTED_FROM = 1024 * 1024
+
+_BOM = b"\xef\xbb\xbf"
+_DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
+_TOO_LONG_FOR_64_BITS = b"0" * 19
+_SURROGATES = (b"\\ud", b"\\uD")
+_BETWEEN_TOKENS = re.compile(r"[\s,:]*")
+
+
+class NotJSONError(ValueError):
+    """The body is not JSON that we take."""
+
+
+class TooManyPartsError(ValueError):
+    """The body has more parts than can be parsed safely."""
+
+
+def parse(body: bytes) -> object:
+    """The JSON value of a body.
+
+    Raises:
+        NotJSONError: The body is not JSON, or is nested more than 200 deep.
+        TooManyPartsError: The body would parse into more than two million parts.
+    """
+    if len(body) > _COUNTED_FROM and sum(map(body.count, (b",", b":", b"[", b"{"))) > MOST_PARTS:
+        raise TooManyPartsError("the body has more parts than can be parsed safely")
+    value = _parse(body.removeprefix(_BOM))
+    if body.count(b"[") + body.count(b"{") > DEEPEST_NESTING and _is_too_deep(value):
+        raise NotJSONError(f"the body is nested more than {DEEPEST_NESTING} deep")
+    return value
+
+
+def repeats_a_key(body: bytes, keys: Iterable[str]) -> bool:
+    """Whether the object in a body has one of these keys more than once.
+
+    Parsers let the last one win, and a proxy or a person may have meant the first. The body must
+    have been parsed before: its grammar is not checked again.
+    """
+    text = body.removeprefix(_BOM).decode()
+    found = _top_level_keys(text)
+    return any(found.count(key) > 1 for key in keys)
+
+
+def _parse(body: bytes) -> object:
+    if _parse_fast is not None and not _has_long_integer(body):
+        try:
+            return _parse_fast(body)
+        except ValueError:
+            # orjson refuses lone surrogates, which json keeps; on all else the two agree.
+            if not any(mark in body for mark in _SURROGATES):
+                raise NotJSONError("the body is not JSON") from None
+    try:
+        return json.loads(body.decode(), parse_float=_finite, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise NotJSONError("the body is not JSON") from None
+
+
+def _has_long_integer(body: bytes) -> bool:
+    """Whether there may be an integer that orjson would turn into a float."""
+    return _TOO_LONG_FOR_64_BITS in body.translate(_DIGITS_TO_ZERO)
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError("a number that no float can hold")
+    return number
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _is_too_deep(value: object) -> bool:
+    """Look at one level after the other: recursion is what this protects from."""
+    level: list[Any] = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(DEEPEST_NESTING):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (dict, list))
+        ]
+    return bool(level)
+
+
+def _top_level_keys(text: str) -> list[str]:
+    """The keys of an object in their order; the values are skipped at the speed of the parser."""
+    decoder = json.JSONDecoder()
+    keys = []
+    position = _skip(text, text.index("{") + 1)
+    while text[position] != "}":
+        key, position = decoder.raw_decode(text, position)
+        _, position = decoder.raw_decode(text, _skip(text, position))
+        position = _skip(text, position)
+        keys.append(key)
+    return keys
+
+
+def _skip(text: str, position: int) -> int:
+    between = _BETWEEN_TOKENS.match(text, position)
+    return position if between is None else between.end()

@@ -1,0 +1,330 @@
+"""From a JSON object to a model: nothing coerced, nothing dropped.
+
+Two converters share one set of strict hooks. The fast one makes a single constructor call for each
+object and stops at the first problem; only then the slow one, cattrs as it comes with detailed
+validation, goes over the same object to name every problem with its path.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from types import NoneType, UnionType
+from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin
+
+import attrs
+from cattrs import Converter, transform_error
+from cattrs.errors import IterableValidationError, IterableValidationNote
+from cattrs.gen import make_dict_structure_fn, override
+
+from sieve_async.decode.hooks import MISSING, Hook, MisfitError, misfit, scalar, time, word
+from sieve_async.decode.parsing import Document
+from sieve_async.models import BuildStatus, FunctionVersion, InputOutput, Job, JobStatus
+
+Model = TypeVar("Model", Job, FunctionVersion)
+Field: TypeAlias = "attrs.Attribute[Any]"
+
+_MOST_MISFITS = 20  # of one array or object
+# The API does not say what these hold: what does not fit is kept in ``extra`` as it came.
+_LOOSE = frozenset({(Job, "children"), (FunctionVersion, "environment_variables")})
+
+
+def structure(document: Document, model: type[Model]) -> Model:
+    """Build a model.
+
+    Raises:
+        ValueError: The document does not fit; ``explain`` says where.
+    """
+    return _FAST.structure(document, model)
+
+
+def explain(document: Document, model: type[Model]) -> tuple[str, ...]:
+    """One line for each problem of a document that does not fit, with its path."""
+    try:
+        _DETAILED.structure(document, model)
+    except Exception as error:  # noqa: BLE001 - cattrs raises what has no common base but this
+        lines = transform_error(error, format_exception=_describe)
+        return tuple(_path_first(line) for line in lines)
+    return ("$: does not fit",)
+
+
+def _path_first(line: str) -> str:
+    text, _, path = line.partition(" @ ")
+    return f"{path}: {text}"
+
+
+def _describe(error: BaseException, _: type | None) -> str:
+    match error:
+        case MisfitError():
+            return str(error)
+        case KeyError():
+            return "is missing"
+    return "does not fit"
+
+
+def _optional(converter: Converter) -> Callable[[Any], Hook]:
+    def build(union: Any) -> Hook:
+        (inner,) = (option for option in get_args(union) if option is not NoneType)
+        hook = converter.get_structure_hook(inner)
+        return lambda value, _: None if value is None else hook(value, inner)
+
+    return build
+
+
+def _is_optional(declared: Any) -> bool:
+    return get_origin(declared) in {Union, UnionType} and NoneType in get_args(declared)
+
+
+def _output(converter: Converter) -> Callable[[Any], Hook]:
+    """An output is one InputOutput or an array of them."""
+
+    def build(_: Any) -> Hook:
+        one = converter.get_structure_hook(InputOutput)
+        many = converter.get_structure_hook(tuple[InputOutput, ...])
+
+        def check(value: Any, _: Any) -> Any:
+            if value.__class__ is list:
+                return many(value, tuple[InputOutput, ...])
+            return one(value, InputOutput)
+
+        return check
+
+    return build
+
+
+def _is_output(declared: Any) -> bool:
+    return get_origin(declared) in {Union, UnionType} and NoneType not in get_args(declared)
+
+
+def _tuple(converter: Converter) -> Callable[[Any], Hook]:
+    def build(declared: Any) -> Hook:
+        item = get_args(declared)[0]
+        items = _items_hook(converter, item)
+
+        def check(value: Any, _: Any) -> tuple[Any, ...]:
+            if value is None:
+                return ()
+            if value.__class__ is not list:
+                raise misfit("an array", value)
+            return tuple(items(value))
+
+        return check
+
+    return build
+
+
+def _items_hook(converter: Converter, item: Any) -> Callable[[list[Any]], list[Any]]:
+    hook = converter.get_structure_hook(item)
+    if converter.detailed_validation:
+        return lambda values: _each(hook, item, enumerate(values))
+    return lambda values: [hook(value, item) for value in values]
+
+
+def _mapping(converter: Converter) -> Callable[[Any], Hook]:
+    def build(declared: Any) -> Hook:
+        item = get_args(declared)[1]
+        items = _values_hook(converter, item)
+
+        def check(value: Any, _: Any) -> Mapping[str, Any]:
+            if value is None:
+                return {}
+            if value.__class__ is not dict:
+                raise misfit("an object", value)
+            return items(value)
+
+        return check
+
+    return build
+
+
+def _values_hook(converter: Converter, item: Any) -> Callable[[Document], Mapping[str, Any]]:
+    if item is Any:
+        return lambda values: values
+    hook = converter.get_structure_hook(item)
+    if converter.detailed_validation:
+        return lambda values: dict(zip(values, _each(hook, item, values.items()), strict=True))
+    return lambda values: {key: hook(value, item) for key, value in values.items()}
+
+
+def _each(hook: Hook, item: Any, values: Iterable[tuple[int | str, Any]]) -> list[Any]:
+    """Structure each value and note where those stand that do not fit.
+
+    cattrs would explain every one of them, for seconds. The first few say enough, and what the fast
+    pass takes needs no explanation.
+    """
+    fast = _FAST.get_structure_hook(item)
+    misfits: list[Exception] = []
+    made = []
+    for place, value in values:
+        try:
+            made.append(fast(value, item) if len(misfits) < _MOST_MISFITS else None)
+        except Exception:  # noqa: BLE001 - cattrs raises what has no common base but this
+            misfits.append(_noted(hook, value, item, place))
+    if misfits:
+        raise IterableValidationError("some items do not fit", misfits, item)
+    return made
+
+
+def _noted(hook: Hook, value: Any, item: Any, place: int | str) -> Exception:
+    try:
+        hook(value, item)
+    except Exception as error:  # noqa: BLE001 - as above
+        error.__notes__ = [*getattr(error, "__notes__", ()), _note(place, item)]
+        return error
+    return MisfitError("does not fit")
+
+
+def _note(place: int | str, item: Any) -> IterableValidationNote:
+    return IterableValidationNote(f"at {place!r}", place, item)
+
+
+def _json_default(field: Field) -> Any:
+    """What stands for a key that is missing; null, where the hook makes the default of null."""
+    if field.default is attrs.NOTHING:
+        return MISSING
+    return field.default if isinstance(field.default, int) else None
+
+
+def _field_hook(converter: Converter, field: Field) -> Hook:
+    hook = converter.get_structure_hook(field.type)
+    default = _json_default(field)
+    if isinstance(default, int) and not _is_optional(field.type):
+        return lambda value, declared: hook(default if value is None else value, declared)
+    return hook
+
+
+def _fields(model: type) -> list[Field]:
+    return [field for field in attrs.fields(model) if field.name != "extra"]
+
+
+def _fast_object(converter: Converter) -> Callable[[type], Hook]:
+    """A generated hook: one positional constructor call, and no hook for what fits as it is."""
+
+    def build(model: type) -> Hook:
+        fields = _fields(model)
+        hooks = {field.name: _field_hook(converter, field) for field in fields}
+        names: dict[str, Any] = {"misfit": misfit, "missing": MISSING, "model": model}
+        names["known"] = frozenset(hooks)
+        for field in fields:
+            names[f"hook_{field.name}"] = hooks[field.name]
+            names[f"type_{field.name}"] = field.type
+        exec(_source(fields), names)  # noqa: S102 - as attrs and cattrs do; from our fields alone
+        check: Hook = names["check"]
+        loose = [field for field in fields if (model, field.name) in _LOOSE]
+        return _setting_aside(check, loose, hooks) if loose else check
+
+    return build
+
+
+def _source(fields: list[Field]) -> str:
+    lines = [
+        "def check(value, _):",
+        "    if value.__class__ is not dict:",
+        "        raise misfit('an object', value)",
+        "    get = value.get",
+    ]
+    for field in fields:
+        default = _json_default(field)
+        fallback = "missing" if default is MISSING else repr(default)
+        name = f"its_{field.name}"
+        lines.append(f"    {name} = get({field.name!r}, {fallback})")
+        lines.append(f"    if {_unfit(field, name)}:")
+        lines.append(f"        {name} = hook_{field.name}({name}, type_{field.name})")
+    arguments = ", ".join(f"its_{field.name}" for field in fields)
+    lines += [
+        "    if value.keys() <= known:",
+        f"        return model({arguments}, {{}})",
+        "    extra = {key: item for key, item in value.items() if key not in known}",
+        f"    return model({arguments}, extra)",
+    ]
+    return "\n".join(lines)
+
+
+def _unfit(field: Field, name: str) -> str:
+    """The test that sends a value to its hook, for the types that most values fit as they are."""
+    declared, tests = field.type, []
+    if _is_optional(declared):
+        tests.append(f"{name} is not None")
+        (declared,) = (option for option in get_args(declared) if option is not NoneType)
+    if declared is Any:
+        return "False"
+    plain = dict if get_origin(declared) is Mapping and Any in get_args(declared) else declared
+    if plain in {str, int, bool, dict}:
+        tests.append(f"{name}.__class__ is not {plain.__name__}")
+    return " and ".join(tests) or "True"
+
+
+def _setting_aside(check: Hook, loose: list[Field], hooks: Mapping[str, Hook]) -> Hook:
+    """Keep in ``extra`` what does not fit a field that the API does not describe."""
+
+    def check_the_rest(value: Any, declared: Any) -> Any:
+        if value.__class__ is not dict:
+            return check(value, declared)
+        aside = {
+            field.name: value[field.name]
+            for field in loose
+            if field.name in value and not _fits(hooks[field.name], value[field.name], field.type)
+        }
+        if not aside:
+            return check(value, declared)
+        model = check({key: value[key] for key in value if key not in aside}, declared)
+        return attrs.evolve(model, extra={**model.extra, **aside})
+
+    return check_the_rest
+
+
+def _fits(hook: Hook, value: Any, declared: Any) -> bool:
+    try:
+        hook(value, declared)
+    except ValueError:
+        return False
+    return True
+
+
+def _detailed_object(converter: Converter) -> Callable[[type], Hook]:
+    """What cattrs makes: it goes on after a problem and notes the field of each."""
+
+    def build(model: type) -> Hook:
+        overrides = {
+            field.name: override(omit=True)
+            if (model, field.name) in _LOOSE
+            else override(struct_hook=_field_hook(converter, field))
+            for field in _fields(model)
+        }
+        overrides["extra"] = override(omit=True)
+        make: Hook = make_dict_structure_fn(model, converter, **overrides)  # type: ignore[arg-type] # mypy takes the overrides for the named options
+
+        def check(value: Any, declared: Any) -> Any:
+            if value.__class__ is not dict:
+                raise misfit("an object", value)
+            return make(value, declared)
+
+        return check
+
+    return build
+
+
+def _converter(*, detailed: bool) -> Converter:
+    converter = Converter(detailed_validation=detailed)
+    scalars: dict[Any, Hook] = {
+        str: scalar("a string", str),
+        int: scalar("an integer", int),
+        bool: scalar("a boolean", bool),
+        datetime: time,
+        JobStatus: word(JobStatus),
+        BuildStatus: word(BuildStatus),
+    }
+    for kind, hook in scalars.items():
+        converter.register_structure_hook(kind, hook)
+    factories: list[tuple[Callable[[Any], bool], Callable[[Any], Hook]]] = [
+        (lambda declared: get_origin(declared) is tuple, _tuple(converter)),
+        (lambda declared: get_origin(declared) is Mapping, _mapping(converter)),
+        (_is_optional, _optional(converter)),
+        (_is_output, _output(converter)),
+        (attrs.has, _detailed_object(converter) if detailed else _fast_object(converter)),
+    ]
+    for applies, factory in factories:
+        converter.register_structure_hook_factory(applies, factory)
+    return converter
+
+
+_FAST = _converter(detailed=False)
+_DETAILED = _converter(detailed=True)

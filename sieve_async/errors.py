@@ -1,0 +1,356 @@
+"""Every exception of the package.
+
+::
+
+    SieveError
+    ├── ConfigError (ValueError)              settings that cannot work; raised where they are made
+    ├── InvalidArgumentError (ValueError)     an argument that cannot be right; before any socket
+    ├── ClientClosedError                     used after close, from another loop or process
+    ├── TransportError                        no usable HTTP answer came
+    │   ├── ConnectError                      refused, reset, unreachable, DNS
+    │   │   └── TLSError                      never retried
+    │   └── RequestTimeoutError (TimeoutError)
+    ├── ResponseError                         an answer came that cannot be used
+    │   ├── DecodeError
+    │   ├── ResponseTooLargeError
+    │   └── RedirectError
+    ├── APIError                              the server answered with an error
+    │   ├── BadRequestError                   400 and other 4xx
+    │   ├── AuthenticationError               401
+    │   ├── OutOfCreditsError                 402
+    │   ├── PermissionDeniedError             403
+    │   ├── NotFoundError                     404
+    │   ├── UnprocessableError                422
+    │   ├── RateLimitError                    429
+    │   └── ServerError                       5xx
+    ├── WaitTimeoutError (TimeoutError)       the deadline of a wait came first
+    └── JobFailedError, JobCancelledError, BuildFailedError
+
+Errors are plain data: positional attrs fields, so that they pickle and copy. None of them holds an
+object of the libraries below, and the API key is masked in whatever a server sent back.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:  # models raise these errors, so at run time they come later
+    from sieve_async.models import FunctionVersion, Job
+
+
+class SieveError(Exception):
+    """Anything that this package raises on purpose."""
+
+
+@attrs.define(slots=False)
+class ConfigError(SieveError, ValueError):
+    """A setting that cannot work: the key, the base URL, or a value of a settings object."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@attrs.define(slots=False)
+class InvalidArgumentError(SieveError, ValueError):
+    """An argument that cannot be right; raised before anything is sent."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@attrs.define(slots=False)
+class ClientClosedError(SieveError):
+    """The client was closed before or during the call, or belongs to another loop or process."""
+
+    reason: str = "the client is closed"
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@attrs.define(slots=False)
+class TransportError(SieveError):
+    """No usable HTTP answer came.
+
+    Attributes:
+        reason: What happened, in one phrase.
+        method: The HTTP method of the request.
+        path: The path that was asked for, without its query.
+        attempts: How many requests went out for this call.
+        elapsed: Seconds from the first attempt to this error.
+    """
+
+    reason: str
+    method: str = ""
+    path: str = ""
+    attempts: int = 1
+    elapsed: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}: {self.reason}{_tries(self.attempts, self.elapsed)}"
+
+
+@attrs.define(slots=False)
+class ConnectError(TransportError):
+    """The server could not be reached, or the connection broke before any answer.
+
+    Attributes:
+        reused_connection: Whether it was a kept connection that had served before: servers close
+            those when they please.
+    """
+
+    reused_connection: bool = False
+
+
+@attrs.define(slots=False)
+class TLSError(ConnectError):
+    """The server's certificate or TLS handshake was refused; asking again cannot help."""
+
+
+@attrs.define(slots=False)
+class RequestTimeoutError(TransportError, TimeoutError):
+    """One request took longer than ``Timeout.attempt`` or ``Timeout.connect`` allows.
+
+    Not the end of a wait: that is :class:`WaitTimeoutError`.
+    """
+
+
+@attrs.define(slots=False)
+class ResponseError(SieveError):
+    """An answer came that cannot be used.
+
+    Attributes:
+        reason: What is wrong with it, in one phrase.
+        method: The HTTP method of the request.
+        path: The path that was asked for, without its query.
+        status: The HTTP status of the answer.
+        excerpt: The beginning of the body, the API key and URL queries masked.
+        attempts: How many requests went out for this call.
+        elapsed: Seconds from the first attempt to this error.
+    """
+
+    reason: str
+    method: str = ""
+    path: str = ""
+    status: int = 0
+    excerpt: str = ""
+    attempts: int = 1
+    elapsed: float = 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.method} {self.path}: HTTP {self.status}, {self.reason}"
+            f"{_tries(self.attempts, self.elapsed)}"
+        )
+
+
+@attrs.define(slots=False)
+class DecodeError(ResponseError):
+    """The body is not JSON, or not the JSON that the API documents.
+
+    Attributes:
+        problems: One line for each field that does not fit, with its path, never with its value.
+        payload: The parsed JSON; None when the body is not JSON at all.
+    """
+
+    problems: tuple[str, ...] = ()
+    payload: Any = attrs.field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        shown = "; ".join(self.problems[:5])
+        more = f"; and {len(self.problems) - 5} more" if len(self.problems) > 5 else ""
+        return f"{super().__str__()}: {shown}{more}" if shown else super().__str__()
+
+
+@attrs.define(slots=False)
+class ResponseTooLargeError(ResponseError):
+    """The body is larger than ``Limits.max_body``, or has more parts than can be parsed safely."""
+
+
+@attrs.define(slots=False)
+class RedirectError(ResponseError):
+    """The server sent us elsewhere; redirects are never followed, for the key would go along."""
+
+
+@attrs.define(slots=False)
+class APIError(SieveError):
+    """The server answered with an error.
+
+    Attributes:
+        status: The HTTP status.
+        detail: The server's own text; empty when it gave none.
+        error_id: What a 5xx answer asks to quote to support.
+        request_id: The ``X-Request-Id`` header, when there was one.
+        retry_after: Seconds that the server asked us to wait, when it did.
+        method: The HTTP method of the request.
+        path: The path that was asked for, without its query.
+        attempts: How many requests went out for this call.
+        elapsed: Seconds from the first attempt to this error.
+    """
+
+    status: int
+    detail: str = ""
+    error_id: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    method: str = ""
+    path: str = ""
+    attempts: int = 1
+    elapsed: float = 0.0
+
+    def __str__(self) -> str:
+        said = f": {self.detail}" if self.detail else ""
+        later = f" (retry after {self.retry_after:g} s)" if self.retry_after is not None else ""
+        quote = f" (error id {self.error_id})" if self.error_id is not None else ""
+        return (
+            f"{self.method} {self.path}: HTTP {self.status}{said}{later}{quote}"
+            f"{_tries(self.attempts, self.elapsed)}"
+        )
+
+
+@attrs.define(slots=False)
+class BadRequestError(APIError):
+    """400, or another 4xx that has no class of its own."""
+
+
+@attrs.define(slots=False)
+class AuthenticationError(APIError):
+    """401: the API key is wrong or was revoked."""
+
+
+@attrs.define(slots=False)
+class OutOfCreditsError(APIError):
+    """402: the organisation has no credits left."""
+
+
+@attrs.define(slots=False)
+class PermissionDeniedError(APIError):
+    """403: the key may not see this."""
+
+
+@attrs.define(slots=False)
+class NotFoundError(APIError):
+    """404: there is no such job, function or version, or this key cannot see it."""
+
+
+@attrs.define(slots=False)
+class UnprocessableError(APIError):
+    """422: the server refused an argument.
+
+    Attributes:
+        problems: One line for each refused argument, with its place.
+    """
+
+    problems: tuple[str, ...] = ()
+
+
+@attrs.define(slots=False)
+class RateLimitError(APIError):
+    """429: too many requests."""
+
+
+@attrs.define(slots=False)
+class ServerError(APIError):
+    """5xx: the server or a proxy before it failed."""
+
+
+@attrs.define(slots=False)
+class WaitTimeoutError(SieveError, TimeoutError):
+    """The deadline of a wait came before the end; the remote job or build goes on.
+
+    Attributes:
+        job_id: The job that was waited for; None when it was a function version.
+        last: The last valid state of the job; None when none was seen.
+        polls: How many times we looked.
+        elapsed: Seconds from the start of the wait.
+        last_error: The last failure among the polls; None when all went well.
+        function_version: ``owner/name:slug`` that was waited for; None when it was a job.
+        last_version: The last valid state of the version; None when none was seen.
+    """
+
+    job_id: str | None
+    last: "Job | None"
+    polls: int
+    elapsed: float
+    last_error: SieveError | None = None
+    function_version: str | None = None
+    last_version: "FunctionVersion | None" = None
+
+    def __str__(self) -> str:
+        text = (
+            f"{self._subject()} had not ended after {self.elapsed:.1f} s and {_times(self.polls)}"
+        )
+        return text if self.last_error is None else f"{text}; last error: {self.last_error}"
+
+    def _subject(self) -> str:
+        if self.job_id is None:
+            seen = self.last_version
+            state = "state unknown" if seen is None else str(seen.build_status)
+            return f"version {self.function_version} ({state})"
+        return f"job {self.job_id} ({'state unknown' if self.last is None else self.last.status})"
+
+
+@attrs.define(slots=False)
+class JobFailedError(SieveError):
+    """The job ended in error; ``job.error`` is the job's own text."""
+
+    job: "Job" = attrs.field(repr=False)
+
+    def __str__(self) -> str:
+        return f"job {self.job.id} failed: {_last_line(self.job.error)}"
+
+
+@attrs.define(slots=False)
+class JobCancelledError(SieveError):
+    """The job was cancelled on the server."""
+
+    job: "Job" = attrs.field(repr=False)
+
+    def __str__(self) -> str:
+        return f"job {self.job.id} was cancelled"
+
+
+@attrs.define(slots=False)
+class BuildFailedError(SieveError):
+    """The build of a function version ended in error."""
+
+    version: "FunctionVersion" = attrs.field(repr=False)
+
+    def __str__(self) -> str:
+        return f"the build of version {self.version.id} failed"
+
+
+def api_error_class(status: int) -> type[APIError]:
+    """The class for an error status; 4xx without a class of its own is a bad request."""
+    if status >= 500:
+        return ServerError
+    return _BY_STATUS.get(status, BadRequestError)
+
+
+_BY_STATUS: Mapping[int, type[APIError]] = {
+    401: AuthenticationError,
+    402: OutOfCreditsError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    422: UnprocessableError,
+    429: RateLimitError,
+}
+
+
+def _times(polls: int) -> str:
+    return "1 poll" if polls == 1 else f"{polls} polls"
+
+
+def _tries(attempts: int, elapsed: float) -> str:
+    return f" ({attempts} attempts in {elapsed:.1f} s)" if attempts > 1 else ""
+
+
+def _last_line(error: str | None) -> str:
+    """A job's error is often a whole traceback: its last line says what went wrong."""
+    lines = (error or "").strip().splitlines()
+    return lines[-1] if lines else "no error text was given"

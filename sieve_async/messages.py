@@ -1,0 +1,89 @@
+"""What travels between the rooms: a request as a value, and an answer as it came."""
+
+import re
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import attrs
+
+from sieve_async.models import FunctionVersion, Job
+
+Answer = TypeVar("Answer", Job, FunctionVersion)
+
+# What an id may be, in what we send and in what we accept back.
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+
+_EXCERPT_LENGTH = 300
+# The query of a signed URL is as good as a password, and an excerpt may end in a log.
+_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*")
+
+
+@attrs.frozen
+class Request(Generic[Answer]):
+    """One request, and what a good answer to it is.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path below the base URL, percent-encoded.
+        model: The model that a good answer holds.
+        query: The query string without its question mark; empty for none.
+        answer_id: The id that the answer must bear; None where any will do.
+        answer_id_is_prefix: Whether the answer's id needs only to begin with ``answer_id``.
+    """
+
+    method: str
+    path: str
+    model: type[Answer]
+    query: str = ""
+    answer_id: str | None = None
+    answer_id_is_prefix: bool = False
+
+    def accepts(self, answer_id: str) -> bool:
+        """Whether an answer with this id is an answer to this request."""
+        if self.answer_id is None:
+            return ID.fullmatch(answer_id) is not None
+        if self.answer_id_is_prefix:
+            return answer_id.startswith(self.answer_id) and ID.fullmatch(answer_id) is not None
+        return answer_id == self.answer_id
+
+
+@attrs.frozen
+class Response:
+    """A complete HTTP answer.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Pairs of name and value, as they stood on the wire.
+        body: The whole body of a good answer; at most the beginning of any other.
+        mask: Takes the API key out of a text, for whatever is shown or kept as evidence.
+    """
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+    mask: Callable[[str], str] = attrs.field(repr=False)
+
+    def header(self, name: str) -> list[str]:
+        """All values of one header, masked, in their order."""
+        wanted = name.lower().encode()
+        values = (value for key, value in self.headers if key.lower() == wanted)
+        return [self.mask(value.decode("latin-1")) for value in values]
+
+    def text(self) -> str:
+        """The body as text, masked; bytes that are not UTF-8 are replaced."""
+        return self.mask(self.body.decode("utf-8", "replace"))
+
+    def excerpt(self) -> str:
+        """The beginning of the body, fit to be logged."""
+        return shorten(self.text()[: 8 * _EXCERPT_LENGTH])
+
+
+def printable(text: str) -> str:
+    """A text fit to be logged: without the queries of URLs, and without lone surrogates."""
+    return _URL_QUERY.sub(r"\1?...", text).encode("utf-8", "replace").decode()
+
+
+def shorten(text: str) -> str:
+    """One printable line of at most 300 characters."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= _EXCERPT_LENGTH else f"{line[: _EXCERPT_LENGTH - 3]}..."

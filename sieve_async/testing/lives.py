@@ -1,0 +1,110 @@
+"""How something scripted looks at one moment of its life: pure, no clock, no HTTP."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Literal, Self, TypeAlias
+
+import attrs
+
+By: TypeAlias = Literal["time", "polls"]
+
+
+@attrs.frozen
+class Look:
+    """What one look at a life shows: the stages begun so far, and the depth into the last one."""
+
+    statuses: tuple[str, ...]
+    begun: tuple[float, ...]
+    depth: float
+
+    @property
+    def status(self) -> str:
+        """The stage that life is in."""
+        return self.statuses[-1]
+
+    def first(self, *statuses: str) -> float | None:
+        """Say when the first stage with one of these names began, if one has."""
+        named = zip(self.statuses, self.begun, strict=True)
+        return next((moment for status, moment in named if status in statuses), None)
+
+
+@attrs.frozen
+class Life:
+    """Stages one after the other, each with the position where it starts; the last has no end."""
+
+    statuses: tuple[str, ...]
+    starts: tuple[float, ...]
+
+    @classmethod
+    def of(cls, spans: Iterable[tuple[str, float]], ends: str | None) -> Self:
+        """Lay out the spans; without an end, the last stage goes on for ever."""
+        statuses, lengths = zip(*spans, (ends, math.inf), strict=True)
+        # Rounded as positions are, or 0.1 + 0.2 would end after 0.3.
+        starts = (0.0, *(round(start, 6) for start in accumulate(lengths[:-1])))
+        stages = len(statuses) if ends is not None else len(statuses) - 1
+        return cls(statuses[:stages], starts[:stages])
+
+    def stage_at(self, position: float) -> int:
+        """Find the stage; one that takes no time is passed over."""
+        return bisect_right(self.starts, position) - 1
+
+
+@attrs.define
+class Course:
+    """How far one life has come, by the clock or by the number of looks at it."""
+
+    life: Life
+    by: By
+    added_at: float
+    _looks: int = attrs.field(default=0, init=False)
+    _shown_at: tuple[float, ...] = attrs.field(default=(), init=False)
+
+    def look(self, now: float) -> Look:
+        """Look once; a life that goes by polls is one step further afterwards."""
+        if self.by == "polls":
+            return self._look_by_polls(now)
+        # In whole microseconds, as documents tell time: 0.3 - 0.1 must not be before 0.2.
+        position = round(now - self.added_at, 6)
+        starts = self.life.starts[: self.life.stage_at(position) + 1]
+        return self._view(tuple(self.added_at + start for start in starts), position)
+
+    def _look_by_polls(self, now: float) -> Look:
+        position = self._looks
+        self._looks += 1
+        new = self.life.stage_at(position) + 1 - len(self._shown_at)
+        self._shown_at += (now,) * new
+        return self._view(self._shown_at, position)
+
+    def _view(self, begun: tuple[float, ...], position: float) -> Look:
+        stages = len(begun)
+        return Look(self.life.statuses[:stages], begun, position - self.life.starts[stages - 1])
+
+
+def check_spans(by: str, **spans: float) -> None:
+    """Refuse lengths of stages that cannot be lived.
+
+    Raises:
+        ValueError: A span is negative or not a number, or counts polls in fractions.
+    """
+    check_word("by", by, ("time", "polls"))
+    for name, span in spans.items():
+        if not span >= 0:  # written so that NaN is refused too
+            message = f"{name} must be zero or more, not {span!r}"
+            raise ValueError(message)
+        if by == "polls" and span % 1 != 0:
+            message = f"{name} counts polls and must be a whole number, not {span!r}"
+            raise ValueError(message)
+
+
+def check_word(name: str, word: str | None, words: tuple[str | None, ...]) -> None:
+    """Refuse a word that is not one of the words allowed.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if word not in words:
+        allowed = ", ".join(repr(each) for each in words)
+        message = f"{name} must be one of {allowed}, not {word!r}"
+        raise ValueError(message)

@@ -1,0 +1,259 @@
+"""The front door: what a test says to the server, and what the server says over HTTP."""
+
+import asyncio
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from sieve_async.testing.clocks import Clock
+from sieve_async.testing.documents import encode
+from sieve_async.testing.jobs import JobEnd, JobScript
+from sieve_async.testing.ledger import Ledger, LedgerEntry
+from sieve_async.testing.listener import Listener
+from sieve_async.testing.lives import By
+from sieve_async.testing.population import Population
+from sieve_async.testing.routes import Question, answer
+from sieve_async.testing.versions import BuildEnd, VersionScript
+
+
+class FakeSieve:
+    """A Sieve server on loopback whose jobs and builds live as a test scripts them.
+
+    Lives go by the server's clock, which is the running loop's unless another ``clock`` is
+    given, and runs ``speed`` times as fast. It starts with the server: what was added before
+    begins to live then. Stopping and starting again, on the same port, plays an outage: lives,
+    clock and ledger go on.
+
+    Example:
+        >>> async with FakeSieve() as sieve:
+        ...     job_id = sieve.add_job(queued=2, processing=7, outputs=["hello"])
+        ...     ...  # talk to sieve.url with sieve.api_key
+        ...     assert sieve.requests_for(job_id) < 10
+    """
+
+    requests: Ledger
+
+    def __init__(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_key: str = "sieve-test-key",
+        clock: Callable[[], float] | None = None,
+        speed: float = 1.0,
+    ) -> None:
+        self.requests = Ledger()
+        self._listener = Listener(host, port, self._serve)
+        self._api_key = api_key
+        self._key_is_revoked = False
+        self._clock_source = clock
+        self._clock = Clock(speed)
+        self._population = Population(self._clock)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def __repr__(self) -> str:
+        address = f"{self._listener.host}:{self._listener.port}"
+        state = "running" if self._listener.is_open else "stopped"
+        return f"<FakeSieve at {address}, {state}, {self._population!r}>"
+
+    @property
+    def url(self) -> str:
+        """Where the server is, also while it is stopped.
+
+        Raises:
+            RuntimeError: It was to choose a free port and has not been started yet.
+        """
+        host, port = self._listener.host, self._listener.port
+        if port == 0:
+            message = "the port is chosen when the server starts: start it first"
+            raise RuntimeError(message)
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def api_key(self) -> str:
+        """The key that is accepted until it is revoked."""
+        return self._api_key
+
+    @property
+    def connections(self) -> int:
+        """The number of TCP connections accepted so far."""
+        return self._listener.connections
+
+    @property
+    def most_in_flight(self) -> int:
+        """The largest number of requests ever in flight at once."""
+        return self.requests.most_in_flight
+
+    @property
+    def in_flight(self) -> int:
+        """The number of requests in flight now."""
+        return self.requests.in_flight
+
+    async def start(self) -> None:
+        """Accept connections; when it does so already, change nothing."""
+        await self._listener.open()
+        self._clock.follow(self._clock_source or asyncio.get_running_loop().time)
+
+    async def stop(self) -> None:
+        """Refuse connections and cut the open ones; lives go on, and so may the server later."""
+        await self._listener.close()
+
+    def add_job(  # noqa: PLR0913  # a script has many parts, and each is a keyword
+        self,
+        job_id: str | None = None,
+        *,
+        queued: float = 0.0,
+        processing: float = 0.0,
+        ends: JobEnd | None = "finished",
+        outputs: Iterable[object] = (),
+        error: str = "",
+        inputs: Mapping[str, object] | None = None,
+        restarts: int = 0,
+        streams: bool = False,
+        by: By = "time",
+        function: str = "sieve/demo",
+        fields: Mapping[str, object] | None = None,
+    ) -> str:
+        """Add a job whose life begins now, and return its id.
+
+        Args:
+            job_id: A new one is made up when there is none.
+            queued: How long it is ``queued``, in seconds or in lookups (see ``by``).
+            processing: How long each run is ``processing`` then.
+            ends: Its last status; None keeps it processing for ever.
+            outputs: Any JSON values. One with a ``"data"`` key is taken as a whole InputOutput,
+                a list of such is a nested output, and all else is wrapped as the data of one.
+            error: Its error text, once it has ended; a failed job has a traceback by default.
+            inputs: The values by name, wrapped as outputs are.
+            restarts: How many runs die at their end before the one that counts.
+            streams: Show outputs one by one, evenly over each run, and not only at a good end.
+            by: Whether its life goes by the clock or by how often it was looked up.
+            function: Its function, as ``owner/name``.
+            fields: Members of the document to add or replace, whatever they are.
+
+        Raises:
+            ValueError: The id is taken, or the script cannot be played.
+        """
+        script = JobScript(
+            id=str(uuid.uuid4()) if job_id is None else job_id,
+            queued=queued,
+            processing=processing,
+            ends=ends,
+            outputs=outputs,
+            error=error,
+            inputs=inputs,
+            restarts=restarts,
+            streams=streams,
+            by=by,
+            function=function,
+            fields=fields,
+        )
+        self._population.add_job(script)
+        return script.id
+
+    def remove_job(self, job_id: str) -> None:
+        """Let a job vanish: its id is not found from now on, and may be used again.
+
+        Raises:
+            ValueError: There is no such job.
+        """
+        self._population.remove_job(job_id)
+
+    def add_version(  # noqa: PLR0913  # a script has many parts, and each is a keyword
+        self,
+        owner_name: str,
+        function_name: str,
+        version_id: str | None = None,
+        *,
+        queued: float = 0.0,
+        building: float = 0.0,
+        pushing: float = 0.0,
+        deploying: float = 0.0,
+        ends: BuildEnd | None = "ready",
+        by: By = "time",
+        **fields: object,
+    ) -> str:
+        """Add a version whose build begins now, make it the latest, and return its id.
+
+        Args:
+            owner_name: The owner of the function.
+            function_name: The name of the function.
+            version_id: A new one is made up when there is none.
+            queued: How long it is ``queued``, in seconds or in lookups (see ``by``).
+            building: How long it is ``building`` then.
+            pushing: How long it is ``pushing`` then.
+            deploying: How long it is ``deploying`` then.
+            ends: Its last status; None keeps it deploying for ever. A build that ends in
+                ``"error"`` never reached the stages that were given no time.
+            by: Whether its life goes by the clock or by how often it was looked up.
+            **fields: Members of the document to add or replace, such as ``gpu=True``.
+
+        Raises:
+            ValueError: The id is taken, or the script cannot be played.
+        """
+        script = VersionScript(
+            id=str(uuid.uuid4()) if version_id is None else version_id,
+            function=f"{owner_name}/{function_name}",
+            queued=queued,
+            building=building,
+            pushing=pushing,
+            deploying=deploying,
+            ends=ends,
+            by=by,
+            fields=fields,
+        )
+        self._population.add_version(script)
+        return script.id
+
+    def revoke_key(self) -> None:
+        """Refuse the right key as well from now on."""
+        self._key_is_revoked = True
+
+    def requests_for(self, subject: str) -> int:
+        """Count the requests for a job id, a version id or a path, whatever the answer was.
+
+        Lookups of a version count for its id however they named it, ``latest`` included.
+        """
+        if subject.startswith("/"):
+            return self.requests.by_path[subject]
+        return self.requests.by_path[f"/v2/jobs/{subject}"] + self.requests.by_version[subject]
+
+    async def _serve(self, request: web.BaseRequest) -> web.Response:
+        with self.requests.one_in_flight():
+            response = self._respond(request)
+            # One turn of the loop, so that requests sent together are in flight together.
+            await asyncio.sleep(0)
+            return response
+
+    def _respond(self, request: web.BaseRequest) -> web.Response:
+        at = self._clock.now()
+        key_accepted = self._accepts(request.headers.get("X-API-Key"))
+        query = dict(request.query)
+        question = Question(request.method, request.path, query, key_accepted)
+        reply = answer(question, self._population)
+        body = encode(reply.document)
+        sent = 0 if request.method == "HEAD" else len(body)
+        entry = LedgerEntry(
+            request.method, request.path, query, key_accepted, reply.status, sent, at
+        )
+        self.requests.enter(entry, version_id=reply.version_id)
+        return web.Response(
+            status=reply.status, body=body, headers=reply.headers, content_type="application/json"
+        )
+
+    def _accepts(self, key: str | None) -> bool:
+        return key == self._api_key and not self._key_is_revoked

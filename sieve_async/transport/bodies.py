@@ -1,0 +1,136 @@
+"""Reading a body within bounds.
+
+Decompressing is done here and not by aiohttp: the status of an answer must count also when its body
+is broken, what can be read must not depend on which decoders are installed, and no step may take
+more memory than a small multiple of what it reads. Small bodies are read as they come; a large one
+needs one of a few permits, so that all bodies together stay bounded too.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator
+
+import aiohttp
+
+_LARGEST_ERROR_BODY = 64 * 1024
+_LARGE = 256 * 1024
+_ALL_LARGE_BODIES = 64 * 1024 * 1024
+_STEP = 256 * 1024
+
+_PLAIN = frozenset({"", "identity"})
+_GZIP = frozenset({"gzip", "x-gzip"})
+_GZIP_OR_ZLIB_HEADER = 32 + zlib.MAX_WBITS
+_ZLIB_METHOD = 8  # the low four bits of a zlib stream; servers also send "deflate" without it
+
+
+class TooLargeError(Exception):
+    """A body is larger than it may be."""
+
+
+class UnreadableError(Exception):
+    """A body is compressed in a way that was not asked for, or its compression is broken."""
+
+
+class BodyReader:
+    """Reads the bodies of one client.
+
+    Args:
+        limit: The largest good body, in bytes before and after decompression.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._permits = asyncio.Semaphore(max(1, _ALL_LARGE_BODIES // limit))
+
+    async def whole(self, response: aiohttp.ClientResponse) -> bytes:
+        """The whole body.
+
+        Raises:
+            TooLargeError: It is larger than the limit, or its header says that it will be.
+            UnreadableError: It cannot be decompressed.
+        """
+        if (response.content_length or 0) > self._limit:
+            raise TooLargeError
+        coding = _coding(response)
+        if coding in _PLAIN:
+            piece = await response.content.readany()
+            if len(piece) <= self._limit and response.content.at_eof():
+                return piece  # nearly every body comes in one piece
+            pieces, read = [piece], _plain_pieces(response)
+        else:
+            pieces, read = [], _decompressed_pieces(response, coding, self._limit)
+        if await _gather(read, pieces, min(_LARGE, self._limit)):
+            return b"".join(pieces)
+        async with self._permits:
+            if await _gather(read, pieces, self._limit):
+                return b"".join(pieces)
+        raise TooLargeError
+
+    async def beginning(self, response: aiohttp.ClientResponse) -> bytes:
+        """At most 64 KiB of the body of an error; what can be read of it before it breaks."""
+        coding = _coding(response)
+        pieces: list[bytes] = []
+        is_whole = False
+        try:
+            if coding in _PLAIN:
+                read = _plain_pieces(response)
+            else:
+                read = _decompressed_pieces(response, coding, _LARGEST_ERROR_BODY)
+            is_whole = await _gather(read, pieces, _LARGEST_ERROR_BODY)
+        except (TooLargeError, UnreadableError):
+            pass
+        if not is_whole:
+            response.close()  # the rest is not wanted, so the connection cannot be kept
+        return b"".join(pieces)[:_LARGEST_ERROR_BODY]
+
+
+def _coding(response: aiohttp.ClientResponse) -> str:
+    return response.headers.get("Content-Encoding", "").strip().lower()
+
+
+async def _gather(read: AsyncIterator[bytes], pieces: list[bytes], limit: int) -> bool:
+    """Collect pieces; False as soon as there is more than the limit."""
+    size = sum(map(len, pieces))
+    if size > limit:
+        return False
+    async for piece in read:
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            return False
+    return True
+
+
+async def _plain_pieces(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    while piece := await response.content.readany():
+        yield piece
+
+
+async def _decompressed_pieces(
+    response: aiohttp.ClientResponse, coding: str, limit: int
+) -> AsyncIterator[bytes]:
+    """Decompress in small steps, and let the loop turn in between."""
+    if coding not in _GZIP and coding != "deflate":
+        raise UnreadableError("the body is coded in a way that was not asked for")
+    decompress: zlib._Decompress | None = None
+    received = 0
+    async for piece in _plain_pieces(response):
+        received += len(piece)
+        if received > limit:
+            raise TooLargeError
+        if decompress is None:
+            decompress = zlib.decompressobj(_window_bits(coding, piece[0]))
+        while piece:
+            try:
+                yield decompress.decompress(piece, _STEP)
+            except zlib.error:
+                raise UnreadableError("the compressed body is broken") from None
+            if decompress.unused_data:
+                raise UnreadableError("something follows the compressed body")
+            piece = decompress.unconsumed_tail  # noqa: PLW2901 - what the step had no room for
+            await asyncio.sleep(0)
+
+
+def _window_bits(coding: str, first: int) -> int:
+    is_bare = coding == "deflate" and first & 0xF != _ZLIB_METHOD
+    return -zlib.MAX_WBITS if is_bare else _GZIP_OR_ZLIB_HEADER

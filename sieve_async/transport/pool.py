@@ -1,0 +1,71 @@
+"""One request on the wire for each attempt, and a pool that knows which connections have served."""
+
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+_DNS_CACHE_SECONDS = 30
+
+
+class BrokenConnectionError(Exception):
+    """Carries a broken connection past aiohttp, which resends a GET when it sees its own error.
+
+    Attributes:
+        reused: Whether the connection had served an earlier request.
+    """
+
+    def __init__(self, *, reused: bool) -> None:
+        super().__init__(reused)
+        self.reused = reused
+
+
+class Pool(aiohttp.TCPConnector):
+    """A connection pool that knows which requests went out on a connection that had served."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit=limit, ttl_dns_cache=_DNS_CACHE_SECONDS)
+        self._served: WeakSet[ResponseHandler] = WeakSet()
+        self._reusing: WeakSet[aiohttp.ClientRequest] = WeakSet()
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: "list[Trace]",
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
+    ) -> "Connection":
+        """Find or open a connection, and note which it was."""
+        connection = await super().connect(req, traces, timeout)
+        protocol = connection.protocol
+        if protocol in self._served:
+            self._reusing.add(req)
+        elif protocol is not None:
+            self._served.add(protocol)
+        return connection
+
+    async def once(
+        self, req: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """The client middleware for a session of our own."""
+        try:
+            return await handler(req)
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            raise BrokenConnectionError(reused=req in self._reusing) from error
+
+
+async def once_without_cookies(
+    req: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """The client middleware for a caller's session, whose cookies are no business of this API."""
+    req.headers.pop("Cookie", None)
+    try:
+        response = await handler(req)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise BrokenConnectionError(reused=False) from error
+    response._raw_cookie_headers = None  # noqa: SLF001 - else the session's jar keeps them
+    return response

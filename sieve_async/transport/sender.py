@@ -1,0 +1,240 @@
+"""One session, on one loop and in one process."""
+
+import asyncio
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from sieve_async.config import Config, Limits, Timeout, __version__
+from sieve_async.errors import (
+    ClientClosedError,
+    ConnectError,
+    DecodeError,
+    RequestTimeoutError,
+    ResponseError,
+    ResponseTooLargeError,
+    SieveError,
+)
+from sieve_async.messages import Request, Response
+from sieve_async.transport.bodies import BodyReader, TooLargeError, UnreadableError
+from sieve_async.transport.failures import classify
+from sieve_async.transport.pool import BrokenConnectionError, Pool, once_without_cookies
+
+_NEVER_ROUND_UP = 1e9  # aiohttp rounds timeouts above five seconds up: all fire at once
+
+
+class Transport:
+    """Sends requests over one session.
+
+    Args:
+        config: Whom to ask, and with which key.
+        timeout: How long one attempt may take.
+        limits: The size of the pool and of a body.
+        session: The caller's session, used but never changed or closed; None to open our own.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        timeout: Timeout,
+        limits: Limits,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        self.bytes_received = 0
+        self.closed = False
+        self._timeout = timeout
+        self.slots = _slots(limits.max_in_flight, session)
+        self._largest_body = limits.max_body
+        self._session = session
+        self._owns_session = session is None
+        self._middleware: aiohttp.ClientMiddlewareType = once_without_cookies
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process: int | None = None
+        self._in_flight: set[asyncio.Timeout] = set()
+        self._bodies = BodyReader(limits.max_body)
+        self.base_url = config.base_url
+        base = URL(config.base_url)
+        self._origin, self._base_path = base.origin(), base.raw_path.rstrip("/")
+        self._headers = _headers(config.api_key)
+        self._mask = _masking(config.api_key)
+        self._client_timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=timeout.connect, ceil_threshold=_NEVER_ROUND_UP
+        )
+
+    async def send(self, request: Request[Any], deadline: float | None) -> Response:
+        """Send a request once.
+
+        Args:
+            request: What to ask.
+            deadline: The time of the loop at which to give up, should that be earlier than what
+                ``Timeout.attempt`` allows.
+
+        Raises:
+            TransportError: No complete answer came; the class says why.
+            ResponseError: The answer is too large, or coded in a way that was not asked for.
+            ClientClosedError: The client was closed, or belongs to another loop or process.
+        """
+        session, loop = self._ready()
+        scope = asyncio.timeout(None)
+        timer = self._set_timer(loop, scope, deadline)
+        response: aiohttp.ClientResponse | None = None
+        try:
+            async with scope:
+                self._in_flight.add(scope)
+                response = await session.request(
+                    request.method,
+                    self._url(request),
+                    headers=self._headers,
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    auto_decompress=False,
+                    timeout=self._client_timeout,
+                    middlewares=(self._middleware,),
+                )
+                return await self._read(request, response)
+        except SieveError:
+            raise
+        except Exception as error:  # noqa: BLE001 - only errors of ours leave this room
+            failure = self._translate(error, request, scope, answering=response is not None)
+        finally:
+            self._in_flight.discard(scope)
+            if timer is not None:
+                timer.cancel()
+        # Raised here, after the block has ended: nothing of aiohttp hangs on it as its context.
+        raise failure
+
+    async def close(self) -> None:
+        """End what is in flight, and close the session unless it is the caller's.
+
+        Raises:
+            ClientClosedError: The client lives on another loop that still runs.
+        """
+        if not self.closed and self._loop is not None and not self._loop.is_closed():
+            loop = self.check_home()
+            for scope in self._in_flight:
+                if not scope.expired():
+                    scope.reschedule(loop.time())
+        self.closed = True
+        while self._in_flight:  # noqa: ASYNC110 - each ends within a few turns of the loop
+            await asyncio.sleep(0)
+        if self._owns_session and self._session is not None:
+            await self._session.close()
+
+    def _ready(self) -> tuple[aiohttp.ClientSession, asyncio.AbstractEventLoop]:
+        loop = self.check_home()
+        if self._session is None:
+            pool = Pool(self.slots)
+            self._middleware = pool.once
+            self._session = aiohttp.ClientSession(
+                connector=pool, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        elif self._session.closed:
+            raise ClientClosedError("the session of this client is closed")
+        return self._session, loop
+
+    def check_home(self) -> asyncio.AbstractEventLoop:
+        """The loop this client lives on; the first call settles which, and in which process.
+
+        Raises:
+            ClientClosedError: The client is closed, or lives on another loop or in another process.
+        """
+        if self.closed:
+            raise ClientClosedError
+        if self._process not in {None, os.getpid()}:  # asked first: a fork has no running loop
+            raise ClientClosedError("this client was made in another process: make one in each")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop, self._process = loop, os.getpid()
+        if loop is not self._loop:
+            raise ClientClosedError("this client belongs to another event loop: make one for each")
+        return loop
+
+    def _url(self, request: Request[Any]) -> URL:
+        url = self._origin.with_path(f"{self._base_path}{request.path}", encoded=True)
+        return URL(f"{url}?{request.query}", encoded=True) if request.query else url
+
+    def _set_timer(
+        self, loop: asyncio.AbstractEventLoop, scope: asyncio.Timeout, deadline: float | None
+    ) -> asyncio.TimerHandle | None:
+        limit = self._timeout.attempt
+        times = [] if limit is None else [loop.time() + limit]
+        if deadline is not None:
+            times.append(deadline)
+        return loop.call_at(min(times), self._expire, scope) if times else None
+
+    def _expire(self, scope: asyncio.Timeout) -> None:
+        # A scope that is rescheduled fires one turn of the loop later; had it been made with this
+        # time, it would fire now, and an answer that has arrived in this turn would be lost.
+        if scope in self._in_flight and not scope.expired():
+            scope.reschedule(0)
+
+    async def _read(self, request: Request[Any], response: aiohttp.ClientResponse) -> Response:
+        is_good = 200 <= response.status < 300
+        read = self._bodies.whole if is_good else self._bodies.beginning
+        body, wrong, reason = b"", ResponseError, ""
+        try:
+            body = await read(response)
+        except TooLargeError:
+            wrong, reason = ResponseTooLargeError, f"the body is over {self._largest_body} bytes"
+        except UnreadableError as error:
+            wrong, reason = DecodeError, str(error)
+        except BaseException:
+            response.close()  # not released: the rest of the body is still to come
+            raise
+        if reason:
+            response.close()
+            raise wrong(reason, request.method, request.path, response.status)
+        self.bytes_received += len(body)
+        return Response(response.status, response.raw_headers, body, self._mask)
+
+    def _translate(
+        self, error: Exception, request: Request[Any], scope: asyncio.Timeout, *, answering: bool
+    ) -> SieveError:
+        if self.closed:
+            return ClientClosedError("the client was closed during the request")
+        if self._session is not None and self._session.closed:
+            return ClientClosedError("the session of this client was closed during the request")
+        if scope.expired():
+            reason = "no complete answer in time"
+            return RequestTimeoutError(reason, request.method, request.path)
+        failure = classify(error, answering=answering)
+        reason = self._mask(failure.reason)
+        if failure.kind is ConnectError:
+            reused = isinstance(error, BrokenConnectionError) and error.reused
+            return ConnectError(reason, request.method, request.path, reused_connection=reused)
+        return failure.kind(reason, request.method, request.path)
+
+
+def _slots(max_in_flight: int, session: aiohttp.ClientSession | None) -> int:
+    """No more requests at once than a pool has room for: the rest would queue on their own time."""
+    connector = None if session is None else session.connector
+    limits = () if connector is None else (connector.limit, connector.limit_per_host)
+    return min([max_in_flight, *(limit for limit in limits if limit)])
+
+
+def _headers(api_key: str) -> dict[str, str]:
+    return {
+        "X-API-Key": api_key,
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",  # the same whichever decoders are installed
+        "User-Agent": f"sieve-async/{__version__}",
+    }
+
+
+def _masking(api_key: str) -> Callable[[str], str]:
+    """A function that takes the key out of a text; a closure, so that no repr shows it.
+
+    It also knows the key as JSON or a URL may spell it, each character in its own way.
+    """
+    spelling = re.compile("".join(map(_spellings, api_key)))
+    return lambda text: spelling.sub("[API key]", text)
+
+
+def _spellings(character: str) -> str:
+    code = f"{ord(character):02x}"
+    plain = re.escape(character)
+    return rf"(?:\\?{plain}|(?i:\\u00{code}|%{code}))"

@@ -1,0 +1,63 @@
+"""What every test gets: a server, a client, and a check that nothing is left behind."""
+
+import asyncio
+import gc
+import logging
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from sieve_async import SieveClient
+from sieve_async.testing import FakeSieve
+
+KEY = "canary-4f1d9c7e-key"
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the settings of the person who runs it."""
+    for name in ("SIEVE_API_KEY", "SIEVE_API_KEY_FILE", "SIEVE_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """After each test there are no more descriptors than before, and no log line holds the key."""
+    caplog.set_level(logging.DEBUG)
+    before = _descriptors()
+    yield
+    if _descriptors() > before:
+        gc.collect()
+    assert _descriptors() <= before
+    assert KEY not in caplog.text
+
+
+@pytest.fixture(autouse=True)
+async def no_task_left() -> AsyncIterator[None]:
+    """After each asynchronous test there are no more tasks than before."""
+    yield
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.fixture
+async def sieve() -> AsyncIterator[FakeSieve]:
+    """A running server that keeps the truth."""
+    async with FakeSieve(api_key=KEY) as server:
+        yield server
+
+
+@pytest.fixture
+async def client(sieve: FakeSieve) -> AsyncIterator[SieveClient]:
+    """A client of that server, with the settings that users get."""
+    async with SieveClient(KEY, base_url=sieve.url) as one:
+        yield one
+
+
+def _descriptors() -> int:
+    """How many descriptors this process has open (nothing on systems that do not tell)."""
+    folder = Path("/proc/self/fd")
+    return len(os.listdir(folder)) if folder.exists() else 0

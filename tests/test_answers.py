@@ -1,0 +1,332 @@
+"""From an HTTP answer to a model or an error: the right class, with everything on it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from sieve_async import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    DecodeError,
+    Job,
+    NotFoundError,
+    OutOfCreditsError,
+    PermissionDeniedError,
+    RateLimitError,
+    RedirectError,
+    ResponseError,
+    ResponseTooLargeError,
+    ServerError,
+    SieveError,
+    UnprocessableError,
+)
+from sieve_async.decode import read_model, read_state
+from sieve_async.messages import Request, Response
+
+KEY = "canary-key"
+JOB = Request("GET", "/v2/jobs/j", Job, answer_id="j")
+
+
+def answer(status: int, body: object = b"", **headers: str) -> Response:
+    """An answer with a body, either bytes or what becomes JSON."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    pairs = ((name.replace("_", "-").encode(), value.encode()) for name, value in headers.items())
+    return Response(status, tuple(pairs), content, lambda text: text.replace(KEY, "[API key]"))
+
+
+def error_of(response: Response, request: Request[Job] = JOB) -> SieveError:
+    """What both readers raise; they agree, and nothing of the libraries below hangs on it."""
+    errors = []
+    for read in (read_model, read_state):
+        with pytest.raises(SieveError) as caught:
+            read(request, response)
+        errors.append(caught.value)
+    first, second = errors
+    assert (type(first), first.args) == (type(second), second.args)
+    assert (first.__cause__, first.__context__) == (None, None)
+    assert KEY not in f"{first}{first!r}{first.args}"
+    return first
+
+
+def api_error_of(response: Response) -> APIError:
+    """The error in an error answer."""
+    error = error_of(response)
+    assert isinstance(error, APIError)
+    assert (error.method, error.path) == ("GET", "/v2/jobs/j")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, BadRequestError),
+        (401, AuthenticationError),
+        (402, OutOfCreditsError),
+        (403, PermissionDeniedError),
+        (404, NotFoundError),
+        (406, BadRequestError),
+        (408, BadRequestError),
+        (409, BadRequestError),
+        (418, BadRequestError),
+        (422, UnprocessableError),
+        (425, BadRequestError),
+        (429, RateLimitError),
+        (451, BadRequestError),
+        (499, BadRequestError),
+        (500, ServerError),
+        (501, ServerError),
+        (502, ServerError),
+        (503, ServerError),
+        (504, ServerError),
+        (511, ServerError),
+        (520, ServerError),
+        (599, ServerError),
+    ],
+)
+def test_classes_of_errors(status: int, kind: type[APIError]) -> None:
+    """Every status has its class, and the error says what the server said."""
+    error = api_error_of(answer(status, {"detail": "no such thing"}))
+
+    assert type(error) is kind
+    assert (error.status, error.detail, error.error_id) == (status, "no such thing", None)
+    assert str(error) == f"GET /v2/jobs/j: HTTP {status}: no such thing"
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", ""),
+        (b"  ", ""),
+        ({"detail": "text"}, "text"),
+        ({"description": "old"}, "old"),
+        ({"message": "other"}, "other"),
+        ({"detail": None, "description": "old"}, "old"),
+        ({"detail": ""}, ""),
+        ({"detail": 5}, "5"),
+        ({}, ""),
+        ([], ""),
+        (b"null", ""),
+        (b"plain text", "plain text"),
+        (b"<html><body>Bad gateway</body></html>", ""),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b'{"detail": "cut', '{"detail": "cut'),
+        ({"detail": "x" * 5000}, "x" * 2000),
+        ([{}] * 1_000_000, None),
+        ({"detail": f"bad key {KEY}"}, "bad key [API key]"),
+        (f"headers: X-API-Key: {KEY}".encode(), "headers: X-API-Key: [API key]"),
+        ({"detail": [{"loc": ["path", "id", 0], "msg": "long"}, "and"]}, "path.id.0: long; and"),
+    ],
+    ids=range(20),
+)
+def test_details_of_errors(body: object, detail: str | None) -> None:
+    """Whatever the body of an error is, its text is the detail: bounded, masked, never HTML."""
+    error = api_error_of(answer(500, body))
+
+    assert detail is None or error.detail == detail
+    assert len(error.detail) <= 2000
+
+
+def test_refused_arguments() -> None:
+    """A 422 has one problem for each refused argument, with its place."""
+    items: list[object] = [
+        {"loc": ["path", "job_id"], "msg": "too long", "type": "value_error"},
+        {"loc": ["query", "offset", 0], "msg": "not a number"},
+    ]
+
+    error = api_error_of(answer(422, {"detail": items}))
+
+    assert isinstance(error, UnprocessableError)
+    assert error.problems == ("path.job_id: too long", "query.offset.0: not a number")
+    assert error.detail == "path.job_id: too long; query.offset.0: not a number"
+
+
+def test_refused_without_list() -> None:
+    """A 422 with a plain text has no problems, but the text."""
+    error = api_error_of(answer(422, {"detail": "no"}))
+
+    assert isinstance(error, UnprocessableError)
+    assert (error.problems, error.detail) == ((), "no")
+
+
+def test_what_to_quote() -> None:
+    """An error holds the ids that support asks for, from the body and the headers."""
+    error = api_error_of(answer(500, {"error_id": "e-1"}, x_request_id="r-1"))
+
+    assert (error.error_id, error.request_id) == ("e-1", "r-1")
+    assert str(error) == "GET /v2/jobs/j: HTTP 500 (error id e-1)"
+
+
+@pytest.mark.parametrize("status", [404, 408, 429, 503])
+def test_retry_after(status: int) -> None:
+    """An error holds how long the server asks to wait, on its own clock when it shows it."""
+    day = datetime(2001, 1, 1, tzinfo=UTC)
+    dates = {
+        "date": format_datetime(day, usegmt=True),
+        "retry_after": format_datetime(day + timedelta(seconds=90), usegmt=True),
+    }
+
+    assert api_error_of(answer(status, retry_after="7")).retry_after == 7
+    assert api_error_of(answer(status, **dates)).retry_after == 90
+    assert api_error_of(answer(status, retry_after="soon")).retry_after is None
+    assert api_error_of(answer(status)).retry_after is None
+
+
+def test_retry_after_without_date() -> None:
+    """Without the server's clock, a date counts from our own."""
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+
+    with pytest.raises(APIError) as caught:
+        read_model(JOB, answer(429, retry_after=later))
+
+    assert caught.value.retry_after is not None
+    assert 90 < caught.value.retry_after <= 100
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
+def test_redirects(status: int) -> None:
+    """A redirect is an error that says where it led, without the query."""
+    error = error_of(answer(status, b"gone", location=f"https://evil.example/?{KEY}&sig=1"))
+
+    assert isinstance(error, RedirectError)
+    assert (error.status, error.excerpt) == (status, "gone")
+    assert "https://evil.example/" in str(error)
+    assert "sig" not in str(error)
+
+
+@pytest.mark.parametrize("status", [100, 101, 103])
+def test_answers_that_are_not_final(status: int) -> None:
+    """A 1xx is no answer."""
+    error = error_of(answer(status))
+
+    assert type(error) is ResponseError
+    assert error.status == status
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 226])
+def test_good_answers(status: int) -> None:
+    """Any 2xx that holds the whole object will do."""
+    assert read_model(JOB, answer(status, {"id": "j", "status": "a"})).id == "j"
+
+
+@pytest.mark.parametrize("status", [204, 205, 206])
+def test_good_answers_without_object(status: int) -> None:
+    """An answer without a body, or with a part of one, holds no job."""
+    body = {"id": "j", "status": "finished"} if status == 206 else b""
+
+    error = error_of(answer(status, body))
+
+    assert isinstance(error, DecodeError)
+    assert (error.status, error.problems) == (status, ())
+
+
+@pytest.mark.parametrize("found", ["", "J", "j2", "i", " j", "j\n", "\ud800"])
+def test_answers_about_another_job(found: str) -> None:
+    """An answer with another id than the one asked for is refused."""
+    error = error_of(answer(200, {"id": found, "status": "finished"}))
+
+    assert isinstance(error, DecodeError)
+    assert error.problems == ("$.id: is not the id that was asked for",)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"inputs": {KEY: 5}}, {"created_at": KEY}, {KEY: 1, "error": 1}]
+)
+def test_misfits_that_hold_the_key(fields: dict[str, Any]) -> None:
+    """An error about an answer that repeats the key does not hold it: not even in a path."""
+    with pytest.raises(DecodeError) as caught:
+        read_model(JOB, answer(200, {"id": "j", "status": "a"} | fields))
+
+    assert KEY not in f"{caught.value} {caught.value!r} {caught.value.args}"
+    assert "[API key]" in str(caught.value.payload)
+
+
+@pytest.mark.parametrize("key", ["123", "true", '"'])
+def test_keys_that_look_like_json(key: str) -> None:
+    """Whatever the key is, masking it never hides why an answer was refused."""
+    body = b'{"id": "j", "status": "a", "error": 123, "extra": true}'
+    response = Response(200, (), body, lambda text: text.replace(key, "[API key]"))
+
+    with pytest.raises(DecodeError) as caught:
+        read_model(JOB, response)
+
+    assert caught.value.problems == ("$.error: must be a string, not an integer",)
+
+
+def test_keys_in_other_spellings() -> None:
+    """A key that JSON spells with escapes is masked in the payload all the same."""
+    body = json.dumps({"id": "j", "status": 1, "said": KEY}).replace("-", "\\u002d").encode()
+
+    with pytest.raises(DecodeError) as caught:
+        read_model(JOB, Response(200, (), body, lambda text: text.replace(KEY, "[API key]")))
+
+    assert KEY not in str(caught.value.payload)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_signed_urls(status: int) -> None:
+    """The query of a URL that an answer repeats is in no message and no excerpt."""
+    url = "https://storage.example.com/a.mp4?X-Goog-Signature=5ec2e7&x=1"
+
+    error = error_of(answer(status, {"id": 5, "detail": f"cannot read {url}, sorry"}))
+
+    assert "https://storage.example.com/a.mp4" in f"{error!r}"
+    assert "5ec2e7" not in f"{error!r} {error}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"id": "j", "status": "finished", "status": "error"}',
+        b'{"status": "finished", "id": "x", "id": "j"}',
+        b'\xef\xbb\xbf {"id": "j", "status": "error", "outputs": [], "status": "error"}',
+        b'{"id": "x", "\\u0069d": "j", "status": "finished"}',
+        b'{"id": "j", "status": "error", "st\\u0061tus": "finished"}',
+        b'{"id": "x", "id": "j", "status": "a", "function": {"latest_version": null}}',
+        (
+            b'{"id": "x", "id": "j", "status": "a", "function": {"latest_version":'
+            b' {"\\u0069d": "v", "build_status": "ready"}}}'
+        ),
+    ],
+)
+def test_ambiguous_answers(body: bytes) -> None:
+    """An answer that has its id or status twice is refused: nobody knows which one counts."""
+    with pytest.raises(DecodeError) as caught:
+        read_model(JOB, answer(200, body))
+
+    assert caught.value.problems == ("$: has its id or status more than once",)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"id": "j", "status": "a", "inputs": {}, "inputs": {}}',
+        b'{"id": "j", "status": "a", "outputs": [{"data": {"id": 1, "status": 2, "id": 3}}]}',
+        b'{"id": "j", "status": "a", "error": "\\"id\\" \\"id\\" \\"status\\" \\"status\\""}',
+        b'{"id": "j", "status": "status", "run_id": "id", "id ": "id"}',
+        b'{"id": "j", "status": "a", "function": {"name": "f", "name": "g", "id": 1, "id": 2}}',
+    ],
+)
+def test_answers_that_are_not_ambiguous(body: bytes) -> None:
+    """Other keys may stand twice, and ``id`` and ``status`` may stand further down."""
+    assert read_model(JOB, answer(200, body)).id == "j"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"id": "j"', b"[" * 201 + b"]" * 201, b"NaN"])
+def test_answers_that_are_no_json(body: bytes) -> None:
+    """A body that is not JSON is a DecodeError without problems, which says so."""
+    with pytest.raises(DecodeError, match="the body is") as caught:
+        read_model(JOB, answer(200, body))
+
+    assert (caught.value.problems, caught.value.payload) == ((), None)
+
+
+def test_answers_of_too_many_parts() -> None:
+    """A body of too many parts is an error of its own, which does not hold the body."""
+    with pytest.raises(ResponseTooLargeError, match="more parts") as caught:
+        read_model(JOB, answer(200, b"[" * 2_000_001))
+
+    assert len(caught.value.excerpt) <= 300

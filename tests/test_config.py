@@ -1,0 +1,344 @@
+"""Settings: where they come from, what they may be, and that the key is never shown."""
+
+import math
+import pickle
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from sieve_async import ConfigError, Limits, PollPolicy, RetryPolicy, Timeout
+from sieve_async.config import Config, check_base_url, find_api_key, read_config
+
+KEY = "canary-4f1d9c7e"
+SETTINGS: list[Callable[..., Any]] = [Timeout, RetryPolicy, PollPolicy, Limits]
+
+# design.md, section 4.
+DEFAULTS: list[tuple[Any, dict[str, float | None]]] = [
+    (Timeout(), {"connect": 10, "attempt": 30}),
+    (RetryPolicy(), {"attempts": 3, "base": 0.5, "cap": 8, "max_retry_after": 120}),
+    (
+        PollPolicy(),
+        {"minimum": 0.5, "growth": 0.05, "maximum": 10, "jitter": 0.25, "max_unreachable": 1800},
+    ),
+    (Limits(), {"max_in_flight": 64, "polls_per_second": 100, "max_body": 16 * 1024 * 1024}),
+]
+
+NO_NUMBERS: tuple[Any, ...] = ("1", b"1", "", True, False, [], [1], {}, 1j, object(), Decimal(1))
+NO_SECONDS = (math.nan, math.inf, -math.inf, -1, -0.001, 10**400, *NO_NUMBERS)
+NO_COUNTS = (0, -1, -(10**400), 1.0, 1.5, math.nan, math.inf, None, *NO_NUMBERS)
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> Path:
+    """The file of the official client, in the home directory ``tmp_path``; empty."""
+    folder = tmp_path / ".config" / ".sieve"
+    folder.mkdir(parents=True)
+    file = folder / "config"
+    file.touch()
+    return file
+
+
+def test_order_of_sources(official: Path, tmp_path: Path) -> None:
+    """The argument wins over the variable, the variable over its file, that over the official."""
+    official.write_text("from-official-file")
+    named = tmp_path / "key"
+    named.write_text("from-named-file")
+    environment = {"SIEVE_API_KEY": "from-variable", "SIEVE_API_KEY_FILE": str(named)}
+
+    assert find_api_key("from-argument", environment, tmp_path) == "from-argument"
+    assert find_api_key(None, environment, tmp_path) == "from-variable"
+    del environment["SIEVE_API_KEY"]
+    assert find_api_key(None, environment, tmp_path) == "from-named-file"
+    del environment["SIEVE_API_KEY_FILE"]
+    assert find_api_key(None, environment, tmp_path) == "from-official-file"
+
+
+@pytest.mark.parametrize("name", ["SIEVE_API_KEY", "SIEVE_API_KEY_FILE"])
+def test_empty_variables(name: str, official: Path, tmp_path: Path) -> None:
+    """A variable that is empty counts as not set."""
+    official.write_text(KEY)
+
+    assert find_api_key(None, {name: ""}, tmp_path) == KEY
+
+
+@pytest.mark.parametrize("home", [True, False])
+def test_no_key(home: bool, tmp_path: Path) -> None:  # noqa: FBT001 - whether there is one
+    """Without any key the error says where one may stand."""
+    with pytest.raises(ConfigError, match=r"SIEVE_API_KEY.*SIEVE_API_KEY_FILE.*\.config/\.sieve"):
+        find_api_key(None, {}, tmp_path if home else None)
+
+
+@pytest.mark.parametrize("key", ["k", "!", "~", 'a"b\\c', "x" * 4096])
+def test_good_keys(key: str) -> None:
+    """A key is one or more visible ASCII characters."""
+    assert find_api_key(key, {}, None) == key
+    assert find_api_key(None, {"SIEVE_API_KEY": key}, None) == key
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            "",
+            " ",
+            f" {KEY}",
+            f"{KEY}\n",
+            f"{KEY}\r\nX: y",
+            "a b",
+            "a\tb",
+            "a\0",
+            "\x7f",
+            "é",
+            "\ud800",
+        )
+    ],
+)
+def test_malformed_keys(key: str) -> None:
+    """A key that cannot travel in a header is refused, whence it came is said, and it is not."""
+    with pytest.raises(ConfigError, match="the api_key argument is not an API key") as caught:
+        find_api_key(key, {"SIEVE_API_KEY": "other"}, None)
+    assert KEY not in repr(caught.value)
+
+    if key:
+        with pytest.raises(ConfigError, match="SIEVE_API_KEY is not an API key"):
+            find_api_key(None, {"SIEVE_API_KEY": key}, None)
+
+
+@pytest.mark.parametrize("key", [5, True, b"key", ["key"], object()])
+def test_keys_that_are_no_strings(key: Any) -> None:
+    """A key that is not a string is refused."""
+    with pytest.raises(ConfigError, match="the api_key argument is not an API key"):
+        find_api_key(key, {}, None)
+
+
+@pytest.mark.parametrize("content", [KEY, f"{KEY}\n", f" \t{KEY}\r\n\n", f"{KEY}{' ' * 4000}"])
+def test_key_files(content: str, official: Path, tmp_path: Path) -> None:
+    """White space around the key in a file, such as the newline of an editor, is ignored."""
+    official.write_bytes(content.encode())
+
+    assert find_api_key(None, {}, tmp_path) == KEY
+    assert find_api_key(None, {"SIEVE_API_KEY_FILE": str(official)}, None) == KEY
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is not an API key"),
+        (b"\n", "is not an API key"),
+        (b"a key", "is not an API key"),
+        (b"key\nkey", "is not an API key"),
+        (b"\xff\xfe", "is not an API key"),
+        (b"\xef\xbb\xbfkey", "is not an API key"),
+        (b"\0" * 10, "is not an API key"),
+        (b"k" * 4097, "is too large to be a key"),
+        (b"k" * 1_000_000, "is too large to be a key"),
+    ],
+    ids=range(9),
+)
+def test_key_files_that_cannot_be(
+    content: bytes, reason: str, official: Path, tmp_path: Path
+) -> None:
+    """A file that does not hold a key is refused by its source, without a word of its content."""
+    official.write_bytes(content)
+
+    with pytest.raises(ConfigError, match=rf"file of ~/\.config/\.sieve/config {reason}"):
+        find_api_key(None, {}, tmp_path)
+    with pytest.raises(ConfigError, match=f"file of SIEVE_API_KEY_FILE {reason}") as caught:
+        find_api_key(None, {"SIEVE_API_KEY_FILE": str(official)}, None)
+
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "path", ["absent", "", "x" * 5000, "config/below", "~nobody-of-this-name/key"]
+)
+def test_key_files_that_cannot_be_read(path: str, official: Path) -> None:
+    """A file that is named but cannot be read is an error: it is not passed over in silence."""
+    name = path if path.startswith("~") else str(official.parent / path)
+
+    with pytest.raises(ConfigError, match="file of SIEVE_API_KEY_FILE cannot be read") as caught:
+        find_api_key(None, {"SIEVE_API_KEY_FILE": name, "HOME": "/"}, official.parents[2])
+
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+@pytest.mark.parametrize("home", [Path("/" + "x" * 300), Path("/dev/null"), Path("a\0b")])
+def test_homes_that_cannot_be_read(home: Path) -> None:
+    """Trouble with the home directory is a ConfigError like any other."""
+    with pytest.raises(ConfigError):
+        find_api_key(None, {}, home)
+
+
+def test_official_file_that_is_a_folder(tmp_path: Path) -> None:
+    """A folder in the place of the official file holds no key."""
+    (tmp_path / ".config" / ".sieve" / "config").mkdir(parents=True)
+
+    with pytest.raises(ConfigError):
+        find_api_key(None, {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://mango.sievedata.com", "https://mango.sievedata.com"),
+        ("https://mango.sievedata.com/", "https://mango.sievedata.com"),
+        ("https://host:8443/a/b//", "https://host:8443/a/b"),
+        ("HTTPS://Host", "HTTPS://Host"),
+        ("https://10.0.0.1", "https://10.0.0.1"),
+        ("https://[2001:db8::1]:443", "https://[2001:db8::1]:443"),
+        ("http://localhost:8000", "http://localhost:8000"),
+        ("http://LOCALHOST", "http://LOCALHOST"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1"),
+        ("http://127.1.2.3", "http://127.1.2.3"),
+        ("http://[::1]:65535/v", "http://[::1]:65535/v"),
+    ],
+)
+def test_good_base_urls(given: str, kept: str) -> None:
+    """A base URL is https, or http to this machine; slashes at its end are dropped."""
+    assert check_base_url(given) == kept
+
+
+BAD_URLS: list[Any] = [
+    *(
+        "",
+        "mango.sievedata.com",
+        "//host",
+        "/v2",
+        "https://",
+        "https:///v2",
+        "https:host",
+        "https://:443",
+    ),
+    *(
+        "http://mango.sievedata.com",
+        "http://10.0.0.1",
+        "http://0.0.0.0",
+        "http://[::]",
+        "ftp://host",
+    ),
+    *(
+        "http://localhost.evil.example",
+        "http://127.0.0.1.evil.example",
+        "http://evil.example#@localhost",
+    ),
+    *("https://user@host", "https://user:SECRET@host", "https://:SECRET@host", "https://@host"),
+    *("https://host?", "https://host/?a=SECRET", "https://host#", "https://host/#SECRET"),
+    *("https://host:0", "https://host:65536", "https://host:x", "https://host:-1", "https://[::1"),
+    *(
+        "https://[host]",
+        "https://::1",
+        "https://h\u00f6st",
+        "https://host\u3002com",
+        "https://ho st",
+    ),
+    *(" https://host", "https://host\n", "https://ho\tst", "https://host\\@evil", "https://ho%73t"),
+    *("https://host;a", "https://host,b", "http://[fe80::1%25lo]", "unix:///run/x", "file:///etc"),
+    *("javascript:1", 5, True, b"https://host", ["https://host"], object()),
+]
+
+
+@pytest.mark.parametrize("base_url", BAD_URLS, ids=range(len(BAD_URLS)))
+def test_bad_base_urls(base_url: Any) -> None:
+    """Whatever could send the key in clear, or elsewhere, is refused and not repeated."""
+    with pytest.raises(ConfigError, match=r"\Athe base URL must ") as caught:
+        check_base_url(base_url)
+
+    assert "SECRET" not in repr(caught.value)
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("argument", "environment", "expected"),
+    [
+        (None, {}, "https://mango.sievedata.com"),
+        (None, {"SIEVE_API_URL": ""}, "https://mango.sievedata.com"),
+        (None, {"SIEVE_API_URL": "https://variable/"}, "https://variable"),
+        ("https://argument/", {"SIEVE_API_URL": "https://variable"}, "https://argument"),
+    ],
+)
+def test_sources_of_the_base_url(
+    argument: str | None, environment: dict[str, str], expected: str
+) -> None:
+    """The base URL is the argument, else the variable, else the public service."""
+    assert read_config(KEY, argument, environment, None).base_url == expected
+
+
+def test_the_key_is_not_shown() -> None:
+    """No text of the configuration shows the key."""
+    config = read_config(KEY, None, {}, None)
+
+    assert config.api_key == KEY
+    assert KEY not in f"{config} {config!r}"
+    assert KEY not in repr([config, {"config": config}])
+    assert attrs.fields_dict(Config)["api_key"].repr is False
+
+
+@pytest.mark.parametrize(("settings", "defaults"), DEFAULTS)
+def test_defaults(settings: Any, defaults: dict[str, float | None]) -> None:
+    """The settings have the documented fields, with the documented defaults."""
+    assert attrs.asdict(settings) == defaults
+
+
+@pytest.mark.parametrize(("settings", "defaults"), DEFAULTS)
+def test_settings_are_values(settings: Any, defaults: dict[str, float | None]) -> None:
+    """Settings are frozen, equal by value, hashable, picklable and by keyword only."""
+    for name, value in defaults.items():
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            setattr(settings, name, value)
+    with pytest.raises(TypeError):
+        type(settings)(1)
+
+    assert pickle.loads(pickle.dumps(settings)) == settings == type(settings)(**defaults)
+    assert hash(settings) == hash(type(settings)())
+
+
+BAD_VALUES: list[tuple[Callable[..., Any], str, tuple[Any, ...]]] = [
+    (Timeout, "connect", (*NO_SECONDS, 0, 0.0)),
+    (Timeout, "attempt", (*NO_SECONDS, 0, 0.0)),
+    (RetryPolicy, "attempts", NO_COUNTS),
+    (RetryPolicy, "base", (*NO_SECONDS, None, 8.1)),
+    (RetryPolicy, "cap", (*NO_SECONDS, None, 0.4)),
+    (RetryPolicy, "max_retry_after", NO_SECONDS),
+    (PollPolicy, "minimum", (*NO_SECONDS, None, 10.1)),
+    (PollPolicy, "growth", (*NO_SECONDS, None)),
+    (PollPolicy, "maximum", (*NO_SECONDS, None, 0.4)),
+    (PollPolicy, "jitter", (*NO_SECONDS, None, 1, 1.5)),
+    (PollPolicy, "max_unreachable", NO_SECONDS),
+    (Limits, "max_in_flight", NO_COUNTS),
+    (Limits, "polls_per_second", (*NO_SECONDS, 0, 0.0)),
+    (Limits, "max_body", NO_COUNTS),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "values"), BAD_VALUES)
+def test_bad_values(kind: Callable[..., Any], name: str, values: tuple[Any, ...]) -> None:
+    """A setting that cannot work is refused when it is made, by name."""
+    for value in values:
+        with pytest.raises(ConfigError, match=name) as caught:
+            kind(**{name: value})
+
+        assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (Timeout, {"connect": None, "attempt": None}),
+        (Timeout, {"connect": 1, "attempt": 1e-3}),
+        (RetryPolicy, {"attempts": 1, "base": 0, "cap": 0, "max_retry_after": None}),
+        (RetryPolicy, {"max_retry_after": 0}),
+        (PollPolicy, {"minimum": 0, "growth": 0, "maximum": 0, "jitter": 0, "max_unreachable": 0}),
+        (PollPolicy, {"minimum": 10, "max_unreachable": None, "jitter": 0.99}),
+        (Limits, {"max_in_flight": 1, "polls_per_second": None, "max_body": 1}),
+        (Limits, {"polls_per_second": 0.5, "max_in_flight": 10_000}),
+    ],
+)
+def test_good_values(kind: Callable[..., Any], values: dict[str, Any]) -> None:
+    """Zero is zero and None is no limit, wherever that makes sense."""
+    settings = kind(**values)
+
+    assert attrs.asdict(settings).items() >= values.items()

@@ -1,0 +1,269 @@
+"""Errors: one family, plain data, fit to travel, and useful to whoever reads them."""
+
+import copy
+import inspect
+import pickle
+from typing import Any
+
+import attrs
+import pytest
+
+import sieve_async
+from sieve_async import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    BuildFailedError,
+    BuildStatus,
+    ClientClosedError,
+    ConfigError,
+    ConnectError,
+    DecodeError,
+    FunctionVersion,
+    InvalidArgumentError,
+    Job,
+    JobCancelledError,
+    JobFailedError,
+    JobStatus,
+    NotFoundError,
+    OutOfCreditsError,
+    PermissionDeniedError,
+    RateLimitError,
+    RedirectError,
+    RequestTimeoutError,
+    ResponseError,
+    ResponseTooLargeError,
+    ServerError,
+    SieveError,
+    TLSError,
+    TransportError,
+    UnprocessableError,
+    WaitTimeoutError,
+    errors,
+)
+
+# design.md, section 3: each class with all of its parents.
+TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
+    SieveError: (Exception,),
+    ConfigError: (SieveError, ValueError),
+    InvalidArgumentError: (SieveError, ValueError),
+    ClientClosedError: (SieveError,),
+    TransportError: (SieveError,),
+    ConnectError: (TransportError,),
+    TLSError: (ConnectError,),
+    RequestTimeoutError: (TransportError, TimeoutError),
+    ResponseError: (SieveError,),
+    DecodeError: (ResponseError,),
+    ResponseTooLargeError: (ResponseError,),
+    RedirectError: (ResponseError,),
+    APIError: (SieveError,),
+    BadRequestError: (APIError,),
+    AuthenticationError: (APIError,),
+    OutOfCreditsError: (APIError,),
+    PermissionDeniedError: (APIError,),
+    NotFoundError: (APIError,),
+    UnprocessableError: (APIError,),
+    RateLimitError: (APIError,),
+    ServerError: (APIError,),
+    WaitTimeoutError: (SieveError, TimeoutError),
+    JobFailedError: (SieveError,),
+    JobCancelledError: (SieveError,),
+    BuildFailedError: (SieveError,),
+}
+
+JOB = Job("j1", JobStatus.ERROR, error="Traceback (most recent call last):\n  ...\nKeyError: 'x'\n")
+VERSION = FunctionVersion("v1", BuildStatus.ERROR)
+LATE = NotFoundError(404, "gone", method="GET", path="/v2/jobs/j1")
+TRIED = ("GET", "/v2/jobs/j1")
+
+# Errors with every field set, and what their messages say.
+EXAMPLES: list[tuple[SieveError, str]] = [
+    (SieveError("anything"), "anything"),
+    (ConfigError("no API key"), "no API key"),
+    (InvalidArgumentError("offset must be positive"), "offset must be positive"),
+    (ClientClosedError(), "the client is closed"),
+    (ClientClosedError("it belongs to another loop"), "it belongs to another loop"),
+    (TransportError("reset", *TRIED, 3, 4.25), "GET /v2/jobs/j1: reset (3 attempts in 4.2 s)"),
+    (ConnectError("refused", *TRIED, 1, 0.5, reused_connection=True), "GET /v2/jobs/j1: refused"),
+    (TLSError("expired", *TRIED), "GET /v2/jobs/j1: expired"),
+    (RequestTimeoutError("too slow", *TRIED), "GET /v2/jobs/j1: too slow"),
+    (ResponseError("cut off", *TRIED, 200, "{", 1, 2.0), "GET /v2/jobs/j1: HTTP 200, cut off"),
+    (DecodeError("not JSON", *TRIED, 200, "<html>"), "GET /v2/jobs/j1: HTTP 200, not JSON"),
+    (
+        DecodeError("wrong", *TRIED, 200, "{}", 2, 3.0, ("$.id: is missing", "$.a: b"), {"a": [1]}),
+        "GET /v2/jobs/j1: HTTP 200, wrong (2 attempts in 3.0 s): $.id: is missing; $.a: b",
+    ),
+    (
+        DecodeError("wrong", *TRIED, 200, problems=tuple("abcdefg")),
+        "GET /v2/jobs/j1: HTTP 200, wrong: a; b; c; d; e; and 2 more",
+    ),
+    (ResponseTooLargeError("too large", *TRIED, 200), "GET /v2/jobs/j1: HTTP 200, too large"),
+    (RedirectError("sent on", *TRIED, 302), "GET /v2/jobs/j1: HTTP 302, sent on"),
+    (APIError(400), "HTTP 400"),
+    (LATE, "GET /v2/jobs/j1: HTTP 404: gone"),
+    (
+        RateLimitError(429, "slow down", None, "r-1", 7.5, *TRIED, 3, 9.0),
+        "GET /v2/jobs/j1: HTTP 429: slow down (retry after 7.5 s) (3 attempts in 9.0 s)",
+    ),
+    (
+        ServerError(500, "", "e-1", None, None, *TRIED),
+        "GET /v2/jobs/j1: HTTP 500 (error id e-1)",
+    ),
+    (UnprocessableError(422, "no", problems=("a: no",)), "HTTP 422: no"),
+    (BadRequestError(400, "no"), "HTTP 400: no"),
+    (AuthenticationError(401, "no"), "HTTP 401: no"),
+    (OutOfCreditsError(402, "no"), "HTTP 402: no"),
+    (PermissionDeniedError(403, "no"), "HTTP 403: no"),
+    (
+        WaitTimeoutError("j1", Job("j1", JobStatus("queued")), 12, 60.04),
+        "job j1 (queued) had not ended after 60.0 s and 12 polls",
+    ),
+    (
+        WaitTimeoutError("j1", None, 1, 0.0, LATE),
+        f"job j1 (state unknown) had not ended after 0.0 s and 1 poll; last error: {LATE}",
+    ),
+    (
+        WaitTimeoutError(None, None, 2, 1.0, None, "sieve/dubbing:latest", VERSION),
+        "version sieve/dubbing:latest (error) had not ended after 1.0 s and 2 polls",
+    ),
+    (
+        WaitTimeoutError(None, None, 2, 1.0, function_version="sieve/dubbing:latest"),
+        "version sieve/dubbing:latest (state unknown) had not ended after 1.0 s and 2 polls",
+    ),
+    (JobFailedError(JOB), "job j1 failed: KeyError: 'x'"),
+    (JobFailedError(Job("j1", JobStatus.ERROR)), "job j1 failed: no error text was given"),
+    (JobFailedError(Job("j1", JobStatus.ERROR, error="\n ")), "failed: no error text was given"),
+    (JobCancelledError(JOB), "job j1 was cancelled"),
+    (BuildFailedError(VERSION), "the build of version v1 failed"),
+]
+ERRORS = [error for error, _ in EXAMPLES]
+NUMBERED = [f"{number}-{type(error).__name__}" for number, error in enumerate(ERRORS)]
+
+
+def data(value: object) -> object:
+    """What an error is and holds, errors in it too; two errors themselves are never equal."""
+    if not isinstance(value, SieveError):
+        return value
+    return type(value), {name: data(held) for name, held in vars(value).items()}
+
+
+def test_the_tree() -> None:
+    """There are exactly the documented classes, each with exactly the documented parents."""
+    found = {
+        member
+        for _, member in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(member, BaseException)
+    }
+
+    assert found == set(TREE)
+    assert {kind: kind.__bases__ for kind in found} == TREE
+
+
+@pytest.mark.parametrize("kind", TREE)
+def test_names(kind: type[BaseException]) -> None:
+    """Every error is public, and its name says that it is one."""
+    assert getattr(sieve_async, kind.__name__) is kind
+    assert kind.__name__.endswith("Error")
+    assert kind.__doc__
+
+
+def test_examples_of_all() -> None:
+    """The examples leave out no class."""
+    assert {type(error) for error in ERRORS} == set(TREE)
+
+
+@pytest.mark.parametrize(("error", "message"), EXAMPLES, ids=NUMBERED)
+def test_messages(error: SieveError, message: str) -> None:
+    """The message says by itself what happened, to what, and how often it was tried."""
+    assert str(error).endswith(message)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=NUMBERED)
+def test_errors_travel(error: SieveError) -> None:
+    """Pickled by any protocol, copied and deeply copied, an error is what it was."""
+    travelled = [pickle.loads(pickle.dumps(error, p)) for p in range(pickle.HIGHEST_PROTOCOL + 1)]
+
+    for other in (*travelled, copy.copy(error), copy.deepcopy(error)):
+        assert other is not error
+        assert data(other) == data(error)
+        assert (str(other), repr(other)) == (str(error), repr(error))
+        assert list(map(data, other.args)) == list(map(data, error.args))
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=NUMBERED)
+def test_errors_are_raised_and_caught(error: SieveError) -> None:
+    """An error can be raised with notes, told apart by identity, and kept in a set."""
+    other = copy.copy(error)
+
+    with pytest.raises(type(error)) as caught:
+        raise error
+
+    assert caught.value is error
+    assert error != other
+    assert len({error, other}) == 2
+    assert repr(error).startswith(type(error).__name__)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (TransportError, "reason method path attempts elapsed"),
+        (ConnectError, "reason method path attempts elapsed reused_connection"),
+        (ResponseError, "reason method path status excerpt attempts elapsed"),
+        (
+            DecodeError,
+            "reason method path status excerpt attempts elapsed problems payload",
+        ),
+        (
+            APIError,
+            "status detail error_id request_id retry_after method path attempts elapsed",
+        ),
+        (
+            UnprocessableError,
+            "status detail error_id request_id retry_after method path attempts elapsed problems",
+        ),
+        (
+            WaitTimeoutError,
+            "job_id last polls elapsed last_error function_version last_version",
+        ),
+        (JobFailedError, "job"),
+        (JobCancelledError, "job"),
+        (BuildFailedError, "version"),
+    ],
+)
+def test_what_errors_hold(kind: Any, fields: str) -> None:
+    """An error holds all that a caller can use, under the documented names."""
+    assert [field.name for field in attrs.fields(kind)] == fields.split()
+
+
+@pytest.mark.parametrize("error", [JobFailedError(JOB), BuildFailedError(VERSION)])
+def test_short_reprs(error: SieveError) -> None:
+    """The repr of an error does not write out the job or version: its outputs may be long."""
+    assert "Traceback" not in repr(error)
+    assert len(repr(error)) < 30
+
+
+def test_payloads_are_not_shown() -> None:
+    """The payload of an answer that did not fit is kept, and neither written nor shown."""
+    error = DecodeError(
+        "wrong", *TRIED, 200, problems=("$.id: is missing",), payload={"a": "SECRET"}
+    )
+
+    assert error.payload == {"a": "SECRET"}
+    assert "SECRET" not in f"{error} {error!r}"
+
+
+def test_api_error_class() -> None:
+    """Each error status has its class; what has none of its own is a bad request."""
+    special = {
+        401: AuthenticationError,
+        402: OutOfCreditsError,
+        403: PermissionDeniedError,
+        404: NotFoundError,
+        422: UnprocessableError,
+        429: RateLimitError,
+    }
+
+    for status in range(400, 600):
+        expected = ServerError if status >= 500 else special.get(status, BadRequestError)
+        assert errors.api_error_class(status) is expected

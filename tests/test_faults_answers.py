@@ -1,0 +1,190 @@
+"""Fault class C: answers that are missing, partial or malformed."""
+
+import asyncio
+import json
+
+import pytest
+
+from sieve_async import (
+    APIError,
+    ConnectError,
+    JobStatus,
+    RequestTimeoutError,
+    Timeout,
+    TransportError,
+)
+from tests.wire import (
+    JOB,
+    JOB_PATH,
+    Do,
+    Script,
+    answer,
+    chunked,
+    failure_of,
+    job,
+    serving,
+)
+
+pytestmark = pytest.mark.looptime
+
+BODY = json.dumps(job()).encode()
+
+
+HALF = BODY[: BODY.index(b"finished") + 12]  # the word is in it
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(BODY)
+
+
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+PARTIAL = {
+    "nothing": b"",
+    "part of the status line": b"HTTP/1.",
+    "status line": b"HTTP/1.1 200 OK\r\n",
+    "part of a header": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "headers": HEAD + b"\r\n",
+    "half a body": HEAD + b"\r\n" + HALF,
+    "body minus one byte": HEAD + b"\r\n" + BODY[:-1],
+    "chunk without its end": CHUNKS + b"%x\r\n%b" % (len(BODY), BODY),
+    "chunks without the last": CHUNKS + b"%x\r\n%b\r\n" % (len(BODY), BODY),
+    "error without its body": b"HTTP/1.1 404 Not Found\r\nContent-Length: 20\r\n\r\n{",
+    "only interim answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 3,
+}
+
+
+MALFORMED = {
+    "bytes": b"\x00\xff\x16\x03\x01 garbage\r\n\r\n",
+    "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "a body alone": BODY,
+    "no status": b"HTTP/1.1 finished\r\n\r\n",
+    "a status of words": b"HTTP/1.1 OK 200\r\nContent-Length: 2\r\n\r\n{}",
+    "a bad chunk size": CHUNKS + b"zz\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "a negative chunk size": CHUNKS + b"-5\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "a chunk longer than its size": CHUNKS + b"2\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "two lengths": HEAD + b"Content-Length: 9\r\n\r\n" + BODY,
+    "a negative length": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + BODY,
+    "a length of words": b"HTTP/1.1 200 OK\r\nContent-Length: all\r\n\r\n" + BODY,
+    "a length and chunks": HEAD + CHUNKS[17:] + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
+    "a NUL in a header": HEAD + b"X-A: a\x00b\r\n\r\n" + BODY,
+    "a header of 100 KB": HEAD + b"X-A: %b\r\n\r\n" % (b"a" * 100_000) + BODY,
+    "a header without a colon": HEAD + b"X-A\r\n\r\n" + BODY,
+}
+
+
+@pytest.mark.parametrize("end", [Do.FIN, Do.RST])
+@pytest.mark.parametrize("sent", PARTIAL.values(), ids=PARTIAL)
+async def test_cut_off(sent: bytes, end: Do) -> None:
+    """An answer that is cut off is none: three attempts on three connections, then an error."""
+    async with serving([sent, end]) as (wire, client):
+        error = await failure_of(client.get_job(JOB))
+
+        assert isinstance(error, TransportError)
+        assert not isinstance(error, RequestTimeoutError)
+        assert isinstance(error, ConnectError) or sent
+        assert (error.method, error.path, error.attempts) == ("GET", JOB_PATH, 3)
+        assert (wire.connections, len(wire.requests)) == (3, 3)
+        assert all(gap >= 0.0499 for gap in wire.gaps)
+
+
+@pytest.mark.parametrize("sent", PARTIAL.values(), ids=PARTIAL)
+async def test_silence(sent: bytes) -> None:
+    """An answer that stops in the middle is given up when the attempt has had its time."""
+    async with serving([sent, Do.SILENCE], timeout=Timeout(attempt=2)) as (wire, client):
+        error = await failure_of(client.get_job(JOB))
+
+        assert isinstance(error, RequestTimeoutError)
+        assert isinstance(error, TimeoutError)
+        assert (error.attempts, wire.connections, len(wire.requests)) == (3, 3, 3)
+        assert 6.1 <= error.elapsed <= 7.6
+
+
+@pytest.mark.parametrize("end", [Do.FIN, Do.RST, Do.SILENCE])
+@pytest.mark.parametrize("sent", MALFORMED.values(), ids=MALFORMED)
+async def test_malformed(sent: bytes, end: Do) -> None:
+    """What is not HTTP is no answer, so it is never HTTP 400; its connection is not used again."""
+    async with serving([sent, end]) as (wire, client):
+        error = await failure_of(client.get_job(JOB))
+
+        assert isinstance(error, TransportError)
+        assert not isinstance(error, APIError)
+        assert "400" not in str(error)
+        assert (error.attempts, wire.connections, len(wire.requests)) == (3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    "bad", [[HEAD + b"\r\n" + HALF, Do.FIN], [HEAD + b"\r\n" + HALF, Do.RST], answer(HALF)]
+)
+async def test_half_a_body_ends_no_wait(bad: Script) -> None:
+    """Half a body with the word "finished" in it is not how the job ended."""
+    good = answer(job(status="error", error="the truth"))
+    async with serving(bad, bad, bad, bad, good) as (wire, client):
+        ended = await client.wait_for_job(JOB)
+
+        assert (ended.status, ended.error) == (JobStatus.ERROR, "the truth")
+        assert len(wire.requests) == 5
+
+
+@pytest.mark.parametrize("good", [answer(), chunked(BODY), chunked(BODY, pieces=len(BODY))])
+async def test_good_after_bad(good: Script) -> None:
+    """What went wrong once is forgotten after a good answer."""
+    async with serving([b"", Do.RST], good) as (wire, client):
+        seen = await client.get_job(JOB)
+
+        assert seen.outputs[0].data == "done"  # type: ignore[union-attr] # the job has one
+        assert (client.stats.requests, client.stats.retries, len(wire.requests)) == (2, 1, 2)
+
+
+async def test_second_answer_behind_the_first() -> None:
+    """An answer that nobody asked for is never taken for the answer to the next request."""
+    waiting, forged = answer(job(status="processing"))[0], answer(job(status="finished"))[0]
+    assert isinstance(waiting, bytes)
+    assert isinstance(forged, bytes)
+    async with serving([waiting + forged], answer(job(status="error"))) as (wire, client):
+        first = await client.get_job(JOB)
+        second = await client.get_job(JOB)
+
+        assert (first.status, second.status) == (JobStatus.PROCESSING, JobStatus.ERROR)
+        assert wire.connections == 2
+
+
+async def test_body_that_ends_with_its_connection() -> None:
+    """An answer of old HTTP, without a length, is complete when its object is."""
+    old = b"HTTP/1.0 200 OK\r\n\r\n"
+    async with serving([old + BODY[:-1], Do.FIN], [old + BODY, Do.FIN]) as (wire, client):
+        seen = await client.get_job(JOB)
+
+        assert seen.is_finished
+        assert len(wire.requests) == 2
+
+
+async def test_connection_is_kept() -> None:
+    """Good answers share one connection."""
+    async with serving() as (wire, client):
+        for _ in range(5):
+            await client.get_job(JOB)
+
+        assert (wire.connections, len(wire.requests)) == (1, 5)
+
+
+async def test_kept_connection_that_was_closed() -> None:
+    """A connection that the server closed while idle costs one more connection, and no error."""
+    async with serving(answer(), [Do.NOT_READ, 1.0, Do.FIN], answer()) as (wire, client):
+        await client.get_job(JOB)
+        await asyncio.sleep(5)
+        await client.get_job(JOB)
+
+        assert wire.connections == 2
+        assert len(wire.requests) == 2
+
+
+async def test_broken_connections_end_no_wait() -> None:
+    """A wait goes on through broken connections until the job has ended."""
+    waiting = answer(job(status="processing"))
+    bad: Script = [b"HTTP/1.1 2", Do.RST]
+    async with serving(waiting, *([bad] * 10), answer()) as (wire, client):
+        ended = await client.wait_for_job(JOB)
+
+        assert ended.is_finished
+        assert len(wire.requests) == 12

@@ -1,0 +1,249 @@
+"""Fault classes A and B: no connection, and no trust."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import pytest
+import trustme
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from sieve_async import (
+    ConfigError,
+    ConnectError,
+    Limits,
+    PollPolicy,
+    RequestTimeoutError,
+    RetryPolicy,
+    SieveClient,
+    Timeout,
+    TLSError,
+    TransportError,
+)
+from tests.wire import JOB, KEY, Do, Script, Wire, answer, check_error, failure_of, serving
+
+pytestmark = pytest.mark.looptime
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """An authority that nobody knows."""
+    return trustme.CA()
+
+
+def server_tls(authority: trustme.CA, name: str = "127.0.0.1", **validity: Any) -> ssl.SSLContext:
+    """The server's side of TLS, with a certificate for this name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name, **validity).configure_cert(context)
+    return context
+
+
+@contextlib.asynccontextmanager
+async def trusting(authority: trustme.CA) -> AsyncIterator[aiohttp.ClientSession]:
+    """A session that knows the authority."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+        yield session
+
+
+def free_port() -> int:
+    """A port of loopback where nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
+
+
+class NoSuchHost(AbstractResolver):
+    """A resolver that counts, and finds nothing."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Find nothing."""
+        del host, port, family
+        self.asked += 1
+        raise OSError(socket.EAI_NONAME, "Name or service not known")
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def test_refused() -> None:
+    """A port where nobody listens is tried three times, with pauses within the rules."""
+    async with SieveClient(KEY, base_url=f"http://127.0.0.1:{free_port()}") as client:
+        error = await failure_of(client.get_job(JOB))
+
+        assert type(error) is ConnectError
+        assert (error.attempts, client.stats.requests, client.stats.retries) == (3, 3, 2)
+        assert 0.0999 <= error.elapsed <= 1.51
+        assert "127.0.0.1" in str(error)
+
+
+@pytest.mark.parametrize("end", [Do.FIN, Do.RST])
+async def test_accept_then_close(end: Do) -> None:
+    """A server that accepts and closes sees three connections, not six."""
+    async with serving([Do.NOT_READ, end]) as (wire, client):
+        error = await failure_of(client.get_job(JOB))
+
+        assert type(error) is ConnectError
+        assert (error.attempts, wire.connections) == (3, 3)
+        assert 0.0999 <= error.elapsed <= 1.6
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 5])
+async def test_as_many_attempts_as_allowed(attempts: int) -> None:
+    """The policy says how often a request is tried."""
+    async with serving([Do.RST], retry=RetryPolicy(attempts=attempts)) as (wire, client):
+        error = await failure_of(client.get_job(JOB))
+
+        assert isinstance(error, ConnectError)
+        assert (error.attempts, wire.connections, len(wire.requests)) == (attempts,) * 3
+
+
+async def test_unknown_host() -> None:
+    """A host that is not found is looked up three times."""
+    resolver = NoSuchHost()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver)) as session:
+        client = SieveClient(KEY, base_url="https://nowhere.example", session=session)
+        error = await failure_of(client.get_job(JOB))
+
+        assert type(error) is ConnectError
+        assert (error.attempts, resolver.asked) == (3, 3)
+        assert "not found" in str(error)
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example", ".example", "a" * 300])
+async def test_host_that_cannot_be(host: str) -> None:
+    """A name that no host can have is a setting that cannot work, or a host that is not found."""
+    try:
+        client = SieveClient(KEY, base_url=f"https://{host}")
+    except ConfigError as refusal:
+        check_error(refusal)
+        return
+    async with client:
+        error = await failure_of(client.get_job(JOB))
+
+        assert isinstance(error, ConnectError)
+
+
+async def test_recovers() -> None:
+    """A wait goes on while nobody listens, and sees the end when somebody does again."""
+    port = free_port()
+    loop = asyncio.get_running_loop()
+    polling = PollPolicy(minimum=1, maximum=2)
+    async with SieveClient(KEY, base_url=f"http://127.0.0.1:{port}", polling=polling) as client:
+        wait = asyncio.create_task(client.wait_for_job(JOB))
+        await asyncio.sleep(100)
+        async with Wire(answer(), port=port):
+            ended = await wait
+
+        assert ended.is_finished
+        assert 100 <= loop.time() <= 170
+
+
+async def test_unreachable_for_too_long() -> None:
+    """A wait gives up with the last error when nothing valid came for too long."""
+    polling = PollPolicy(max_unreachable=60)
+    url = f"http://127.0.0.1:{free_port()}"
+    async with SieveClient(KEY, base_url=url, polling=polling) as client:
+        started = asyncio.get_running_loop().time()
+        error = await failure_of(client.wait_for_job(JOB))
+
+        assert type(error) is ConnectError
+        assert 60 <= asyncio.get_running_loop().time() - started <= 62
+
+
+async def test_stalled_connect() -> None:
+    """A handshake that stalls is given up after ``Timeout.connect``."""
+    timeout = Timeout(connect=6.2)
+    async with Wire([Do.NOT_READ, Do.SILENCE]) as wire:
+        url = wire.url.replace("http:", "https:")
+        async with wire.client(base_url=url, timeout=timeout) as client:
+            error = await failure_of(client.get_job(JOB))
+
+        assert isinstance(error, (RequestTimeoutError, ConnectError))
+        assert (error.attempts, wire.connections) == (3, 3)
+        assert 18.6 <= error.elapsed <= 20.3
+
+
+@pytest.mark.parametrize("kind", ["unknown", "host", "expired", "plain", "garbage"])
+async def test_no_trust(kind: str, authority: trustme.CA) -> None:
+    """TLS that fails, fails at the first attempt: the key is sent to nobody."""
+    past = datetime(2020, 1, 1, tzinfo=UTC)
+    contexts = {
+        "unknown": server_tls(trustme.CA()),
+        "host": server_tls(authority, "elsewhere.example"),
+        "expired": server_tls(authority, not_before=past, not_after=past),
+        "plain": None,
+        "garbage": None,
+    }
+    said = b"\x16\x03\x03garbage" if kind == "garbage" else b"HTTP/1.1 400 Plain\r\n\r\n"
+    script: Script = answer() if contexts[kind] else [Do.NOT_READ, 0.01, said, Do.FIN]
+    async with trusting(authority) as session, Wire(script, tls=contexts[kind]) as wire:
+        url = wire.url.replace("http:", "https:")
+        client = wire.client(base_url=url, session=session)
+        error = await failure_of(client.get_job(JOB))
+        ended = await failure_of(client.wait_for_job(JOB))
+
+        assert (type(error), type(ended)) == (TLSError, TLSError)
+        assert isinstance(error, TLSError)
+        assert error.attempts == 1
+        assert client.stats.requests == 2
+        assert wire.requests == []
+
+
+async def test_unknown_authority_by_default(authority: trustme.CA) -> None:
+    """A session of our own trusts only whom the system trusts."""
+    async with Wire(answer(), tls=server_tls(authority)) as wire, wire.client() as client:
+        error = await failure_of(client.get_job(JOB))
+
+        assert type(error) is TLSError
+        assert (error.attempts, wire.requests) == (1, [])
+
+
+async def test_trust(authority: trustme.CA) -> None:
+    """A session with the right trust makes it work, by name and by address."""
+    async with trusting(authority) as session, Wire(tls=server_tls(authority)) as wire:
+        seen = await wire.client(session=session).get_job(JOB)
+
+        assert seen.is_finished
+        assert wire.connections == 1
+
+
+async def test_tls_that_breaks_in_the_answer(authority: trustme.CA) -> None:
+    """A broken connection is not a failure of TLS, and is tried again."""
+    bad: Script = [b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{", Do.RST]
+    tls = server_tls(authority)
+    async with trusting(authority) as session, Wire(bad, answer(), tls=tls) as wire:
+        seen = await wire.client(session=session).get_job(JOB)
+
+        assert seen.is_finished
+        assert wire.connections == 2
+
+
+async def test_hundred_calls_share_few_sockets() -> None:
+    """There are never more connections than slots."""
+    async with serving([0.5, *answer()], limits=Limits(max_in_flight=5)) as (wire, client):
+        await asyncio.gather(*(client.get_job(JOB) for _ in range(100)))
+
+        assert (len(wire.requests), wire.connections) == (100, 5)
+
+
+async def test_only_our_errors() -> None:
+    """All that goes wrong below is a TransportError above."""
+    async with serving([Do.RST]) as (_, client):
+        results = await asyncio.gather(
+            *(client.get_job(JOB) for _ in range(20)), return_exceptions=True
+        )
+
+        assert all(isinstance(result, TransportError) for result in results)

@@ -1,0 +1,276 @@
+"""Fault class F: what a ``Retry-After`` asks for, and who is held back by it."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from sieve_async import (
+    APIError,
+    Limits,
+    RateLimitError,
+    RetryPolicy,
+    Timeout,
+    WaitTimeoutError,
+)
+from tests.wire import JOB, KEY, Do, Script, answer, failure_of, job, once, serving
+
+pytestmark = pytest.mark.looptime
+
+# The server's clock is wrong by decades: only the difference to its own Date counts.
+DATE = ("Date", "Mon, 01 Jan 1990 00:00:00 GMT")
+ARABIC_FIVE = "\u0665"
+
+# What is sent, and the seconds that it asks for; None is nothing.
+VALUES: list[tuple[list[tuple[str, str]], float | None]] = [
+    ([("Retry-After", value)], seconds)
+    for value, seconds in [
+        ("1", 1),
+        ("5", 5),
+        ("  5\t", 5),
+        ("0005", 5),
+        ("121", 121),
+        ("86400", 86400),
+        ("9999999999", 9999999999),
+        ("0", None),
+        ("-0", None),
+        ("-5", None),
+        ("+5", None),
+        ("5.0", None),
+        ("1.5", None),
+        (".5", None),
+        ("1e3", None),
+        ("0x10", None),
+        ("1_0", None),
+        ("5s", None),
+        ("nan", None),
+        ("inf", None),
+        ("-inf", None),
+        ("Infinity", None),
+        (ARABIC_FIVE, None),
+        ("5, 10", None),
+        ("5;10", None),
+        ("5 10", None),
+        ("", None),
+        ("soon", None),
+        ("9" * 11, None),
+        ("9" * 5000, None),
+    ]
+]
+DATES: list[tuple[list[tuple[str, str]], float | None]] = [
+    ([DATE, ("Retry-After", value)], seconds)
+    for value, seconds in [
+        ("Mon, 01 Jan 1990 00:00:07 GMT", 7),
+        ("Monday, 01-Jan-90 00:00:07 GMT", 7),
+        ("Mon Jan  1 00:00:07 1990", 7),
+        ("Mon, 01 Jan 1990 00:00:07", 7),
+        ("Tue, 02 Jan 1990 00:00:00 GMT", 86400),
+        ("Mon, 01 Jan 1990 00:00:00 GMT", None),
+        ("Sun, 31 Dec 1989 23:59:59 GMT", None),
+        ("Mon, 01 Jan 1990 00:00:07 PST", None),
+        ("Mon, 99 Jan 1990 00:00:07 GMT", None),
+        ("Mon, 01 Foo 1990 00:00:07 GMT", None),
+        ("Mon, 01 Jan 1990 99:99:99 GMT", None),
+        ("1990-01-01T00:00:07Z", None),
+    ]
+]
+SEVERAL: list[tuple[list[tuple[str, str]], float | None]] = [
+    ([("Retry-After", "3"), ("Retry-After", "8")], 8),
+    ([("Retry-After", "8"), ("retry-after", "3")], 8),
+    ([("Retry-After", "nan"), ("Retry-After", "4")], 4),
+    ([DATE, ("Retry-After", "4"), ("Retry-After", "Mon, 01 Jan 1990 00:00:09 GMT")], 9),
+    ([("Retry-After", "soon"), ("Retry-After", "-1")], None),
+]
+ALL = VALUES + DATES + SEVERAL
+IDS = [" and ".join(value[:32] for _, value in headers) for headers, _ in ALL]
+
+
+def held(status: int, *headers: tuple[str, str]) -> Script:
+    """The script of an answer that asks for a pause."""
+    return answer({"detail": "slowly"}, status=status, headers=headers)
+
+
+@pytest.mark.parametrize(("headers", "seconds"), ALL, ids=IDS)
+async def test_value(headers: list[tuple[str, str]], seconds: float | None) -> None:
+    """A value counts if the RFC allows it and it lies ahead; anything else asks for nothing."""
+    async with once(held(503, *headers)) as (wire, client):
+        error = await failure_of(client.get_job(JOB))
+
+        assert isinstance(error, APIError)
+        assert (error.status, error.retry_after) == (503, seconds)
+        assert len(wire.requests) == 1
+
+
+@pytest.mark.parametrize(("headers", "seconds"), ALL, ids=IDS)
+async def test_pause(headers: list[tuple[str, str]], seconds: float | None) -> None:
+    """A call waits at least as long as it was asked to, and raises when that is too long."""
+    async with serving(held(429, *headers), answer()) as (wire, client):
+        if seconds is not None and seconds > 120:
+            error = await failure_of(client.get_job(JOB))
+
+            assert isinstance(error, RateLimitError)
+            assert (error.retry_after, error.attempts, len(wire.requests)) == (seconds, 1, 1)
+        else:
+            await client.get_job(JOB)
+
+            assert len(wire.requests) == 2
+            assert (seconds or 0.4999) - 1e-6 <= wire.gaps[0] <= 1.5 * (seconds or 1) + 1
+
+
+@pytest.mark.parametrize("status", [408, 429, 503])
+async def test_largest_pause_of_a_call(status: int) -> None:
+    """A pause of just ``max_retry_after`` is waited for."""
+    retry = RetryPolicy(max_retry_after=7)
+    async with serving(held(status, ("Retry-After", "7")), answer(), retry=retry) as (wire, client):
+        await client.get_job(JOB)
+
+        assert 7 <= wire.gaps[0] <= 10
+
+
+async def test_date_without_a_date() -> None:
+    """Without a Date header the wall clock is what there is."""
+    later = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    async with once(held(503, ("Retry-After", later))) as (_, client):
+        error = await failure_of(client.get_job(JOB))
+
+        assert isinstance(error, APIError)
+        assert error.retry_after is not None
+        assert 80 <= error.retry_after <= 90
+
+
+@pytest.mark.parametrize("status", [400, 404, 500, 502, 504])
+async def test_not_honoured(status: int) -> None:
+    """Only 408, 429 and 503 hold anything back."""
+    async with once(held(status, ("Retry-After", "60")), answer()) as (wire, client):
+        await failure_of(client.get_job(JOB))
+        await client.get_job(JOB)
+
+        assert wire.gaps[0] < 0.1
+
+
+@pytest.mark.parametrize("status", [408, 429, 503])
+async def test_everybody_is_held_back(status: int) -> None:
+    """What one call is told holds back all, and then they leave spread out, none before."""
+    async with once(held(status, ("Retry-After", "20")), answer()) as (wire, client):
+        await failure_of(client.get_job(JOB))
+        await asyncio.gather(*(client.get_job(JOB) for _ in range(40)))
+
+        waited = [seen.at - wire.requests[0].at for seen in wire.requests[1:]]
+        assert min(waited) >= 20 - 1e-6
+        assert max(waited) <= 20 + 1 + 1.5 * 5
+        assert len({round(at, 1) for at in waited}) >= 20
+
+
+async def test_those_in_flight_are_held_back() -> None:
+    """Calls that were queued when the pause was asked for wait for its end, too."""
+    scripts: list[Script] = [[1.0, *held(429, ("Retry-After", "10"))], answer()]
+    async with serving(*scripts, limits=Limits(max_in_flight=1)) as (wire, client):
+        jobs = await asyncio.gather(*(client.get_job(JOB) for _ in range(5)))
+
+        assert all(one.is_finished for one in jobs)
+        assert len(wire.requests) == 6
+        assert wire.gaps[0] >= 11 - 1e-6
+
+
+async def test_longer_pause_wins() -> None:
+    """A second answer may lengthen the pause, and never shortens it."""
+    scripts: list[Script] = [
+        held(429, ("Retry-After", "30")),
+        [1.0, *held(503, ("Retry-After", "5"))],
+        answer(),
+    ]
+    async with once(*scripts) as (wire, client):
+        await asyncio.gather(failure_of(client.get_job(JOB)), failure_of(client.get_job(JOB)))
+        await client.get_job(JOB)
+
+        assert wire.requests[2].at - wire.requests[0].at >= 30 - 1e-6
+
+
+async def test_call_during_a_long_pause() -> None:
+    """A call that would have to wait too long raises what the server said, and sends nothing."""
+    async with serving(held(429, ("Retry-After", "600"))) as (wire, client):
+        await failure_of(client.get_job(JOB))
+        await asyncio.sleep(100)
+        error = await failure_of(client.get_version("o", "f"))
+
+        assert isinstance(error, RateLimitError)
+        assert error.retry_after is not None
+        assert 499 <= error.retry_after <= 501
+        assert (error.attempts, len(wire.requests)) == (0, 1)
+        assert error.path == "/v2/functions/o/f/versions/latest"
+
+
+async def test_other_client_is_not_held_back() -> None:
+    """A pause belongs to one client."""
+    async with once(held(429, ("Retry-After", "60")), answer()) as (wire, client):
+        await failure_of(client.get_job(JOB))
+        async with wire.client() as other:
+            await other.get_job(JOB)
+
+        assert wire.gaps[0] < 0.1
+
+
+@pytest.mark.parametrize("status", [408, 429, 503])
+@pytest.mark.parametrize(
+    ("value", "least", "most"),
+    [("5", 5, 9), ("121", 121, 180), ("3600", 3600, 4600), ("86400", 3600, 4600), ("nan", 0, 3)],
+)
+async def test_wait(value: str, least: float, most: float, status: int) -> None:
+    """A wait waits for as long as it is asked to, an hour at most."""
+    waiting = answer(job(status="processing"))
+    async with serving(waiting, held(status, ("Retry-After", value)), answer()) as (wire, client):
+        ended = await client.wait_for_job(JOB)
+
+        assert ended.is_finished
+        assert len(wire.requests) == 3
+        assert least - 1e-6 <= wire.gaps[1] <= most
+
+
+async def test_wait_that_begins_in_a_pause() -> None:
+    """A wait has the patience that a call has not."""
+    async with once(held(429, ("Retry-After", "600")), answer()) as (wire, client):
+        await failure_of(client.get_job(JOB))
+        ended = await client.wait_for_job(JOB)
+
+        assert ended.is_finished
+        assert 600 - 1e-6 <= wire.gaps[0] <= 800
+
+
+async def test_deadline_in_a_pause() -> None:
+    """A pause is no reason to miss the deadline."""
+    async with serving(held(429, ("Retry-After", "600"))) as (wire, client):
+        error = await failure_of(client.wait_for_job(JOB, timeout=10))
+
+        assert isinstance(error, WaitTimeoutError)
+        assert 10 - 1e-6 <= error.elapsed <= 10.1
+        assert len(wire.requests) == 1
+        assert isinstance(error.last_error, RateLimitError)
+        assert KEY not in str(error)
+
+
+async def test_hundred_waits_in_a_pause() -> None:
+    """Waits that were held back are all answered, and none polls before the end of the pause."""
+    async with serving(held(503, ("Retry-After", "60")), answer()) as (wire, client):
+        first = asyncio.create_task(client.wait_for_job(JOB))
+        await asyncio.sleep(1)
+        ended = await asyncio.gather(first, *(client.wait_for_job(JOB) for _ in range(99)))
+
+        assert all(one.is_finished for one in ended)
+        assert len(wire.requests) == 101
+        assert min(seen.at - wire.requests[0].at for seen in wire.requests[1:]) >= 60 - 1e-6
+        assert max(seen.at - wire.requests[0].at for seen in wire.requests) <= 60 * 1.5
+
+
+async def test_pause_without_an_end_of_the_probe() -> None:
+    """The request that goes first after a pause may fall silent: the others follow all the same."""
+    scripts: list[Script] = [held(429, ("Retry-After", "5")), [Do.SILENCE], answer()]
+    async with once(*scripts, timeout=Timeout(attempt=30)) as (_, client):
+        loop = asyncio.get_running_loop()
+        await failure_of(client.get_job(JOB))
+        started = loop.time()
+        probe = asyncio.create_task(failure_of(client.get_job(JOB)))
+        await asyncio.gather(*(client.get_job(JOB) for _ in range(10)))
+
+        assert loop.time() - started <= 15
+        await probe

@@ -1,0 +1,205 @@
+"""Fault class I: redirects, and the key in what a server sends back."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sieve_async import (
+    APIError,
+    BadRequestError,
+    DecodeError,
+    RedirectError,
+    RetryPolicy,
+    ServerError,
+    Timeout,
+    WaitTimeoutError,
+)
+from tests.wire import (
+    JOB,
+    KEY,
+    Do,
+    Script,
+    Wire,
+    answer,
+    check_error,
+    failure_of,
+    job,
+    once,
+    serving,
+)
+
+pytestmark = pytest.mark.looptime
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirect_to_another_origin(status: int) -> None:
+    """A redirect is not followed, for the key would go along: the other origin sees not a byte."""
+    async with Wire() as other:
+        there = [("Location", f"{other.url}/v2/jobs/{JOB}?token=secret")]
+        async with serving(answer({}, status=status, headers=there)) as (wire, client):
+            error = await failure_of(client.get_job(JOB))
+            ended = await failure_of(client.wait_for_job(JOB))
+            built = await failure_of(client.wait_until_ready("o", "f"))
+
+            for one in (error, ended, built):
+                assert isinstance(one, RedirectError)
+                assert (one.status, one.attempts) == (status, 1)
+                assert "secret" not in str(one)
+            assert len(wire.requests) == 3
+        assert other.connections == 0
+
+
+@pytest.mark.parametrize("where", ["/v2/jobs/job-2", "//evil.example/", "", "http://[", "a" * 5000])
+async def test_redirect_anywhere(where: str) -> None:
+    """Nor is one on the same origin, nor one to nowhere."""
+    async with serving(answer({}, status=302, headers=[("Location", where)])) as (wire, client):
+        error = await failure_of(client.get_job(JOB))
+
+        assert isinstance(error, RedirectError)
+        assert len(str(error)) < 1000
+        assert len(wire.requests) == 1
+
+
+async def test_redirect_after_a_good_poll() -> None:
+    """Once the job was seen a redirect is a failed poll, as from a proxy that restarts."""
+    waiting = answer(job(status="processing"))
+    away = answer({}, status=302, headers=[("Location", "https://login.example")])
+    async with serving(waiting, away, away, answer()) as (wire, client):
+        ended = await client.wait_for_job(JOB)
+
+        assert ended.is_finished
+        assert len(wire.requests) == 4
+
+
+SPELLINGS = {
+    "plain": json.dumps(KEY),
+    "escaped": json.dumps(KEY).replace("c", "\\u0063"),
+    "slashes": json.dumps(f"https://files.example/{KEY}?key={KEY}"),
+}
+
+
+ECHOES: dict[str, Callable[[str], bytes]] = {
+    "no JSON": lambda key: f"<pre>{key}</pre>".encode(),
+    "wrong shape": lambda key: f'{{"headers": {{"X-API-Key": {key}}}}}'.encode(),
+    "as a key": lambda key: f'{{"id": 5, {key}: 1}}'.encode(),
+    "as the id": lambda key: f'{{"id": {key}, "status": "finished"}}'.encode(),
+    "as a misfit": lambda key: f'{{"id": "job-1", "status": [{key}]}}'.encode(),
+    "as a time": lambda key: f'{{"id": "job-1", "status": "a", "created_at": {key}}}'.encode(),
+    "as an array": lambda key: f"[{key}, [{key}]]".encode(),
+    "alone": str.encode,
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
+async def test_key_in_an_answer(echo: Callable[[str], bytes], spelling: str) -> None:
+    """A bad answer that repeats the key does not tell it on, however it is spelled."""
+    async with once(answer(echo(spelling))) as (_, client):
+        error = await failure_of(client.get_job(JOB))  # which looks for the key everywhere
+
+        assert isinstance(error, DecodeError)
+        assert KEY not in json.dumps(error.payload)
+
+
+@pytest.mark.parametrize("key", ["20241215", "null", "1.5", "true", "{", "id", '"', "\\"])
+async def test_key_that_looks_like_json(key: str) -> None:
+    """Masking the key never breaks what it is masked in."""
+    body = b'{"id": 5, "a": [20241215, null, 1.5, true, {}], "b": "\\"\\\\"}'
+    async with once(answer(body)) as (wire, _), wire.client(api_key=key) as client:
+        error = await failure_of(client.get_job(JOB))
+
+        assert isinstance(error, DecodeError)
+        assert error.problems
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [Do.RST],
+        [b"HTTP/1.1 200 OK\r\nX-Echo: " + KEY.encode() + b"\r\n", Do.FIN],
+        [KEY.encode() + b"\r\n\r\n", Do.FIN],
+        [b"HTTP/1.1 200 OK\r\n" + KEY.encode() + b"\r\n\r\n", Do.FIN],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: " + KEY.encode() + b"\r\n\r\n", Do.FIN],
+        [b"HTTP/1.1 400 " + KEY.encode() + b"\r\nContent-Length: 0\r\n\r\n"],
+        answer(b"<html>", headers=[("X-API-Key", KEY), ("Set-Cookie", f"a={KEY}")]),
+        answer(b"", headers=[("Content-Encoding", KEY)]),
+        answer({}, status=503, headers=[("Retry-After", KEY), ("Date", KEY)]),
+    ],
+)
+async def test_key_in_no_trace(script: Script, caplog: pytest.LogCaptureFixture) -> None:
+    """The key is in no error and in no log, whatever was sent back and with whatever logged."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    async with serving(script, timeout=Timeout(attempt=1)) as (_, client):
+        await failure_of(client.get_job(JOB))
+        await failure_of(client.wait_for_job(JOB, timeout=3))
+        shown = f"{client!r} {client.stats!r}"
+    loop.set_debug(False)
+
+    assert caplog.handler.level <= logging.DEBUG
+    assert KEY not in caplog.text
+    assert KEY not in shown
+
+
+async def test_wait_that_timed_out_pickles() -> None:
+    """What a wait ends with travels whole: the last job seen and the last error go along."""
+    scripts: list[Script] = [answer(job(status="processing")), answer({"detail": KEY}, status=500)]
+    async with once(*scripts) as (_, client):
+        error = await failure_of(client.wait_for_job(JOB, timeout=5))
+
+        assert isinstance(error, WaitTimeoutError)
+        assert error.last is not None
+        assert isinstance(error.last_error, ServerError)
+        check_error(error.last_error)
+
+
+ERROR_ECHOES: dict[str, dict[str, Any]] = {
+    "text": {"body": f"X-API-Key: {KEY}".encode()},
+    "detail": {"body": {"detail": f"{{'X-API-Key': '{KEY}'}}"}},
+    "a refused header": {"body": {"detail": [{"loc": ["header", KEY], "msg": KEY}]}},
+    "error id": {"body": {"error_id": KEY}},
+    "list as error id": {"body": {"error_id": [KEY]}},
+    "HTML": {"body": f"<html><pre>X-API-Key: {KEY}</pre></html>".encode()},
+    "request id": {"body": {}, "headers": [("X-Request-Id", KEY)]},
+    "Location": {"body": {}, "headers": [("Location", f"https://other/{KEY}")]},
+    "reason": {"body": b"\xff" + KEY.encode() + b"\xff"},
+    "escaped": {"body": json.dumps({"detail": KEY}).replace("c", "\\u0063").encode()},
+    "a key that is cut": {"body": b'"' + b"x" * (64 * 1024 - 8) + KEY.encode()},
+}
+
+
+@pytest.mark.parametrize("status", [302, 422])
+@pytest.mark.parametrize("echo", ERROR_ECHOES.values(), ids=ERROR_ECHOES)
+async def test_echoed_key(echo: dict[str, Any], status: int) -> None:
+    """An error that repeats the request's headers does not tell the key on."""
+    async with serving(answer(status=status, **echo)) as (_, client):
+        error = await failure_of(client.get_job(JOB))  # which looks for the key everywhere
+
+        assert isinstance(error, (APIError, RedirectError))
+
+
+@pytest.mark.parametrize(
+    ("key", "echoed"),
+    [
+        ("ab/cd==efgh", r"ab\/cd==efgh"),
+        ("ab/cd==efgh", r"ab/cd\u003d\u003defgh"),
+        ("ab&cd<efgh", r"ab\u0026cd\u003cefgh"),
+        ('ab"cd\\efgh', r"ab\"cd\\efgh"),
+    ],
+)
+async def test_echoed_key_in_another_spelling(key: str, echoed: str) -> None:
+    """JSON may be written in many ways: the key is masked in what it means, not in how it looks."""
+    body = f'{{"detail": "key: {echoed}"}}'.encode()
+    retry = RetryPolicy(attempts=1)
+    async with once(answer(body, status=400)) as (wire, _):
+        async with wire.client(api_key=key, retry=retry) as client:
+            error = await failure_of(client.get_job(JOB))
+
+        assert isinstance(error, BadRequestError)
+        assert key not in error.detail
+        assert key not in str(error)
+        assert "key:" in error.detail

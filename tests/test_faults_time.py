@@ -1,0 +1,159 @@
+"""Fault class D: answers that are slow, and the deadline in each phase of a wait."""
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+
+from sieve_async import (
+    JobStatus,
+    Limits,
+    PollPolicy,
+    RequestTimeoutError,
+    RetryPolicy,
+    Timeout,
+    WaitTimeoutError,
+)
+from tests.wire import (
+    JOB,
+    Do,
+    Script,
+    answer,
+    chunked,
+    drip,
+    failure_of,
+    job,
+    once,
+    serving,
+)
+
+pytestmark = pytest.mark.looptime
+
+BODY = json.dumps(job()).encode()
+
+
+HALF = BODY[: BODY.index(b"finished") + 12]  # the word is in it
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(BODY)
+
+
+CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+SLOW: dict[str, Script] = {
+    "headers": drip(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+    "a header": drip(b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+    "body": drip(HEAD + b"\r\n", b" "),
+    "chunks": drip(CHUNKS, b"1\r\n \r\n"),
+    "interim answers": drip(b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    "error body": drip(b"HTTP/1.1 500 No\r\nContent-Length: 90\r\n\r\n", b"x"),
+    "nothing": [50.0],
+}
+
+
+@pytest.mark.parametrize("slow", SLOW.values(), ids=SLOW)
+async def test_trickle(slow: Script) -> None:
+    """However the bytes trickle in, an attempt takes no longer than it may."""
+    async with once(slow, timeout=Timeout(attempt=7.3)) as (wire, client):
+        error = await failure_of(client.get_job(JOB))
+
+        assert isinstance(error, RequestTimeoutError)
+        assert 7.3 <= error.elapsed <= 7.4
+        assert wire.connections == 1
+
+
+async def test_slow_but_in_time() -> None:
+    """An answer that takes its time, but not more than it may, is as good as any."""
+    async with once([20.0, *chunked(BODY), 5.0]) as (_, client):
+        seen = await client.get_job(JOB)
+
+        assert seen.is_finished
+
+
+PROCESSING = answer(job(status="processing"))
+
+
+LATE: dict[str, tuple[list[Script], dict[str, Any]]] = {
+    "headers": ([[Do.SILENCE]], {}),
+    "body": ([[HEAD + b"\r\n" + HALF, Do.SILENCE]], {}),
+    "trickle": ([SLOW["body"]], {}),
+    "backoff": ([answer({}, status=500)], {"retry": RetryPolicy(attempts=99, base=8)}),
+    "Retry-After": ([answer({}, status=429, headers=[("Retry-After", "60")])], {}),
+    "between polls": ([PROCESSING], {"polling": PollPolicy(minimum=60, maximum=60)}),
+    "many polls": ([PROCESSING], {}),
+    "headers after a good poll": ([PROCESSING, [Do.SILENCE]], {}),
+    "failed polls": ([answer({}, status=500)], {}),
+    "broken connections": ([[Do.RST]], {}),
+}
+
+
+@pytest.mark.parametrize("timeout", [0.3, 3, 7.7])
+@pytest.mark.parametrize(("scripts", "settings"), LATE.values(), ids=LATE)
+async def test_deadline(scripts: list[Script], settings: dict[str, Any], timeout: float) -> None:  # noqa: ASYNC109 - it is what is tried
+    """A wait is over at its deadline, whatever it was doing then."""
+    loop = asyncio.get_running_loop()
+    async with serving(*scripts, **settings) as (_, client):
+        started = loop.time()
+        error = await failure_of(client.wait_for_job(JOB, timeout=timeout))
+
+        assert isinstance(error, WaitTimeoutError)
+        assert timeout - 1e-6 <= loop.time() - started <= timeout + 0.1
+        assert timeout - 1e-6 <= error.elapsed <= timeout + 0.1
+        assert (error.job_id, error.polls >= 1) == (JOB, True)
+        assert (error.last is not None) == (scripts[0] is PROCESSING)
+
+
+async def test_deadline_in_the_queue() -> None:
+    """A wait that gets no slot is over at its deadline, and has sent nothing."""
+    async with serving([Do.SILENCE], limits=Limits(max_in_flight=1)) as (wire, client):
+        other = asyncio.create_task(client.get_job(JOB))
+        await asyncio.sleep(0.01)
+        error = await failure_of(client.wait_for_job(JOB, timeout=2))
+        other.cancel()
+
+        assert isinstance(error, WaitTimeoutError)
+        assert 2 - 1e-6 <= error.elapsed <= 2.1
+        assert len(wire.requests) == 1
+
+
+async def test_deadline_in_the_handshake() -> None:
+    """A wait that gets no connection is over at its deadline."""
+    async with serving([Do.NOT_READ, Do.SILENCE]) as (wire, _):
+        async with wire.client(base_url=wire.url.replace("http", "https")) as client:
+            error = await failure_of(client.wait_for_job(JOB, timeout=2))
+
+        assert isinstance(error, WaitTimeoutError)
+        assert 2 - 1e-6 <= error.elapsed <= 2.1
+
+
+async def test_queue_is_no_timeout() -> None:
+    """The clock of an attempt starts when it has its slot: queueing for long is no failure."""
+    settings = {"limits": Limits(max_in_flight=2), "timeout": Timeout(attempt=3)}
+    async with serving([2.0, *answer()], **settings) as (wire, client):
+        jobs = await asyncio.gather(*(client.get_job(JOB) for _ in range(20)))
+
+        assert all(one.is_finished for one in jobs)
+        assert (len(wire.requests), wire.connections) == (20, 2)
+
+
+async def test_zero_is_one_poll() -> None:
+    """A wait of 0 s looks exactly once, and tells what it saw."""
+    async with serving(PROCESSING) as (wire, client):
+        error = await failure_of(client.wait_for_job(JOB, timeout=0))
+
+        assert isinstance(error, WaitTimeoutError)
+        assert (error.polls, len(wire.requests)) == (1, 1)
+        assert error.last is not None
+        assert error.last.status is JobStatus.PROCESSING
+
+
+@pytest.mark.looptime(False)  # noqa: FBT003 - the marker's own spelling
+async def test_answer_wins_over_the_deadline() -> None:
+    """A terminal answer that came while the loop was stalled beyond the deadline is the outcome."""
+    async with once([*answer(), lambda: time.sleep(0.1)]) as (_, client):
+        ended = await client.wait_for_job(JOB, timeout=0.05)
+
+        assert ended.is_finished

@@ -1,0 +1,85 @@
+"""Times: both spellings of the API, always aware and in UTC."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from sieve_async import DecodeError, Job
+from sieve_async.decode import read_model
+from sieve_async.messages import Request, Response
+
+
+def job_of(fields: dict[str, Any]) -> Job:
+    """Decode a job that has these fields and those it must have."""
+    body = json.dumps({"id": "j", "status": "queued"} | fields).encode()
+    return read_model(Request("GET", "/v2/jobs/j", Job), Response(200, (), body, str))
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2024-12-15T01:41:59.195000", "2024-12-15T01:41:59.195+00:00"),
+        ("2024-12-15T01:41:59", "2024-12-15T01:41:59+00:00"),
+        ("2023-11-07T05:31:56Z", "2023-11-07T05:31:56+00:00"),
+        ("2023-11-07T05:31:56.5Z", "2023-11-07T05:31:56.5+00:00"),
+        ("2023-11-07T05:31:56.123456789Z", "2023-11-07T05:31:56.123456+00:00"),
+        ("2023-11-07T05:31:56+00:00", "2023-11-07T05:31:56+00:00"),
+        ("2023-11-07T05:31:56+05:30", "2023-11-07T00:01:56+00:00"),
+        ("2023-11-07T05:31:56.25-08:00", "2023-11-07T13:31:56.25+00:00"),
+        ("2024-02-29T00:00:00-00:00", "2024-02-29T00:00:00+00:00"),
+    ],
+)
+def test_times(written: str, read: str) -> None:
+    """Both spellings of a time, with or without a fraction or an offset, become aware UTC."""
+    job = job_of({"created_at": written})
+
+    assert job.created_at == datetime.fromisoformat(read)
+    assert job.created_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2024-03-05",
+        "2024-03-05T01:41",
+        "2024-03-05T01:41:59.",
+        "2024-03-05T01:41:59z",
+        "20240305T014159",
+        "2024-03-05t01:41:59",
+        "2024-03-05T01:41:59+0100",
+        "2024-03-05T01:41:59+01",
+        "2024-W50-7T01:41:59",
+        "2024-03-05T01:41:59.1234567890",
+        "2024-02-30T00:00:00",
+        "2024-13-01T00:00:00",
+        "2024-03-05T24:00:00",
+        "2024-03-05T23:60:00",
+        "2024-03-05T23:59:60",
+        "0000-01-01T00:00:00",
+        "2024-03-05T01:41:59+24:00",
+        "2024-03-05T01:41:59+00:60",
+        "0001-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:59-01:00",
+        "1702604519",
+        "\uff12024-03-05T01:41:59",
+        "2024-03-05T01:41:59,5",
+        "2024-03-05T01:41:59ZZ",
+        "now",
+        "-2024-03-05T01:41:59",
+        "",
+        " 2024-03-05T01:41:59",
+        "2024-03-05T01:41:59\n",
+        "2024-03-05 01:41:59",
+        "2024-03-05T01:41:59\u0000",
+    ],
+)
+def test_times_that_cannot_be_read(written: str) -> None:
+    """A time that cannot be read, or does not exist, is a DecodeError that names its field."""
+    with pytest.raises(DecodeError) as caught:
+        job_of({"restarts": [{"timestamp": written}]})
+
+    (problem,) = caught.value.problems
+    assert problem.startswith("$.restarts[0].timestamp: ")
+    assert not written or written not in problem

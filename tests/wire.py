@@ -1,0 +1,267 @@
+"""A raw TCP server that answers just as badly as a script says.
+
+HTTP libraries refuse to send what is sent here: half answers, two lengths, bytes one at a time, a
+reset in the middle. A script is data, one for each request in their order; the last one goes on
+for all that follow. A script without an end keeps the connection for the next request.
+"""
+
+import asyncio
+import contextlib
+import copy
+import itertools
+import json
+import pickle
+import socket
+import ssl
+import struct
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from enum import Enum, auto
+from typing import Any, Self, TypeAlias
+
+import attrs
+import pytest
+
+from sieve_async import RetryPolicy, SieveClient, SieveError
+
+KEY = "canary-4f1d9c7e-key"
+JOB = "job-1"
+JOB_PATH = f"/v2/jobs/{JOB}"
+
+Document: TypeAlias = dict[str, Any]
+
+
+class Do(Enum):
+    """What a script can do besides sending bytes and pausing."""
+
+    NOT_READ = auto()  # as the first step: act at once, whatever the client sends
+    FIN = auto()  # close
+    RST = auto()  # reset
+    SILENCE = auto()  # say nothing more, until the client goes away
+
+
+# Bytes are sent, a number is a pause in seconds, and a function is called.
+Step: TypeAlias = bytes | float | Do | Callable[[], object]
+Script: TypeAlias = Sequence[Step]
+
+
+@attrs.frozen
+class Seen:
+    """One request as it came: the bytes of its head, the connection, and the loop's time."""
+
+    head: bytes = attrs.field(repr=False)
+    connection: int
+    at: float
+
+    @property
+    def target(self) -> str:
+        """The path and query that were asked for."""
+        return self.head.split(b" ", 2)[1].decode()
+
+    def header(self, name: str) -> str | None:
+        """The value of one header."""
+        for line in self.head.split(b"\r\n")[1:]:
+            found, _, value = line.partition(b":")
+            if found.decode().lower() == name.lower():
+                return value.decode().strip()
+        return None
+
+
+class Wire:
+    """The server: an async context manager on a free port of loopback.
+
+    Args:
+        scripts: What to do, one for each request; the last one repeats.
+        tls: The server's side of TLS; None for plain TCP.
+        port: The port to listen on; 0 for a free one.
+    """
+
+    def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+        self.connections = 0
+        self.requests: list[Seen] = []
+        self.url = ""
+        self._scripts: Sequence[Script] = scripts or [answer()]
+        self._taken = 0
+        self._tls = tls
+        self._port = port
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(
+            self._accept, "127.0.0.1", self._port, ssl=self._tls
+        )
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks)
+
+    def client(self, **settings: Any) -> SieveClient:
+        """A client of this server that holds the canary key."""
+        return SieveClient(**({"api_key": KEY, "base_url": self.url} | settings))
+
+    @property
+    def gaps(self) -> list[float]:
+        """The seconds between one request and the next."""
+        times = [seen.at for seen in self.requests]
+        return [later - earlier for earlier, later in itertools.pairwise(times)]
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        writer.transport.set_write_buffer_limits(0)  # drained is sent
+        try:
+            number = self.connections
+            while await self._one(reader, writer, number):
+                pass
+        except (asyncio.CancelledError, asyncio.IncompleteReadError, OSError):
+            writer.transport.abort()
+        finally:
+            self._tasks.discard(task)
+
+    async def _one(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int
+    ) -> bool:
+        """Play one script; whether the connection stays open after it."""
+        steps = list(self._scripts[min(self._taken, len(self._scripts) - 1)])
+        if steps[:1] == [Do.NOT_READ]:
+            self._taken += 1
+            del steps[0]
+        else:
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.requests.append(Seen(head, connection, asyncio.get_running_loop().time()))
+            steps = list(self._scripts[min(self._taken, len(self._scripts) - 1)])
+            self._taken += 1
+        for step in steps:
+            if isinstance(step, Do):
+                await self._end(step, reader, writer)
+                return False
+            if isinstance(step, bytes):
+                writer.write(step)
+                await writer.drain()
+            elif isinstance(step, (int, float)):
+                await asyncio.sleep(step)
+            else:
+                step()
+        return True
+
+    async def _end(
+        self, how: Do, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if how is Do.SILENCE:
+            await reader.read()
+        if how is Do.RST:
+            await asyncio.sleep(0.01)  # what was sent is read before
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+            return
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def job(**changes: Any) -> Document:
+    """A finished job, with changes; a value of ``...`` takes its key away."""
+    document = {"id": JOB, "status": "finished", "outputs": [{"data": "done"}]} | changes
+    return {key: value for key, value in document.items() if value is not ...}
+
+
+def version(**changes: Any) -> Document:
+    """A version that is ready, with changes; a value of ``...`` takes its key away."""
+    document = {"id": "v-1", "build_status": "ready"} | changes
+    return {key: value for key, value in document.items() if value is not ...}
+
+
+def answer(
+    body: Document | bytes | None = None,
+    *ends: Step,
+    status: int = 200,
+    headers: Sequence[tuple[str, str]] = (),
+    length: int | None = None,
+) -> Script:
+    """The script of one complete HTTP answer, by default that of a finished job."""
+    content = (
+        body if isinstance(body, bytes) else json.dumps(job() if body is None else body).encode()
+    )
+    size = len(content) if length is None else length
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {size}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return ["\r\n".join([*lines, "", ""]).encode() + content, *ends]
+
+
+def chunked(body: bytes, *ends: Step, pieces: int = 4, head: str = "") -> Script:
+    """The script of one complete answer in chunks."""
+    size = -(-len(body) // pieces)
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    start = f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{head}\r\n".encode()
+    return [start, *(b"%x\r\n%b\r\n" % (len(part), part) for part in parts), b"0\r\n\r\n", *ends]
+
+
+def drip(start: bytes, piece: bytes, times: int = 50) -> Script:
+    """The script of an answer that comes a piece a second."""
+    steps: list[Step] = [start]
+    for _ in range(times):
+        steps += [piece, 1.0]
+    return steps
+
+
+async def failure_of(call: Awaitable[object]) -> SieveError:
+    """The error that a call ends with, after a look at what every error must keep."""
+    with pytest.raises(SieveError) as caught:
+        await call
+    error = caught.value
+    check_error(error)
+    return error
+
+
+def check_error(error: SieveError) -> None:
+    """Whatever leaves the package pickles, copies, and tells nobody the key."""
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert type(twin) is type(error)
+        assert (str(twin), repr(twin), twin.args != ()) == (str(error), repr(error), True)
+    for one in _chain(error):
+        module = type(one).__module__
+        assert module.startswith("sieve_async") or module == "builtins", f"{one!r} hangs on it"
+    for text in _texts(error):
+        assert KEY not in text
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        if error.__context__ is not None and error.__context__ is not error.__cause__:
+            yield from _chain(error.__context__)
+        error = error.__cause__
+
+
+def _texts(error: SieveError) -> Iterator[str]:
+    yield str(error)
+    yield repr(error)
+    yield repr(vars(error))
+    yield from traceback.format_exception(error)
+    yield from traceback.TracebackException.from_exception(error, capture_locals=True).format()
+    yield pickle.dumps(error).decode("latin-1")
+
+
+@contextlib.asynccontextmanager
+async def once(*scripts: Script, **settings: Any) -> AsyncIterator[tuple[Wire, SieveClient]]:
+    """A server, and a client of it that tries nothing twice."""
+    settings = {"retry": RetryPolicy(attempts=1)} | settings
+    async with Wire(*scripts) as wire, wire.client(**settings) as client:
+        yield wire, client
+
+
+@contextlib.asynccontextmanager
+async def serving(*scripts: Script, **settings: Any) -> AsyncIterator[tuple[Wire, SieveClient]]:
+    """A server, and a client of it with the settings that users get."""
+    async with Wire(*scripts) as wire, wire.client(**settings) as client:
+        yield wire, client
