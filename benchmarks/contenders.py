@@ -85,7 +85,9 @@ async def contending(url: str, in_flight: int) -> AsyncIterator[tuple[Group, ...
                 Contender(f"aiohttp + {LOADS}, tuned", "finished", _bare(tuned, jobs)),
                 (
                     Contender("the first once more", "finished", _bare(again, jobs)),
-                    Contender("aiohttp + json", "finished", _bare(plain, jobs, json.loads)),
+                    Contender(
+                        "aiohttp + the standard json", "finished", _bare(plain, jobs, json.loads)
+                    ),
                     Contender("SieveClient.get_job", "finished", client.get_job, 0.75),
                     Contender("a poll, job not ended", "processing", _poll(client), 0.85),
                 ),

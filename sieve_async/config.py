@@ -22,9 +22,7 @@ _LARGEST_KEY_FILE = 4096
 # Visible ASCII: anything else cannot travel in a header, or is a slip of copying.
 _KEY = re.compile(r"[\x21-\x7e]+")
 _BASE_URL = re.compile(r"[\x21-\x5b\x5d-\x7e]+")
-_HOST = re.compile(  # a name in ASCII, or IPv6 without its brackets
-    r"(?=.{1,253}$)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?|[0-9a-f:.]+:[0-9a-f:.]*"
-)
+_HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
 
 
 def check_seconds(
@@ -36,8 +34,12 @@ def check_seconds(
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         kind = type(value).__name__
         raise ConfigError(f"{name} must be a number of seconds, not {kind}")
-    if not math.isfinite(value) or value < at_least:
-        raise ConfigError(f"{name} must be a finite number of at least {at_least:g}, not {value}")
+    try:
+        is_usable = math.isfinite(value) and value >= at_least
+    except OverflowError:
+        is_usable = False
+    if not is_usable:
+        raise ConfigError(f"{name} must be a finite number of at least {at_least:g}")
 
 
 def check_count(name: str, value: object) -> None:
@@ -136,8 +138,8 @@ def find_api_key(api_key: Secret | None, environment: Mapping[str, str], home: P
     if environment.get("SIEVE_API_KEY"):
         return _check_key(Secret(environment["SIEVE_API_KEY"]), "SIEVE_API_KEY")
     if path := environment.get("SIEVE_API_KEY_FILE"):
-        return _read_key_file(Path(path).expanduser(), "SIEVE_API_KEY_FILE")
-    if home is not None and (official := home / ".config" / ".sieve" / "config").is_file():
+        return _read_key_file(Path(path), "SIEVE_API_KEY_FILE")
+    if home is not None and _exists(official := home / ".config" / ".sieve" / "config"):
         return _read_key_file(official, "~/.config/.sieve/config")
     raise ConfigError(
         "no API key: pass SieveClient(api_key=...), set SIEVE_API_KEY to the key or "
@@ -154,7 +156,7 @@ def check_base_url(base_url: object) -> str:
     if not isinstance(base_url, str) or not _BASE_URL.fullmatch(base_url):
         raise ConfigError("the base URL must be a string of visible ASCII characters")
     parts = _split(base_url)
-    if parts is None or not _HOST.fullmatch(parts.hostname or ""):
+    if parts is None or not _can_be_host(parts.hostname or ""):
         raise ConfigError("the base URL must look like https://host or https://host:port/path")
     if "@" in parts.netloc or "?" in base_url or "#" in base_url:
         raise ConfigError("the base URL must have no user name, no query and no fragment")
@@ -184,10 +186,10 @@ def _check_key(key: Secret, source: str) -> str:
 
 def _read_key_file(path: Path, source: str) -> str:
     try:
-        with path.open("rb") as file:
+        with path.expanduser().open("rb") as file:
             raw = file.read(_LARGEST_KEY_FILE + 1)
-    except OSError as error:
-        reason = f"the file of {source} cannot be read: {error.strerror}"
+    except (OSError, RuntimeError, ValueError) as error:  # no such home, or no path at all
+        reason = f"the file of {source} cannot be read: {getattr(error, 'strerror', None) or error}"
     else:
         if len(raw) <= _LARGEST_KEY_FILE:
             key = Secret(raw.decode("utf-8", "replace").strip())
@@ -197,10 +199,27 @@ def _read_key_file(path: Path, source: str) -> str:
     raise ConfigError(reason)
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+def _exists(path: Path) -> bool:
+    """Whether there is a file, be it one that cannot be read; that is worth an error of its own."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return path.is_file()
+    except OSError:
+        return True
+
+
+def _can_be_host(host: str) -> bool:
+    """Whether a host is a name or an address; one that ends in a number must be an address."""
+    is_address = ":" in host or host.rstrip(".").rpartition(".")[2].isdigit()
+    return _is_address(host) if is_address else _HOST.fullmatch(host) is not None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)

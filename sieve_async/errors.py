@@ -204,7 +204,7 @@ class APIError(SieveError):
     elapsed: float = 0.0
 
     def __str__(self) -> str:
-        said = f": {self.detail}" if self.detail else ""
+        said = f": {' '.join(self.detail.split())}" if self.detail else ""
         later = f" (retry after {self.retry_after:g} s)" if self.retry_after is not None else ""
         quote = f" (error id {self.error_id})" if self.error_id is not None else ""
         return (

@@ -15,6 +15,7 @@ ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 
 _EXCERPT_LENGTH = 300
 # The query of a signed URL is as good as a password, and an excerpt may end in a log.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line ends
 _URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*")
 
 
@@ -79,8 +80,9 @@ class Response:
 
 
 def printable(text: str) -> str:
-    """A text fit to be logged: without the queries of URLs, and without lone surrogates."""
-    return _URL_QUERY.sub(r"\1?...", text).encode("utf-8", "replace").decode()
+    """A text fit to be logged: no queries of URLs, no terminal controls, no lone surrogates."""
+    text = _CONTROLS.sub(" ", _URL_QUERY.sub(r"\1?...", text))
+    return text.encode("utf-8", "replace").decode()
 
 
 def shorten(text: str) -> str:

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import logging
-import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -60,4 +59,4 @@ async def client(sieve: FakeSieve) -> AsyncIterator[SieveClient]:
 def _descriptors() -> int:
     """How many descriptors this process has open (nothing on systems that do not tell)."""
     folder = Path("/proc/self/fd")
-    return len(os.listdir(folder)) if folder.exists() else 0
+    return len(list(folder.iterdir())) if folder.exists() else 0

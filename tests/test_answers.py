@@ -19,7 +19,6 @@ from sieve_async import (
     RateLimitError,
     RedirectError,
     ResponseError,
-    ResponseTooLargeError,
     ServerError,
     SieveError,
     UnprocessableError,
@@ -115,19 +114,16 @@ def test_classes_of_errors(status: int, kind: type[APIError]) -> None:
         (b"\xff\xfe", "\ufffd\ufffd"),
         (b'{"detail": "cut', '{"detail": "cut'),
         ({"detail": "x" * 5000}, "x" * 2000),
-        ([{}] * 1_000_000, None),
+        (b"[" * 2_000_001, "[" * 2000),
         ({"detail": f"bad key {KEY}"}, "bad key [API key]"),
         (f"headers: X-API-Key: {KEY}".encode(), "headers: X-API-Key: [API key]"),
         ({"detail": [{"loc": ["path", "id", 0], "msg": "long"}, "and"]}, "path.id.0: long; and"),
     ],
     ids=range(20),
 )
-def test_details_of_errors(body: object, detail: str | None) -> None:
+def test_details_of_errors(body: object, detail: str) -> None:
     """Whatever the body of an error is, its text is the detail: bounded, masked, never HTML."""
-    error = api_error_of(answer(500, body))
-
-    assert detail is None or error.detail == detail
-    assert len(error.detail) <= 2000
+    assert api_error_of(answer(500, body)).detail == detail
 
 
 def test_refused_arguments() -> None:
@@ -206,32 +202,6 @@ def test_answers_that_are_not_final(status: int) -> None:
     assert error.status == status
 
 
-@pytest.mark.parametrize("status", [200, 201, 202, 203, 226])
-def test_good_answers(status: int) -> None:
-    """Any 2xx that holds the whole object will do."""
-    assert read_model(JOB, answer(status, {"id": "j", "status": "a"})).id == "j"
-
-
-@pytest.mark.parametrize("status", [204, 205, 206])
-def test_good_answers_without_object(status: int) -> None:
-    """An answer without a body, or with a part of one, holds no job."""
-    body = {"id": "j", "status": "finished"} if status == 206 else b""
-
-    error = error_of(answer(status, body))
-
-    assert isinstance(error, DecodeError)
-    assert (error.status, error.problems) == (status, ())
-
-
-@pytest.mark.parametrize("found", ["", "J", "j2", "i", " j", "j\n", "\ud800"])
-def test_answers_about_another_job(found: str) -> None:
-    """An answer with another id than the one asked for is refused."""
-    error = error_of(answer(200, {"id": found, "status": "finished"}))
-
-    assert isinstance(error, DecodeError)
-    assert error.problems == ("$.id: is not the id that was asked for",)
-
-
 @pytest.mark.parametrize(
     "fields", [{"inputs": {KEY: 5}}, {"created_at": KEY}, {KEY: 1, "error": 1}]
 )
@@ -275,58 +245,3 @@ def test_signed_urls(status: int) -> None:
 
     assert "https://storage.example.com/a.mp4" in f"{error!r}"
     assert "5ec2e7" not in f"{error!r} {error}"
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"id": "j", "status": "finished", "status": "error"}',
-        b'{"status": "finished", "id": "x", "id": "j"}',
-        b'\xef\xbb\xbf {"id": "j", "status": "error", "outputs": [], "status": "error"}',
-        b'{"id": "x", "\\u0069d": "j", "status": "finished"}',
-        b'{"id": "j", "status": "error", "st\\u0061tus": "finished"}',
-        b'{"id": "x", "id": "j", "status": "a", "function": {"latest_version": null}}',
-        (
-            b'{"id": "x", "id": "j", "status": "a", "function": {"latest_version":'
-            b' {"\\u0069d": "v", "build_status": "ready"}}}'
-        ),
-    ],
-)
-def test_ambiguous_answers(body: bytes) -> None:
-    """An answer that has its id or status twice is refused: nobody knows which one counts."""
-    with pytest.raises(DecodeError) as caught:
-        read_model(JOB, answer(200, body))
-
-    assert caught.value.problems == ("$: has its id or status more than once",)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"id": "j", "status": "a", "inputs": {}, "inputs": {}}',
-        b'{"id": "j", "status": "a", "outputs": [{"data": {"id": 1, "status": 2, "id": 3}}]}',
-        b'{"id": "j", "status": "a", "error": "\\"id\\" \\"id\\" \\"status\\" \\"status\\""}',
-        b'{"id": "j", "status": "status", "run_id": "id", "id ": "id"}',
-        b'{"id": "j", "status": "a", "function": {"name": "f", "name": "g", "id": 1, "id": 2}}',
-    ],
-)
-def test_answers_that_are_not_ambiguous(body: bytes) -> None:
-    """Other keys may stand twice, and ``id`` and ``status`` may stand further down."""
-    assert read_model(JOB, answer(200, body)).id == "j"
-
-
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"id": "j"', b"[" * 201 + b"]" * 201, b"NaN"])
-def test_answers_that_are_no_json(body: bytes) -> None:
-    """A body that is not JSON is a DecodeError without problems, which says so."""
-    with pytest.raises(DecodeError, match="the body is") as caught:
-        read_model(JOB, answer(200, body))
-
-    assert (caught.value.problems, caught.value.payload) == ((), None)
-
-
-def test_answers_of_too_many_parts() -> None:
-    """A body of too many parts is an error of its own, which does not hold the body."""
-    with pytest.raises(ResponseTooLargeError, match="more parts") as caught:
-        read_model(JOB, answer(200, b"[" * 2_000_001))
-
-    assert len(caught.value.excerpt) <= 300

@@ -8,12 +8,7 @@ import pytest
 from sieve_async import (
     ClientClosedError,
     Limits,
-    PollPolicy,
-    RequestTimeoutError,
-    RetryPolicy,
     SieveClient,
-    Timeout,
-    WaitTimeoutError,
 )
 from sieve_async.testing import FakeSieve
 

@@ -135,8 +135,10 @@ def test_pinned_job() -> None:
 @given(st.from_regex(GRAMMAR, fullmatch=True))
 def test_any_id(job_id: str) -> None:
     """Every id of the grammar is taken, and stands in the path as it is."""
+    path = f"/v2/functions/{job_id}/{job_id}/versions/{job_id}"
+
     assert get_job(job_id).path == f"/v2/jobs/{job_id}"
-    path = "/v2/functions/{0}/{0}/versions/{0}".format(job_id)
+    assert get_version(job_id, job_id, job_id).path == path
 
 
 @pytest.mark.parametrize(

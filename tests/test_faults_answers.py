@@ -4,16 +4,7 @@ import asyncio
 import json
 
 import pytest
-
-from sieve_async import (
-    APIError,
-    ConnectError,
-    JobStatus,
-    RequestTimeoutError,
-    Timeout,
-    TransportError,
-)
-from tests.wire import (
+from wire import (
     JOB,
     JOB_PATH,
     Do,
@@ -23,6 +14,15 @@ from tests.wire import (
     failure_of,
     job,
     serving,
+)
+
+from sieve_async import (
+    APIError,
+    ConnectError,
+    JobStatus,
+    RequestTimeoutError,
+    Timeout,
+    TransportError,
 )
 
 pytestmark = pytest.mark.looptime

@@ -5,18 +5,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-
-from sieve_async import (
-    InvalidArgumentError,
-    SieveClient,
-)
-from tests.wire import (
+from wire import (
     JOB,
     answer,
     failure_of,
     job,
     serving,
     version,
+)
+
+from sieve_async import (
+    InvalidArgumentError,
+    SieveClient,
 )
 
 pytestmark = pytest.mark.looptime

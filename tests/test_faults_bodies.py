@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from wire import JOB, Script, answer, failure_of, job, once, serving
 
 from sieve_async import (
     DecodeError,
     JobStatus,
     RetryPolicy,
 )
-from tests.wire import JOB, Script, answer, failure_of, job, once, serving
 
 pytestmark = pytest.mark.looptime
 

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
+from wire import JOB, KEY, Do, Script, Wire, answer, check_error, failure_of, serving
 
 from sieve_async import (
     ConfigError,
@@ -25,7 +26,6 @@ from sieve_async import (
     TLSError,
     TransportError,
 )
-from tests.wire import JOB, KEY, Do, Script, Wire, answer, check_error, failure_of, serving
 
 pytestmark = pytest.mark.looptime
 
@@ -122,7 +122,11 @@ async def test_unknown_host() -> None:
         assert "not found" in str(error)
 
 
-@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example", ".example", "a" * 300])
+@pytest.mark.parametrize(
+    "host",
+    ["a" * 64 + ".example", "a..example", ".example", "a" * 300, "1.2.3.4.5", "999.1.1.1"],
+    ids=["long label", "two dots", "leading dot", "long name", "five numbers", "large number"],
+)
 async def test_host_that_cannot_be(host: str) -> None:
     """A name that no host can have is a setting that cannot work, or a host that is not found."""
     try:

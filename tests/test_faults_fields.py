@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
+from wire import JOB, answer, failure_of, job, once, serving, version
 
 from sieve_async import (
     DecodeError,
     WaitTimeoutError,
 )
-from tests.wire import JOB, answer, failure_of, job, once, serving, version
 
 pytestmark = pytest.mark.looptime
 

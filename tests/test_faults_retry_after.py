@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from wire import JOB, KEY, Do, Script, answer, failure_of, job, once, serving
 
 from sieve_async import (
     APIError,
@@ -14,7 +15,6 @@ from sieve_async import (
     Timeout,
     WaitTimeoutError,
 )
-from tests.wire import JOB, KEY, Do, Script, answer, failure_of, job, once, serving
 
 pytestmark = pytest.mark.looptime
 

@@ -7,18 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from sieve_async import (
-    APIError,
-    BadRequestError,
-    DecodeError,
-    RedirectError,
-    RetryPolicy,
-    ServerError,
-    Timeout,
-    WaitTimeoutError,
-)
-from tests.wire import (
+from wire import (
     JOB,
     KEY,
     Do,
@@ -30,6 +19,17 @@ from tests.wire import (
     job,
     once,
     serving,
+)
+
+from sieve_async import (
+    APIError,
+    BadRequestError,
+    DecodeError,
+    RedirectError,
+    RetryPolicy,
+    ServerError,
+    Timeout,
+    WaitTimeoutError,
 )
 
 pytestmark = pytest.mark.looptime

@@ -6,14 +6,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-
-from sieve_async import (
-    NotFoundError,
-    RedirectError,
-    RetryPolicy,
-    SieveError,
-)
-from tests.wire import (
+from wire import (
     JOB,
     KEY,
     Do,
@@ -23,6 +16,13 @@ from tests.wire import (
     failure_of,
     job,
     serving,
+)
+
+from sieve_async import (
+    NotFoundError,
+    RedirectError,
+    RetryPolicy,
+    SieveError,
 )
 
 pytestmark = pytest.mark.looptime

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wire import JOB, KEY, Wire, check_error, serving
 
 from sieve_async import (
     ConfigError,
     SieveClient,
 )
-from tests.wire import JOB, KEY, Wire, check_error, serving
 
 pytestmark = pytest.mark.looptime
 

@@ -7,13 +7,13 @@ import tracemalloc
 import zlib
 
 import pytest
+from wire import JOB, Do, Script, answer, chunked, failure_of, job, once, serving
 
 from sieve_async import (
     DecodeError,
     Limits,
     ResponseTooLargeError,
 )
-from tests.wire import JOB, Do, Script, answer, chunked, failure_of, job, once, serving
 
 pytestmark = pytest.mark.looptime
 

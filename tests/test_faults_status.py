@@ -1,6 +1,7 @@
 """Fault class E: error answers, their classes, their bodies, and what is tried again."""
 
 import pytest
+from wire import JOB, JOB_PATH, Do, Script, answer, failure_of, job, once, serving
 
 from sieve_async import (
     APIError,
@@ -17,7 +18,6 @@ from sieve_async import (
     SieveError,
     UnprocessableError,
 )
-from tests.wire import JOB, JOB_PATH, Do, Script, answer, failure_of, job, once, serving
 
 pytestmark = pytest.mark.looptime
 

@@ -6,17 +6,7 @@ import time
 from typing import Any
 
 import pytest
-
-from sieve_async import (
-    JobStatus,
-    Limits,
-    PollPolicy,
-    RequestTimeoutError,
-    RetryPolicy,
-    Timeout,
-    WaitTimeoutError,
-)
-from tests.wire import (
+from wire import (
     JOB,
     Do,
     Script,
@@ -27,6 +17,16 @@ from tests.wire import (
     job,
     once,
     serving,
+)
+
+from sieve_async import (
+    JobStatus,
+    Limits,
+    PollPolicy,
+    RequestTimeoutError,
+    RetryPolicy,
+    Timeout,
+    WaitTimeoutError,
 )
 
 pytestmark = pytest.mark.looptime

@@ -53,6 +53,7 @@ VALUES: tuple[Any, ...] = (
     VERSION.environment_variables[0],
     Webhook("job.start", "https://example.com"),
 )
+KINDS = [type(value).__name__ for value in VALUES]
 
 # sieve-api.md, section 1: the API's own names, all of them.
 FIELDS: dict[type, str] = {
@@ -74,9 +75,7 @@ FIELDS: dict[type, str] = {
 @pytest.mark.parametrize("model", FIELDS)
 def test_names_of_the_fields(model: type) -> None:
     """A model has the fields of the API by their own names, and ``extra``."""
-    actual = {field.name for field in attrs.fields(model)}
-
-    assert actual == {*FIELDS[model].split(), "extra"}
+    assert attrs.fields_dict(model).keys() == {*FIELDS[model].split(), "extra"}
 
 
 @pytest.mark.parametrize(
@@ -89,8 +88,7 @@ def test_names_of_the_fields(model: type) -> None:
         ("cancelled", (True, True)),
         ("started", (False, False)),
         ("Finished", (False, False)),
-        ("finished ", (False, False)),
-        ("FINISHED", (False, False)),
+        ("FINISHED ", (False, False)),
         ("ready", (False, False)),
         ("\ud800", (False, False)),
     ],
@@ -113,7 +111,6 @@ def test_words_of_jobs(word: str, known_and_terminal: tuple[bool, bool]) -> None
         ("ready", (True, True)),
         ("error", (True, True)),
         ("finished", (False, False)),
-        ("cancelled", (False, False)),
         ("READY", (False, False)),
     ],
 )
@@ -154,7 +151,7 @@ def test_words_are_strings(words: type[JobStatus | BuildStatus], word: str) -> N
 def test_unknown_words_leave_no_trace() -> None:
     """An unknown word does not become a member: what a server says cannot grow the enum."""
     assert not JobStatus("started").is_known
-    assert "started" not in list(JobStatus)
+    assert len(JobStatus) == 5
 
 
 @pytest.mark.parametrize("words", [JobStatus, BuildStatus])
@@ -165,7 +162,7 @@ def test_no_word(words: type[JobStatus | BuildStatus], value: Any) -> None:
         words(value)
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("value", VALUES, ids=KINDS)
 def test_values_travel(value: Any) -> None:
     """Every value comes out of pickle, copy and deepcopy equal to what went in."""
     copies = [pickle.loads(pickle.dumps(value, p)) for p in range(pickle.HIGHEST_PROTOCOL + 1)]
@@ -174,7 +171,7 @@ def test_values_travel(value: Any) -> None:
         assert (other, repr(other)) == (value, repr(value))
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("value", VALUES, ids=KINDS)
 def test_values_are_immutable(value: Any) -> None:
     """No field of a value can be set or deleted, and none can be added."""
     for name in (*(field.name for field in attrs.fields(type(value))), "added"):
@@ -224,8 +221,7 @@ def test_durations(
         ((), []),
         ((InputOutput(), InputOutput(data=[None, 1, 1.5, True, "url", {}, []])), []),
         ((InputOutput(data={"url": "a", "_path": None}),), ["a"]),
-        ((InputOutput(data={"url": None}), InputOutput(data={"url": 5})), []),
-        ((InputOutput(data="url"), InputOutput(data={"URL": "x", "_url": "y"})), []),
+        ((InputOutput(data={"url": None}), InputOutput(data={"url": 5, "URL": "x"})), []),
         ((InputOutput(data=[{"url": "a"}, {"b": {"url": "b"}}, [{"url": "c"}]]),), ["a", "b", "c"]),
         ((InputOutput(data={"url": "a", "small": {"url": "b"}, "x": [{"url": "c"}]}),), [*"abc"]),
         ((InputOutput(data={"url": ["x", {"url": "a"}]}),), ["a"]),

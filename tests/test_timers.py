@@ -5,14 +5,14 @@ import socket
 import threading
 
 import pytest
-from wire import Do, Wire, answer, job
+from wire import Do, Script, Wire, answer, job
 
-from sieve_async import Limits, RetryPolicy, SieveClient, Timeout, WaitTimeoutError
+from sieve_async import Job, Limits, RetryPolicy, SieveClient, Timeout, WaitTimeoutError
 
 ONCE = RetryPolicy(attempts=1)
 
 
-def cancel_after(turns: int, tasks: list[asyncio.Task[object]], accepted: list[bool]) -> None:
+def cancel_after(turns: int, tasks: list[asyncio.Task[Job]], accepted: list[bool]) -> None:
     """Cancel the tasks some turns of the loop from now, noting which took it."""
     if turns > 0:
         asyncio.get_running_loop().call_soon(cancel_after, turns - 1, tasks, accepted)
@@ -27,9 +27,13 @@ async def test_cancel_when_the_attempt_timer_fires(turns: int, *, is_set_first: 
     """A cancellation at the moment of the timer is never lost: 100 of 100, ten times over."""
     loop = asyncio.get_running_loop()
     accepted: list[bool] = []
-    tasks: list[asyncio.Task[object]] = []
-    settings = {"timeout": Timeout(attempt=5), "retry": ONCE, "limits": Limits(max_in_flight=100)}
-    async with Wire([Do.SILENCE]) as wire, wire.client(**settings) as client:
+    tasks: list[asyncio.Task[Job]] = []
+    async with (
+        Wire([Do.SILENCE]) as wire,
+        wire.client(
+            timeout=Timeout(attempt=5), retry=ONCE, limits=Limits(max_in_flight=100)
+        ) as client,
+    ):
         if is_set_first:
             loop.call_at(loop.time() + 5, cancel_after, turns, tasks, accepted)
         tasks.extend(asyncio.create_task(client.get_job("job-1")) for _ in range(100))
@@ -48,11 +52,12 @@ async def test_cancel_when_the_attempt_timer_fires(turns: int, *, is_set_first: 
 async def test_cancel_when_the_deadline_comes() -> None:
     """The same for the deadline of a wait."""
     loop = asyncio.get_running_loop()
+    accepted: list[bool] = []
     limits = Limits(max_in_flight=100)
     async with Wire([Do.SILENCE]) as wire, wire.client(limits=limits) as client:
         tasks = [asyncio.create_task(client.wait_for_job("job-1", timeout=5)) for _ in range(100)]
         await asyncio.sleep(1)
-        loop.call_at(loop.time() + 4, cancel_after, 0, tasks, [])
+        loop.call_at(loop.time() + 4, cancel_after, 0, tasks, accepted)
 
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -65,16 +70,17 @@ async def test_deadline_in_each_phase(phase: str) -> None:
     """The deadline of a wait ends each phase of it, at most 0.1 s late."""
     loop = asyncio.get_running_loop()
     running = answer(job(status="processing"))
-    script = {
+    cut_short = [step[:-10] for step in running if isinstance(step, bytes)]
+    scripts: dict[str, Script] = {
         "slot": [Do.SILENCE],
         "headers": [Do.SILENCE],
-        "body": [running[0][:-10], Do.SILENCE],
+        "body": [*cut_short, Do.SILENCE],
         "backoff": answer(status=503),
         "between polls": running,
-    }[phase]
+    }
     retry = RetryPolicy(base=100, cap=100)
     async with (
-        Wire(script) as wire,
+        Wire(scripts[phase]) as wire,
         wire.client(limits=Limits(max_in_flight=1), retry=retry) as client,
     ):
         blocker = asyncio.create_task(_hold_the_slot(client, phase))
@@ -96,7 +102,7 @@ async def _hold_the_slot(client: SieveClient, phase: str) -> None:
 
 
 async def test_answer_that_comes_with_the_deadline() -> None:
-    """An answer that has arrived wins over the deadline, also when a busy loop sees both at once."""
+    """An answer that has arrived wins over the deadline when a busy loop sees both at once."""
     loop = asyncio.get_running_loop()
     may_answer, has_answered = threading.Event(), threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))

@@ -108,15 +108,13 @@ async def test_infinity_is_no_limit(sieve: FakeSieve, client: SieveClient) -> No
     assert job.is_finished
 
 
-@pytest.mark.parametrize(
-    "timeout", [-1, -0.1, math.nan, True, "5", timedelta(seconds=-1), object()]
-)
-async def test_bad_timeouts(sieve: FakeSieve, client: SieveClient, timeout: object) -> None:
+@pytest.mark.parametrize("limit", [-1, -0.1, math.nan, True, "5", timedelta(seconds=-1), object()])
+async def test_bad_timeouts(sieve: FakeSieve, client: SieveClient, limit: object) -> None:
     """A timeout that cannot be right is refused before anything is sent."""
     sieve.add_job("job")
 
     with pytest.raises(InvalidArgumentError):
-        await client.wait_for_job("job", timeout=timeout)  # type: ignore[arg-type] # that is the point
+        await client.wait_for_job("job", timeout=limit)  # type: ignore[arg-type] # that is the point
 
     assert not sieve.requests
 
@@ -286,7 +284,7 @@ async def test_stale_404(sieve: FakeSieve, client: SieveClient) -> None:
     waiting = asyncio.create_task(client.wait_for_job("job"))
     await asyncio.sleep(100)
     sieve.remove_job("job")
-    while sieve.requests[-1].status != 404:
+    while sieve.requests[-1].status != 404:  # noqa: ASYNC110 - the server has no event for it
         await asyncio.sleep(0.1)
     sieve.add_job("job", processing=10)
 

@@ -5,6 +5,8 @@ and an answer that is malformed as HTTP claims to be HTTP 400. Only the class de
 the operating system's words are kept: the errors themselves hold the request headers.
 """
 
+import errno
+import os
 import ssl
 from typing import NamedTuple
 
@@ -50,10 +52,13 @@ def classify(error: BaseException, *, answering: bool) -> Failure:
 def _before_an_answer(error: BaseException) -> Failure:
     if _errno(error) in _OUT_OF_FILES:
         return Failure(ConnectError, "out of file descriptors")
+    if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
+        return Failure(ConnectError, "the host name cannot be one")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return Failure(ConnectError, f"the host was not found: {_system_words(error)}")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return Failure(ConnectError, f"cannot connect: {_system_words(error)}")
+        where = f"{error.host}:{error.port}"
+        return Failure(ConnectError, f"cannot connect to {where}: {_system_words(error)}")
     if isinstance(error, _BROKEN):
         return Failure(ConnectError, f"the connection broke before an answer{_named(error)}")
     return Failure(TransportError, f"the request failed: {type(error).__name__}")
@@ -71,4 +76,7 @@ def _named(error: BaseException) -> str:
 
 def _system_words(error: BaseException) -> str:
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
+    number = getattr(cause, "errno", None)
+    if isinstance(number, int) and number in errno.errorcode:
+        return os.strerror(number)  # asyncio's own words name the address but not what happened
     return str(getattr(cause, "strerror", None) or cause)

@@ -202,11 +202,14 @@ class Transport:
             reason = "no complete answer in time"
             return RequestTimeoutError(reason, request.method, request.path)
         failure = classify(error, answering=answering)
-        reason = self._mask(failure.reason)
         if failure.kind is ConnectError:
-            reused = isinstance(error, BrokenConnectionError) and error.reused
-            return ConnectError(reason, request.method, request.path, reused_connection=reused)
-        return failure.kind(reason, request.method, request.path)
+            return ConnectError(
+                failure.reason,
+                request.method,
+                request.path,
+                reused_connection=isinstance(error, BrokenConnectionError) and error.reused,
+            )
+        return failure.kind(failure.reason, request.method, request.path)
 
 
 def _slots(max_in_flight: int, session: aiohttp.ClientSession | None) -> int:
