@@ -206,7 +206,7 @@ class Retrier:
     ) -> Result:
         started = self._clock()
         most = self._policy.attempts if attempts is None else attempts
-        pauses = Pauses(self._policy)
+        pauses: Pauses | None = None
         cost = 1
         attempt = 0
         while True:
@@ -218,8 +218,11 @@ class Retrier:
             else:
                 self.budget.refund(cost)
                 return result
-            pause = pauses.after(failure) if attempt < most and is_transient(failure) else None
-            if pause is None or not self._may_retry(failure, pause, deadline, patience):
+            if attempt >= most or not is_transient(failure):
+                break
+            pauses = pauses or Pauses(self._policy)
+            pause = pauses.after(failure)
+            if not self._may_retry(failure, pause, deadline, patience):
                 break
             cost = retry_cost(failure)
             self.counters.retries += 1

@@ -25,10 +25,16 @@ from sieve_async.errors import (
     api_error_class,
 )
 from sieve_async.messages import Answer, Request, Response, printable, shorten
-from sieve_async.models import BuildStatus, FunctionVersion, JobStatus
+from sieve_async.models import BuildStatus, FunctionVersion, Job, JobStatus
 
 _LONGEST_DETAIL = 2000
-_ESCAPED_LETTERS = (b"\\u006", b"\\u007")  # with them a key can be spelt in another way
+_WORDS: Mapping[type, Mapping[str, JobStatus | BuildStatus]] = {
+    Job: {word.value: word for word in JobStatus},
+    FunctionVersion: {word.value: word for word in BuildStatus},
+}
+_QUOTED = {"status": b'"status"', "build_status": b'"build_status"'}
+_ESCAPED = b"\\u00"
+_ESCAPED_LETTERS = (b"\\u006", b"\\u007")  # with these a key can be spelt in another way
 _PARTIAL_CONTENT = 206  # of something that was not asked for in parts
 
 
@@ -73,7 +79,7 @@ def read_state(request: Request[Answer], response: Response) -> Seen[Answer]:
         raise _misfit(request, response, document, _explain(request, document))
     if not request.accepts(found):
         raise _other_id(request, response, document)
-    status = _status(request, word)
+    status = _WORDS[request.model].get(word) or _status(request, word)
     if status.is_terminal:
         _refuse_ambiguity(request, response, document)
     outputs = document.get("outputs")
@@ -173,8 +179,8 @@ def _refuse_ambiguity(request: Request[Any], response: Response, document: Docum
     status_key, body = _status_key(request), response.body
     is_suspect = (
         body.count(b'"id"') > _ids(document)
-        or body.count(f'"{status_key}"'.encode()) > 1
-        or any(escape in body for escape in _ESCAPED_LETTERS)
+        or body.count(_QUOTED[status_key]) > 1
+        or (_ESCAPED in body and any(letter in body for letter in _ESCAPED_LETTERS))
     )
     if is_suspect and repeats_a_key(body, ("id", status_key)):
         problem = f"$: has its id or {status_key} more than once"

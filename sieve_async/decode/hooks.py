@@ -51,6 +51,11 @@ def scalar(expected: str, *classes: type) -> Hook:
 
 def time(value: Any, _: Any) -> datetime:
     """Naive is UTC here: that is how the live API writes its times."""
+    if value.__class__ is str and len(value) == 26 and value[4:20:3] == "--T::.":
+        try:  # just that form; what else these tests let through is looked at more closely
+            return datetime.fromisoformat(f"{value}+00:00")
+        except ValueError:
+            pass
     match = _TIME.fullmatch(value) if value.__class__ is str else None
     if match is None:
         raise (

@@ -62,11 +62,18 @@ def _describe(error: BaseException, _: type | None) -> str:
 
 def _optional(converter: Converter) -> Callable[[Any], Hook]:
     def build(union: Any) -> Hook:
-        (inner,) = (option for option in get_args(union) if option is not NoneType)
+        inner = _without_none(union)
         hook = converter.get_structure_hook(inner)
         return lambda value, _: None if value is None else hook(value, inner)
 
     return build
+
+
+def _without_none(declared: Any) -> Any:
+    if not _is_optional(declared):
+        return declared
+    (inner,) = (option for option in get_args(declared) if option is not NoneType)
+    return inner
 
 
 def _is_optional(declared: Any) -> bool:
@@ -97,51 +104,45 @@ def _is_output(declared: Any) -> bool:
 def _tuple(converter: Converter) -> Callable[[Any], Hook]:
     def build(declared: Any) -> Hook:
         item = get_args(declared)[0]
-        items = _items_hook(converter, item)
+        hook = converter.get_structure_hook(item)
 
         def check(value: Any, _: Any) -> tuple[Any, ...]:
+            if value.__class__ is list:
+                return tuple([hook(one, item) for one in value])
             if value is None:
                 return ()
-            if value.__class__ is not list:
-                raise misfit("an array", value)
-            return tuple(items(value))
+            raise misfit("an array", value)
 
-        return check
+        def check_each(value: Any, _: Any) -> tuple[Any, ...]:
+            if value.__class__ is list:
+                return tuple(_each(hook, item, enumerate(value)))
+            return check(value, _)
+
+        return check_each if converter.detailed_validation else check
 
     return build
-
-
-def _items_hook(converter: Converter, item: Any) -> Callable[[list[Any]], list[Any]]:
-    hook = converter.get_structure_hook(item)
-    if converter.detailed_validation:
-        return lambda values: _each(hook, item, enumerate(values))
-    return lambda values: [hook(value, item) for value in values]
 
 
 def _mapping(converter: Converter) -> Callable[[Any], Hook]:
     def build(declared: Any) -> Hook:
         item = get_args(declared)[1]
-        items = _values_hook(converter, item)
+        hook = converter.get_structure_hook(item)
 
         def check(value: Any, _: Any) -> Mapping[str, Any]:
+            if value.__class__ is dict:
+                return {key: hook(one, item) for key, one in value.items()}
             if value is None:
                 return {}
-            if value.__class__ is not dict:
-                raise misfit("an object", value)
-            return items(value)
+            raise misfit("an object", value)
 
-        return check
+        def check_each(value: Any, _: Any) -> Mapping[str, Any]:
+            if value.__class__ is dict:
+                return dict(zip(value, _each(hook, item, value.items()), strict=True))
+            return check(value, _)
+
+        return check_each if converter.detailed_validation else check
 
     return build
-
-
-def _values_hook(converter: Converter, item: Any) -> Callable[[Document], Mapping[str, Any]]:
-    if item is Any:
-        return lambda values: values
-    hook = converter.get_structure_hook(item)
-    if converter.detailed_validation:
-        return lambda values: dict(zip(values, _each(hook, item, values.items()), strict=True))
-    return lambda values: {key: hook(value, item) for key, value in values.items()}
 
 
 def _each(hook: Hook, item: Any, values: Iterable[tuple[int | str, Any]]) -> list[Any]:
@@ -199,84 +200,70 @@ def _fast_object(converter: Converter) -> Callable[[type], Hook]:
     """A generated hook: one positional constructor call, and no hook for what fits as it is."""
 
     def build(model: type) -> Hook:
-        fields = _fields(model)
-        hooks = {field.name: _field_hook(converter, field) for field in fields}
         names: dict[str, Any] = {"misfit": misfit, "missing": MISSING, "model": model}
-        names["known"] = frozenset(hooks)
+        fields = _fields(model)
+        names["known"] = frozenset(field.name for field in fields)
         for field in fields:
-            names[f"hook_{field.name}"] = hooks[field.name]
-            names[f"type_{field.name}"] = field.type
-        exec(_source(fields), names)  # noqa: S102 - as attrs and cattrs do; from our fields alone
+            declared = _without_none(field.type)
+            names[f"hook_{field.name}"] = (
+                _field_hook(converter, field)
+                if declared is field.type
+                else converter.get_structure_hook(declared)
+            )
+            names[f"type_{field.name}"] = declared
+        exec(_source(model), names)  # noqa: S102 - as attrs and cattrs do; from our fields alone
         check: Hook = names["check"]
-        loose = [field for field in fields if (model, field.name) in _LOOSE]
-        return _setting_aside(check, loose, hooks) if loose else check
+        return check
 
     return build
 
 
-def _source(fields: list[Field]) -> str:
+def _source(model: type) -> str:
+    fields = _fields(model)
+    arguments = ", ".join(f"its_{field.name}" for field in fields)
     lines = [
         "def check(value, _):",
         "    if value.__class__ is not dict:",
         "        raise misfit('an object', value)",
         "    get = value.get",
-    ]
-    for field in fields:
-        default = _json_default(field)
-        fallback = "missing" if default is MISSING else repr(default)
-        name = f"its_{field.name}"
-        lines.append(f"    {name} = get({field.name!r}, {fallback})")
-        lines.append(f"    if {_unfit(field, name)}:")
-        lines.append(f"        {name} = hook_{field.name}({name}, type_{field.name})")
-    arguments = ", ".join(f"its_{field.name}" for field in fields)
-    lines += [
-        "    if value.keys() <= known:",
-        f"        return model({arguments}, {{}})",
-        "    extra = {key: item for key, item in value.items() if key not in known}",
+        "    extra = {}",
+        *(line for field in fields for line in _field_source(model, field)),
+        "    if not value.keys() <= known:",
+        "        extra.update((key, value[key]) for key in value if key not in known)",
         f"    return model({arguments}, extra)",
     ]
     return "\n".join(lines)
 
 
+def _field_source(model: type, field: Field) -> list[str]:
+    default = _json_default(field)
+    name = f"its_{field.name}"
+    value = f"get({field.name!r}, {'missing' if default is MISSING else repr(default)})"
+    hook = f"{name} = hook_{field.name}({name}, type_{field.name})"
+    lines = [f"    {name} = {value}", f"    if {_unfit(field, name)}:"]
+    if (model, field.name) not in _LOOSE:
+        return [*lines, f"        {hook}"]
+    return [
+        *lines,
+        "        try:",
+        f"            {hook}",
+        "        except ValueError:",
+        f"            extra[{field.name!r}] = {name}",
+        f"            {name} = hook_{field.name}(None, type_{field.name})",
+    ]
+
+
 def _unfit(field: Field, name: str) -> str:
     """The test that sends a value to its hook, for the types that most values fit as they are."""
-    declared, tests = field.type, []
-    if _is_optional(declared):
+    declared, tests = _without_none(field.type), []
+    if declared is not field.type:
         tests.append(f"{name} is not None")
-        (declared,) = (option for option in get_args(declared) if option is not NoneType)
     if declared is Any:
         return "False"
     plain = dict if get_origin(declared) is Mapping and Any in get_args(declared) else declared
     if plain in {str, int, bool, dict}:
         tests.append(f"{name}.__class__ is not {plain.__name__}")
     return " and ".join(tests) or "True"
-
-
-def _setting_aside(check: Hook, loose: list[Field], hooks: Mapping[str, Hook]) -> Hook:
-    """Keep in ``extra`` what does not fit a field that the API does not describe."""
-
-    def check_the_rest(value: Any, declared: Any) -> Any:
-        if value.__class__ is not dict:
-            return check(value, declared)
-        aside = {
-            field.name: value[field.name]
-            for field in loose
-            if field.name in value and not _fits(hooks[field.name], value[field.name], field.type)
-        }
-        if not aside:
-            return check(value, declared)
-        model = check({key: value[key] for key in value if key not in aside}, declared)
-        return attrs.evolve(model, extra={**model.extra, **aside})
-
-    return check_the_rest
-
-
-def _fits(hook: Hook, value: Any, declared: Any) -> bool:
-    try:
-        hook(value, declared)
-    except ValueError:
-        return False
-    return True
 
 
 def _detailed_object(converter: Converter) -> Callable[[type], Hook]:

@@ -49,16 +49,17 @@ class BodyReader:
             TooLargeError: It is larger than the limit, or its header says that it will be.
             UnreadableError: It cannot be decompressed.
         """
+        coding = _coding(response)
+        pieces = []
+        if coding in _PLAIN:
+            pieces.append(await response.content.readany())
+            if response.content.at_eof() and len(pieces[0]) <= self._limit:
+                return pieces[0]  # nearly every body comes in one piece
+            read = _plain_pieces(response)
+        else:
+            read = _decompressed_pieces(response, coding, self._limit)
         if (response.content_length or 0) > self._limit:
             raise TooLargeError
-        coding = _coding(response)
-        if coding in _PLAIN:
-            piece = await response.content.readany()
-            if len(piece) <= self._limit and response.content.at_eof():
-                return piece  # nearly every body comes in one piece
-            pieces, read = [piece], _plain_pieces(response)
-        else:
-            pieces, read = [], _decompressed_pieces(response, coding, self._limit)
         if await _gather(read, pieces, min(_LARGE, self._limit)):
             return b"".join(pieces)
         async with self._permits:
@@ -85,7 +86,8 @@ class BodyReader:
 
 
 def _coding(response: aiohttp.ClientResponse) -> str:
-    return response.headers.get("Content-Encoding", "").strip().lower()
+    coding = response.headers.get("Content-Encoding")
+    return "" if coding is None else coding.strip().lower()
 
 
 async def _gather(read: AsyncIterator[bytes], pieces: list[bytes], limit: int) -> bool:

@@ -25,13 +25,18 @@ class BrokenConnectionError(Exception):
         self.reused = reused
 
 
+class PooledRequest(aiohttp.ClientRequest):
+    """A request that knows whether it went out on a connection that had served before."""
+
+    reuses_connection = False
+
+
 class Pool(aiohttp.TCPConnector):
-    """A connection pool that knows which requests went out on a connection that had served."""
+    """A connection pool that remembers which of its connections have served."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit=limit, ttl_dns_cache=_DNS_CACHE_SECONDS)
         self._served: WeakSet[ResponseHandler] = WeakSet()
-        self._reusing: WeakSet[aiohttp.ClientRequest] = WeakSet()
 
     async def connect(
         self,
@@ -42,30 +47,29 @@ class Pool(aiohttp.TCPConnector):
         """Find or open a connection, and note which it was."""
         connection = await super().connect(req, traces, timeout)
         protocol = connection.protocol
-        if protocol in self._served:
-            self._reusing.add(req)
-        elif protocol is not None:
-            self._served.add(protocol)
+        if isinstance(req, PooledRequest) and protocol is not None:
+            req.reuses_connection = protocol in self._served
+            if not req.reuses_connection:
+                self._served.add(protocol)
         return connection
 
-    async def once(
-        self, req: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        """The client middleware for a session of our own."""
-        try:
-            return await handler(req)
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            raise BrokenConnectionError(reused=req in self._reusing) from error
+
+async def once(
+    req: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """A client middleware: aiohttp does not resend what it does not see break."""
+    try:
+        return await handler(req)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        reused = isinstance(req, PooledRequest) and req.reuses_connection
+        raise BrokenConnectionError(reused=reused) from error
 
 
 async def once_without_cookies(
     req: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """The client middleware for a caller's session, whose cookies are no business of this API."""
+    """The same for a caller's session, whose cookies are no business of this API."""
     req.headers.pop("Cookie", None)
-    try:
-        response = await handler(req)
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise BrokenConnectionError(reused=False) from error
+    response = await once(req, handler)
     response._raw_cookie_headers = None  # noqa: SLF001 - else the session's jar keeps them
     return response

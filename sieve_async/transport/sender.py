@@ -22,7 +22,13 @@ from sieve_async.errors import (
 from sieve_async.messages import Request, Response
 from sieve_async.transport.bodies import BodyReader, TooLargeError, UnreadableError
 from sieve_async.transport.failures import classify
-from sieve_async.transport.pool import BrokenConnectionError, Pool, once_without_cookies
+from sieve_async.transport.pool import (
+    BrokenConnectionError,
+    Pool,
+    PooledRequest,
+    once,
+    once_without_cookies,
+)
 
 _NEVER_ROUND_UP = 1e9  # aiohttp rounds timeouts above five seconds up: all fire at once
 
@@ -51,7 +57,7 @@ class Transport:
         self._largest_body = limits.max_body
         self._session = session
         self._owns_session = session is None
-        self._middleware: aiohttp.ClientMiddlewareType = once_without_cookies
+        self._middlewares = (once if session is None else once_without_cookies,)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: int | None = None
         self._in_flight: set[asyncio.Timeout] = set()
@@ -88,12 +94,12 @@ class Transport:
                 response = await session.request(
                     request.method,
                     self._url(request),
-                    headers=self._headers,
+                    headers=None if self._owns_session else self._headers,
                     allow_redirects=False,
                     raise_for_status=False,
                     auto_decompress=False,
                     timeout=self._client_timeout,
-                    middlewares=(self._middleware,),
+                    middlewares=self._middlewares,
                 )
                 return await self._read(request, response)
         except SieveError:
@@ -127,10 +133,11 @@ class Transport:
     def _ready(self) -> tuple[aiohttp.ClientSession, asyncio.AbstractEventLoop]:
         loop = self.check_home()
         if self._session is None:
-            pool = Pool(self.slots)
-            self._middleware = pool.once
             self._session = aiohttp.ClientSession(
-                connector=pool, cookie_jar=aiohttp.DummyCookieJar()
+                connector=Pool(self.slots),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                request_class=PooledRequest,
+                headers=self._headers,
             )
         elif self._session.closed:
             raise ClientClosedError("the session of this client is closed")
