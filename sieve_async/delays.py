@@ -18,14 +18,13 @@ _LONGEST_AFTER_FAILURE = 60.0
 
 def transient(*, base: float, cap: float) -> Iterator[float]:
     """Pauses after transient failures: full jitter below a limit that doubles from ``base``."""
-    for limit in _doubling(base, cap):
-        yield max(SHORTEST, random.uniform(0, limit))
+    return (max(SHORTEST, random.uniform(0, limit)) for limit in _doubling(base, cap))
 
 
 def throttled() -> Iterator[float]:
     """Pauses after 429: at least half of the limit, for full jitter can collapse to nothing."""
-    for limit in _doubling(1.0, _LONGEST_THROTTLED):
-        yield max(SHORTEST, random.uniform(limit / 2, limit))
+    limits = _doubling(1.0, _LONGEST_THROTTLED)
+    return (max(SHORTEST, random.uniform(limit / 2, limit)) for limit in limits)
 
 
 def growing(

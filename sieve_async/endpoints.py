@@ -60,5 +60,5 @@ def _check(grammar: re.Pattern[str], name: str, value: object) -> None:
         shown = value if len(value) <= 60 else f"{value[:60]}..."
         raise InvalidArgumentError(
             f"{name} must be 1 to 128 letters, digits and . _ ~ -, beginning with a letter or a "
-            f"digit; {shown!a} is not"
+            f"digit (a name also with _); {shown!a} is not"
         )

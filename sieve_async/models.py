@@ -36,8 +36,6 @@ class _OpenWord(StrEnum):
         # By value: some 3.11 releases pickle members by name, which unknown words do not have.
         return self.__class__, (self.value,)
 
-    __hash__ = str.__hash__
-
 
 class JobStatus(_OpenWord):
     """How far a job is; an unknown word is kept as it came and is not terminal."""

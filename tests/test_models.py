@@ -223,14 +223,7 @@ def test_durations(
         ((InputOutput(data={"url": "a", "_path": None}),), ["a"]),
         ((InputOutput(data={"url": None}), InputOutput(data={"url": 5, "URL": "x"})), []),
         ((InputOutput(data=[{"url": "a"}, {"b": {"url": "b"}}, [{"url": "c"}]]),), ["a", "b", "c"]),
-        (
-            (
-                InputOutput(
-                    data={"url": "a", "x": {"url": ["b", {"url": "b"}]}, "y": [{"url": "c"}]}
-                ),
-            ),
-            [*"abc"],
-        ),
+        ((InputOutput(data={"url": "a", "x": {"url": "b"}, "y": [{"url": "c"}]}),), [*"abc"]),
         ((InputOutput(data={"z": {"url": "a"}, "a": {"url": "b"}}),), ["a", "b"]),
         (
             (InputOutput(data={"url": "a"}), (InputOutput(data={"url": "b"}), InputOutput())) * 2,

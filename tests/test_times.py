@@ -1,14 +1,22 @@
 """Times: both spellings of the API, always aware and in UTC."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from sieve_async import DecodeError, Job
 from sieve_async.decode import read_model
 from sieve_async.messages import Request, Response
+
+STEADY = settings(derandomize=True, deadline=None, max_examples=300)
+GRAMMAR = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
 
 
 def job_of(fields: dict[str, Any]) -> Job:
@@ -53,6 +61,7 @@ def test_times(written: str, read: str) -> None:
         "2024-W50-7T01:41:59",
         "2024-03-05T01:41:59.1234567890",
         "2024-02-30T00:00:00",
+        "2024-02-30T00:00:00.000000",
         "2024-13-01T00:00:00",
         "2024-03-05T24:00:00",
         "2024-03-05T23:60:00",
@@ -73,6 +82,8 @@ def test_times(written: str, read: str) -> None:
         "2024-03-05T01:41:59\n",
         "2024-03-05 01:41:59",
         "2024-03-05T01:41:59\u0000",
+        "2024-03-05T01:Z\u0000:59.195000",
+        "2024-03-05T01:41:5\uff19.195000",
     ],
 )
 def test_times_that_cannot_be_read(written: str) -> None:
@@ -83,3 +94,25 @@ def test_times_that_cannot_be_read(written: str) -> None:
     (problem,) = caught.value.problems
     assert problem.startswith("$.restarts[0].timestamp: ")
     assert not written or written not in problem
+
+
+@STEADY
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 25), st.sampled_from("09+-:ZTW. \u0661\0")), min_size=1, max_size=3
+    )
+)
+@example([(14, "Z"), (15, "\0")])
+def test_times_that_are_nearly_right(changes: list[tuple[int, str]]) -> None:
+    """A time is taken only when all of it is as documented, and then it says just that."""
+    letters = list("2024-03-05T01:41:59.195000")
+    for place, letter in changes:
+        letters[place] = letter
+    written = "".join(letters)
+
+    try:
+        read = job_of({"created_at": written}).created_at
+    except DecodeError:
+        read = None
+
+    assert read is None or GRAMMAR.fullmatch(written)

@@ -213,7 +213,7 @@ def _api_error(request: Request[Any], response: Response) -> APIError:
     error = api_error_class(response.status)(
         response.status,
         _detail(detail),
-        None if error_id is None else shorten(str(error_id)),
+        shorten(str(error_id)) if error_id else None,
         shorten(request_ids[0]) if request_ids else None,
         retry_after(
             response.header("Retry-After"),
@@ -249,4 +249,4 @@ def _problem(item: object) -> str:
         return shorten(str(item))
     loc = item.get("loc")
     where = ".".join(map(str, loc)) if isinstance(loc, list) else ""
-    return shorten(f"{where}: {item.get('msg', '')}")
+    return shorten(": ".join(filter(None, (where, str(item.get("msg", ""))))))

@@ -12,6 +12,8 @@ Hook = Callable[[Any, Any], Any]
 
 MISSING = object()
 
+_MARKS = "--T::."  # every third character of 2024-12-15T01:41:59.195000, from the fifth
+
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)"
     r"(Z|[+-][0-9]{2}:[0-5][0-9])?"
@@ -51,8 +53,8 @@ def scalar(expected: str, *classes: type) -> Hook:
 
 def time(value: Any, _: Any) -> datetime:
     """Naive is UTC here: that is how the live API writes its times."""
-    if value.__class__ is str and len(value) == 26 and value[4:20:3] == "--T::.":
-        try:  # just that form; what else these tests let through is looked at more closely
+    if value.__class__ is str and len(value) == 26 and value[4:20:3] == _MARKS and "Z" not in value:
+        try:  # the usual form, at a quarter of the cost; what else passes these tests fails here
             return datetime.fromisoformat(f"{value}+00:00")
         except ValueError:
             pass

@@ -15,7 +15,7 @@ from cattrs import Converter, transform_error
 from cattrs.errors import IterableValidationError, IterableValidationNote
 from cattrs.gen import make_dict_structure_fn, override
 
-from sieve_async.decode.hooks import MISSING, Hook, MisfitError, misfit, scalar, time, word
+from sieve_async.decode.hooks import MISSING, Hook, misfit, scalar, time, word
 from sieve_async.decode.parsing import Document
 from sieve_async.models import BuildStatus, FunctionVersion, InputOutput, Job, JobStatus
 
@@ -52,12 +52,7 @@ def _path_first(line: str) -> str:
 
 
 def _describe(error: BaseException, _: type | None) -> str:
-    match error:
-        case MisfitError():
-            return str(error)
-        case KeyError():
-            return "is missing"
-    return "does not fit"
+    return "is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _optional(converter: Converter) -> Callable[[Any], Hook]:
@@ -152,25 +147,25 @@ def _each(hook: Hook, item: Any, values: Iterable[tuple[int | str, Any]]) -> lis
     pass takes needs no explanation.
     """
     fast = _FAST.get_structure_hook(item)
-    misfits: list[Exception] = []
-    made = []
+    made: list[Any] = []
+    suspects: list[tuple[int | str, Any]] = []
     for place, value in values:
         try:
-            made.append(fast(value, item) if len(misfits) < _MOST_MISFITS else None)
-        except Exception:  # noqa: BLE001 - cattrs raises what has no common base but this
-            misfits.append(_noted(hook, value, item, place))
+            made.append(fast(value, item))
+        except ValueError:
+            suspects.append((place, value))
+            if len(suspects) == _MOST_MISFITS:
+                break
+    misfits: list[Exception] = []
+    for place, value in suspects:
+        try:
+            hook(value, item)
+        except Exception as error:  # noqa: BLE001 - cattrs' have no other base
+            error.__notes__ = [*getattr(error, "__notes__", ()), _note(place, item)]
+            misfits.append(error)
     if misfits:
         raise IterableValidationError("some items do not fit", misfits, item)
     return made
-
-
-def _noted(hook: Hook, value: Any, item: Any, place: int | str) -> Exception:
-    try:
-        hook(value, item)
-    except Exception as error:  # noqa: BLE001 - as above
-        error.__notes__ = [*getattr(error, "__notes__", ()), _note(place, item)]
-        return error
-    return MisfitError("does not fit")
 
 
 def _note(place: int | str, item: Any) -> IterableValidationNote:
