@@ -1,0 +1,157 @@
+"""What seldom happens: closed in odd moments, no limits at all, states that do not decode."""
+
+import asyncio
+import errno
+import gzip
+import logging
+
+import aiohttp
+import pytest
+from wire import Do, Wire, answer, job, version
+
+from sieve_async import (
+    ClientClosedError,
+    ConfigError,
+    ConnectError,
+    Job,
+    RequestTimeoutError,
+    SieveClient,
+    Timeout,
+    TransportError,
+    WaitTimeoutError,
+)
+from sieve_async.gate import Gate
+from sieve_async.testing import FakeSieve
+from sieve_async.transport.failures import classify
+
+
+@pytest.mark.parametrize("name", ["timeout", "retry", "polling", "limits"])
+def test_settings_of_another_kind(name: str) -> None:
+    """A number where a settings object belongs is refused when the client is made."""
+    with pytest.raises(ConfigError, match="is not a"):
+        SieveClient("key", **{name: 5})  # type: ignore[arg-type] # that is the point
+
+
+def test_no_home_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any home directory the file of the official client is not looked for."""
+    monkeypatch.setenv("HOME", "~")
+
+    with pytest.raises(ConfigError, match="no API key"):
+        SieveClient()
+
+
+async def test_closed_gate() -> None:
+    """A closed gate lets nobody in and nobody sleep."""
+    gate = Gate(slots=1, steady_rate=None, clock=asyncio.get_running_loop().time)
+    gate.close()
+
+    with pytest.raises(ClientClosedError):
+        await gate.enter()
+    with pytest.raises(ClientClosedError):
+        await gate.sleep_until(0)
+
+
+@pytest.mark.looptime
+async def test_no_limits(sieve: FakeSieve) -> None:
+    """``None`` is no limit: without one, an answer may take a day."""
+    day = 24 * 3600.0
+    patient = Timeout(connect=None, attempt=None)
+    async with Wire([day, *answer(job())]) as wire, wire.client(timeout=patient) as client:
+        assert (await client.get_job("job-1")).id == "job-1"
+    sieve.add_job("job", processing=5)
+    async with SieveClient(sieve.api_key, base_url=sieve.url, timeout=patient) as client:
+        with pytest.raises(WaitTimeoutError):
+            await client.wait_for_job("job", timeout=0)
+
+
+@pytest.mark.looptime
+async def test_closed_twice_at_once() -> None:
+    """Two tasks may close a client at the same time, while a request times out as well."""
+    loop = asyncio.get_running_loop()
+    async with Wire([Do.SILENCE]) as wire:
+        client = wire.client(timeout=Timeout(attempt=5))
+        asking = asyncio.create_task(client.get_job("job-1"))
+        closing: list[asyncio.Task[None]] = []
+
+        def close_twice() -> None:
+            closing.extend(asyncio.create_task(client.close()) for _ in range(2))
+
+        loop.call_at(loop.time() + 5, close_twice)
+        await asyncio.gather(asking, return_exceptions=True)
+        await asyncio.gather(*closing)
+
+        assert isinstance(asking.exception(), (ClientClosedError, RequestTimeoutError))
+        assert client.closed
+
+
+@pytest.mark.looptime
+async def test_session_closed_by_its_owner() -> None:
+    """When the session that was passed in is closed meanwhile, the error says so."""
+    async with Wire([Do.SILENCE]) as wire:
+        session = aiohttp.ClientSession()
+        async with wire.client(session=session) as client:
+            asking = asyncio.create_task(client.get_job("job-1"))
+            await asyncio.sleep(1)
+            await session.close()
+
+            with pytest.raises(ClientClosedError, match="session"):
+                await asking
+            with pytest.raises(ClientClosedError, match="session"):
+                await client.get_job("job-1")
+
+
+@pytest.mark.looptime
+async def test_states_that_do_not_decode(caplog: pytest.LogCaptureFixture) -> None:
+    """A running job with a field that does not fit is waited for, but not shown."""
+    odd = answer(job(status="processing", created_at="yesterday"))
+    shown: list[Job] = []
+    async with Wire(odd, odd, answer(job(status="finished"))) as wire, wire.client() as client:
+        ended = await client.wait_for_job("job-1", on_update=shown.append)
+    async with Wire(odd) as wire, wire.client() as client:
+        with pytest.raises(WaitTimeoutError, match=r"\$\.created_at") as caught:
+            await client.wait_for_job("job-1", timeout=3)
+
+    assert shown == [ended]
+    assert caught.value.last is None
+    assert not [line for line in caplog.records if line.levelno >= logging.WARNING]
+
+
+@pytest.mark.looptime
+async def test_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    """An outage and an unknown word are told once for each state, however long they last."""
+    down, odd = answer(status=503), answer(version(build_status="testing"))
+    ready = answer(version(build_status="ready"))
+    async with Wire(*[down] * 12, *[odd] * 5, ready) as wire, wire.client() as client:
+        await client.wait_until_ready("owner", "name")
+
+    warnings = [line.getMessage() for line in caplog.records if line.levelno >= logging.WARNING]
+    assert len(warnings) == 2
+    assert warnings[0].startswith("version owner/name:latest: a poll failed, going on: GET /v2/")
+    assert warnings[1] == "version owner/name:latest: unknown status 'testing', going on"
+
+
+async def test_compressed_in_pieces() -> None:
+    """A compressed body may come in any pieces; nothing may follow it."""
+    packed = gzip.compress(b'{"id": "job-1", "status": "finished"}')
+    headers = [("Content-Encoding", "gzip"), ("Content-Length", str(len(packed)))]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    head = f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode()
+    pieces = [packed[:10], 0.01, packed[10:20], 0.01, packed[20:]]
+    async with Wire([head, 0.01, *pieces]) as wire, wire.client() as client:
+        assert (await client.get_job("job-1")).is_finished
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), ConnectError, "out of file descriptors"),
+        (UnicodeError("label too long"), ConnectError, "host name"),
+        (ZeroDivisionError(), TransportError, "ZeroDivisionError"),
+    ],
+)
+def test_failures(error: Exception, kind: type[TransportError], words: str) -> None:
+    """What can hardly be played over a socket is classified all the same."""
+    failure = classify(error, answering=False)
+
+    assert failure.kind is kind
+    assert words in failure.reason
