@@ -1,7 +1,10 @@
 """From an answer to what it says: a model, the little that a poll needs, or an error."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
+from types import ModuleType
 from typing import Any, Generic
 
 import attrs
@@ -11,6 +14,7 @@ from sieve_async.decode.parsing import (
     NotJSONError,
     TooManyPartsError,
     parse,
+    peek,
     repeats_a_key,
 )
 from sieve_async.decode.retry_after import retry_after
@@ -33,8 +37,8 @@ _WORDS: Mapping[type, Mapping[str, JobStatus | BuildStatus]] = {
     FunctionVersion: {word.value: word for word in BuildStatus},
 }
 _QUOTED = {"status": b'"status"', "build_status": b'"build_status"'}
-_ESCAPED = b"\\u00"
-_ESCAPED_LETTERS = (b"\\u006", b"\\u007")  # with these a key can be spelt in another way
+_ESCAPED_LETTER = re.compile(rb"\\u00[67]")  # with these a key can be spelt in another way
+_OK = 200
 _PARTIAL_CONTENT = 206  # of something that was not asked for in parts
 
 
@@ -53,7 +57,6 @@ class Seen(Generic[Answer]):
     outputs: int
     request: Request[Answer] = attrs.field(repr=False)
     response: Response = attrs.field(repr=False)
-    document: Document = attrs.field(repr=False)
     _model: Answer | None = attrs.field(default=None, init=False, repr=False)
 
     def model(self) -> Answer:
@@ -63,7 +66,8 @@ class Seen(Generic[Answer]):
             DecodeError: A field does not fit.
         """
         if self._model is None:
-            self._model = _build(self.request, self.response, self.document)
+            document = _document(self.request, self.response)
+            self._model = _build(self.request, self.response, document)
         return self._model
 
 
@@ -73,18 +77,30 @@ def read_state(request: Request[Answer], response: Response) -> Seen[Answer]:
     Raises:
         SieveError: The answer is an error, or its id and status cannot be read.
     """
-    document = _document(request, response)
+    document = _glance(response)
     found, word = document.get("id"), document.get(_status_key(request))
     if found.__class__ is not str or word.__class__ is not str or not word:
+        document = _document(request, response)
         raise _misfit(request, response, document, _explain(request, document))
     if not request.accepts(found):
-        raise _other_id(request, response, document)
+        raise _other_id(request, response, _document(request, response))
     status = _WORDS[request.model].get(word) or _status(request, word)
-    if status.is_terminal:
-        _refuse_ambiguity(request, response, document)
+    if status.is_terminal:  # what ends a wait is read with all care
+        _refuse_ambiguity(request, response, _document(request, response))
     outputs = document.get("outputs")
     count = len(outputs) if outputs.__class__ is list else 0
-    return Seen(found, status, count, request, response, document)
+    return Seen(found, status, count, request, response)
+
+
+def _glance(response: Response) -> Document:
+    """The object in a good answer, read fast; an empty one for whatever needs a closer look."""
+    if response.status != _OK:
+        return {}
+    try:
+        document = peek(response.body)
+    except (NotJSONError, TooManyPartsError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def read_model(request: Request[Answer], response: Response) -> Answer:
@@ -100,10 +116,8 @@ def read_model(request: Request[Answer], response: Response) -> Answer:
 
 
 def _build(request: Request[Answer], response: Response, document: Document) -> Answer:
-    from sieve_async.decode.structure import structure  # noqa: PLC0415 - cattrs is slow to import
-
     try:
-        model = structure(document, request.model)
+        model = _structuring().structure(document, request.model)
     except ValueError:
         model = None
     if model is None:
@@ -131,9 +145,15 @@ def _document(request: Request[Any], response: Response) -> Document:
 
 
 def _explain(request: Request[Any], document: Document) -> tuple[str, ...]:
-    from sieve_async.decode.structure import explain  # noqa: PLC0415 - cattrs is slow to import
+    return _structuring().explain(document, request.model)
 
-    return explain(document, request.model)
+
+@cache
+def _structuring() -> ModuleType:
+    """The room of cattrs, entered with the first answer: importing it takes longer than all else."""
+    from sieve_async.decode import structure  # noqa: PLC0415 - as the docstring says
+
+    return structure
 
 
 def _misfit(
@@ -180,7 +200,7 @@ def _refuse_ambiguity(request: Request[Any], response: Response, document: Docum
     is_suspect = (
         body.count(b'"id"') > _ids(document)
         or body.count(_QUOTED[status_key]) > 1
-        or (_ESCAPED in body and any(letter in body for letter in _ESCAPED_LETTERS))
+        or _ESCAPED_LETTER.search(body) is not None
     )
     if is_suspect and repeats_a_key(body, ("id", status_key)):
         problem = f"$: has its id or {status_key} more than once"

@@ -25,9 +25,9 @@ MOST_PARTS = 2_000_000
 _COUNTED_FROM = 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
-_DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
+# Digits to one digit, and brackets to one bracket: two questions for one look at the bytes.
+_ALIKE = bytes.maketrans(b"123456789[", b"000000000{")
 _TOO_LONG_FOR_64_BITS = b"0" * 19
-_SURROGATES = (b"\\ud", b"\\uD")
 _BETWEEN_TOKENS = re.compile(r"[\s,:]*")
 
 
@@ -46,12 +46,25 @@ def parse(body: bytes) -> object:
         NotJSONError: The body is not JSON, or is nested more than 200 deep.
         TooManyPartsError: The body would parse into more than two million parts.
     """
-    if len(body) > _COUNTED_FROM and sum(map(body.count, (b",", b":", b"[", b"{"))) > MOST_PARTS:
-        raise TooManyPartsError("the body has more parts than can be parsed safely")
-    value = _parse(body.removeprefix(_BOM))
-    if body.count(b"[") + body.count(b"{") > DEEPEST_NESTING and _is_too_deep(value):
+    _count_parts(body)
+    body = body.removeprefix(_BOM)
+    alike = body.translate(_ALIKE)
+    # orjson would turn an integer of more than 64 bits into a float.
+    value = _parse_exactly(body) if _TOO_LONG_FOR_64_BITS in alike else _parse(body)
+    if alike.count(b"{") > DEEPEST_NESTING and _is_too_deep(value):
         raise NotJSONError(f"the body is nested more than {DEEPEST_NESTING} deep")
     return value
+
+
+def peek(body: bytes) -> object:
+    """The same for who needs only a few texts of it: integers may be inexact, nesting deep.
+
+    Raises:
+        NotJSONError: The body is not JSON.
+        TooManyPartsError: The body would parse into more than two million parts.
+    """
+    _count_parts(body)
+    return _parse(body.removeprefix(_BOM))
 
 
 def repeats_a_key(body: bytes, keys: Iterable[str]) -> bool:
@@ -65,23 +78,27 @@ def repeats_a_key(body: bytes, keys: Iterable[str]) -> bool:
     return any(found.count(key) > 1 for key in keys)
 
 
+def _count_parts(body: bytes) -> None:
+    if len(body) > _COUNTED_FROM and sum(map(body.count, (b",", b":", b"[", b"{"))) > MOST_PARTS:
+        raise TooManyPartsError("the body has more parts than can be parsed safely")
+
+
 def _parse(body: bytes) -> object:
-    if _parse_fast is not None and not _has_long_integer(body):
-        try:
-            return _parse_fast(body)
-        except ValueError:
-            # orjson refuses lone surrogates, which json keeps; on all else the two agree.
-            if not any(mark in body for mark in _SURROGATES):
-                raise NotJSONError("the body is not JSON") from None
+    if _parse_fast is None:
+        return _parse_exactly(body)
+    try:
+        return _parse_fast(body)
+    except ValueError:
+        # orjson refuses lone surrogates, which json keeps, and integers that no float can hold;
+        # on all else the two agree.
+        return _parse_exactly(body)
+
+
+def _parse_exactly(body: bytes) -> object:
     try:
         return json.loads(body.decode(), parse_float=_finite, parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise NotJSONError("the body is not JSON") from None
-
-
-def _has_long_integer(body: bytes) -> bool:
-    """Whether there may be an integer that orjson would turn into a float."""
-    return _TOO_LONG_FOR_64_BITS in body.translate(_DIGITS_TO_ZERO)
 
 
 def _finite(digits: str) -> float:
