@@ -17,13 +17,18 @@ _TIMES = (
 )
 
 
-def job(status: str) -> Document:
-    """A job of the dubbing function; only one that has ended has outputs."""
+def job(status: str, *, latest: str = "0b6a3f52-9a8e-4f0e-8f5b-6f2d8c1a7e44") -> Document:
+    """A job of the dubbing function, with the outputs that it has so far.
+
+    Args:
+        status: How far it is.
+        latest: The id of the latest version of its function.
+    """
     has_ended = status == "finished"
     return {
         "id": ID,
         "function_id": _FUNCTION_ID,
-        "function": _function(),
+        "function": _function(latest),
         "status": status,
         "created_at": _TIMES[0],
         "started_at": _TIMES[1],
@@ -84,7 +89,7 @@ def encode(document: Document) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _function() -> Document:
+def _function(latest: str) -> Document:
     return {
         "name": "dubbing",
         "owner_name": "sieve",
@@ -97,7 +102,7 @@ def _function() -> Document:
         "examples": ["https://storage.example.com/examples/dubbing/1.json"],
         "readme": "# Dubbing\n\nTranslates the speech of a file, keeps the voices of those who "
         "speak, and moves the lips with the words.\n\n## Prices\n\nBy the minute of the input.\n",
-        "latest_version": version("0b6a3f52-9a8e-4f0e-8f5b-6f2d8c1a7e44"),
+        "latest_version": version(latest),
         "featured_key": 3,
         "function_type": "function",
         "webhooks": [{"type": "job.complete", "url": "https://example.com/hooks/sieve"}],

@@ -4,8 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
-from types import ModuleType
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 
 import attrs
 
@@ -148,9 +147,14 @@ def _explain(request: Request[Any], document: Document) -> tuple[str, ...]:
     return _structuring().explain(document, request.model)
 
 
+class _Structuring(Protocol):
+    def structure(self, document: Document, model: type[Answer]) -> Answer: ...
+    def explain(self, document: Document, model: type[Answer]) -> tuple[str, ...]: ...
+
+
 @cache
-def _structuring() -> ModuleType:
-    """The room of cattrs, entered with the first answer: importing it takes longer than all else."""
+def _structuring() -> _Structuring:
+    """The room of cattrs, entered with the first answer, since it takes long to import."""
     from sieve_async.decode import structure  # noqa: PLC0415 - as the docstring says
 
     return structure

@@ -5,6 +5,7 @@ object and stops at the first problem; only then the slow one, cattrs as it come
 validation, goes over the same object to name every problem with its path.
 """
 
+import marshal
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import NoneType, UnionType
@@ -17,11 +18,13 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from sieve_async.decode.hooks import MISSING, Hook, misfit, scalar, time, word
 from sieve_async.decode.parsing import Document
-from sieve_async.models import BuildStatus, FunctionVersion, InputOutput, Job, JobStatus
+from sieve_async.models import BuildStatus, Function, FunctionVersion, InputOutput, Job, JobStatus
 
 Model = TypeVar("Model", Job, FunctionVersion)
 Field: TypeAlias = "attrs.Attribute[Any]"
 
+_MARSHAL_BY_VALUE = 2  # later formats also tell which values are the same object
+_MOST_SHARED = 64
 _MOST_MISFITS = 20  # of one array or object
 # The API does not say what these hold: what does not fit is kept in ``extra`` as it came.
 _LOOSE = frozenset({(Job, "children"), (FunctionVersion, "environment_variables")})
@@ -33,7 +36,8 @@ def structure(document: Document, model: type[Model]) -> Model:
     Raises:
         ValueError: The document does not fit; ``explain`` says where.
     """
-    return _FAST.structure(document, model)
+    made: Model = _HOOKS[model](document, model)
+    return made
 
 
 def explain(document: Document, model: type[Model]) -> tuple[str, ...]:
@@ -215,9 +219,30 @@ def _fast_object(converter: Converter) -> Callable[[type], Hook]:
             names[f"convert_{field.name}"] = field.converter
         exec(_source(model), names)  # noqa: S102 - as attrs and cattrs do; from our fields alone
         check: Hook = names["check"]
-        return check
+        return _sharing(check) if model is Function else check
 
     return build
+
+
+def _sharing(check: Hook) -> Hook:
+    """Let the jobs of one function share one object of it, as thousands of them are wont to.
+
+    It is most of a job's document, and the same in each. Documents are compared as ``marshal``
+    writes them, for ``==`` holds 1, 1.0 and true to be the same.
+    """
+    known: dict[bytes, Any] = {}
+
+    def check_or_share(value: Any, declared: Any) -> Any:
+        key = marshal.dumps(value, _MARSHAL_BY_VALUE)
+        made = known.get(key)
+        if made is None:
+            made = check(value, declared)
+            if len(known) == _MOST_SHARED:
+                known.clear()
+            known[key] = made
+        return made
+
+    return check_or_share
 
 
 def _source(model: type) -> str:
@@ -329,4 +354,7 @@ def _converter(*, detailed: bool) -> Converter:
 
 
 _FAST = _converter(detailed=False)
+_HOOKS: dict[type, Hook] = {
+    model: _FAST.get_structure_hook(model) for model in (Job, FunctionVersion)
+}
 _DETAILED = _converter(detailed=True)

@@ -161,7 +161,9 @@ class Transport:
             await self._session.close()
 
     def _ready(self) -> tuple[aiohttp.ClientSession, asyncio.AbstractEventLoop]:
-        loop = self.check_home()
+        if self.closed:
+            raise ClientClosedError
+        loop = self.check_home() if self._loop is None else self._loop
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=Pool(self.slots),
