@@ -7,14 +7,16 @@ import logging
 
 import aiohttp
 import pytest
-from wire import Do, Wire, answer, job, version
+from wire import Do, Script, Wire, answer, job, version
 
 from sieve_async import (
     ClientClosedError,
     ConfigError,
     ConnectError,
+    DecodeError,
     Job,
     RequestTimeoutError,
+    RetryPolicy,
     SieveClient,
     Timeout,
     TransportError,
@@ -58,6 +60,9 @@ async def test_no_limits(sieve: FakeSieve) -> None:
     patient = Timeout(connect=None, attempt=None)
     async with Wire([day, *answer(job())]) as wire, wire.client(timeout=patient) as client:
         assert (await client.get_job("job-1")).id == "job-1"
+    async with Wire([Do.FIN]) as wire, wire.client(timeout=patient) as client:
+        with pytest.raises(ConnectError):
+            await client.get_job("job-1")
     sieve.add_job("job", processing=5)
     async with SieveClient(sieve.api_key, base_url=sieve.url, timeout=patient) as client:
         with pytest.raises(WaitTimeoutError):
@@ -136,8 +141,8 @@ async def test_compressed_in_pieces() -> None:
     headers = [("Content-Encoding", "gzip"), ("Content-Length", str(len(packed)))]
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
     head = f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode()
-    pieces = [packed[:10], 0.01, packed[10:20], 0.01, packed[20:]]
-    async with Wire([head, 0.01, *pieces]) as wire, wire.client() as client:
+    script: Script = [head, 0.01, packed[:10], 0.01, packed[10:20], 0.01, packed[20:]]
+    async with Wire(script) as wire, wire.client() as client:
         assert (await client.get_job("job-1")).is_finished
 
 
@@ -155,3 +160,57 @@ def test_failures(error: Exception, kind: type[TransportError], words: str) -> N
 
     assert failure.kind is kind
     assert words in failure.reason
+
+
+async def test_more_than_one_compressed_body() -> None:
+    """What follows a compressed body makes it unusable, as it does without compression."""
+    packed = gzip.compress(b'{"id": "job-1", "status": "finished"}') + gzip.compress(b"{}")
+    headers = [("Content-Encoding", "gzip"), ("Content-Length", str(len(packed)))]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    script = [f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode() + packed]
+    async with Wire(script) as wire, wire.client(retry=RetryPolicy(attempts=1)) as client:
+        with pytest.raises(DecodeError, match="follows"):
+            await client.get_job("job-1")
+
+
+async def test_outside_of_a_task() -> None:
+    """A coroutine that is driven by hand, without a task, is told that it needs one."""
+    loop = asyncio.get_running_loop()
+    raised = loop.create_future()
+
+    def drive() -> None:
+        try:
+            client.get_job("job-1").send(None)
+        except ClientClosedError as error:
+            raised.set_result(str(error))
+
+    async with Wire() as wire, wire.client() as client:
+        loop.call_soon(drive)
+
+        assert "task" in await raised
+
+
+@pytest.mark.looptime
+async def test_functions_are_shared_exactly() -> None:
+    """Jobs of one function share one object of it, but never one that is only nearly the same."""
+    functions: list[dict[str, object]] = [
+        {"name": "a", "owner_name": "b", "featured_key": 1},
+        {"name": "a", "owner_name": "b", "featured_key": 1},
+        {"name": "a", "owner_name": "b", "featured_key": True},
+        {"name": "a", "owner_name": "b", "featured_key": 1.0},
+        *[dict[str, object](name=f"f{number}", owner_name="b") for number in range(100)],
+        {"name": "a", "owner_name": "b", "featured_key": 1},
+    ]
+    scripts = [answer(job(function=function)) for function in functions]
+    async with Wire(*scripts) as wire, wire.client() as client:
+        first, second = [await client.get_job("job-1") for _ in range(2)]
+        for _ in range(2):
+            with pytest.raises(DecodeError, match=r"\$\.function\.featured_key"):
+                await client.get_job("job-1")
+        others = [await client.get_job("job-1") for _ in range(101)]
+
+    assert first.function is second.function
+    assert [one.function and one.function.name for one in others[:100]] == [
+        f"f{number}" for number in range(100)
+    ]
+    assert others[100].function == first.function

@@ -15,7 +15,7 @@ from sieve_async.errors import DecodeError, InvalidArgumentError, SieveError, Wa
 from sieve_async.gate import Gate
 from sieve_async.messages import Answer, Request, shorten
 from sieve_async.models import FunctionVersion, Job
-from sieve_async.polling.machine import AskAgain, Ended, GaveUp, Step, TimedOut, Wait
+from sieve_async.polling.machine import Ended, GaveUp, Step, TimedOut, Wait
 from sieve_async.polling.policy import PollPolicy
 from sieve_async.retry import Retrier
 
@@ -104,11 +104,9 @@ class Poller:
                     return polls.last
                 case GaveUp(error):
                     raise error
-                case TimedOut(at):
-                    await self._gate.sleep_until(at)
-                    return None
-                case AskAgain(at):
-                    await self._gate.sleep_until(at)
+            await self._gate.sleep_until(step.at)
+            if isinstance(step, TimedOut):
+                return None
 
     async def _poll(self, wait: Wait, polls: "_Polls[Answer]") -> Step:
         asked_at = self._clock()

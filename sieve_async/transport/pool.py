@@ -47,7 +47,8 @@ class Pool(aiohttp.TCPConnector):
         """Find or open a connection, and note which it was."""
         connection = await super().connect(req, traces, timeout)
         protocol = connection.protocol
-        if isinstance(req, PooledRequest) and protocol is not None:
+        # Both always hold here; aiohttp's types do not say so.
+        if isinstance(req, PooledRequest) and protocol is not None:  # pragma: no branch
             req.reuses_connection = protocol in self._served
             if not req.reuses_connection:
                 self._served.add(protocol)

@@ -56,9 +56,12 @@ class _Attempt:
             self._is_interrupted = True
             self._task.cancel()
 
-    def was_interrupted(self) -> bool:
-        """Whether a cancellation that has arrived is ours alone; it is taken back then."""
-        return self._is_interrupted and self._task.uncancel() <= self._cancelling
+    def take_back(self) -> bool:
+        """Take our cancellation back; whether the task was cancelled by nobody else."""
+        if not self._is_interrupted:
+            return False
+        self._is_interrupted = False
+        return self._task.uncancel() <= self._cancelling
 
 
 class Transport:
@@ -132,13 +135,14 @@ class Transport:
         except SieveError:
             raise
         except asyncio.CancelledError:
-            if not attempt.was_interrupted():
+            if not attempt.take_back():
                 raise
             failure = self._interruption(request)
         except Exception as error:  # noqa: BLE001 - only errors of ours leave this room
             failure = self._translate(error, request, answering=response is not None)
         finally:
             self._in_flight.discard(attempt)
+            attempt.take_back()  # should the cancellation have become some other error
             if timer is not None:
                 timer.cancel()
         # Raised here, after the block has ended: nothing of aiohttp hangs on it as its context.
