@@ -187,7 +187,8 @@ class Transport:
         """
         if self.closed:
             raise ClientClosedError
-        if self._process not in {None, os.getpid()}:  # asked first: a fork has no running loop
+        # Asked first, for a fork has no running loop; and what it covers, coverage does not see.
+        if self._process not in {None, os.getpid()}:  # pragma: no cover
             raise ClientClosedError("this client was made in another process: make one in each")
         loop = asyncio.get_running_loop()
         if self._loop is None:
