@@ -188,29 +188,3 @@ async def test_outside_of_a_task() -> None:
         loop.call_soon(drive)
 
         assert "task" in await raised
-
-
-@pytest.mark.looptime
-async def test_functions_are_shared_exactly() -> None:
-    """Jobs of one function share one object of it, but never one that is only nearly the same."""
-    functions: list[dict[str, object]] = [
-        {"name": "a", "owner_name": "b", "featured_key": 1},
-        {"name": "a", "owner_name": "b", "featured_key": 1},
-        {"name": "a", "owner_name": "b", "featured_key": True},
-        {"name": "a", "owner_name": "b", "featured_key": 1.0},
-        *[dict[str, object](name=f"f{number}", owner_name="b") for number in range(100)],
-        {"name": "a", "owner_name": "b", "featured_key": 1},
-    ]
-    scripts = [answer(job(function=function)) for function in functions]
-    async with Wire(*scripts) as wire, wire.client() as client:
-        first, second = [await client.get_job("job-1") for _ in range(2)]
-        for _ in range(2):
-            with pytest.raises(DecodeError, match=r"\$\.function\.featured_key"):
-                await client.get_job("job-1")
-        others = [await client.get_job("job-1") for _ in range(101)]
-
-    assert first.function is second.function
-    assert [one.function and one.function.name for one in others[:100]] == [
-        f"f{number}" for number in range(100)
-    ]
-    assert others[100].function == first.function

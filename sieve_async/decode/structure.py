@@ -5,7 +5,6 @@ object and stops at the first problem; only then the slow one, cattrs as it come
 validation, goes over the same object to name every problem with its path.
 """
 
-import marshal
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import NoneType, UnionType
@@ -18,13 +17,11 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from sieve_async.decode.hooks import MISSING, Hook, misfit, scalar, time, word
 from sieve_async.decode.parsing import Document
-from sieve_async.models import BuildStatus, Function, FunctionVersion, InputOutput, Job, JobStatus
+from sieve_async.models import BuildStatus, FunctionVersion, InputOutput, Job, JobStatus
 
 Model = TypeVar("Model", Job, FunctionVersion)
 Field: TypeAlias = "attrs.Attribute[Any]"
 
-_MARSHAL_BY_VALUE = 2  # later formats also tell which values are the same object
-_MOST_SHARED = 64
 _MOST_MISFITS = 20  # of one array or object
 # The API does not say what these hold: what does not fit is kept in ``extra`` as it came.
 _LOOSE = frozenset({(Job, "children"), (FunctionVersion, "environment_variables")})
@@ -219,30 +216,9 @@ def _fast_object(converter: Converter) -> Callable[[type], Hook]:
             names[f"convert_{field.name}"] = field.converter
         exec(_source(model), names)  # noqa: S102 - as attrs and cattrs do; from our fields alone
         check: Hook = names["check"]
-        return _sharing(check) if model is Function else check
+        return check
 
     return build
-
-
-def _sharing(check: Hook) -> Hook:
-    """Let the jobs of one function share one object of it, as thousands of them are wont to.
-
-    It is most of a job's document, and the same in each. Documents are compared as ``marshal``
-    writes them, for ``==`` holds 1, 1.0 and true to be the same.
-    """
-    known: dict[bytes, Any] = {}
-
-    def check_or_share(value: Any, declared: Any) -> Any:
-        key = marshal.dumps(value, _MARSHAL_BY_VALUE)
-        made = known.get(key)
-        if made is None:
-            made = check(value, declared)
-            if len(known) == _MOST_SHARED:
-                known.clear()
-            known[key] = made
-        return made
-
-    return check_or_share
 
 
 def _source(model: type) -> str:
@@ -254,7 +230,7 @@ def _source(model: type) -> str:
         "    get = value.get",
         "    extra = {}",
         *(line for field in fields for line in _field_source(model, field)),
-        "    if not value.keys() <= known:",
+        "    if not known.issuperset(value):",
         "        extra.update((key, value[key]) for key in value if key not in known)",
         "    made = new(changeable)",
         *(f"    made.{field.name} = {_converted(field)}" for field in fields),
@@ -284,6 +260,7 @@ def _field_source(model: type, field: Field) -> list[str]:
 
 
 def _changeable(model: type) -> type:
+    # Both, for deleting shares its slot with setting: with one of them alone it is the slow one.
     setters = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
     return type(model.__name__, (model,), {"__slots__": (), **setters})
 

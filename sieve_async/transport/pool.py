@@ -1,13 +1,11 @@
 """One request on the wire for each attempt, and a pool that knows which connections have served."""
 
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 import aiohttp
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
-    from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
 _DNS_CACHE_SECONDS = 30
@@ -28,31 +26,25 @@ class BrokenConnectionError(Exception):
 class PooledRequest(aiohttp.ClientRequest):
     """A request that knows whether it went out on a connection that had served before."""
 
-    reuses_connection = False
+    reuses_connection = True  # until the pool opens a connection for it
 
 
 class Pool(aiohttp.TCPConnector):
-    """A connection pool that remembers which of its connections have served."""
+    """A connection pool that tells its requests when they get a new connection."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit=limit, ttl_dns_cache=_DNS_CACHE_SECONDS)
-        self._served: WeakSet[ResponseHandler] = WeakSet()
 
-    async def connect(
+    async def _create_connection(
         self,
         req: aiohttp.ClientRequest,
         traces: "list[Trace]",
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - the signature is aiohttp's
-    ) -> "Connection":
-        """Find or open a connection, and note which it was."""
-        connection = await super().connect(req, traces, timeout)
-        protocol = connection.protocol
-        # Both always hold here; aiohttp's types do not say so.
-        if isinstance(req, PooledRequest) and protocol is not None:  # pragma: no branch
-            req.reuses_connection = protocol in self._served
-            if not req.reuses_connection:
-                self._served.add(protocol)
-        return connection
+    ) -> "ResponseHandler":
+        """What every connector of aiohttp overrides: it is called for new connections only."""
+        if isinstance(req, PooledRequest):  # pragma: no branch - it always is
+            req.reuses_connection = False
+        return await super()._create_connection(req, traces, timeout)
 
 
 async def once(

@@ -20,6 +20,7 @@ from sieve_async.errors import (
     SieveError,
 )
 from sieve_async.messages import Request, Response
+from sieve_async.transport.attempts import Attempt, Attempts
 from sieve_async.transport.bodies import BodyReader, TooLargeError, UnreadableError
 from sieve_async.transport.failures import classify
 from sieve_async.transport.pool import (
@@ -31,37 +32,6 @@ from sieve_async.transport.pool import (
 )
 
 _NEVER_ROUND_UP = 1e9  # aiohttp rounds timeouts above five seconds up: all fire at once
-
-
-class _Attempt:
-    """One request in flight, as something that a timer or ``close`` can end.
-
-    It does what ``asyncio.timeout`` does, at a third of the cost: the task is cancelled, and the
-    cancellation is taken back where it arrives, unless somebody else has cancelled the task too.
-    """
-
-    __slots__ = ("_cancelling", "_is_interrupted", "_task")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        task = asyncio.current_task(loop)
-        if task is None:
-            raise ClientClosedError("a client must be called from within a task")
-        self._task = task
-        self._cancelling = task.cancelling()
-        self._is_interrupted = False
-
-    def interrupt(self) -> None:
-        """End the request; once is enough."""
-        if not self._is_interrupted:
-            self._is_interrupted = True
-            self._task.cancel()
-
-    def take_back(self) -> bool:
-        """Take our cancellation back; whether the task was cancelled by nobody else."""
-        if not self._is_interrupted:
-            return False
-        self._is_interrupted = False
-        return self._task.uncancel() <= self._cancelling
 
 
 class Transport:
@@ -91,7 +61,7 @@ class Transport:
         self._middlewares = (once if session is None else once_without_cookies,)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: int | None = None
-        self._in_flight: set[_Attempt] = set()
+        self._attempts = Attempts()
         self._bodies = BodyReader(limits.max_body)
         self.base_url = config.base_url
         base = URL(config.base_url)
@@ -116,10 +86,9 @@ class Transport:
             ClientClosedError: The client was closed, or belongs to another loop or process.
         """
         session, loop = self._ready()
-        attempt = _Attempt(loop)
-        timer = self._set_timer(loop, attempt, deadline)
+        attempt = Attempt(loop)
+        self._attempts.begin(attempt, self._due(loop, deadline))
         response: aiohttp.ClientResponse | None = None
-        self._in_flight.add(attempt)
         try:
             response = await session.request(
                 request.method,
@@ -141,10 +110,8 @@ class Transport:
         except Exception as error:  # noqa: BLE001 - only errors of ours leave this room
             failure = self._translate(error, request, answering=response is not None)
         finally:
-            self._in_flight.discard(attempt)
+            self._attempts.end(attempt)
             attempt.take_back()  # should the cancellation have become some other error
-            if timer is not None:
-                timer.cancel()
         # Raised here, after the block has ended: nothing of aiohttp hangs on it as its context.
         raise failure
 
@@ -156,10 +123,9 @@ class Transport:
         """
         if not self.closed and self._loop is not None and not self._loop.is_closed():
             self.check_home()
-            for attempt in self._in_flight:
-                attempt.interrupt()
+            self._attempts.interrupt_all()
         self.closed = True
-        while self._in_flight:  # noqa: ASYNC110 - each ends within a few turns of the loop
+        while self._attempts:  # noqa: ASYNC110 - each ends within a few turns of the loop
             await asyncio.sleep(0)
         if self._owns_session and self._session is not None:
             await self._session.close()
@@ -201,24 +167,13 @@ class Transport:
         url = self._origin.with_path(f"{self._base_path}{request.path}", encoded=True)
         return URL(f"{url}?{request.query}", encoded=True) if request.query else url
 
-    def _set_timer(
-        self, loop: asyncio.AbstractEventLoop, attempt: "_Attempt", deadline: float | None
-    ) -> asyncio.TimerHandle | None:
+    def _due(self, loop: asyncio.AbstractEventLoop, deadline: float | None) -> float | None:
+        """When an attempt that begins now must have ended."""
         limit = self._timeout.attempt
         if limit is None:
-            return None if deadline is None else loop.call_at(deadline, self._expire, attempt)
-        when = loop.time() + limit
-        if deadline is not None and deadline < when:
-            when = deadline
-        return loop.call_at(when, self._expire, attempt)
-
-    def _expire(self, attempt: "_Attempt") -> None:
-        # One turn of the loop later than due: an answer that has arrived in this turn is read.
-        asyncio.get_running_loop().call_soon(self._interrupt, attempt)
-
-    def _interrupt(self, attempt: "_Attempt") -> None:
-        if attempt in self._in_flight:
-            attempt.interrupt()
+            return deadline
+        due = loop.time() + limit
+        return due if deadline is None else min(due, deadline)
 
     async def _read(self, request: Request[Any], response: aiohttp.ClientResponse) -> Response:
         is_good = 200 <= response.status < 300
