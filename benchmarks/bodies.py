@@ -17,18 +17,13 @@ _TIMES = (
 )
 
 
-def job(status: str, *, latest: str = "0b6a3f52-9a8e-4f0e-8f5b-6f2d8c1a7e44") -> Document:
-    """A job of the dubbing function, with the outputs that it has so far.
-
-    Args:
-        status: How far it is.
-        latest: The id of the latest version of its function.
-    """
+def job(status: str) -> Document:
+    """A job of the dubbing function, with the outputs that it has so far."""
     has_ended = status == "finished"
     return {
         "id": ID,
         "function_id": _FUNCTION_ID,
-        "function": _function(latest),
+        "function": _function(),
         "status": status,
         "created_at": _TIMES[0],
         "started_at": _TIMES[1],
@@ -89,7 +84,7 @@ def encode(document: Document) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _function(latest: str) -> Document:
+def _function() -> Document:
     return {
         "name": "dubbing",
         "owner_name": "sieve",
@@ -102,7 +97,7 @@ def _function(latest: str) -> Document:
         "examples": ["https://storage.example.com/examples/dubbing/1.json"],
         "readme": "# Dubbing\n\nTranslates the speech of a file, keeps the voices of those who "
         "speak, and moves the lips with the words.\n\n## Prices\n\nBy the minute of the input.\n",
-        "latest_version": version(latest),
+        "latest_version": version("0b6a3f52-9a8e-4f0e-8f5b-6f2d8c1a7e44"),
         "featured_key": 3,
         "function_type": "function",
         "webhooks": [{"type": "job.complete", "url": "https://example.com/hooks/sieve"}],

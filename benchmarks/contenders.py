@@ -89,7 +89,6 @@ async def contending(url: str, in_flight: int) -> AsyncIterator[tuple[Group, ...
                         "aiohttp + the standard json", "finished", _bare(plain, jobs, json.loads)
                     ),
                     Contender("SieveClient.get_job", "finished", client.get_job, 0.75),
-                    Contender("SieveClient.get_job, all distinct", "distinct", client.get_job),
                     Contender("a poll, job not ended", "processing", _poll(client), 0.85),
                 ),
             ),

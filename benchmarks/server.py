@@ -49,8 +49,6 @@ def prepared() -> dict[bytes, list[bytes]]:
     """For each first word of an id, the pieces of a body between which the id stands."""
     documents = {
         b"finished": bodies.job("finished"),
-        # No two of these have the same function, so nothing that was decoded serves again.
-        b"distinct": bodies.job("finished", latest=bodies.ID),
         b"processing": bodies.job("processing"),
         b"ready": bodies.version(),
     }

@@ -27,7 +27,8 @@
     └── JobFailedError, JobCancelledError, BuildFailedError
 
 Errors are plain data: positional attrs fields, so that they pickle and copy. None of them holds an
-object of the libraries below, and the API key is masked in whatever a server sent back.
+object of the libraries below, and the API key is masked in whatever a server sent back. A class
+that adds no field inherits all that attrs has made for its parent.
 """
 
 from collections.abc import Mapping
@@ -107,12 +108,10 @@ class ConnectError(TransportError):
     reused_connection: bool = False
 
 
-@attrs.define(slots=False)
 class TLSError(ConnectError):
     """The server's certificate or TLS handshake was refused; asking again cannot help."""
 
 
-@attrs.define(slots=False)
 class RequestTimeoutError(TransportError, TimeoutError):
     """One request took longer than ``Timeout.attempt`` or ``Timeout.connect`` allows.
 
@@ -167,12 +166,10 @@ class DecodeError(ResponseError):
         return f"{super().__str__()}: {shown}{more}" if shown else super().__str__()
 
 
-@attrs.define(slots=False)
 class ResponseTooLargeError(ResponseError):
     """The body is larger than ``Limits.max_body``, or has more parts than can be parsed safely."""
 
 
-@attrs.define(slots=False)
 class RedirectError(ResponseError):
     """The server sent us elsewhere; redirects are never followed, for the key would go along."""
 
@@ -213,27 +210,22 @@ class APIError(SieveError):
         )
 
 
-@attrs.define(slots=False)
 class BadRequestError(APIError):
     """400, or another 4xx that has no class of its own."""
 
 
-@attrs.define(slots=False)
 class AuthenticationError(APIError):
     """401: the API key is wrong or was revoked."""
 
 
-@attrs.define(slots=False)
 class OutOfCreditsError(APIError):
     """402: the organisation has no credits left."""
 
 
-@attrs.define(slots=False)
 class PermissionDeniedError(APIError):
     """403: the key may not see this."""
 
 
-@attrs.define(slots=False)
 class NotFoundError(APIError):
     """404: there is no such job, function or version, or this key cannot see it."""
 
@@ -249,12 +241,10 @@ class UnprocessableError(APIError):
     problems: tuple[str, ...] = ()
 
 
-@attrs.define(slots=False)
 class RateLimitError(APIError):
     """429: too many requests."""
 
 
-@attrs.define(slots=False)
 class ServerError(APIError):
     """5xx: the server or a proxy before it failed."""
 

@@ -48,7 +48,7 @@ class Request(Generic[Answer]):
         return answer_id == self.answer_id
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Response:
     """A complete HTTP answer.
 

@@ -63,7 +63,7 @@ class RetryPolicy:
             raise ConfigError("RetryPolicy.cap must not be less than RetryPolicy.base")
 
 
-@attrs.define
+@attrs.define(eq=False)
 class RetryBudget:
     """What retries cost: 500 tokens, 14 for a transient and 5 for a throttled retry."""
 
@@ -81,7 +81,7 @@ class RetryBudget:
         self.tokens = min(500, self.tokens + cost)
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Counters:
     """What has happened so far in one client."""
 
@@ -122,7 +122,7 @@ def retry_cost(error: SieveError) -> int:
     return 5 if is_throttled(error) else 14
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Pauses:
     """The pauses of one call, one sequence for each reason to wait."""
 

@@ -41,7 +41,7 @@ _OK = 200
 _PARTIAL_CONTENT = 206  # of something that was not asked for in parts
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Seen(Generic[Answer]):
     """What one poll saw: enough to decide, and the rest undecoded.
 

@@ -133,7 +133,7 @@ class Poller:
         )
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _Polls(Generic[Answer]):
     """The polls of one wait, and what they have seen."""
 

@@ -95,7 +95,7 @@ def verdict(error: SieveError, *, seen: bool) -> Verdict:
     return Verdict.END
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Wait:
     """One wait.
 
