@@ -221,7 +221,13 @@ class Gate:
     def _wake_at_next(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(self._next_at, self._dispatch)
+        self._timer = asyncio.get_running_loop().call_at(self._next_at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        # The timer decides that it is time, not the clock: a loop may fire a little early, and to
+        # set the timer again for the rest would be a loop of its own.
+        self._next_at = min(self._next_at, self._clock())
+        self._dispatch()
 
 
 def _settle(future: "asyncio.Future[Ticket | None]", ticket: Ticket | None) -> None:

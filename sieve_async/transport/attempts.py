@@ -74,14 +74,15 @@ class Attempts:
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_at(when, self._interrupt_due)
+        self._timer = asyncio.get_running_loop().call_at(when, self._interrupt_due, when)
 
-    def _interrupt_due(self) -> None:
+    def _interrupt_due(self, now: float) -> None:
+        """Interrupt what is due by the time of the timer; a loop may fire it a little early."""
         loop = asyncio.get_running_loop()
         self._timer = None
         earliest = float("inf")
         for attempt, due in self._due.items():
-            if due <= loop.time():
+            if due <= now:
                 # One turn later than due: an answer that has arrived in this turn is read.
                 loop.call_soon(self._interrupt, attempt)
             else:
