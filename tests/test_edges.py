@@ -188,3 +188,22 @@ async def test_outside_of_a_task() -> None:
         loop.call_soon(drive)
 
         assert "task" in await raised
+
+
+@pytest.mark.looptime
+async def test_kept_connection_that_the_server_closed() -> None:
+    """A kept connection that the server closes is no sign of trouble: the retry does not wait."""
+    loop = asyncio.get_running_loop()
+    good = answer(job())
+    async with Wire(good, [Do.FIN], good, [Do.FIN]) as wire, wire.client() as client:
+        await client.get_job("job-1")
+        started = loop.time()
+        again = await client.get_job("job-1")
+
+        assert again.id == "job-1"
+        assert loop.time() - started < 0.01
+        assert client.stats.retries == 1
+        with pytest.raises(ConnectError) as caught:
+            await client.get_job("job-1")
+        assert caught.value.attempts == 3
+        assert wire.gaps[-1] >= 0.05  # a new connection that breaks is another matter
