@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from wire import KEY
 
 from sieve_async import SieveClient
 from sieve_async.testing import FakeSieve
-
-KEY = "canary-4f1d9c7e-key"
 
 
 @pytest.fixture(autouse=True)

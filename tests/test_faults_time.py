@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -153,7 +154,8 @@ async def test_zero_is_one_poll() -> None:
 @pytest.mark.looptime(False)  # noqa: FBT003 - the marker's own spelling
 async def test_answer_wins_over_the_deadline() -> None:
     """A terminal answer that came while the loop was stalled beyond the deadline is the outcome."""
-    async with once([*answer(), lambda: time.sleep(0.1)]) as (_, client):
+    stall = partial(time.sleep, 0.1)  # the fault itself: it blocks the loop past the deadline
+    async with once([*answer(), stall]) as (_, client):
         ended = await client.wait_for_job(JOB, timeout=0.05)
 
         assert ended.is_finished
