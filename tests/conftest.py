@@ -6,7 +6,9 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
+from asking import Document, Get
 from wire import KEY
 
 from sieve_async import SieveClient
@@ -53,6 +55,26 @@ async def client(sieve: FakeSieve) -> AsyncIterator[SieveClient]:
     """A client of that server, with the settings that users get."""
     async with SieveClient(KEY, base_url=sieve.url) as one:
         yield one
+
+
+@pytest.fixture
+async def session(sieve: FakeSieve) -> AsyncIterator[aiohttp.ClientSession]:
+    """A plain HTTP client of that server, which knows the key."""
+    key = {"X-API-Key": sieve.api_key}
+    async with aiohttp.ClientSession(sieve.url, headers=key) as opened:
+        yield opened
+
+
+@pytest.fixture
+def get(session: aiohttp.ClientSession) -> Get:
+    """Get the document of a path, with its status as ``http``."""
+
+    async def fetch(path: str) -> Document:
+        async with session.get(path) as response:
+            document: Document = await response.json()
+            return document | {"http": response.status}
+
+    return fetch
 
 
 def _descriptors() -> int:

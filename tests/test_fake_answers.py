@@ -1,0 +1,195 @@
+"""What the embedded server answers and refuses, seen through a plain HTTP client."""
+
+import asyncio
+import math
+from datetime import timedelta
+
+import aiohttp
+import pytest
+from asking import JOB_KEYS, VERSION_KEYS, Document, Get, time_between
+
+from sieve_async.testing import FakeSieve
+
+# Documents
+
+
+async def test_job_document_is_complete(sieve: FakeSieve, get: Get) -> None:
+    """Every documented field is there, in the newer shape."""
+    sieve.add_job("j", function="me/mine")
+
+    job = await get("/v2/jobs/j")
+
+    assert " ".join(job) == f"{JOB_KEYS} http"
+    assert job["function"] == {"name": "mine", "owner_name": "me"}
+    assert len(job["function_id"]) == 7
+
+
+async def test_fields_win(sieve: FakeSieve, get: Get) -> None:
+    """A test can put anything into a document, known or not."""
+    sieve.add_job("j", fields={"visibility": "private", "new_key": [1]})
+    sieve.add_version("me", "mine", "v", gpu=True, new_key=None)
+
+    job = await get("/v2/jobs/j")
+    version = await get("/v2/functions/me/mine/versions/v")
+
+    assert (job["visibility"], job["new_key"]) == ("private", [1])
+    assert (version["gpu"], version["new_key"]) == (True, None)
+
+
+# Versions
+
+
+@pytest.mark.looptime
+async def test_build_goes_through_all_states(sieve: FakeSieve, get: Get) -> None:
+    """Each state lasts as long as scripted; built comes before pushed, and ready last."""
+    sieve.add_version("me", "mine", "v", queued=1, building=1, pushing=1, deploying=1)
+
+    seen = []
+    for _ in range(5):
+        seen.append(await get("/v2/functions/me/mine/versions/latest"))
+        await asyncio.sleep(1)
+
+    states = ["queued", "building", "pushing", "deploying", "ready"]
+    assert [version["build_status"] for version in seen] == states
+    assert [version["built_at"] is None for version in seen] == [True, True, False, False, False]
+    assert [version["ready_at"] is None for version in seen] == [True] * 4 + [False]
+    assert time_between(seen[4], "queued_at", "built_at") == timedelta(seconds=2)
+    assert time_between(seen[4], "queued_at", "ready_at") == timedelta(seconds=4)
+    assert " ".join(seen[4]) == f"{VERSION_KEYS} http"
+
+
+async def test_failed_build_was_not_built(sieve: FakeSieve, get: Get) -> None:
+    """A build that failed while building has no later times; one failed in deploying has."""
+    sieve.add_version("me", "mine", "early", building=1, ends="error", by="polls")
+    sieve.add_version("me", "mine", "late", deploying=1, ends="error", by="polls")
+
+    path = "/v2/functions/me/mine/versions"
+    seen = [await get(f"{path}/{name}") for name in ("early", "early", "late", "late")]
+
+    states = ["building", "error", "deploying", "error"]
+    assert [version["build_status"] for version in seen] == states
+    assert [version["built_at"] is None for version in seen] == [True, True, False, False]
+    assert [version["ready_at"] for version in seen] == [None] * 4
+
+
+async def test_version_is_found_by_id_prefix_or_latest(sieve: FakeSieve, get: Get) -> None:
+    """A prefix must be of one version only; a full id wins over being a prefix; latest moves."""
+    path = "/v2/functions/me/mine/versions"
+    for version_id in ("abc1", "abc2", "abc"):
+        sieve.add_version("me", "mine", version_id)
+    sieve.add_version("me", "other", "abd")
+
+    found = [await get(f"{path}/{slug}") for slug in ("latest", "abc", "abc1", "ab", "abd", "x")]
+    nobody = await get("/v2/functions/me/none/versions/latest")
+    newer = sieve.add_version("me", "mine")
+    moved = await get(f"{path}/latest")
+
+    assert [version.get("id") for version in found] == ["abc", "abc", "abc1", None, None, None]
+    assert [version["http"] for version in found] == [200, 200, 200, 404, 404, 404]
+    assert nobody == {"detail": "Function version not found", "http": 404}
+    assert moved["id"] == newer
+    assert (await get(f"{path}/{newer[:8]}"))["id"] == newer
+
+
+# Refusals
+
+
+async def test_key_is_checked(sieve: FakeSieve) -> None:
+    """Without the right key there is no look at anything under /v2, and none after revoking."""
+    job_id = sieve.add_job()
+    right = {"X-API-Key": sieve.api_key}
+
+    async def status(path: str, headers: dict[str, str]) -> int:
+        async with aiohttp.request("GET", sieve.url + path, headers=headers) as response:
+            return response.status
+
+    refused = [await status(f"/v2/jobs/{job_id}", key) for key in ({}, {"X-API-Key": "wrong"})]
+    outside = await status("/", {})
+    accepted = await status(f"/v2/jobs/{job_id}", right)
+    sieve.revoke_key()
+    revoked = await status(f"/v2/jobs/{job_id}", right)
+
+    assert (refused, outside, accepted, revoked) == ([401, 401], 404, 200, 401)
+    assert [entry.key_accepted for entry in sieve.requests] == [False, False, False, True, False]
+
+
+async def test_unknown_things_are_not_found(sieve: FakeSieve, get: Get) -> None:
+    """A job that never was, one that vanished and a path that is none are told apart."""
+    sieve.add_job("j")
+    sieve.remove_job("j")
+
+    assert await get("/v2/jobs/j") == {"detail": "Job not found", "http": 404}
+    assert await get("/v2/jobs/a/b") == {"detail": "Not Found", "http": 404}
+    assert await get("/v2/jobs/") == {"detail": "Not Found", "http": 404}
+    sieve.add_job("j")
+    assert (await get("/v2/jobs/j"))["http"] == 200
+
+
+async def test_wrong_method_is_refused(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
+    """Only GET looks things up; the refusal says so, and the ledger counts the bytes sent."""
+    job_id = sieve.add_job()
+
+    async with session.post(f"/v2/jobs/{job_id}", json={}) as posted:
+        refusal = await posted.json()
+    async with session.head(f"/v2/jobs/{job_id}") as headed:
+        nothing = await headed.read()
+
+    assert (posted.status, headed.status, nothing) == (405, 405, b"")
+    assert refusal == {"detail": "Method Not Allowed"}
+    assert posted.headers["Allow"] == "GET"
+    assert [entry.body_bytes for entry in sieve.requests] == [31, 0]
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        (
+            {"ends": "done"},
+            "ends must be one of 'finished', 'error', 'cancelled', None, not 'done'",
+        ),
+        ({"by": "moon"}, "by must be one of 'time', 'polls'"),
+        ({"queued": -1}, "queued must be zero or more"),
+        ({"processing": math.nan}, "processing must be zero or more"),
+        ({"processing": 1.5, "by": "polls"}, "processing counts polls and must be a whole number"),
+        ({"restarts": -1}, "restarts must be zero or more"),
+        ({"function": "demo"}, "function must be 'owner/name', not 'demo'"),
+        ({"function": "a/b/c"}, "function must be 'owner/name'"),
+        ({"outputs": [object()]}, "an output cannot be written as JSON"),
+        ({"inputs": {"x": math.nan}}, "x cannot be written as JSON"),
+        ({"job_id": "taken"}, "there is a job 'taken' already"),
+    ],
+)
+def test_unplayable_job_is_refused(script: Document, complaint: str) -> None:
+    """A mistake in a script is told when the job is added."""
+    sieve = FakeSieve()
+    sieve.add_job("taken")
+
+    with pytest.raises(ValueError, match=complaint):
+        sieve.add_job(**script)
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        ({"ends": "finished"}, "ends must be one of 'ready', 'error', None"),
+        ({"pushing": -1}, "pushing must be zero or more"),
+        ({"function_name": ""}, "function must be 'owner/name'"),
+        ({"version_id": "taken"}, "there is a version 'taken' already"),
+    ],
+)
+def test_unplayable_version_is_refused(script: Document, complaint: str) -> None:
+    """A mistake in a script is told when the version is added."""
+    sieve = FakeSieve()
+    sieve.add_version("me", "mine", "taken")
+    arguments: Document = {"function_name": "mine"} | script
+
+    with pytest.raises(ValueError, match=complaint):
+        sieve.add_version("me", **arguments)
+
+
+def test_other_mistakes_are_refused() -> None:
+    """A clock must run forwards, and only a job that is there can vanish."""
+    with pytest.raises(ValueError, match="speed must be a positive number, not 0"):
+        FakeSieve(speed=0)
+    with pytest.raises(ValueError, match="there is no job 'j'"):
+        FakeSieve().remove_job("j")

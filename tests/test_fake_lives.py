@@ -1,0 +1,261 @@
+"""How scripted jobs live on the embedded server, seen through a plain HTTP client."""
+
+import asyncio
+import math
+from datetime import timedelta
+
+import aiohttp
+import pytest
+from asking import Document, Get, data_of, time_between
+
+from sieve_async.testing import FakeSieve
+
+# Lives of jobs
+
+
+@pytest.mark.looptime
+async def test_job_lives_by_the_clock(sieve: FakeSieve, get: Get) -> None:
+    """A job changes at the second it was scripted to, in 0.1 + 0.2 = 0.3 arithmetic."""
+    sieve.add_job("j", queued=0.1, processing=0.2, outputs=["done"])
+
+    seen = []
+    for _ in range(4):
+        seen.append(await get("/v2/jobs/j"))
+        await asyncio.sleep(0.1)
+
+    assert [job["status"] for job in seen] == ["queued", "processing", "processing", "finished"]
+    assert [job["started_at"] is None for job in seen] == [True, False, False, False]
+    assert [job["completed_at"] is None for job in seen] == [True, True, True, False]
+    assert [data_of(job) for job in seen] == [[], [], [], ["done"]]
+    assert time_between(seen[3], "created_at", "started_at") == timedelta(seconds=0.1)
+    assert time_between(seen[3], "started_at", "completed_at") == timedelta(seconds=0.2)
+    assert len(seen[3]["created_at"]) == len("2024-12-15T01:41:59.195000")
+
+
+@pytest.mark.looptime
+async def test_life_counts_from_when_it_was_added() -> None:
+    """A job added at 0.1 s starts at 0.3 s when it was queued for 0.2 s, and not just after."""
+    async with FakeSieve() as sieve, aiohttp.ClientSession(sieve.url) as session:
+        await asyncio.sleep(0.1)
+        sieve.add_job("j", queued=0.2, processing=1)
+        await asyncio.sleep(0.2)
+        async with session.get("/v2/jobs/j", headers={"X-API-Key": sieve.api_key}) as response:
+            job = await response.json()
+
+    assert sieve.requests[0].at == 0.3
+    assert job["status"] == "processing"
+
+
+@pytest.mark.looptime
+async def test_job_lives_by_lookups(sieve: FakeSieve, get: Get) -> None:
+    """A job that counts polls does not care for the clock, and never changes once it ended."""
+    sieve.add_job("j", queued=2, processing=3, by="polls")
+
+    seen = []
+    for _ in range(8):
+        seen.append(await get("/v2/jobs/j"))
+        await asyncio.sleep(1)
+
+    words = ["queued"] * 2 + ["processing"] * 3 + ["finished"] * 3
+    assert [job["status"] for job in seen] == words
+    assert seen[5] == seen[7]
+    assert time_between(seen[7], "created_at", "started_at") == timedelta(seconds=2)
+    assert time_between(seen[7], "started_at", "completed_at") == timedelta(seconds=3)
+
+
+async def test_job_ends_at_once_by_default(sieve: FakeSieve, get: Get) -> None:
+    """A job without a script is finished at the first look, under an id of its own."""
+    job_id = sieve.add_job()
+
+    job = await get(f"/v2/jobs/{job_id}")
+
+    assert (job["id"], job["status"], job["error"]) == (job_id, "finished", "")
+    assert job["outputs"] is None
+
+
+@pytest.mark.looptime
+async def test_job_without_an_end_stays_processing(sieve: FakeSieve, get: Get) -> None:
+    """``ends=None`` goes on for ever, with all streamed outputs there after its span."""
+    sieve.add_job("j", queued=1, processing=2, ends=None, outputs=[1, 2], streams=True)
+
+    await asyncio.sleep(1e6)
+    job = await get("/v2/jobs/j")
+
+    assert (job["status"], job["completed_at"], data_of(job)) == ("processing", None, [1, 2])
+
+
+async def test_job_can_wait_for_ever(sieve: FakeSieve, get: Get) -> None:
+    """An infinite span is one that never ends."""
+    sieve.add_job("j", queued=math.inf)
+
+    assert (await get("/v2/jobs/j"))["status"] == "queued"
+
+
+async def test_failed_job_tells_why(sieve: FakeSieve, get: Get) -> None:
+    """A failure has its text, or a traceback of many lines, and no outputs."""
+    sieve.add_job("told", ends="error", error="no disk", outputs=["lost"])
+    sieve.add_job("untold", ends="error", by="polls", processing=1)
+
+    told = await get("/v2/jobs/told")
+    before = await get("/v2/jobs/untold")
+    after = await get("/v2/jobs/untold")
+
+    assert (told["status"], told["error"], told["outputs"]) == ("error", "no disk", None)
+    assert before["error"] == ""
+    assert after["error"].startswith("Traceback")
+    assert after["error"].count("\n") > 3
+
+
+async def test_cancelled_job_may_never_have_started(sieve: FakeSieve, get: Get) -> None:
+    """A job cancelled without processing has no time of starting; one that processed has."""
+    sieve.add_job("waiting", ends="cancelled")
+    sieve.add_job("working", ends="cancelled", processing=1, by="polls")
+
+    waiting = await get("/v2/jobs/waiting")
+    await get("/v2/jobs/working")
+    working = await get("/v2/jobs/working")
+
+    assert (waiting["status"], waiting["started_at"]) == ("cancelled", None)
+    assert waiting["completed_at"] is not None
+    assert working["status"] == "cancelled"
+    assert working["started_at"] is not None
+
+
+@pytest.mark.looptime
+async def test_job_restarts(sieve: FakeSieve, get: Get) -> None:
+    """Each run has an id of its own, begins without outputs, and is told of when it died."""
+    sieve.add_job("j", queued=1, processing=4, restarts=2, outputs=["a", "b"], streams=True)
+
+    seen = []
+    for _ in range(8):
+        seen.append(await get("/v2/jobs/j"))
+        await asyncio.sleep(2)
+
+    assert [job["status"] for job in seen] == ["queued"] + ["processing"] * 6 + ["finished"]
+    assert [len(data_of(job)) for job in seen] == [0, 0, 1, 0, 1, 0, 1, 2]
+    assert [len(job["restarts"] or []) for job in seen] == [0, 0, 0, 1, 1, 2, 2, 2]
+    assert len({job["run_id"] for job in seen}) == 3
+    assert all(job["run_id"].startswith("j-") for job in seen)
+    died = seen[-1]["restarts"]
+    assert [each["run_id"] for each in died] == [seen[1]["run_id"], seen[3]["run_id"]]
+    assert [each["type"] for each in died] == ["preemption", "OOM"]
+    assert time_between(died[0] | seen[-1], "created_at", "timestamp") == timedelta(seconds=5)
+    assert time_between(died[1] | seen[-1], "created_at", "timestamp") == timedelta(seconds=9)
+
+
+async def test_restarts_by_lookups(sieve: FakeSieve, get: Get) -> None:
+    """Runs can be counted in lookups too."""
+    sieve.add_job("j", processing=2, restarts=1, by="polls")
+
+    seen = [await get("/v2/jobs/j") for _ in range(5)]
+
+    assert [job["status"] for job in seen] == ["processing"] * 4 + ["finished"]
+    assert [len(job["restarts"] or []) for job in seen] == [0, 0, 1, 1, 1]
+
+
+# Outputs
+
+
+@pytest.mark.looptime
+async def test_streamed_outputs_appear_one_by_one(sieve: FakeSieve, get: Get) -> None:
+    """They are spread evenly over the processing, and stay when the job fails."""
+    sieve.add_job("j", processing=0.9, outputs=[1, 2, 3], streams=True, ends="error")
+
+    seen = []
+    for _ in range(4):
+        seen.append(await get("/v2/jobs/j"))
+        await asyncio.sleep(0.3)
+
+    assert [data_of(job) for job in seen] == [[], [1], [1, 2], [1, 2, 3]]
+    assert seen[-1]["status"] == "error"
+
+
+async def test_streaming_waits_for_the_start(sieve: FakeSieve, get: Get) -> None:
+    """A queued job has no outputs, whatever it will stream."""
+    sieve.add_job("j", queued=1, by="polls", outputs=[1], streams=True)
+
+    assert (await get("/v2/jobs/j"))["outputs"] is None
+
+
+async def test_offset_leaves_out_the_first_outputs(sieve: FakeSieve, get: Get) -> None:
+    """Past the last output there is an empty list, not null."""
+    sieve.add_job("j", outputs=[1, 2, 3])
+
+    rest = [data_of(await get(f"/v2/jobs/j?offset={offset}")) for offset in (0, 1, 3, 9)]
+    beyond = await get("/v2/jobs/j?offset=9")
+
+    assert rest == [[1, 2, 3], [2, 3], [], []]
+    assert beyond["outputs"] == []
+
+
+@pytest.mark.parametrize(
+    ("offset", "kind"),
+    [
+        ("x", "int_parsing"),
+        ("", "int_parsing"),
+        ("1.5", "int_parsing"),
+        ("-1", "greater_than_equal"),
+    ],
+)
+async def test_bad_offset_is_refused(sieve: FakeSieve, get: Get, offset: str, kind: str) -> None:
+    """The refusal names the place and shows the value, and the job has not moved."""
+    sieve.add_job("j", queued=1, by="polls")
+
+    refusal = await get(f"/v2/jobs/j?offset={offset}")
+    job = await get("/v2/jobs/j")
+
+    assert refusal["http"] == 422
+    assert [
+        (problem["type"], problem["loc"], problem["input"]) for problem in refusal["detail"]
+    ] == [(kind, ["query", "offset"], offset)]
+    assert refusal["detail"][0]["msg"].startswith("Input should be")
+    assert job["status"] == "queued"
+
+
+WHOLE = {"type": "x", "name": "n", "data": 1, "description": None, "schema": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "data"),
+    [
+        ("text", "str", "text"),
+        (1.5, "float", 1.5),
+        (None, None, None),
+        ([], "list", []),
+        ([1, {"data": 1}], "list", [1, {"data": 1}]),
+        ({"url": "https://x/y"}, "sieve.File", {"url": "https://x/y"}),
+        ({"score": 1}, "dict", {"score": 1}),
+    ],
+)
+async def test_output_is_wrapped(
+    sieve: FakeSieve, get: Get, given: object, kind: str | None, data: object
+) -> None:
+    """Any JSON value becomes the data of an InputOutput with every documented key."""
+    sieve.add_job("j", outputs=[given])
+
+    [output] = (await get("/v2/jobs/j"))["outputs"]
+
+    empty = dict.fromkeys(("name", "description", "schema", "run_id", "is_optional"))
+    assert output == {"type": kind, "data": data} | empty
+
+
+async def test_whole_outputs_stay_as_they_are(sieve: FakeSieve, get: Get) -> None:
+    """A dict with data is an InputOutput already; a sequence of such is a nested output."""
+    sieve.add_job("j", outputs=[WHOLE, (WHOLE, WHOLE)])
+
+    job = await get("/v2/jobs/j")
+
+    assert job["outputs"] == [WHOLE, [WHOLE, WHOLE]]
+
+
+async def test_inputs_are_wrapped_by_name(sieve: FakeSieve, get: Get) -> None:
+    """An input knows its name; a whole one stays; what the test does to its dict later is lost."""
+    inputs: Document = {"file": {"url": "u"}, "whole": WHOLE}
+    sieve.add_job("j", inputs=inputs)
+    inputs["file"]["url"] = "changed"
+
+    job = await get("/v2/jobs/j")
+
+    assert job["inputs"]["file"]["name"] == "file"
+    assert job["inputs"]["file"]["data"] == {"url": "u"}
+    assert job["inputs"]["whole"] == WHOLE

@@ -1,0 +1,231 @@
+"""The embedded server as a program: its ledger, its clock, its starting and stopping."""
+
+import asyncio
+import contextlib
+import logging
+import resource
+import socket
+
+import aiohttp
+import pytest
+from asking import Get, address_of
+
+from sieve_async.testing import FakeSieve, Ledger, LedgerEntry
+
+# The ledger
+
+
+async def test_ledger_keeps_every_request(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
+    """An entry says what was asked and how it was answered."""
+    job_id = sieve.add_job("a b")
+
+    async with session.get("/v2/jobs/a b", params={"offset": "2"}) as response:
+        body = await response.read()
+
+    [entry] = sieve.requests
+    asked = (entry.method, entry.path, entry.query, entry.key_accepted)
+    assert asked == ("GET", f"/v2/jobs/{job_id}", {"offset": "2"}, True)
+    assert (entry.status, entry.body_bytes) == (200, len(body))
+    assert 0 <= entry.at < 60
+    assert sieve.api_key not in repr(entry)
+
+
+async def test_requests_are_counted_by_subject(sieve: FakeSieve, get: Get) -> None:
+    """Jobs count also while unknown, versions by whatever name, and paths as they are."""
+    version_id = sieve.add_version("me", "mine", "v1")
+    path = "/v2/functions/me/mine/versions/"
+
+    for asked in ("/v2/jobs/gone", "/v2/jobs/gone", path + "latest", path + "v1", path + "x"):
+        await get(asked)
+
+    subjects = ("gone", version_id, path + "latest", path + "x", "never")
+    assert [sieve.requests_for(subject) for subject in subjects] == [2, 2, 1, 1, 0]
+    assert sieve.requests.by_status == {404: 3, 200: 2}
+    assert sieve.requests.total == 5
+
+
+def test_ledger_forgets_entries_but_not_totals() -> None:
+    """Memory is bounded; counts are exact; going through it is safe while it grows."""
+    ledger = Ledger(kept=2)
+    entries = [
+        LedgerEntry("GET", f"/{n}", {}, key_accepted=True, status=200, body_bytes=n, at=n)
+        for n in range(3)
+    ]
+
+    for entry in entries:
+        ledger.enter(entry)
+    for _ in ledger:
+        ledger.enter(entries[0])
+
+    assert (len(ledger), ledger.total, ledger.body_bytes) == (2, 5, 3)
+    assert ledger.by_path == {"/0": 3, "/1": 1, "/2": 1}
+    assert (ledger[-1], ledger[:1]) == (entries[0], (entries[0],))
+    assert repr(ledger) == "<Ledger of 5 requests>"
+
+
+async def test_requests_sent_together_are_in_flight_together(sieve: FakeSieve) -> None:
+    """The server sees how many requests a client has open at once."""
+    streams = [await asyncio.open_connection(*address_of(sieve)) for _ in range(5)]
+    await asyncio.sleep(0)
+
+    for _, writer in streams:
+        writer.write(b"GET /v2/jobs/j HTTP/1.1\r\nHost: x\r\n\r\n")
+    answers = [await reader.readuntil(b"\r\n") for reader, _ in streams]
+    for _, writer in streams:
+        writer.close()
+        await writer.wait_closed()
+
+    assert answers == [b"HTTP/1.1 401 Unauthorized\r\n"] * 5
+    assert (sieve.most_in_flight, sieve.in_flight, sieve.connections) == (5, 0, 5)
+
+
+# Running, stopping, time
+
+
+@pytest.mark.looptime
+async def test_connections_are_kept_for_virtual_days(sieve: FakeSieve) -> None:
+    """The server never drops an idle connection by itself."""
+    connector = aiohttp.TCPConnector(keepalive_timeout=1e7)
+    async with aiohttp.ClientSession(sieve.url, connector=connector) as session:
+        for _ in range(3):
+            async with session.get("/"):
+                await asyncio.sleep(1e6)
+
+    assert sieve.connections == 1
+
+
+@pytest.mark.looptime
+async def test_outage(sieve: FakeSieve, get: Get) -> None:
+    """Stopped, it refuses and cuts connections; started again, it is at the same place."""
+    url = sieve.url
+    sieve.add_job("j", processing=10)
+    before = await get("/v2/jobs/j")
+
+    await sieve.stop()
+    await sieve.stop()
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await get("/v2/jobs/j")
+    await asyncio.sleep(10)
+    await sieve.start()
+    await sieve.start()
+    after = await get("/v2/jobs/j")
+
+    assert (before["status"], after["status"]) == ("processing", "finished")
+    assert sieve.url == url
+    assert sieve.requests_for("j") == 2
+    assert sieve.connections == 2
+    assert sieve.requests[1].at == pytest.approx(sieve.requests[0].at + 10)
+
+
+async def test_stop_leaves_nothing_behind(sieve: FakeSieve) -> None:
+    """Idle connections and answers that nobody reads are cut at once, and no task is left."""
+    sieve.add_job("big", outputs=["x" * 10_000_000])
+    request = f"GET /v2/jobs/big HTTP/1.1\r\nX-API-Key: {sieve.api_key}\r\nHost: x\r\n\r\n"
+    idle, unread = [await asyncio.open_connection(*address_of(sieve)) for _ in range(2)]
+    unread[1].write(request.encode())
+    await unread[0].readexactly(1)
+
+    async with asyncio.timeout(2):
+        await sieve.stop()
+
+    tasks = asyncio.all_tasks()
+    for reader, writer in (idle, unread):
+        writer.close()
+        await asyncio.gather(reader.read(), writer.wait_closed(), return_exceptions=True)
+    assert tasks == {asyncio.current_task()}
+    assert sieve.in_flight == 0
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_stop_catches_arriving_connections(sieve: FakeSieve, turns: int) -> None:
+    """A connection that is only just being accepted does not stay open."""
+    with socket.create_connection(address_of(sieve)) as arriving:
+        arriving.settimeout(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+        await sieve.stop()
+        await asyncio.sleep(0)
+
+        with contextlib.suppress(ConnectionResetError):
+            assert arriving.recv(1) == b""
+
+
+@pytest.mark.looptime
+async def test_server_survives_a_lack_of_descriptors(sieve: FakeSieve, get: Get) -> None:
+    """A connection that cannot be accepted waits until it can be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_connection(address_of(sieve)):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+        await asyncio.sleep(1)
+        accepted = sieve.connections
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        answer = await get("/")
+
+    assert accepted == 0
+    assert answer["http"] == 404
+
+
+@pytest.mark.looptime
+async def test_lives_begin_when_the_server_starts() -> None:
+    """What is added before the start waits for it; a custom clock may run at any speed."""
+    times = iter([100.0, 100.0, 101.0, 103.0, 50.0, 52.0])
+    sieve = FakeSieve(clock=lambda: next(times), speed=2)
+    sieve.add_job("j", processing=6)
+    key = {"X-API-Key": sieve.api_key}
+
+    async with sieve, aiohttp.ClientSession(sieve.url, headers=key) as session:
+        statuses = []
+        for _ in range(2):
+            async with session.get("/v2/jobs/j") as response:
+                statuses.append((await response.json())["status"])
+
+    assert statuses == ["processing", "finished"]
+
+
+def test_server_outlives_a_loop() -> None:
+    """A server can be started again on another loop, with its port, jobs and ledger."""
+    sieve = FakeSieve()
+    sieve.add_job("j")
+
+    async def run() -> tuple[str, int]:
+        key = {"X-API-Key": sieve.api_key}
+        async with sieve, aiohttp.request("GET", sieve.url + "/v2/jobs/j", headers=key) as answer:
+            return sieve.url, answer.status
+
+    first, second = asyncio.run(run()), asyncio.run(run())
+
+    assert first == second == (sieve.url, 200)
+    assert sieve.requests_for("j") == 2
+    assert sieve.requests[0].at <= sieve.requests[1].at
+
+
+def test_address_is_known_when_it_can_be() -> None:
+    """A free port is chosen at the start only; an IPv6 host is written as URLs want it."""
+    assert FakeSieve(port=1).url == "http://127.0.0.1:1"
+    assert FakeSieve(host="::1", port=1).url == "http://[::1]:1"
+    with pytest.raises(RuntimeError, match="start it first"):
+        _ = FakeSieve().url
+
+
+async def test_repr_shows_the_state_but_not_the_key() -> None:
+    """A server can be printed safely."""
+    sieve = FakeSieve(port=0, api_key="canary")
+    sieve.add_job()
+
+    stopped = repr(sieve)
+    async with sieve:
+        running = repr(sieve)
+
+    assert stopped == "<FakeSieve at 127.0.0.1:0, stopped, 1 jobs, 0 versions>"
+    assert "running" in running
+    assert "canary" not in stopped + running
+
+
+async def test_nothing_is_logged(get: Get, caplog: pytest.LogCaptureFixture) -> None:
+    """A test's log belongs to the program under test."""
+    caplog.set_level(logging.INFO)
+
+    await get("/v2/jobs/j")
+
+    assert caplog.records == []
