@@ -64,7 +64,8 @@ class SieveClient:
         polling: How often waits look.
         limits: How much is done at once.
         session: An aiohttp session to use instead of one of our own, for its proxies, TLS settings
-            or traces. It is never closed or changed, and no cookies are kept in it.
+            or traces. It is never closed or changed, and no cookies are kept in it; middlewares
+            of its own are not run. Its pool needs room for all clients that share it.
 
     Raises:
         ConfigError: There is no key, or a setting cannot work.
@@ -196,7 +197,7 @@ class SieveClient:
             polling: How often to look; the client's own policy if not given.
             on_update: A function or coroutine function that gets the job as it was first seen, and
                 then at each change of its status or number of outputs. What it raises ends the
-                wait.
+                wait; the deadline does not cut it off.
             check: Raise for a job that did not finish, as :meth:`Job.raise_for_status` does.
 
         Raises:

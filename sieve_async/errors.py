@@ -83,7 +83,7 @@ class TransportError(SieveError):
         method: The HTTP method of the request.
         path: The path that was asked for, without its query.
         attempts: How many requests went out for this call.
-        elapsed: Seconds from the first attempt to this error.
+        elapsed: Seconds from the call to this error, queueing for a slot included.
     """
 
     reason: str
@@ -130,7 +130,7 @@ class ResponseError(SieveError):
         status: The HTTP status of the answer.
         excerpt: The beginning of the body, the API key and URL queries masked.
         attempts: How many requests went out for this call.
-        elapsed: Seconds from the first attempt to this error.
+        elapsed: Seconds from the call to this error, queueing for a slot included.
     """
 
     reason: str
@@ -187,7 +187,7 @@ class APIError(SieveError):
         method: The HTTP method of the request.
         path: The path that was asked for, without its query.
         attempts: How many requests went out for this call.
-        elapsed: Seconds from the first attempt to this error.
+        elapsed: Seconds from the call to this error, queueing for a slot included.
     """
 
     status: int

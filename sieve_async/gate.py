@@ -219,6 +219,8 @@ class Gate:
         self._wake_at_next()
 
     def _wake_at_next(self) -> None:
+        if self._closed:
+            return
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_at(self._next_at, self._on_timer)
@@ -231,5 +233,5 @@ class Gate:
 
 
 def _settle(future: "asyncio.Future[Ticket | None]", ticket: Ticket | None) -> None:
-    if not future.done():
+    if not (future.done() or future.get_loop().is_closed()):
         future.set_result(ticket)

@@ -2,12 +2,15 @@
 
 import asyncio
 import errno
+import gc
 import gzip
 import logging
+import traceback
+import warnings
 
 import aiohttp
 import pytest
-from wire import Do, Script, Wire, answer, job, version
+from wire import KEY, Do, Script, Wire, answer, job, version
 
 from sieve_async import (
     ClientClosedError,
@@ -15,6 +18,7 @@ from sieve_async import (
     ConnectError,
     DecodeError,
     Job,
+    PollPolicy,
     RequestTimeoutError,
     RetryPolicy,
     SieveClient,
@@ -207,3 +211,102 @@ async def test_kept_connection_that_the_server_closed() -> None:
             await client.get_job("job-1")
         assert caught.value.attempts == 3
         assert wire.gaps[-1] >= 0.05  # a new connection that breaks is another matter
+
+
+async def test_cancellation_holds_no_key() -> None:
+    """A cancelled call shows none of the frames below, whose locals hold the key."""
+    async with Wire([Do.SILENCE]) as wire, wire.client() as client:
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(0.05):
+                await client.get_job("job-1")
+
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert KEY not in "".join(shown.format())
+
+
+async def test_loop_that_died_with_a_wait() -> None:
+    """A client whose loop was closed in the middle of things can still be closed."""
+
+    def abandon(url: str, wait: float) -> None:
+        client = SieveClient("key", base_url=url)
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(client.wait_for_job("job-1"))
+        loop.run_until_complete(asyncio.sleep(wait))
+        task.cancel()
+        loop.close()
+        asyncio.run(client.close())
+        assert client.closed
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the loop was closed on its sockets: that is the point
+        async with Wire([Do.SILENCE]) as wire:
+            await asyncio.to_thread(abandon, wire.url, 0.05)
+        async with Wire(answer(job(status="processing"))) as wire:
+            await asyncio.to_thread(abandon, wire.url, 0.05)
+        gc.collect()
+
+
+@pytest.mark.looptime
+async def test_slow_first_poll_does_not_end_the_looking() -> None:
+    """When the last poll was planned early, for a slow one, and is quick, there is another."""
+    loop = asyncio.get_running_loop()
+    running, policy = answer(job(status="processing")), PollPolicy(minimum=2, jitter=0)
+    scripts: list[Script] = [[2.0, *running], running, answer(job(status="finished"))]
+    async with Wire(*scripts) as wire, wire.client() as client:
+        started = loop.time()
+        ended = await client.wait_for_job("job-1", timeout=4, polling=policy)
+
+    assert ended.is_finished
+    assert loop.time() - started == pytest.approx(3.9)
+
+
+@pytest.mark.looptime
+async def test_slow_listener(sieve: FakeSieve, client: SieveClient) -> None:
+    """A listener that takes longer than the wait may: after it, nothing more is asked."""
+    sieve.add_job("job", processing=60)
+
+    async def slow(_: Job) -> None:
+        await asyncio.sleep(10)
+
+    with pytest.raises(WaitTimeoutError):
+        await client.wait_for_job("job", timeout=5, on_update=slow)
+
+    assert sieve.requests_for("job") == 1
+
+
+@pytest.mark.looptime
+async def test_cancelled_close() -> None:
+    """A close that is cancelled closes the connections all the same."""
+    async with Wire([Do.SILENCE]) as wire:
+        client = wire.client()
+        asking = asyncio.create_task(client.get_job("job-1"))
+        await asyncio.sleep(1)
+        closing = asyncio.create_task(client.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.gather(asking, closing, return_exceptions=True)
+
+        assert client.closed
+        assert client._transport._session is not None
+        assert client._transport._session.closed
+
+
+@pytest.mark.parametrize("session", [5, "session", object()])
+def test_session_that_is_none(session: object) -> None:
+    """What is no session is refused when the client is made."""
+    with pytest.raises(ConfigError, match="session"):
+        SieveClient("key", session=session)  # type: ignore[arg-type] # that is the point
+
+
+@pytest.mark.looptime
+async def test_session_closed_while_its_pool_is_full() -> None:
+    """A call that queues in a caller's pool is told that the session was closed."""
+    async with Wire([Do.SILENCE]) as wire:
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
+        async with wire.client(session=session) as one, wire.client(session=session) as other:
+            asking = [asyncio.create_task(client.get_job("job-1")) for client in (one, other)]
+            await asyncio.sleep(1)
+            await session.close()
+            outcomes = await asyncio.gather(*asking, return_exceptions=True)
+
+    assert [type(outcome) for outcome in outcomes] == [ClientClosedError, ClientClosedError]

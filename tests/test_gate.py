@@ -6,7 +6,14 @@ import itertools
 import pytest
 from wire import Wire, answer, job
 
-from sieve_async import Limits, RateLimitError, RetryPolicy, SieveClient, WaitTimeoutError
+from sieve_async import (
+    ClientClosedError,
+    Limits,
+    RateLimitError,
+    RetryPolicy,
+    SieveClient,
+    WaitTimeoutError,
+)
 from sieve_async.gate import Gate
 from sieve_async.testing import FakeSieve
 
@@ -263,3 +270,23 @@ async def test_budget_of_retries(sieve: FakeSieve) -> None:
         assert down.requests == 100 + down.retries
         assert down.retry_tokens == 500 % 14
         assert client.stats.retry_tokens == 500 % 14 + 50
+
+
+@pytest.mark.looptime
+async def test_no_timer_after_close() -> None:
+    """A gate that was closed during a pause sets no timer again, whoever leaves it."""
+    one = gate(slots=2)
+    ticket = await one.enter()
+    one.hold(100, THROTTLED)
+    waiting = asyncio.create_task(one.enter())
+    await asyncio.sleep(100)
+    one.close()
+
+    with pytest.raises(ClientClosedError):
+        await waiting
+    assert ticket is not None
+    one.leave(ticket)
+    one.hold(100, THROTTLED)
+
+    assert one.in_flight == 0
+    assert one._timer is None or one._timer.cancelled()

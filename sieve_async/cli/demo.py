@@ -32,6 +32,7 @@ async def demo(*, seed: int, speed: float) -> int:
     Returns:
         0 when every outcome is what was scripted, 1 if not.
     """
+    longest = 60 / min(speed, 1.0)
     async with FakeSieve(speed=speed) as sieve:
         jobs = add_jobs(sieve, _JOBS, seed=seed)
         for name, end in _BUILDS.items():
@@ -47,8 +48,8 @@ async def demo(*, seed: int, speed: float) -> int:
         async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
             _tell(f"waiting for {len(jobs)} jobs and {len(_BUILDS)} builds at {sieve.url}")
             rows = await asyncio.gather(
-                *(_watch_job(client, sieve, job) for job in jobs),
-                *(_watch_build(client, sieve, name, end) for name, end in _BUILDS.items()),
+                *(_watch_job(client, sieve, job, longest) for job in jobs),
+                *(_watch_build(client, sieve, name, end, longest) for name, end in _BUILDS.items()),
             )
             stats = client.stats
     _print_table([_HEADINGS, *(row.cells for row in rows)])
@@ -60,11 +61,13 @@ async def demo(*, seed: int, speed: float) -> int:
     return 1 if wrong else 0
 
 
-async def _watch_job(client: SieveClient, sieve: FakeSieve, scripted: ScriptedJob) -> Row:
+async def _watch_job(
+    client: SieveClient, sieve: FakeSieve, scripted: ScriptedJob, longest: float
+) -> Row:
     def tell(job: Job) -> None:
         _tell(f"{job.id:16} {job.status}")
 
-    job = await client.wait_for_job(scripted.id, timeout=60, on_update=tell)
+    job = await client.wait_for_job(scripted.id, timeout=longest, on_update=tell)
     note = ", ".join(str(file["url"]) for file in job.files())
     if job.restarts:
         note = f"restarted after {job.restarts[0].type}; {note}"
@@ -84,12 +87,14 @@ async def _watch_job(client: SieveClient, sieve: FakeSieve, scripted: ScriptedJo
     )
 
 
-async def _watch_build(client: SieveClient, sieve: FakeSieve, name: str, end: str) -> Row:
+async def _watch_build(
+    client: SieveClient, sieve: FakeSieve, name: str, end: str, longest: float
+) -> Row:
     def tell(version: FunctionVersion) -> None:
         _tell(f"{version.id:16} {version.build_status}")
 
     started = time.monotonic()
-    version = await client.wait_until_ready("sieve", name, timeout=60, on_update=tell)
+    version = await client.wait_until_ready("sieve", name, timeout=longest, on_update=tell)
     return Row(
         (
             version.id,

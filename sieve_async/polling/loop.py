@@ -15,7 +15,7 @@ from sieve_async.errors import DecodeError, InvalidArgumentError, SieveError, Wa
 from sieve_async.gate import Gate
 from sieve_async.messages import Answer, Request, shorten
 from sieve_async.models import FunctionVersion, Job
-from sieve_async.polling.machine import Ended, GaveUp, Step, TimedOut, Wait
+from sieve_async.polling.machine import AskAgain, Ended, GaveUp, Step, TimedOut, Wait
 from sieve_async.polling.policy import PollPolicy
 from sieve_async.retry import Retrier
 
@@ -98,7 +98,8 @@ class Poller:
         """Poll until the terminal answer; None when the deadline came first."""
         while True:
             step = await self._poll(wait, polls)
-            _warn(wait, subject)
+            if isinstance(step, AskAgain):
+                _warn(wait, subject)
             match step:
                 case Ended():
                     return polls.last
@@ -118,6 +119,7 @@ class Poller:
         step = wait.answered(seen.status, seen.outputs, asked_at=asked_at, now=now)
         if wait.is_news:
             await polls.show(seen)
+            return wait.reconsidered(step, self._clock())
         return step
 
     def _timed_out(self, wait: Wait, last: Seen[Any] | None, subject: Subject) -> WaitTimeoutError:

@@ -142,6 +142,12 @@ class Wait:
             return Ended()
         return self._again(self.policy.pause(now - self.changed_at), now, took=now - asked_at)
 
+    def reconsidered(self, step: Step, now: float) -> Step:
+        """The same step, unless the caller has spent the rest of the time on the news."""
+        if isinstance(step, AskAgain) and self._has_passed(now):
+            return TimedOut(now)
+        return step
+
     def failed(self, error: SieveError, *, asked_at: float, now: float) -> Step:
         """Take in a failed poll."""
         self.polls += 1
@@ -183,7 +189,7 @@ class Wait:
         if self.deadline is None:
             return AskAgain(now + pause)
         left = self.deadline - now
-        if self.was_last or left < _LAST_POLL_LEAD:
+        if left < _LAST_POLL_LEAD or (self.was_last and left <= max(2 * _LAST_POLL_LEAD, 3 * took)):
             return TimedOut(self.deadline)
         # As late as a poll like the last one can still be back in time.
         last = self.deadline - min(max(_LAST_POLL_LEAD, 1.5 * took), left / 2)

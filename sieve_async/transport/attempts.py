@@ -35,6 +35,10 @@ class Attempt:
             self._is_interrupted = True
             self._task.cancel()
 
+    def is_cancelled(self) -> bool:
+        """Whether somebody else has cancelled the task since the request began."""
+        return self._task.cancelling() > self._cancelling
+
     def take_back(self) -> bool:
         """Take our cancellation back; whether the task was cancelled by nobody else."""
         if not self._is_interrupted:

@@ -112,8 +112,6 @@ async def _decompressed_pieces(
     response: aiohttp.ClientResponse, coding: str, limit: int
 ) -> AsyncIterator[bytes]:
     """Decompress in small steps, and let the loop turn in between."""
-    if coding not in _GZIP and coding != "deflate":
-        raise UnreadableError("the body is coded in a way that was not asked for")
     decompress: zlib._Decompress | None = None
     received = 0
     async for piece in _plain_pieces(response):
@@ -130,9 +128,12 @@ async def _decompressed_pieces(
             if decompress.unused_data:
                 raise UnreadableError("something follows the compressed body")
             piece = decompress.unconsumed_tail  # noqa: PLW2901 - what the step had no room for
-            await asyncio.sleep(0)
+            if piece:  # not before the end: an answer that has arrived must not miss its deadline
+                await asyncio.sleep(0)
 
 
 def _window_bits(coding: str, first: int) -> int:
+    if coding not in _GZIP and coding != "deflate":
+        raise UnreadableError("the body is coded in a way that was not asked for")
     is_bare = coding == "deflate" and first & 0xF != _ZLIB_METHOD
     return -zlib.MAX_WBITS if is_bare else _GZIP_OR_ZLIB_HEADER

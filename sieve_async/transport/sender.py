@@ -12,6 +12,7 @@ from yarl import URL
 from sieve_async.config import Config, Limits, Timeout, __version__
 from sieve_async.errors import (
     ClientClosedError,
+    ConfigError,
     ConnectError,
     DecodeError,
     RequestTimeoutError,
@@ -103,10 +104,11 @@ class Transport:
             return await self._read(request, response)
         except SieveError:
             raise
-        except asyncio.CancelledError:
-            if not attempt.take_back():
+        except asyncio.CancelledError as error:
+            failure = self._interruption(request, attempt)
+            if failure is None:
+                error.__traceback__ = None  # the frames below have locals that hold the key
                 raise
-            failure = self._interruption(request)
         except Exception as error:  # noqa: BLE001 - only errors of ours leave this room
             failure = self._translate(error, request, answering=response is not None)
         finally:
@@ -125,10 +127,12 @@ class Transport:
             self.check_home()
             self._attempts.interrupt_all()
         self.closed = True
-        while self._attempts:  # noqa: ASYNC110 - each ends within a few turns of the loop
-            await asyncio.sleep(0)
-        if self._owns_session and self._session is not None:
-            await self._session.close()
+        try:
+            while self._attempts and self._loop is asyncio.get_running_loop():  # noqa: ASYNC110
+                await asyncio.sleep(0)  # each ends within a few turns of the loop
+        finally:
+            if self._owns_session and self._session is not None:
+                await self._session.close()
 
     def _ready(self) -> tuple[aiohttp.ClientSession, asyncio.AbstractEventLoop]:
         if self.closed:
@@ -194,14 +198,22 @@ class Transport:
         self.bytes_received += len(body)
         return Response(response.status, response.raw_headers, body, self._mask)
 
-    def _interruption(self, request: Request[Any]) -> SieveError:
+    def _interruption(self, request: Request[Any], attempt: Attempt) -> SieveError | None:
+        """What a cancellation that arrived means; None when it was the caller's."""
+        if not attempt.take_back():
+            # aiohttp cancels futures of its own when the owner of a session closes it.
+            is_ours = self._session is not None and not self._session.closed
+            return None if is_ours or attempt.is_cancelled() else self._session_closed()
         if self.closed:
             return ClientClosedError("the client was closed during the request")
         return RequestTimeoutError("no complete answer in time", request.method, request.path)
 
+    def _session_closed(self) -> ClientClosedError:
+        return ClientClosedError("the session of this client was closed during the request")
+
     def _translate(self, error: Exception, request: Request[Any], *, answering: bool) -> SieveError:
         if self._session is None or self._session.closed:
-            return ClientClosedError("the session of this client was closed during the request")
+            return self._session_closed()
         failure = classify(error, answering=answering)
         if failure.kind is ConnectError:
             return ConnectError(
@@ -214,7 +226,12 @@ class Transport:
 
 
 def _slots(max_in_flight: int, session: aiohttp.ClientSession | None) -> int:
-    """No more requests at once than a pool has room for: the rest would queue on their own time."""
+    """No more requests at once than a pool has room for: the rest would queue on their own time.
+
+    Two clients on one session know nothing of each other: its pool must have room for both.
+    """
+    if session is not None and not isinstance(session, aiohttp.ClientSession):
+        raise ConfigError("session must be an aiohttp.ClientSession")
     connector = None if session is None else session.connector
     limits = () if connector is None else (connector.limit, connector.limit_per_host)
     return min([max_in_flight, *(limit for limit in limits if limit)])
