@@ -1,4 +1,4 @@
-"""One request on the wire for each attempt, and a pool that knows which connections have served."""
+"""One request on the wire for each attempt, and a pool that says which connections are new."""
 
 from typing import TYPE_CHECKING
 

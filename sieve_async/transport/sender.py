@@ -202,8 +202,8 @@ class Transport:
         """What a cancellation that arrived means; None when it was the caller's."""
         if not attempt.take_back():
             # aiohttp cancels futures of its own when the owner of a session closes it.
-            is_ours = self._session is not None and not self._session.closed
-            return None if is_ours or attempt.is_cancelled() else self._session_closed()
+            is_open = self._session is not None and not self._session.closed
+            return None if is_open or attempt.is_cancelled() else self._session_closed()
         if self.closed:
             return ClientClosedError("the client was closed during the request")
         return RequestTimeoutError("no complete answer in time", request.method, request.path)
