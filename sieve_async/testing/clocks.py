@@ -19,6 +19,7 @@ class Clock:
     _origin: float = attrs.field(default=0.0, init=False)
     _carried: float = attrs.field(default=0.0, init=False)
     _latest: float = attrs.field(default=0.0, init=False)
+    _arrived: float = attrs.field(default=0.0, init=False)
     _wall: datetime = attrs.field(factory=lambda: datetime.now(UTC), init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -35,13 +36,17 @@ class Clock:
     def now(self) -> float:
         """Read the clock."""
         if self._source is None:
-            return 0.0
+            return self._arrived
         reading = self._source()
         if reading < self._latest:
             self._carried += (self._latest - self._origin) * self.speed
             self._origin = reading
         self._latest = reading
-        return self._carried + (reading - self._origin) * self.speed
+        return max(self._arrived, self._carried + (reading - self._origin) * self.speed)
+
+    def arrive(self, moment: float) -> None:
+        """Learn from a timer that it is this late at least, whatever rounding says."""
+        self._arrived = max(self._arrived, moment)
 
     def stamp(self, moment: float | None) -> str | None:
         """Write a reading the way Sieve's answers do: naive UTC with microseconds."""

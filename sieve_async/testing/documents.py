@@ -1,10 +1,17 @@
-"""The JSON that jobs and versions are made of, and nothing about their lives."""
+"""The JSON that jobs and versions are made of, and nothing about their lives.
+
+Jobs are looked at far more often than they are made, so whatever does not change is kept as
+JSON text from the start, and a document is put together from such texts.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
+from json.encoder import encode_basestring_ascii
 from typing import Any, TypeAlias
 
 Document: TypeAlias = dict[str, Any]
+Texts: TypeAlias = dict[str, str]
+"""The members of an object by name, each as JSON text."""
 
 # One encoder for all answers: json.dumps() builds a new one per call when it has separators.
 # NaN is refused because JSON has none.
@@ -13,7 +20,32 @@ _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 def encode(document: object) -> bytes:
     """Write an answer's body."""
-    return _encoder.encode(document).encode()
+    return write(document).encode()
+
+
+def write(value: object) -> str:
+    """Write any value as JSON text."""
+    return _encoder.encode(value)
+
+
+def quote(text: str | None) -> str:
+    """Write a string, or null, as JSON text."""
+    return "null" if text is None else encode_basestring_ascii(text)
+
+
+def write_object(members: Texts) -> bytes:
+    """Put an object together."""
+    return f"{{{','.join([f'{quote(name)}:{text}' for name, text in members.items()])}}}".encode()
+
+
+def write_array(items: Iterable[str]) -> str:
+    """Put an array together."""
+    return f"[{','.join(items)}]"
+
+
+def page(rows: list[bytes], *, next_offset: int) -> bytes:
+    """Put the body of one page of a list together."""
+    return b'{"data":[%s],"next_offset":%d}' % (b",".join(rows), next_offset)
 
 
 def snapshot(name: str, value: object) -> Any:
@@ -51,20 +83,25 @@ def input_output(value: Any, *, name: str | None = None) -> Document:
     }
 
 
-def inputs_document(values: Mapping[str, object] | None) -> Document:
-    """Make the ``inputs`` of a job: an object from name to InputOutput."""
+def inputs_text(values: Mapping[str, object] | None) -> str:
+    """Write the ``inputs`` of a job: an object from name to InputOutput."""
     given = raw_fields(values)
-    return {name: input_output(value, name=name) for name, value in given.items()}
+    return write({name: input_output(value, name=name) for name, value in given.items()})
 
 
-def outputs_documents(values: Iterable[object]) -> tuple[Document | list[Document], ...]:
-    """Make the ``outputs`` of a job from whatever a test gave."""
-    return tuple(output_document(snapshot("an output", value)) for value in values)
+def outputs_texts(values: Iterable[object]) -> tuple[str, ...]:
+    """Write each of the ``outputs`` of a job from whatever a test gave."""
+    return tuple([write(output_document(snapshot("an output", value))) for value in values])
 
 
 def raw_fields(values: Mapping[str, object] | None) -> Document:
     """Copy fields that a test wants in a document just as they are."""
     return {name: snapshot(name, value) for name, value in (values or {}).items()}
+
+
+def raw_texts(values: Mapping[str, object] | None) -> Texts:
+    """Write fields that a test wants in a document just as they are."""
+    return {name: write(value) for name, value in raw_fields(values).items()}
 
 
 def _is_input_output(value: object) -> bool:

@@ -4,15 +4,19 @@ import uuid
 from collections.abc import Callable
 from functools import lru_cache
 from math import floor
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
 from sieve_async.testing.documents import (
-    Document,
-    inputs_document,
-    outputs_documents,
-    raw_fields,
+    Texts,
+    inputs_text,
+    outputs_texts,
+    quote,
+    raw_texts,
+    write,
+    write_array,
+    write_object,
 )
 from sieve_async.testing.lives import By, Life, Look, check_spans, check_word
 
@@ -44,14 +48,14 @@ class JobScript:
     queued: float
     processing: float
     ends: JobEnd | None
-    outputs: tuple[Document | list[Document], ...] = attrs.field(converter=outputs_documents)
+    outputs: tuple[str, ...] = attrs.field(converter=outputs_texts)
     error: str
-    inputs: Document = attrs.field(converter=inputs_document)
+    inputs: str = attrs.field(converter=inputs_text)
     restarts: int
     streams: bool
     by: By
     function: str
-    fields: Document = attrs.field(converter=raw_fields)
+    fields: Texts = attrs.field(converter=raw_texts)
     life: Life = attrs.field(init=False)
     run_ids: tuple[str, ...] = attrs.field(init=False)
 
@@ -74,60 +78,61 @@ class JobScript:
     def _name_runs(self) -> tuple[str, ...]:
         return tuple(f"{self.id}-{uuid.uuid4()}" for _ in range(self.restarts + 1))
 
-    def document(self, look: Look, stamp: Stamp, *, offset: int) -> Document:
-        """Write the job as it looks, without its first ``offset`` outputs."""
-        owner_name, name = split_function(self.function)
+    def write(self, look: Look, stamp: Stamp, *, shown: int, offset: int) -> bytes:
+        """Write the job as it looks, with the outputs from ``offset`` to ``shown``."""
         runs = [
             begun
             for status, begun in zip(look.statuses, look.begun, strict=True)
             if status == "processing"
         ]
-        outputs = self._outputs_at(look)
-        return {
-            "id": self.id,
-            "function_id": function_id(self.function),
-            "organization_id": ORGANIZATION_ID,
-            "function": {"name": name, "owner_name": owner_name},
-            "status": look.status,
-            "created_at": stamp(look.begun[0]),
-            "started_at": stamp(look.first("processing")),
-            "completed_at": stamp(look.first(*JOB_ENDS)),
+        members = {
+            "id": quote(self.id),
+            "function_id": quote(function_id(self.function)),
+            "organization_id": quote(ORGANIZATION_ID),
+            "function": _function_text(self.function),
+            "status": quote(look.status),
+            "created_at": quote(stamp(look.begun[0])),
+            "started_at": quote(stamp(look.first("processing"))),
+            "completed_at": quote(stamp(look.first(*JOB_ENDS))),
             "inputs": self.inputs,
-            "outputs": outputs[offset:] if outputs else None,
-            "error": self._error_at(look),
-            "visibility": "public",
-            "run_id": self.run_ids[max(0, len(runs) - 1)],
-            "children": None,
-            "restarts": self._restarts_at(runs, stamp) or None,
-        } | self.fields
+            "outputs": write_array(self.outputs[offset:shown]) if shown else "null",
+            "error": quote(self._error_at(look)),
+            "visibility": '"public"',
+            "run_id": quote(self.run_ids[max(0, len(runs) - 1)]),
+            "children": "null",
+            "restarts": self._restarts_text(runs, stamp) if runs[1:] else "null",
+        }
+        return write_object(members | self.fields)
 
-    def _outputs_at(self, look: Look) -> tuple[Document | list[Document], ...]:
-        if look.status in JOB_ENDS:
-            return self.outputs if self.streams or self.ends == "finished" else ()
-        if not self.streams or look.status == "queued":
-            return ()
-        if look.depth >= self.processing:
-            return self.outputs
+    def shown_at(self, status: str, depth: float) -> int:
+        """Count the outputs that show at some depth of a stage."""
+        if status in JOB_ENDS:
+            return len(self.outputs) if self.streams or self.ends == "finished" else 0
+        if not self.streams or status == "queued":
+            return 0
+        if depth >= self.processing:
+            return len(self.outputs)
         # Rounded first: three outputs in 0.3 s must be two after 0.2 s.
-        shown = floor(round(len(self.outputs) * look.depth / self.processing, 6))
-        return self.outputs[:shown]
+        return floor(round(len(self.outputs) * depth / self.processing, 6))
 
     def _error_at(self, look: Look) -> str:
         if look.status not in JOB_ENDS:
             return ""
         return self.error or (TRACEBACK if self.ends == "error" else "")
 
-    def _restarts_at(self, runs: list[float], stamp: Stamp) -> list[dict[str, Any]]:
+    def _restarts_text(self, runs: list[float], stamp: Stamp) -> str:
         """List the restarts: each run that began after the first one ended the one before."""
-        return [
-            {
-                "timestamp": stamp(begun),
-                "reason": RESTARTS[number % len(RESTARTS)][1],
-                "type": RESTARTS[number % len(RESTARTS)][0],
-                "run_id": self.run_ids[number],
-            }
-            for number, begun in enumerate(runs[1:])
-        ]
+        return write(
+            [
+                {
+                    "timestamp": stamp(begun),
+                    "reason": RESTARTS[number % len(RESTARTS)][1],
+                    "type": RESTARTS[number % len(RESTARTS)][0],
+                    "run_id": self.run_ids[number],
+                }
+                for number, begun in enumerate(runs[1:])
+            ]
+        )
 
 
 def split_function(function: str) -> tuple[str, str]:
@@ -147,3 +152,9 @@ def split_function(function: str) -> tuple[str, str]:
 def function_id(function: str) -> str:
     """Name a function by the first seven characters of its id, as Sieve's answers do."""
     return uuid.uuid5(uuid.NAMESPACE_URL, function).hex[:7]
+
+
+@lru_cache(maxsize=1024)
+def _function_text(function: str) -> str:
+    owner_name, name = split_function(function)
+    return write({"name": name, "owner_name": owner_name})

@@ -11,26 +11,34 @@ import attrs
 KEPT_ENTRIES = 100_000
 
 
-@attrs.frozen
+@attrs.define
 class LedgerEntry:
-    """One request and how it was answered; the key itself is never kept."""
+    """One request and how it was answered; the key itself is never kept.
+
+    A request that is held is written down when it comes, and completed when it is answered.
+    """
 
     method: str
     path: str  # percent-decoded, without the query
     query: Mapping[str, str]
     key_accepted: bool
-    status: int
-    body_bytes: int  # of the answer
     at: float  # on the server's clock: seconds since it was first started
+    took: float = 0.0  # how long it was held, on the same clock
+    status: int = 0  # zero until it is answered, and for ever when it was cut
+    body_bytes: int = 0  # of the answer
 
 
 class Ledger(Sequence[LedgerEntry]):
-    """The latest requests in order of arrival, and exact totals over all of them."""
+    """The latest requests in order of arrival, and exact totals over all of them.
+
+    A request counts as soon as it comes; its status and its bytes do when it is answered.
+    """
 
     total: int
     body_bytes: int
     by_status: Counter[int]
     by_path: Counter[str]
+    bytes_by_path: Counter[str]
     by_version: Counter[str]
     in_flight: int
     most_in_flight: int
@@ -39,16 +47,26 @@ class Ledger(Sequence[LedgerEntry]):
         self.total = self.body_bytes = self.in_flight = self.most_in_flight = 0
         self.by_status = Counter()
         self.by_path = Counter()
+        self.bytes_by_path = Counter()
         self.by_version = Counter()
         self._entries = deque[LedgerEntry](maxlen=kept)
 
-    def enter(self, entry: LedgerEntry, *, version_id: str | None = None) -> None:
-        """Write down one request."""
+    def enter(self, entry: LedgerEntry) -> LedgerEntry:
+        """Write down one request that has come."""
         self._entries.append(entry)
         self.total += 1
-        self.body_bytes += entry.body_bytes
-        self.by_status[entry.status] += 1
         self.by_path[entry.path] += 1
+        return entry
+
+    def answered(
+        self, entry: LedgerEntry, status: int, body_bytes: int, *, version_id: str | None = None
+    ) -> None:
+        """Write down how a request was answered."""
+        entry.status = status
+        entry.body_bytes = body_bytes
+        self.body_bytes += body_bytes
+        self.by_status[status] += 1
+        self.bytes_by_path[entry.path] += body_bytes
         if version_id is not None:
             self.by_version[version_id] += 1
 

@@ -45,7 +45,10 @@ class Listener:
         listening.settimeout(0)
         self.port = listening.getsockname()[1]
         # Access logging is off because aiohttp writes it at INFO.
-        server = web.Server(self.handler, access_log=None, keepalive_timeout=KEEP_ALIVE)
+        # A request whose connection is gone is not held any longer.
+        server = web.Server(
+            self.handler, access_log=None, keepalive_timeout=KEEP_ALIVE, handler_cancellation=True
+        )
         self._entrance = _Entrance(listening, server, self._count)
 
     async def close(self) -> None:

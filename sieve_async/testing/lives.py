@@ -59,27 +59,46 @@ class Course:
     by: By
     added_at: float
     _looks: int = attrs.field(default=0, init=False)
+    # Of a life that goes by polls: when each stage so far began to be shown.
     _shown_at: tuple[float, ...] = attrs.field(default=(), init=False)
 
-    def look(self, now: float) -> Look:
-        """Look once; a life that goes by polls is one step further afterwards."""
+    def __attrs_post_init__(self) -> None:
         if self.by == "polls":
-            return self._look_by_polls(now)
-        # In whole microseconds, as documents tell time: 0.3 - 0.1 must not be before 0.2.
-        position = round(now - self.added_at, 6)
-        starts = self.life.starts[: self.life.stage_at(position) + 1]
-        return self._view(tuple(self.added_at + start for start in starts), position)
+            self._show(0, self.added_at)
 
-    def _look_by_polls(self, now: float) -> Look:
-        position = self._looks
-        self._looks += 1
+    def step(self, now: float) -> None:
+        """Count one look: a life that goes by polls comes as far as this look is to show."""
+        if self.by == "polls":
+            self._show(self._looks, now)
+            self._looks += 1
+
+    def place(self, now: float) -> tuple[int, float]:
+        """Find the stage that life is in, and the depth into it, without counting a look."""
+        if self.by == "polls":
+            position: float = max(0, self._looks - 1)
+        else:
+            # In whole microseconds, as documents tell time: 0.3 - 0.1 must not be before 0.2.
+            position = round(now - self.added_at, 6)
+        stage = self.life.stage_at(position)
+        return stage, position - self.life.starts[stage]
+
+    def view(self, now: float) -> Look:
+        """See what there is to see, without counting a look."""
+        stage, depth = self.place(now)
+        begun = self._shown_at or tuple(
+            self.added_at + start for start in self.life.starts[: stage + 1]
+        )
+        return Look(self.life.statuses[: stage + 1], begun, depth)
+
+    def begins(self, stage: int) -> float:
+        """Say when the clock will bring a stage: never, when there is none or polls bring it."""
+        if self.by == "polls" or stage >= len(self.life.starts):
+            return math.inf
+        return self.added_at + self.life.starts[stage]
+
+    def _show(self, position: int, now: float) -> None:
         new = self.life.stage_at(position) + 1 - len(self._shown_at)
         self._shown_at += (now,) * new
-        return self._view(self._shown_at, position)
-
-    def _view(self, begun: tuple[float, ...], position: float) -> Look:
-        stages = len(begun)
-        return Look(self.life.statuses[:stages], begun, position - self.life.starts[stages - 1])
 
 
 def check_spans(by: str, **spans: float) -> None:

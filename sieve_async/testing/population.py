@@ -5,9 +5,12 @@ from collections import defaultdict
 import attrs
 
 from sieve_async.testing.clocks import Clock
-from sieve_async.testing.documents import Document
+from sieve_async.testing.documents import encode
+from sieve_async.testing.holds import Holds, Wake
 from sieve_async.testing.jobs import JobScript
+from sieve_async.testing.listings import Listings
 from sieve_async.testing.lives import Course
+from sieve_async.testing.residents import Resident
 from sieve_async.testing.versions import VersionScript
 
 
@@ -16,12 +19,15 @@ class Population:
     """The jobs and versions there are now, each with how far it has come."""
 
     clock: Clock
-    _jobs: dict[str, tuple[JobScript, Course]] = attrs.field(factory=dict, init=False)
+    holds: Holds
+    _jobs: dict[str, Resident] = attrs.field(factory=dict, init=False)
+    _added: int = attrs.field(default=0, init=False)
+    _listings: Listings = attrs.field(factory=Listings, init=False)
     _versions: dict[str, tuple[VersionScript, Course]] = attrs.field(factory=dict, init=False)
     # The ids of each function's versions, in the order of being added.
     _history: dict[str, list[str]] = attrs.field(factory=lambda: defaultdict(list), init=False)
 
-    def add_job(self, script: JobScript) -> None:
+    def add_job(self, script: JobScript, *, listed: bool) -> None:
         """Let a job begin now.
 
         Raises:
@@ -30,7 +36,11 @@ class Population:
         if script.id in self._jobs:
             message = f"there is a job {script.id!r} already"
             raise ValueError(message)
-        self._jobs[script.id] = script, Course(script.life, script.by, self.clock.now())
+        course = Course(script.life, script.by, self.clock.now())
+        job = self._jobs[script.id] = Resident(script, course, self._added, listed)
+        self._added += 1
+        if listed:
+            self._listings.add(job)
 
     def add_version(self, script: VersionScript) -> None:
         """Let a build begin now; it becomes its function's latest.
@@ -50,22 +60,51 @@ class Population:
         Raises:
             ValueError: There is none with this id.
         """
-        if self._jobs.pop(job_id, None) is None:
+        job = self._jobs.pop(job_id, None)
+        if job is None:
             message = f"there is no job {job_id!r}"
             raise ValueError(message)
+        if job.listed:
+            self._listings.remove(job)
+        self.holds.wake(job_id, Wake.REMOVED)
 
-    def look_at_job(self, job_id: str, *, offset: int) -> Document | None:
+    def look_at_job(self, job_id: str) -> Resident | None:
         """Look up one job; a job that goes by polls comes one step further."""
-        if job_id not in self._jobs:
-            return None
-        script, course = self._jobs[job_id]
-        look = course.look(self.clock.now())
-        return script.document(look, self.clock.stamp, offset=offset)
+        job = self._jobs.get(job_id)
+        if job and job.script.by == "polls":
+            now = self.clock.now()
+            job.course.step(now)
+            self._listings.refile(job, now)
+            if job.has_ended(now):
+                self.holds.wake(job_id, Wake.ENDED)
+        return job
 
-    def look_at_version(self, version_id: str) -> Document:
+    def body_of(self, job: Resident, *, offset: int) -> bytes:
+        """Write one job as it is now."""
+        return job.body(self.clock.now(), self.clock.stamp, offset=offset)
+
+    def list_jobs(
+        self, function: str | None, *, status: str | None, limit: int, offset: int
+    ) -> tuple[list[bytes], int]:
+        """Write one page of jobs, newest first; lives that go by polls stay where they are.
+
+        Returns:
+            The jobs, and the offset of the next page: -1 when there is none.
+        """
+        now = self.clock.now()
+        jobs, next_offset = self._listings.page(function, status, now, limit=limit, offset=offset)
+        return [job.body(now, self.clock.stamp) for job in jobs], next_offset
+
+    def knows_function(self, function: str) -> bool:
+        """Tell whether there ever was a job or a version of it."""
+        return function in self._history or self._listings.knows(function)
+
+    def look_at_version(self, version_id: str) -> bytes:
         """Look up one version by its full id, which must be known."""
         script, course = self._versions[version_id]
-        return script.document(course.look(self.clock.now()), self.clock.stamp)
+        now = self.clock.now()
+        course.step(now)
+        return encode(script.document(course.view(now), self.clock.stamp))
 
     def resolve_version(self, function: str, slug: str) -> str | None:
         """Find the one version meant by an id, the beginning of an id, or ``latest``."""

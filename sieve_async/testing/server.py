@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
-from aiohttp import web
-
+from sieve_async.testing.answering import Answering
 from sieve_async.testing.clocks import Clock
-from sieve_async.testing.documents import encode
+from sieve_async.testing.holds import Holds
 from sieve_async.testing.jobs import JobEnd, JobScript
-from sieve_async.testing.ledger import Ledger, LedgerEntry
+from sieve_async.testing.ledger import Ledger
 from sieve_async.testing.listener import Listener
 from sieve_async.testing.lives import By
 from sieve_async.testing.population import Population
-from sieve_async.testing.routes import Question, answer
 from sieve_async.testing.versions import BuildEnd, VersionScript
 
 
@@ -26,6 +24,10 @@ class FakeSieve:
     given, and runs ``speed`` times as fast. It starts with the server: what was added before
     begins to live then. Stopping and starting again, on the same port, plays an outage: lives,
     clock and ledger go on.
+
+    It answers lookups of jobs and versions, lists of jobs, and awaits: those are held until the
+    job ends or ``longest_await`` seconds of its clock have passed. The timers of held requests
+    are the loop's: a ``clock`` of your own should keep pace with it.
 
     Example:
         >>> async with FakeSieve() as sieve:
@@ -44,14 +46,16 @@ class FakeSieve:
         api_key: str = "sieve-test-key",
         clock: Callable[[], float] | None = None,
         speed: float = 1.0,
+        longest_await: float = 600.0,
     ) -> None:
         self.requests = Ledger()
-        self._listener = Listener(host, port, self._serve)
         self._api_key = api_key
         self._key_is_revoked = False
         self._clock_source = clock
         self._clock = Clock(speed)
-        self._population = Population(self._clock)
+        self._population = Population(self._clock, Holds(longest_await, self._clock))
+        answering = Answering(self.requests, self._population, self._accepts)
+        self._listener = Listener(host, port, answering.serve)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -127,6 +131,7 @@ class FakeSieve:
         by: By = "time",
         function: str = "sieve/demo",
         fields: Mapping[str, object] | None = None,
+        listed: bool = True,
     ) -> str:
         """Add a job whose life begins now, and return its id.
 
@@ -144,6 +149,8 @@ class FakeSieve:
             by: Whether its life goes by the clock or by how often it was looked up.
             function: Its function, as ``owner/name``.
             fields: Members of the document to add or replace, whatever they are.
+            listed: Whether lists show it; lookups find it in any case, as they find the jobs of
+                other organisations that are public.
 
         Raises:
             ValueError: The id is taken, or the script cannot be played.
@@ -162,7 +169,7 @@ class FakeSieve:
             function=function,
             fields=fields,
         )
-        self._population.add_job(script)
+        self._population.add_job(script, listed=listed)
         return script.id
 
     def remove_job(self, job_id: str) -> None:
@@ -226,34 +233,21 @@ class FakeSieve:
     def requests_for(self, subject: str) -> int:
         """Count the requests for a job id, a version id or a path, whatever the answer was.
 
-        Lookups of a version count for its id however they named it, ``latest`` included.
+        Awaits of a job count as its lookups do, from when they come. Lookups of a version count
+        for its id however they named it, ``latest`` included.
         """
         if subject.startswith("/"):
             return self.requests.by_path[subject]
-        return self.requests.by_path[f"/v2/jobs/{subject}"] + self.requests.by_version[subject]
+        by_path = self.requests.by_path
+        return sum(by_path[path] for path in _paths_of(subject)) + self.requests.by_version[subject]
 
-    async def _serve(self, request: web.BaseRequest) -> web.Response:
-        with self.requests.one_in_flight():
-            response = self._respond(request)
-            # One turn of the loop, so that requests sent together are in flight together.
-            await asyncio.sleep(0)
-            return response
-
-    def _respond(self, request: web.BaseRequest) -> web.Response:
-        at = self._clock.now()
-        key_accepted = self._accepts(request.headers.get("X-API-Key"))
-        query = dict(request.query)
-        question = Question(request.method, request.path, query, key_accepted)
-        reply = answer(question, self._population)
-        body = encode(reply.document)
-        sent = 0 if request.method == "HEAD" else len(body)
-        entry = LedgerEntry(
-            request.method, request.path, query, key_accepted, reply.status, sent, at
-        )
-        self.requests.enter(entry, version_id=reply.version_id)
-        return web.Response(
-            status=reply.status, body=body, headers=reply.headers, content_type="application/json"
-        )
+    def bytes_for(self, job_id: str) -> int:
+        """Count the bytes of the bodies that answered lookups and awaits of a job."""
+        return sum(self.requests.bytes_by_path[path] for path in _paths_of(job_id))
 
     def _accepts(self, key: str | None) -> bool:
         return key == self._api_key and not self._key_is_revoked
+
+
+def _paths_of(job_id: str) -> tuple[str, str]:
+    return f"/v2/jobs/{job_id}", f"/v2/jobs/{job_id}/await"

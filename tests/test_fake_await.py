@@ -1,0 +1,291 @@
+"""Requests that the embedded server holds until a job ends."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from asking import Document, Get, data_of
+
+from sieve_async.testing import FakeSieve
+
+PATIENT = aiohttp.ClientTimeout(total=None)
+
+
+@pytest.fixture
+async def session(sieve: FakeSieve) -> AsyncIterator[aiohttp.ClientSession]:
+    """A plain HTTP client that waits for its answers as long as it takes."""
+    key = {"X-API-Key": sieve.api_key}
+    async with aiohttp.ClientSession(sieve.url, headers=key, timeout=PATIENT) as opened:
+        yield opened
+
+
+def now() -> float:
+    """Read the loop's clock, from which the server takes its own."""
+    return asyncio.get_running_loop().time()
+
+
+async def held(sieve: FakeSieve, number: int = 1) -> None:
+    """Wait until so many requests are with the server."""
+    while sieve.in_flight < number:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0)
+
+
+# When it is answered
+
+
+@pytest.mark.looptime
+async def test_ended_job_is_answered_at_once(sieve: FakeSieve, get: Get) -> None:
+    """Whatever its end, a job that has ended is not waited for; its outputs begin at offset."""
+    sieve.add_job("good", outputs=[1, 2, 3])
+    sieve.add_job("bad", ends="error")
+    sieve.add_job("stopped", ends="cancelled")
+
+    seen = [await get(f"/v2/jobs/{name}/await?offset=2") for name in ("good", "bad", "stopped")]
+
+    assert [job["status"] for job in seen] == ["finished", "error", "cancelled"]
+    assert data_of(seen[0]) == [3]
+    assert now() == 0
+
+
+@pytest.mark.looptime
+async def test_running_job_is_answered_when_it_ends(sieve: FakeSieve, get: Get) -> None:
+    """The answer comes at the very moment of the end, and is the one that lookups get."""
+    sieve.add_job("j", queued=2, processing=7, outputs=["a", "b"], restarts=1)
+
+    seen = await get("/v2/jobs/j/await?offset=1")
+    came = now()
+    after = await get("/v2/jobs/j?offset=1")
+
+    assert (came, seen["status"], data_of(seen)) == (16, "finished", ["b"])
+    assert seen == after
+
+
+@pytest.mark.looptime(start=1e6 / 3)
+@pytest.mark.parametrize("speed", [1.0, 3.0, 0.7, 1e5])
+@pytest.mark.parametrize("processing", [0.1, 1 / 3, 86_400.1])
+async def test_rounding_does_not_matter(speed: float, processing: float) -> None:
+    """At whatever speed and hour, the job has ended when the answer comes, for lookups too."""
+    async with (
+        FakeSieve(speed=speed, longest_await=1e6) as sieve,
+        aiohttp.ClientSession(sieve.url, timeout=PATIENT) as session,
+    ):
+        await asyncio.sleep(0.1)
+        sieve.add_job("j", queued=0.2, processing=processing)
+        started = now()
+
+        statuses = []
+        for path in ("/v2/jobs/j/await", "/v2/jobs/j"):
+            async with session.get(path, headers={"X-API-Key": sieve.api_key}) as response:
+                statuses.append((await response.json())["status"])
+
+    assert statuses == ["finished", "finished"]
+    assert (now() - started) * speed == pytest.approx(0.2 + processing, abs=3e-6 * speed)
+
+
+@pytest.mark.looptime
+async def test_timer_decides_that_it_is_time() -> None:
+    """A clock that lags behind the loop's is told what time it is, for lookups too."""
+    sieve = FakeSieve(clock=lambda: now() * 0.99)
+    sieve.add_job("j", processing=100)
+    key = {"X-API-Key": sieve.api_key}
+
+    async with sieve, aiohttp.ClientSession(sieve.url, headers=key) as session:
+        statuses = []
+        for path in ("/v2/jobs/j/await", "/v2/jobs/j"):
+            async with session.get(path) as response:
+                statuses.append((await response.json())["status"])
+
+    assert (statuses, now()) == (["finished", "finished"], 100)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "script",
+    [{"ends": None}, {"queued": math.inf}, {"processing": 601}, {"ends": None, "by": "polls"}],
+)
+async def test_ten_minutes_are_the_limit(sieve: FakeSieve, get: Get, script: Document) -> None:
+    """A job that goes on for longer, or for ever, is answered with 408 and a reason."""
+    sieve.add_job("j", **script)
+
+    refusal = await get("/v2/jobs/j/await")
+
+    assert refusal == {"detail": "Job has not ended yet", "http": 408}
+    assert now() == 600
+
+
+@pytest.mark.looptime
+async def test_limit_is_of_the_servers_seconds() -> None:
+    """The longest hold can be chosen, and passes as fast as the server's clock does."""
+    sieve = FakeSieve(longest_await=50, speed=10)
+    sieve.add_job("j", ends=None)
+
+    async with sieve, aiohttp.ClientSession(sieve.url) as session:
+        key = {"X-API-Key": sieve.api_key}
+        async with session.get("/v2/jobs/j/await", headers=key) as response:
+            status = response.status
+
+    assert (status, now(), sieve.requests[0].took) == (408, 5, 50)
+
+
+@pytest.mark.looptime
+async def test_end_wins_over_the_limit(sieve: FakeSieve, get: Get) -> None:
+    """A job that ends just when the time is over has ended."""
+    sieve.add_job("j", processing=600)
+
+    assert (await get("/v2/jobs/j/await"))["status"] == "finished"
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("other", ["/v2/jobs/j", "/v2/jobs/j/await"])
+async def test_life_by_polls_is_ended_by_another_look(
+    sieve: FakeSieve, get: Get, other: str
+) -> None:
+    """An await is one look, and is answered when some other look sees the end."""
+    sieve.add_job("j", queued=1, processing=1, by="polls", outputs=["a"])
+
+    waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
+    await held(sieve)
+    await asyncio.sleep(60)
+    between = await get("/v2/jobs/j")
+    await asyncio.sleep(60)
+    last = await get(other)
+    seen = await waiting
+
+    assert (between["status"], seen["status"], data_of(seen)) == ("processing", "finished", ["a"])
+    assert seen == last
+    assert now() == 120
+
+
+@pytest.mark.looptime
+async def test_removed_job_is_not_found(sieve: FakeSieve, get: Get) -> None:
+    """A job that vanishes while it is waited for is gone at once, even when it comes and goes."""
+    sieve.add_job("j", ends=None)
+    waiting = [asyncio.ensure_future(get("/v2/jobs/j/await")) for _ in range(2)]
+    await held(sieve, 2)
+
+    sieve.remove_job("j")
+    sieve.add_job("j")
+    sieve.remove_job("j")
+    refusals = await asyncio.gather(*waiting)
+
+    assert refusals == [{"detail": "Job not found", "http": 404}] * 2
+    assert now() == 0
+
+
+async def test_refusals_are_those_of_lookups(
+    sieve: FakeSieve, get: Get, session: aiohttp.ClientSession
+) -> None:
+    """A wrong key, method, offset or id is refused at once, and no life has moved."""
+    sieve.add_job("j", queued=1, by="polls")
+
+    unknown = await get("/v2/jobs/none/await")
+    [problem] = (await get("/v2/jobs/j/await?offset=-1"))["detail"]
+    async with session.get("/v2/jobs/j/await", headers={"X-API-Key": "wrong"}) as keyless:
+        pass
+    async with session.post("/v2/jobs/j/await") as posted:
+        pass
+    job = await get("/v2/jobs/j")
+
+    assert unknown == {"detail": "Job not found", "http": 404}
+    assert (problem["type"], problem["loc"]) == ("greater_than_equal", ["query", "offset"])
+    assert (keyless.status, posted.status, job["status"]) == (401, 405, "queued")
+
+
+@pytest.mark.parametrize("longest", [-1, math.nan])
+def test_longest_hold_must_be_a_time(longest: float) -> None:
+    """A limit that is none is told when the server is made."""
+    with pytest.raises(ValueError, match="longest_await must be zero or more"):
+        FakeSieve(longest_await=longest)
+
+
+# What it leaves behind
+
+
+async def test_stopping_cuts_held_requests(sieve: FakeSieve, get: Get) -> None:
+    """They get no answer, nothing waits for them, and no task of theirs is left."""
+    sieve.add_job("j", ends=None)
+    waiting = [asyncio.ensure_future(get("/v2/jobs/j/await")) for _ in range(3)]
+    await held(sieve, 3)
+
+    async with asyncio.timeout(2):
+        await sieve.stop()
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [isinstance(end, aiohttp.ClientConnectionError) for end in ends] == [True] * 3
+    assert (sieve.in_flight, [entry.status for entry in sieve.requests]) == (0, [0, 0, 0])
+
+
+async def test_hold_ends_with_its_connection() -> None:
+    """A client that hangs up is waited for no longer, even when there is no limit."""
+    sieve = FakeSieve(longest_await=math.inf)
+    sieve.add_job("j", ends=None)
+    async with sieve, aiohttp.ClientSession(sieve.url) as session:
+        key = {"X-API-Key": sieve.api_key}
+        waiting = asyncio.ensure_future(session.get("/v2/jobs/j/await", headers=key))
+        await held(sieve)
+
+        waiting.cancel()
+        async with asyncio.timeout(2):
+            while sieve.in_flight:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0)
+
+    assert sieve.requests[0].status == 0
+
+
+@pytest.mark.looptime
+async def test_holds_end_in_any_order(sieve: FakeSieve, get: Get) -> None:
+    """Each of many holds of many jobs is answered at its own moment."""
+    for number in range(20):
+        sieve.add_job(f"j{number}", processing=20 - number)
+
+    async def ended(number: int) -> float:
+        await get(f"/v2/jobs/j{number}/await")
+        return now()
+
+    moments = await asyncio.gather(*(ended(number) for number in range(20)))
+
+    assert moments == list(range(20, 0, -1))
+
+
+async def test_answered_hold_leaves_nothing(sieve: FakeSieve, get: Get) -> None:
+    """Neither the timer nor the place of a hold outlives it."""
+    sieve.add_job("j", processing=1, by="polls")
+    waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
+    await held(sieve)
+
+    await get("/v2/jobs/j")
+    await waiting
+
+    timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined] # asyncio's own
+    assert not [timer for timer in timers if "Holds" in repr(timer) and not timer.cancelled()]
+    assert not sieve._population.holds._waiting
+
+
+# The ledger
+
+
+@pytest.mark.looptime
+async def test_ledger_counts_holds_when_they_come(sieve: FakeSieve, get: Get) -> None:
+    """An await of a job counts for it at arrival; its status, time and bytes when answered."""
+    sieve.add_job("j", processing=9, outputs=["x" * 1000])
+    await asyncio.sleep(1)
+    waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
+    await held(sieve)
+    await asyncio.sleep(0)
+
+    [early] = sieve.requests
+    before = (sieve.requests_for("j"), sieve.bytes_for("j"), early.status, early.took)
+    await get("/v2/jobs/j?offset=1")
+    by_lookups = sieve.bytes_for("j")
+    await waiting
+
+    first, second = sieve.requests
+    assert before == (1, 0, 0, 0.0)
+    assert (sieve.requests_for("j"), sieve.most_in_flight) == (2, 2)
+    assert sieve.requests.by_path == {"/v2/jobs/j/await": 1, "/v2/jobs/j": 1}
+    assert (first.at, first.took, first.status, second.at, second.took) == (1, 8, 200, 1, 0)
+    assert by_lookups == second.body_bytes
+    assert sieve.bytes_for("j") == first.body_bytes + second.body_bytes
+    assert first.body_bytes > second.body_bytes + 1000
