@@ -14,6 +14,7 @@ from sieve_async.errors import (
     InvalidArgumentError,
     JobCancelledError,
     JobFailedError,
+    JobRestartedError,
     NotFoundError,
     OutOfCreditsError,
     PermissionDeniedError,
@@ -42,8 +43,9 @@ from sieve_async.models import (
     Webhook,
     WorkerCounts,
 )
-from sieve_async.polling import PollPolicy
+from sieve_async.polling import OutputStream, PollPolicy
 from sieve_async.retry import RetryPolicy
+from sieve_async.watching import JobOutcome, JobOutcomes
 
 __all__ = [
     "APIError",
@@ -63,11 +65,15 @@ __all__ = [
     "Job",
     "JobCancelledError",
     "JobFailedError",
+    "JobOutcome",
+    "JobOutcomes",
+    "JobRestartedError",
     "JobStatus",
     "Limits",
     "NotFoundError",
     "OutOfCreditsError",
     "Output",
+    "OutputStream",
     "PermissionDeniedError",
     "PollPolicy",
     "RateLimitError",

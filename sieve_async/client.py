@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
 
@@ -17,9 +17,29 @@ from sieve_async.errors import ConfigError, InvalidArgumentError
 from sieve_async.gate import Gate
 from sieve_async.messages import Answer, Request
 from sieve_async.models import FunctionVersion, Job
-from sieve_async.polling import Poller, PollPolicy, Subject, check_timeout
+from sieve_async.polling import (
+    Asking,
+    JobFollower,
+    LongPolls,
+    OutputStream,
+    Poller,
+    PollPolicy,
+    Subject,
+    VersionFollower,
+    Wait,
+    check_timeout,
+)
 from sieve_async.retry import Retrier, RetryPolicy
 from sieve_async.transport import Transport
+from sieve_async.watching import (
+    STRATEGIES,
+    Batch,
+    JobOutcome,
+    JobOutcomes,
+    Strategy,
+    Watcher,
+    refusal,
+)
 
 if TYPE_CHECKING:
     import aiohttp
@@ -34,7 +54,7 @@ class Stats:
         retries: How many of them were retries.
         in_flight: Requests in flight now.
         queued: Requests that wait for a slot now.
-        waits: Waits that go on now.
+        waits: Waits that go on now; of a watch of many jobs, each job counts.
         bytes_received: Bytes of all bodies, after decompression.
         retry_tokens: What is left of the retry budget, 500 at most.
     """
@@ -99,7 +119,17 @@ class SieveClient:
             slots=self._transport.slots, steady_rate=limits.polls_per_second, clock=_now
         )
         self._retrier = Retrier(retry, self._gate, self._transport.send, _now)
-        self._poller = Poller(self._retrier, self._gate, _now, timeout.attempt)
+        self._poller = Poller(self._gate, _now)
+        self._asking = Asking(self._retrier, _now, timeout.attempt)
+        self._long_polls = LongPolls(self._transport.slots)
+        self._max_watched = limits.max_watched
+        self._watcher = Watcher(
+            self._asking,
+            self._long_polls,
+            self._gate,
+            most_workers=self._transport.slots,
+            per_second=limits.polls_per_second,
+        )
 
     def __repr__(self) -> str:
         transport = getattr(self, "_transport", None)
@@ -124,11 +154,10 @@ class SieveClient:
 
         May be called more than once. Remote jobs and builds go on.
         """
-        try:
-            await self._transport.close()
-        finally:
-            if self.closed:
-                self._gate.close()
+        self._transport.shut()
+        self._gate.close()
+        self._watcher.close()
+        await self._transport.close()
 
     @property
     def closed(self) -> bool:
@@ -143,7 +172,7 @@ class SieveClient:
             retries=self._retrier.counters.retries,
             in_flight=self._gate.in_flight,
             queued=self._gate.queued,
-            waits=self._poller.going_on,
+            waits=self._poller.going_on + self._watcher.going_on,
             bytes_received=self._transport.bytes_received,
             retry_tokens=self._retrier.budget.tokens,
         )
@@ -185,6 +214,7 @@ class SieveClient:
         *,
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - the deadline is the point
         polling: PollPolicy | None = None,
+        strategy: Literal["poll", "long_poll"] = "poll",
         on_update: Callable[[Job], object] | None = None,
         check: bool = False,
     ) -> Job:
@@ -195,6 +225,9 @@ class SieveClient:
             timeout: The longest time for the whole wait, in seconds; None for no limit, since jobs
                 may be queued for hours; 0 for exactly one look.
             polling: How often to look; the client's own policy if not given.
+            strategy: With ``long_poll`` the server holds the request until the job has ended, for
+                ten minutes at a time; where that is not to be had, and when half of the client's
+                slots are taken by such requests, the job is polled.
             on_update: A function or coroutine function that gets the job as it was first seen, and
                 then at each change of its status or number of outputs. What it raises ends the
                 wait; the deadline does not cut it off.
@@ -208,8 +241,16 @@ class SieveClient:
             SieveError: The server refuses for good, or nothing valid came for
                 ``PollPolicy.max_unreachable`` seconds. A failed poll by itself ends no wait.
         """
-        request = endpoints.get_job(job_id)
-        job = await self._wait(request, Subject(job_id), timeout, polling, on_update)
+        endpoints.check_job_id(job_id)
+        seconds, policy = self._check_wait(timeout, polling)
+        _check_listener(on_update)
+        _check_word("strategy", strategy, ("poll", "long_poll"))
+        wait = self._begin(policy, seconds)
+        asking = self._asking
+        if strategy == "long_poll":
+            asking = attrs.evolve(asking, long_polls=self._long_polls)
+        follower = JobFollower(asking, wait, job_id)
+        job = await self._poller.wait(follower, Subject(job_id), on_update)
         return job.raise_for_status() if check else job
 
     async def wait_until_ready(
@@ -247,34 +288,166 @@ class SieveClient:
         """
         request = endpoints.get_version(owner_name, function_name, version_slug)
         subject = Subject(function_version=f"{owner_name}/{function_name}:{version_slug}")
-        version = await self._wait(request, subject, timeout, polling, on_update)
+        seconds, policy = self._check_wait(timeout, polling)
+        _check_listener(on_update)
+        follower = VersionFollower(self._asking, self._begin(policy, seconds), request)
+        version = await self._poller.wait(follower, subject, on_update)
         return version.raise_for_status() if check else version
+
+    def as_completed(
+        self,
+        job_ids: Iterable[str] | AsyncIterable[str],
+        *,
+        timeout: float | timedelta | None = None,
+        polling: PollPolicy | None = None,
+        strategy: Strategy = "poll",
+    ) -> JobOutcomes:
+        """Watch many jobs, and hand out an outcome for each as its end is seen.
+
+        All watches of a client share one schedule and ``Limits.polls_per_second``; no job has a
+        task of its own. What goes wrong with one job is its own outcome, and disturbs no other.
+
+        Args:
+            job_ids: The ids, from any iterable or async iterable, which may be without end: they
+                are taken while fewer than ``Limits.max_watched`` are watched or wait to be handed
+                out. Each distinct id is watched and handed out once.
+            timeout: The longest time for the whole, in seconds, from the first step of the
+                iterator; None for no limit, 0 for exactly one look at each. Jobs that still run
+                then have an outcome with ``WaitTimeoutError``.
+            polling: How often to look; the client's own policy if not given.
+            strategy: ``poll`` looks at each job; with ``long_poll`` the server holds requests until
+                a job has ended, in up to half of the slots; ``sweep`` reads lists of the running
+                jobs, one request for up to 500 of them, and looks only at those that are missing.
+
+        Returns:
+            An async iterator that is also an async context manager. Leaving its block, closing it
+            and dropping it all stop the watches.
+
+        Raises:
+            InvalidArgumentError: An argument cannot be right. (An id that cannot be right is an
+                outcome with this error.)
+        """
+        _check_ids(job_ids, Iterable, AsyncIterable)
+        seconds, policy = self._check_wait(timeout, polling)
+        _check_word("strategy", strategy, STRATEGIES)
+
+        def begin() -> Batch:
+            self._transport.check_home()
+            return self._watcher.begin(
+                job_ids, most=self._max_watched, policy=policy, strategy=strategy, seconds=seconds
+            )
+
+        return JobOutcomes(begin)
+
+    async def wait_for_jobs(
+        self,
+        job_ids: Iterable[str],
+        *,
+        timeout: float | timedelta | None = None,  # noqa: ASYNC109 - the deadline is the point
+        polling: PollPolicy | None = None,
+        strategy: Strategy = "poll",
+    ) -> list[JobOutcome]:
+        """Watch many jobs until all have ended, and return their outcomes in the order given.
+
+        The same as :meth:`as_completed`, gathered; an id that is given twice is watched once, and
+        stands twice in the list.
+
+        Args:
+            job_ids: The ids.
+            timeout: The longest time for the whole, in seconds; None for no limit, 0 for exactly
+                one look at each.
+            polling: How often to look; the client's own policy if not given.
+            strategy: As for :meth:`as_completed`.
+
+        Raises:
+            InvalidArgumentError: An argument cannot be right.
+        """
+        _check_ids(job_ids, Iterable)
+        self._check_wait(timeout, polling)
+        _check_word("strategy", strategy, STRATEGIES)
+        wanted = list(job_ids)
+        refused = [refusal(job_id) for job_id in wanted]
+        good = [job_id for job_id, outcome in zip(wanted, refused, strict=True) if outcome is None]
+        async with self.as_completed(
+            good, timeout=timeout, polling=polling, strategy=strategy
+        ) as outcomes:
+            found = {outcome.job_id: outcome async for outcome in outcomes}
+        return [outcome or found[wanted[place]] for place, outcome in enumerate(refused)]
+
+    def stream_outputs(
+        self,
+        job_id: str,
+        *,
+        offset: int = 0,
+        timeout: float | timedelta | None = None,
+        polling: PollPolicy | None = None,
+        on_restart: Literal["raise", "again"] = "raise",
+    ) -> OutputStream:
+        """Hand out the outputs of a job while it runs, each once and in order.
+
+        Ends after the last output of a job that finished. Nothing is asked while the caller is busy
+        with an output.
+
+        Args:
+            job_id: The whole id of the job.
+            offset: How many of the first outputs to leave out.
+            timeout: The longest time for the whole, in seconds, from the first step; None for no
+                limit, 0 for exactly one look.
+            polling: How often to look; the client's own policy if not given.
+            on_restart: A job that restarts begins again with its outputs: ``raise`` raises then,
+                ``again`` goes on with the first output of the new run.
+
+        Raises:
+            InvalidArgumentError: An argument cannot be right; raised by the call itself.
+            JobRestartedError: The job restarted; its outputs so far are void.
+            JobFailedError: After the last output, the job ended in error.
+            JobCancelledError: After the last output, the job was cancelled.
+            WaitTimeoutError: The deadline came first.
+            SieveError: As for :meth:`wait_for_job`. The jobs in these errors are without the
+                outputs that were handed out.
+        """
+        endpoints.get_job(job_id, offset=offset)
+        seconds, policy = self._check_wait(timeout, polling)
+        _check_word("on_restart", on_restart, ("raise", "again"))
+
+        def begin() -> JobFollower:
+            return JobFollower(self._asking, self._begin(policy, seconds), job_id, offset)
+
+        return OutputStream(self._poller, begin, goes_on_after_restart=on_restart == "again")
 
     async def _call(self, request: Request[Answer]) -> Answer:
         self._transport.check_home()
         return await self._retrier.call(request, read_model)
 
-    async def _wait(
-        self,
-        request: Request[Answer],
-        subject: Subject,
-        timeout: float | timedelta | None,  # noqa: ASYNC109 - the deadline is the point
-        polling: PollPolicy | None,
-        on_update: Callable[[Answer], object] | None,
-    ) -> Answer:
+    def _check_wait(
+        self, timeout: float | timedelta | None, polling: PollPolicy | None
+    ) -> tuple[float | None, PollPolicy]:
+        """The seconds and the policy of a wait."""
         seconds = check_timeout(timeout)
         if polling is not None and not isinstance(polling, PollPolicy):
             raise InvalidArgumentError(f"polling must be a PollPolicy, not {polling!r}")
-        if on_update is not None and not callable(on_update):
-            raise InvalidArgumentError(f"on_update must be callable, not {on_update!r}")
+        return seconds, self._polling if polling is None else polling
+
+    def _begin(self, policy: PollPolicy, seconds: float | None) -> Wait:
         self._transport.check_home()
-        return await self._poller.wait(
-            request,
-            subject,
-            policy=self._polling if polling is None else polling,
-            seconds=seconds,
-            on_update=on_update,
-        )
+        now = _now()
+        return Wait(policy, now, None if seconds is None else now + seconds)
+
+
+def _check_listener(on_update: object) -> None:
+    if on_update is not None and not callable(on_update):
+        raise InvalidArgumentError(f"on_update must be callable, not {on_update!r}")
+
+
+def _check_ids(job_ids: object, *kinds: type) -> None:
+    if isinstance(job_ids, (str, bytes)) or not isinstance(job_ids, kinds):
+        kind = type(job_ids).__name__
+        raise InvalidArgumentError(f"job_ids must be an iterable of ids, not {kind}")
+
+
+def _check_word(name: str, word: object, words: tuple[str, ...]) -> None:
+    if word not in words:
+        raise InvalidArgumentError(f"{name} must be one of {', '.join(words)}, not {word!r}")
 
 
 def _now() -> float:

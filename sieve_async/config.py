@@ -79,17 +79,23 @@ class Limits:
     Attributes:
         max_in_flight: Requests, and so sockets, at the same time; others queue, first come first
             served.
-        polls_per_second: The pace at which requests that a ``Retry-After`` held back are let go;
-            None is as fast as the slots allow. No rate is documented; a hundred is polite.
+        polls_per_second: Requests a second of all watches of many jobs together, evenly spread: n
+            jobs are then looked at every n / 100 seconds at the most. Also the pace at which
+            requests that a ``Retry-After`` held back are let go. None is as fast as the slots
+            allow. No rate is documented; a hundred is polite.
+        max_watched: Jobs that one call watches at once, ended ones that were not yet taken
+            included. Further ids are taken from their source as room appears.
         max_body: Bytes of one answer, after decompression.
     """
 
     max_in_flight: int = 64
     polls_per_second: float | None = 100.0
+    max_watched: int = 100_000
     max_body: int = 16 * 1024 * 1024
 
     def __attrs_post_init__(self) -> None:
         check_count("Limits.max_in_flight", self.max_in_flight)
+        check_count("Limits.max_watched", self.max_watched)
         check_count("Limits.max_body", self.max_body)
         check_seconds("Limits.polls_per_second", self.polls_per_second, optional=True)
         if self.polls_per_second == 0:

@@ -27,12 +27,9 @@ def throttled() -> Iterator[float]:
     return (max(SHORTEST, random.uniform(limit / 2, limit)) for limit in limits)
 
 
-def growing(
-    waited: float, *, minimum: float, growth: float, maximum: float, jitter: float
-) -> float:
-    """The pause before the next poll: a share of the time waited so far, bounded and jittered."""
-    plain = min(max(growth * waited, minimum), maximum)
-    return max(SHORTEST, plain * random.uniform(1 - jitter, 1 + jitter))
+def jittered(pause: float, jitter: float) -> float:
+    """A pause that is longer or shorter by up to a share of itself."""
+    return max(SHORTEST, pause * random.uniform(1 - jitter, 1 + jitter))
 
 
 def after_failed_polls(pause: float, failures: int) -> float:

@@ -10,23 +10,47 @@ import attrs
 
 from sieve_async.errors import InvalidArgumentError
 from sieve_async.messages import ID, Answer, Request
-from sieve_async.models import FunctionVersion, Job
+from sieve_async.models import FunctionVersion, Job, JobStatus
 
 LATEST = "latest"
+# How long the server holds a request that awaits a job, in seconds.
+LONGEST_AWAIT = 600.0
+# As many jobs as one page may hold.
+LARGEST_PAGE = 500
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._~-]{0,127}")
 _LARGEST_OFFSET = 2**63 - 1
 
 
+def check_job_id(job_id: object) -> None:
+    """Refuse what cannot be the id of a job.
+
+    Raises:
+        InvalidArgumentError: It cannot; the message says what an id is.
+    """
+    _check(ID, "job_id", job_id)
+
+
 def get_job(job_id: str, *, offset: int = 0) -> Request[Job]:
     """``GET /v2/jobs/{job_id}``: one job, without its first ``offset`` outputs."""
-    _check(ID, "job_id", job_id)
+    check_job_id(job_id)
     if isinstance(offset, bool) or not isinstance(offset, int):
         raise InvalidArgumentError(f"offset must be a whole number, not {type(offset).__name__}")
     if not 0 <= offset <= _LARGEST_OFFSET:
         raise InvalidArgumentError("offset must be from 0 to 2**63 - 1")
     query = f"offset={offset}" if offset else ""
     return Request("GET", f"/v2/jobs/{job_id}", Job, query, answer_id=job_id)
+
+
+def await_job(job_id: str, *, offset: int = 0) -> Request[Job]:
+    """``GET /v2/jobs/{job_id}/await``: the same, once the job has ended or ten minutes are over."""
+    request = get_job(job_id, offset=offset)
+    return attrs.evolve(request, path=f"{request.path}/await", held_for=LONGEST_AWAIT)
+
+
+def list_jobs(*, status: JobStatus, limit: int, offset: int) -> Request[Job]:
+    """``GET /v2/jobs``: one page of the jobs of the key's organisation that have this status."""
+    return Request("GET", "/v2/jobs", Job, f"limit={limit}&offset={offset}&status={status}")
 
 
 def get_version(

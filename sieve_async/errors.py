@@ -24,7 +24,8 @@
     │   ├── RateLimitError                    429
     │   └── ServerError                       5xx
     ├── WaitTimeoutError (TimeoutError)       the deadline of a wait came first
-    └── JobFailedError, JobCancelledError, BuildFailedError
+    ├── JobFailedError, JobCancelledError, BuildFailedError
+    └── JobRestartedError                     a stream of outputs: they begin again
 
 Errors are plain data: positional attrs fields, so that they pickle and copy. None of them holds an
 object of the libraries below, and the API key is masked in whatever a server sent back. A class
@@ -313,6 +314,22 @@ class BuildFailedError(SieveError):
 
     def __str__(self) -> str:
         return f"the build of version {self.version.id} failed"
+
+
+@attrs.define(slots=False)
+class JobRestartedError(SieveError):
+    """The job has begun again, and so have its outputs; raised by ``stream_outputs`` only.
+
+    Attributes:
+        job_id: The job.
+        run_id: Its new run.
+    """
+
+    job_id: str
+    run_id: str
+
+    def __str__(self) -> str:
+        return f"job {self.job_id} restarted as run {self.run_id}: its outputs begin again"
 
 
 def api_error_class(status: int) -> type[APIError]:

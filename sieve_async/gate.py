@@ -75,6 +75,14 @@ class Gate:
         """Seconds that the server's pause still lasts, and the answer that asked for it."""
         return max(0.0, self._pause_ends - self._clock()), self._reason
 
+    def holds_back(self) -> bool:
+        """Whether who comes now would wait behind others for the end of the server's pause."""
+        if not self._recovering:
+            return False
+        if self._queue or self._clock() < self._pause_ends:
+            return True
+        return self._probe is not None and self._clock() < self._next_at
+
     async def enter(
         self, *, deadline: float | None = None, patience: float | None = None
     ) -> Ticket | None:

@@ -26,10 +26,11 @@ class Request(Generic[Answer]):
     Attributes:
         method: The HTTP method.
         path: The path below the base URL, percent-encoded.
-        model: The model that a good answer holds.
+        model: The model that a good answer holds; a list holds many of them.
         query: The query string without its question mark; empty for none.
         answer_id: The id that the answer must bear; None where any will do.
         answer_id_is_prefix: Whether the answer's id needs only to begin with ``answer_id``.
+        held_for: Seconds for which the server may hold the request before it answers.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Request(Generic[Answer]):
     query: str = ""
     answer_id: str | None = None
     answer_id_is_prefix: bool = False
+    held_for: float = 0.0
 
     def accepts(self, answer_id: str) -> bool:
         """Whether an answer with this id is an answer to this request."""

@@ -30,7 +30,7 @@ async def run(*arguments: str) -> asyncio.subprocess.Process:
 
 
 async def test_demo() -> None:
-    """The demo waits for every job and build, tells of each change, and ends with 0."""
+    """The demo waits for every job and build, tells of each end, and ends with 0."""
     program = await run("demo", "--speed", "2")
 
     printed, told = map(bytes.decode, await program.communicate())
@@ -48,7 +48,35 @@ async def test_demo() -> None:
     assert "dubbing-version" in printed
     assert "52 waits" in printed
     assert "none ended otherwise than scripted" in printed
-    assert len(re.findall("processing", told)) >= 40
+    assert "40 finished, 5 error, 5 cancelled" in printed
+    assert len(re.findall(r"job-\d\d +(?:finished|error|cancelled)", told)) == 50
+
+
+@pytest.mark.parametrize("strategy", ["poll", "long_poll", "sweep"])
+async def test_demo_of_many_jobs(strategy: str) -> None:
+    """The demo watches as many jobs as it is asked to, by any strategy, and prints the totals."""
+    program = await run("demo", "--jobs", "200", "--strategy", strategy, "--speed", "5")
+
+    printed, told = map(bytes.decode, await program.communicate())
+
+    assert program.returncode == 0, printed + told
+    assert "160 finished, 20 error, 20 cancelled" in printed
+    assert "202 waits" in printed
+    assert strategy in told
+    assert "job-" not in printed
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--jobs", "-1"), ("--jobs", "many"), ("--strategy", "guess")], ids=" ".join
+)
+async def test_demo_refuses(arguments: tuple[str, str]) -> None:
+    """Arguments that cannot be right are a usage error."""
+    program = await run("demo", *arguments)
+
+    _, told = map(bytes.decode, await program.communicate())
+
+    assert program.returncode == 2
+    assert arguments[0] in told
 
 
 @pytest.mark.parametrize("is_installed", [True, False], ids=["with rich", "without rich"])

@@ -1,4 +1,4 @@
-"""Pauses: always finite, never a hot loop, within the rules (reliability.md, P1 and P7)."""
+"""Pauses: always finite, never a hot loop, within the rules."""
 
 import math
 from collections.abc import Callable, Iterator

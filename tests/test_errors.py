@@ -24,6 +24,7 @@ from sieve_async import (
     Job,
     JobCancelledError,
     JobFailedError,
+    JobRestartedError,
     JobStatus,
     NotFoundError,
     OutOfCreditsError,
@@ -42,7 +43,7 @@ from sieve_async import (
     errors,
 )
 
-# design.md, section 3: each class with all of its parents.
+# Each class with all of its parents.
 TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
     SieveError: (Exception,),
     ConfigError: (SieveError, ValueError),
@@ -69,6 +70,7 @@ TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
     JobFailedError: (SieveError,),
     JobCancelledError: (SieveError,),
     BuildFailedError: (SieveError,),
+    JobRestartedError: (SieveError,),
 }
 
 JOB = Job("j1", JobStatus.ERROR, error="Traceback (most recent call last):\n  ...\nKeyError: 'x'\n")
@@ -135,6 +137,7 @@ EXAMPLES: list[tuple[SieveError, str]] = [
     (JobFailedError(Job("j1", JobStatus.ERROR, error="\n ")), "failed: no error text was given"),
     (JobCancelledError(JOB), "job j1 was cancelled"),
     (BuildFailedError(VERSION), "the build of version v1 failed"),
+    (JobRestartedError("j1", "j1-r2"), "job j1 restarted as run j1-r2: its outputs begin again"),
 ]
 ERRORS = [error for error, _ in EXAMPLES]
 NUMBERED = [f"{number}-{type(error).__name__}" for number, error in enumerate(ERRORS)]

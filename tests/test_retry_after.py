@@ -1,4 +1,4 @@
-"""What ``Retry-After`` asks for: seconds or a date, read strictly (reliability.md, P13)."""
+"""What ``Retry-After`` asks for: seconds or a date, read strictly."""
 
 import math
 from datetime import UTC, datetime, timedelta

@@ -11,7 +11,6 @@ import pytest
 
 from sieve_async import ConfigError, Limits, PollPolicy, RetryPolicy, Timeout
 
-# design.md, section 4.
 DEFAULTS: list[tuple[Any, dict[str, float | None]]] = [
     (Timeout(), {"connect": 10, "attempt": 30}),
     (RetryPolicy(), {"attempts": 3, "base": 0.5, "cap": 8, "max_retry_after": 120}),
@@ -19,7 +18,15 @@ DEFAULTS: list[tuple[Any, dict[str, float | None]]] = [
         PollPolicy(),
         {"minimum": 0.5, "growth": 0.05, "maximum": 10, "jitter": 0.25, "max_unreachable": 1800},
     ),
-    (Limits(), {"max_in_flight": 64, "polls_per_second": 100, "max_body": 16 * 1024 * 1024}),
+    (
+        Limits(),
+        {
+            "max_in_flight": 64,
+            "polls_per_second": 100,
+            "max_watched": 100_000,
+            "max_body": 16 * 1024 * 1024,
+        },
+    ),
 ]
 
 NO_NUMBERS: tuple[Any, ...] = ("1", b"1", "", True, False, [], [1], {}, 1j, object(), Decimal(1))
@@ -60,6 +67,7 @@ BAD_VALUES: list[tuple[Callable[..., Any], str, tuple[Any, ...]]] = [
     (PollPolicy, "max_unreachable", NO_SECONDS),
     (Limits, "max_in_flight", NO_COUNTS),
     (Limits, "polls_per_second", (*NO_SECONDS, 0, 0.0)),
+    (Limits, "max_watched", NO_COUNTS),
     (Limits, "max_body", NO_COUNTS),
 ]
 

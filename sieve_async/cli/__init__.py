@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sieve_async.cli.demo import demo
 from sieve_async.cli.serve import serve
 from sieve_async.config import __version__
+from sieve_async.watching import STRATEGIES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         match options.command:
             case "demo":
-                return asyncio.run(demo(seed=options.seed, speed=options.speed))
+                return asyncio.run(
+                    demo(
+                        jobs=options.jobs,
+                        strategy=options.strategy,
+                        seed=options.seed,
+                        speed=options.speed,
+                    )
+                )
             case _:
                 return asyncio.run(
                     serve(
@@ -45,10 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument(
         "--speed", type=_speed, default=1.0, help="how many times as fast lives pass (default: 1)"
     )
-    commands.add_parser(
+    show = commands.add_parser(
         "demo",
         parents=[shared],
-        help="wait for 50 jobs and two builds on an embedded server, and show how they end",
+        help="watch jobs and two builds on an embedded server, and show how they end",
+    )
+    show.add_argument("--jobs", type=_count, default=50, help="how many jobs (default: 50)")
+    show.add_argument(
+        "--strategy", choices=STRATEGIES, default="poll", help="how to watch them (default: poll)"
     )
     server = commands.add_parser(
         "serve", parents=[shared], help="run a Sieve server for tests on this machine"
@@ -56,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     server.add_argument("--port", type=int, default=8001, help="0 for any (default: 8001)")
     server.add_argument("--jobs", type=int, default=10, help="how many to begin with (default: 10)")
     return parser
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError(text)
+    return count
 
 
 def _speed(text: str) -> float:

@@ -1,18 +1,22 @@
-"""The main job on the embedded server: a real client waits for real jobs over real HTTP."""
+"""The main job on the embedded server: a real client watches real jobs over real HTTP."""
 
 import asyncio
 import sys
 import time
+from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import attrs
 
 from sieve_async.cli.population import ScriptedJob, add_jobs
 from sieve_async.client import SieveClient
-from sieve_async.models import FunctionVersion, Job
+from sieve_async.config import Limits
+from sieve_async.models import FunctionVersion
 from sieve_async.testing import FakeSieve
+from sieve_async.watching import JobOutcome, Strategy
 
-_JOBS = 50
+_MOST_ROWS = 60
 _BUILDS = {"dubbing": "ready", "lipsync": "error"}
 _HEADINGS = ("what", "ended as", "requests", "after", "seen", "")
 _COLOURS = {"finished": "green", "ready": "green", "error": "red", "cancelled": "yellow"}
@@ -20,21 +24,22 @@ _COLOURS = {"finished": "green", "ready": "green", "error": "red", "cancelled": 
 
 @attrs.frozen
 class Row:
-    """One line of the table, and whether it is what the script said."""
+    """One line of the table, whether it is what the script said, and how late it was seen."""
 
     cells: tuple[str, str, str, str, str, str]
-    is_right: bool
+    is_right: bool = attrs.field(kw_only=True)
+    seen_after: float | None = None
 
 
-async def demo(*, seed: int, speed: float) -> int:
-    """Wait for 50 jobs and two builds; tell of each change, and print how they ended.
+async def demo(*, jobs: int, strategy: Strategy, seed: int, speed: float) -> int:
+    """Watch jobs and two builds; tell of each as it ends, and print how they ended.
 
     Returns:
         0 when every outcome is what was scripted, 1 if not.
     """
-    longest = 60 / min(speed, 1.0)
+    longest = 60 / min(speed, 1.0) + jobs / 50
     async with FakeSieve(speed=speed) as sieve:
-        jobs = add_jobs(sieve, _JOBS, seed=seed)
+        scripted = {job.id: job for job in add_jobs(sieve, jobs, seed=seed)}
         for name, end in _BUILDS.items():
             sieve.add_version(
                 "sieve",
@@ -45,45 +50,71 @@ async def demo(*, seed: int, speed: float) -> int:
                 pushing=1,
                 ends="ready" if end == "ready" else "error",
             )
-        async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
-            _tell(f"waiting for {len(jobs)} jobs and {len(_BUILDS)} builds at {sieve.url}")
-            rows = await asyncio.gather(
-                *(_watch_job(client, sieve, job, longest) for job in jobs),
-                *(_watch_build(client, sieve, name, end, longest) for name, end in _BUILDS.items()),
+        limits = Limits(polls_per_second=None)  # nobody else needs this server
+        async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
+            _tell(f"watching {jobs} jobs and {len(_BUILDS)} builds at {sieve.url} ({strategy})")
+            of_jobs, of_builds = await asyncio.gather(
+                _watch_jobs(client, sieve, scripted, strategy, longest),
+                _watch_builds(client, sieve, longest),
             )
             stats = client.stats
-    _print_table([_HEADINGS, *(row.cells for row in rows)])
+    rows = [*of_jobs, *of_builds]
+    shown = rows if jobs <= _MOST_ROWS else of_builds
+    _print_table([_HEADINGS, *(row.cells for row in shown)])
+    _print_totals(of_jobs)
     wrong = sum(not row.is_right for row in rows)
     print(
         f"{len(rows)} waits, {stats.requests} requests, at most {sieve.most_in_flight} in flight "
         f"over {sieve.connections} connections; {wrong or 'none'} ended otherwise than scripted"
     )
-    return 1 if wrong else 0
+    return 1 if wrong or len(of_jobs) != jobs else 0
 
 
-async def _watch_job(
-    client: SieveClient, sieve: FakeSieve, scripted: ScriptedJob, longest: float
-) -> Row:
-    def tell(job: Job) -> None:
-        _tell(f"{job.id:16} {job.status}")
+async def _watch_jobs(
+    client: SieveClient,
+    sieve: FakeSieve,
+    scripted: Mapping[str, ScriptedJob],
+    strategy: Strategy,
+    longest: float,
+) -> list[Row]:
+    rows = []
+    async with client.as_completed(scripted, strategy=strategy, timeout=longest) as outcomes:
+        async for outcome in outcomes:
+            row = _row_of(outcome, scripted[outcome.job_id], sieve)
+            _tell(f"{outcome.job_id:16} {row.cells[1]}")
+            rows.append(row)
+    return sorted(rows, key=lambda row: row.cells[0])
 
-    job = await client.wait_for_job(scripted.id, timeout=longest, on_update=tell)
+
+def _row_of(outcome: JobOutcome, scripted: ScriptedJob, sieve: FakeSieve) -> Row:
+    requests = str(sieve.requests_for(outcome.job_id))
+    job = outcome.job
+    if job is None:
+        return Row((outcome.job_id, "?", requests, "", "", str(outcome.error)), is_right=False)
     note = ", ".join(str(file["url"]) for file in job.files())
     if job.restarts:
         note = f"restarted after {job.restarts[0].type}; {note}"
     if job.error is not None:
         note = job.error.strip().splitlines()[-1]
     took = (job.queued_for, job.ran_for)
+    seen_after = _since(job.completed_at)
     return Row(
         (
             job.id,
             job.status.value,
-            str(sieve.requests_for(job.id)),
+            requests,
             _seconds(sum(part.total_seconds() for part in took if part is not None)),
-            _seconds(_since(job.completed_at)),
+            _seconds(seen_after),
             note,
         ),
-        job.status == scripted.ends and len(job.restarts) == scripted.restarts,
+        is_right=job.status == scripted.ends and len(job.restarts) == scripted.restarts,
+        seen_after=seen_after,
+    )
+
+
+async def _watch_builds(client: SieveClient, sieve: FakeSieve, longest: float) -> list[Row]:
+    return await asyncio.gather(
+        *(_watch_build(client, sieve, name, end, longest) for name, end in _BUILDS.items())
     )
 
 
@@ -104,7 +135,7 @@ async def _watch_build(
             _seconds(_since(version.ready_at)),
             f"sieve/{name}:latest",
         ),
-        version.build_status == end,
+        is_right=version.build_status == end,
     )
 
 
@@ -130,6 +161,15 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
     print()
+
+
+def _print_totals(rows: list[Row]) -> None:
+    ends = Counter(row.cells[1] for row in rows)
+    late = sorted(row.seen_after for row in rows if row.seen_after is not None)
+    counts = ", ".join(f"{count} {end}" for end, count in ends.most_common())
+    if late:
+        mean, most = sum(late) / len(late), late[int(len(late) * 0.95)]
+        print(f"{counts}; ends were seen after {mean:.2f} s on average, 95 % within {most:.2f} s")
 
 
 def _print_with_rich(rows: list[tuple[str, ...]]) -> bool:

@@ -1,5 +1,6 @@
 """From an answer to a model or an error: strict about types, open about words and extra keys."""
 
 from sieve_async.decode.answers import Seen, read_model, read_state
+from sieve_async.decode.pages import Page, read_page
 
-__all__ = ["Seen", "read_model", "read_state"]
+__all__ = ["Page", "Seen", "read_model", "read_page", "read_state"]

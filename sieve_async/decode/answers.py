@@ -49,6 +49,8 @@ class Seen(Generic[Answer]):
         id: The id in the answer.
         status: How far the job or build is.
         outputs: How many outputs the answer holds.
+        run_id: Which run of the job it is, where the answer says so.
+        restarts: How often the job had begun again, as far as the answer says.
     """
 
     id: str
@@ -56,6 +58,8 @@ class Seen(Generic[Answer]):
     outputs: int
     request: Request[Answer] = attrs.field(repr=False)
     response: Response = attrs.field(repr=False)
+    run_id: str | None = None
+    restarts: int = 0
     _model: Answer | None = attrs.field(default=None, init=False, repr=False)
 
     def model(self) -> Answer:
@@ -65,7 +69,7 @@ class Seen(Generic[Answer]):
             DecodeError: A field does not fit.
         """
         if self._model is None:
-            document = _document(self.request, self.response)
+            document = read_document(self.request, self.response)
             self._model = _build(self.request, self.response, document)
         return self._model
 
@@ -76,22 +80,34 @@ def read_state(request: Request[Answer], response: Response) -> Seen[Answer]:
     Raises:
         SieveError: The answer is an error, or its id and status cannot be read.
     """
-    document = _glance(response)
+    document = glance(response)
     found, word = document.get("id"), document.get(_status_key(request))
     if found.__class__ is not str or word.__class__ is not str or not word:
-        document = _document(request, response)
-        raise _misfit(request, response, document, _explain(request, document))
+        document = read_document(request, response)
+        raise misfit(request, response, document, _explain(request, document))
     if not request.accepts(found):
-        raise _other_id(request, response, _document(request, response))
+        raise _other_id(request, response, read_document(request, response))
     status = _WORDS[request.model].get(word) or _status(request, word)
     if status.is_terminal:  # what ends a wait is read with all care
-        _refuse_ambiguity(request, response, _document(request, response))
-    outputs = document.get("outputs")
-    count = len(outputs) if outputs.__class__ is list else 0
-    return Seen(found, status, count, request, response)
+        _refuse_ambiguity(request, response, read_document(request, response))
+    run_id = document.get("run_id")
+    return Seen(
+        found,
+        status,
+        _length(document, "outputs"),
+        request,
+        response,
+        run_id if run_id.__class__ is str and run_id else None,
+        _length(document, "restarts"),
+    )
 
 
-def _glance(response: Response) -> Document:
+def _length(document: Document, key: str) -> int:
+    array = document.get(key)
+    return len(array) if array.__class__ is list else 0
+
+
+def glance(response: Response) -> Document:
     """The object in a good answer, read fast; an empty one for whatever needs a closer look."""
     if response.status != _OK:
         return {}
@@ -102,31 +118,12 @@ def _glance(response: Response) -> Document:
     return document if isinstance(document, dict) else {}
 
 
-def read_model(request: Request[Answer], response: Response) -> Answer:
-    """The model in an answer.
+def read_document(request: Request[Any], response: Response) -> Document:
+    """The object in a good answer, read with all care.
 
     Raises:
-        SieveError: The answer is an error, or does not fit.
+        SieveError: The answer is an error, or is no object.
     """
-    document = _document(request, response)
-    model = _build(request, response, document)
-    _refuse_ambiguity(request, response, document)
-    return model
-
-
-def _build(request: Request[Answer], response: Response, document: Document) -> Answer:
-    try:
-        model = _structuring().structure(document, request.model)
-    except ValueError:
-        model = None
-    if model is None:
-        raise _misfit(request, response, document, _explain(request, document))
-    if not request.accepts(model.id):
-        raise _other_id(request, response, document)
-    return model
-
-
-def _document(request: Request[Any], response: Response) -> Document:
     if not 200 <= response.status < 300:
         raise _error(request, response)
     wrong: type[ResponseError] = DecodeError
@@ -139,8 +136,47 @@ def _document(request: Request[Any], response: Response) -> Document:
     else:
         if isinstance(document, dict):
             return document
-        raise _misfit(request, response, document, ("$: must be an object",))
+        raise misfit(request, response, document, ("$: must be an object",))
     raise wrong(reason, request.method, request.path, response.status, response.excerpt())
+
+
+def misfit(
+    request: Request[Any], response: Response, payload: object, problems: tuple[str, ...]
+) -> DecodeError:
+    """The error for an answer that is JSON, but not as documented."""
+    return DecodeError(
+        "the answer is not as documented",
+        request.method,
+        request.path,
+        response.status,
+        response.excerpt(),
+        problems=tuple(map(response.mask, problems)),
+        payload=_masked(payload, response.mask),
+    )
+
+
+def read_model(request: Request[Answer], response: Response) -> Answer:
+    """The model in an answer.
+
+    Raises:
+        SieveError: The answer is an error, or does not fit.
+    """
+    document = read_document(request, response)
+    model = _build(request, response, document)
+    _refuse_ambiguity(request, response, document)
+    return model
+
+
+def _build(request: Request[Answer], response: Response, document: Document) -> Answer:
+    try:
+        model = _structuring().structure(document, request.model)
+    except ValueError:
+        model = None
+    if model is None:
+        raise misfit(request, response, document, _explain(request, document))
+    if not request.accepts(model.id):
+        raise _other_id(request, response, document)
+    return model
 
 
 def _explain(request: Request[Any], document: Document) -> tuple[str, ...]:
@@ -160,22 +196,8 @@ def _structuring() -> _Structuring:
     return structure
 
 
-def _misfit(
-    request: Request[Any], response: Response, payload: object, problems: tuple[str, ...]
-) -> DecodeError:
-    return DecodeError(
-        "the answer is not as documented",
-        request.method,
-        request.path,
-        response.status,
-        response.excerpt(),
-        problems=tuple(map(response.mask, problems)),
-        payload=_masked(payload, response.mask),
-    )
-
-
 def _other_id(request: Request[Any], response: Response, document: Document) -> DecodeError:
-    return _misfit(request, response, document, ("$.id: is not the id that was asked for",))
+    return misfit(request, response, document, ("$.id: is not the id that was asked for",))
 
 
 def _masked(value: Any, mask: Callable[[str], str]) -> Any:
@@ -208,7 +230,7 @@ def _refuse_ambiguity(request: Request[Any], response: Response, document: Docum
     )
     if is_suspect and repeats_a_key(body, ("id", status_key)):
         problem = f"$: has its id or {status_key} more than once"
-        raise _misfit(request, response, document, (problem,))
+        raise misfit(request, response, document, (problem,))
 
 
 def _ids(document: Document) -> int:

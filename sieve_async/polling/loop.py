@@ -5,19 +5,16 @@ import logging
 import math
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Generic
+from typing import Any
 
 import attrs
 
-from sieve_async import endpoints
-from sieve_async.decode import Seen, read_state
-from sieve_async.errors import DecodeError, InvalidArgumentError, SieveError, WaitTimeoutError
+from sieve_async.errors import InvalidArgumentError, WaitTimeoutError
 from sieve_async.gate import Gate
-from sieve_async.messages import Answer, Request, shorten
+from sieve_async.messages import Answer, shorten
 from sieve_async.models import FunctionVersion, Job
+from sieve_async.polling.following import Follower
 from sieve_async.polling.machine import AskAgain, Ended, GaveUp, Step, TimedOut, Wait
-from sieve_async.polling.policy import PollPolicy
-from sieve_async.retry import Retrier
 
 logger = logging.getLogger("sieve_async")
 
@@ -36,35 +33,26 @@ class Subject:
 
 
 class Poller:
-    """Runs the waits of one client.
+    """Runs the single waits of one client.
+
+    Attributes:
+        going_on: How many waits go on now.
+        clock: The time of the loop.
 
     Args:
-        retrier: Sends the polls.
         gate: Where to sleep, so that closing the client wakes the sleepers.
         clock: The time of the loop.
-        attempt_limit: ``Timeout.attempt``: how long the only poll of a wait of 0 s may take.
     """
 
-    def __init__(
-        self,
-        retrier: Retrier,
-        gate: Gate,
-        clock: Callable[[], float],
-        attempt_limit: float | None,
-    ) -> None:
+    def __init__(self, gate: Gate, clock: Callable[[], float]) -> None:
         self.going_on = 0
-        self._retrier = retrier
         self._gate = gate
-        self._clock = clock
-        self._attempt_limit = attempt_limit
+        self.clock = clock
 
     async def wait(
         self,
-        request: Request[Answer],
+        follower: Follower[Answer],
         subject: Subject,
-        *,
-        policy: PollPolicy,
-        seconds: float | None,
         on_update: Callable[[Answer], object] | None,
     ) -> Answer:
         """Poll until the end and return how it ended.
@@ -73,97 +61,61 @@ class Poller:
             WaitTimeoutError: The deadline came first.
             SieveError: Going on is no use, or the terminal answer does not decode.
         """
-        started = self._clock()
-        wait = Wait(policy, started, None if seconds is None else started + seconds)
-        polls = _Polls(request, self._retrier, on_update, *self._bounds(wait))
         self.going_on += 1
         try:
-            ended = await self._follow(wait, polls, subject)
+            while True:
+                step = await follower.look()
+                if follower.wait.is_news:
+                    await _show(follower, on_update)
+                    step = follower.wait.reconsidered(step, self.clock())
+                if not await self.goes_on(follower, step, subject):
+                    return follower.whole()
         finally:
             self.going_on -= 1
-        if ended is None:
-            raise self._timed_out(wait, polls.last, subject)
-        return ended.model()
 
-    def _bounds(self, wait: Wait) -> tuple[float | None, int | None]:
-        """Until when a poll may take, and how often it is tried; 0 s is one whole look."""
-        if wait.deadline != wait.started:
-            return wait.deadline, None
-        limit = self._attempt_limit
-        return None if limit is None else wait.started + limit, 1
-
-    async def _follow(
-        self, wait: Wait, polls: "_Polls[Answer]", subject: Subject
-    ) -> Seen[Answer] | None:
-        """Poll until the terminal answer; None when the deadline came first."""
-        while True:
-            step = await self._poll(wait, polls)
-            if isinstance(step, AskAgain):
-                _warn(wait, subject)
-            match step:
-                case Ended():
-                    return polls.last
-                case GaveUp(error):
-                    raise error
-            await self._gate.sleep_until(step.at)
-            if isinstance(step, TimedOut):
-                return None
-
-    async def _poll(self, wait: Wait, polls: "_Polls[Answer]") -> Step:
-        asked_at = self._clock()
-        try:
-            seen = await polls.ask()
-        except SieveError as error:
-            return wait.failed(error.with_traceback(None), asked_at=asked_at, now=self._clock())
-        now = self._clock()
-        step = wait.answered(seen.status, seen.outputs, asked_at=asked_at, now=now)
-        if wait.is_news:
-            await polls.show(seen)
-            return wait.reconsidered(step, self._clock())
-        return step
-
-    def _timed_out(self, wait: Wait, last: Seen[Any] | None, subject: Subject) -> WaitTimeoutError:
-        model, problem = _model_of(last)
-        return WaitTimeoutError(
-            subject.job_id,
-            model if isinstance(model, Job) else None,
-            wait.polls,
-            self._clock() - wait.started,
-            wait.last_error or problem,
-            subject.function_version,
-            model if isinstance(model, FunctionVersion) else None,
-        )
+    async def goes_on(self, follower: Follower[Answer], step: Step, subject: Subject) -> bool:
+        """Wait for the next look; False when there is none to come, for the wait has ended."""
+        match step:
+            case Ended():
+                return False
+            case GaveUp(error):
+                raise error
+            case AskAgain(at):
+                warn(follower.wait, subject)
+                await self._gate.sleep_until(at)
+                return True
+            case TimedOut(at):
+                await self._gate.sleep_until(at)
+        elapsed = self.clock() - follower.wait.started
+        raise timed_out(follower, subject, elapsed)
 
 
-@attrs.define(eq=False)
-class _Polls(Generic[Answer]):
-    """The polls of one wait, and what they have seen."""
+def timed_out(follower: Follower[Any], subject: Subject, elapsed: float) -> WaitTimeoutError:
+    """What to raise when the deadline came first: all that is known."""
+    model, problem = follower.last()
+    wait = follower.wait
+    return WaitTimeoutError(
+        subject.job_id,
+        model if isinstance(model, Job) else None,
+        wait.polls,
+        elapsed,
+        wait.last_error or problem,
+        subject.function_version,
+        model if isinstance(model, FunctionVersion) else None,
+    )
 
-    request: Request[Answer]
-    retrier: Retrier
-    on_update: Callable[[Answer], object] | None
-    deadline: float | None
-    attempts: int | None
-    last: Seen[Answer] | None = None
 
-    async def ask(self) -> Seen[Answer]:
-        seen = await self.retrier.poll(
-            self.request, read_state, deadline=self.deadline, attempts=self.attempts
-        )
-        if self.last is None:
-            self.request = endpoints.pinned(self.request, seen.id)
-        self.last = seen
-        return seen
-
-    async def show(self, seen: Seen[Answer]) -> None:
-        """Tell the caller of a new state, if it wants to know and the state can be told."""
-        if self.on_update is None:
-            return
-        model, _ = _model_of(seen)
-        if model is not None:
-            told = self.on_update(model)
-            if inspect.isawaitable(told):
-                await told
+async def _show(follower: Follower[Answer], on_update: Callable[[Answer], object] | None) -> None:
+    """Tell the caller of a new state, if it wants to know; one that cannot be told stays new."""
+    if on_update is None:
+        return
+    model, problem = follower.last()
+    if model is None or problem is not None:
+        follower.wait.forget()
+        return
+    told = on_update(model)
+    if inspect.isawaitable(told):
+        await told
 
 
 def check_timeout(timeout: float | timedelta | None) -> float | None:
@@ -187,17 +139,7 @@ def check_timeout(timeout: float | timedelta | None) -> float | None:
     return None if math.isinf(seconds) else seconds
 
 
-def _model_of(seen: Seen[Answer] | None) -> tuple[Answer | None, DecodeError | None]:
-    """The model, or why there is none: a state that does not decode must not end a wait."""
-    if seen is None:
-        return None, None
-    try:
-        return seen.model(), None
-    except DecodeError as error:
-        return None, error.with_traceback(None)
-
-
-def _warn(wait: Wait, subject: Subject) -> None:
+def warn(wait: Wait, subject: Subject) -> None:
     """At most one line for each state of a wait: thousands of them may share one outage."""
     if wait.has_warned:
         return

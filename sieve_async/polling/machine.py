@@ -95,7 +95,7 @@ def verdict(error: SieveError, *, seen: bool) -> Verdict:
     return Verdict.END
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, weakref_slot=False)
 class Wait:
     """One wait.
 
@@ -126,13 +126,30 @@ class Wait:
     def __attrs_post_init__(self) -> None:
         self.changed_at = self.valid_at = self.started
 
+    @property
+    def is_one_look(self) -> bool:
+        """Whether there is time for exactly one poll, which may take its time."""
+        return self.deadline == self.started
+
     def answered(
-        self, status: JobStatus | BuildStatus, outputs: int, *, asked_at: float, now: float
+        self,
+        status: JobStatus | BuildStatus,
+        outputs: int,
+        *,
+        asked_at: float,
+        now: float,
+        paused_since: float | None = None,
     ) -> Step:
-        """Take in a good answer."""
-        self.polls += 1
-        self.failures = self.refusals = 0
-        self.valid_at = now
+        """Take in a good answer.
+
+        Args:
+            status: What it said.
+            outputs: How many outputs there are by now.
+            asked_at: When it was asked for.
+            now: When it came.
+            paused_since: From when the pause before the next poll counts; None for ``now``.
+        """
+        self._note_valid(now)
         self.is_news = status != self.status or outputs != self.outputs
         if status != self.status:
             self.changed_at = now
@@ -140,7 +157,41 @@ class Wait:
         self.status, self.outputs = status, outputs
         if status.is_terminal:
             return Ended()
-        return self._again(self.policy.pause(now - self.changed_at), now, took=now - asked_at)
+        if paused_since is None:
+            return self._again(self.policy.pause(now - self.changed_at), now, took=now - asked_at)
+        return self._after(paused_since, now)
+
+    def unended(self, *, asked_at: float, now: float) -> Step:
+        """Take in that the server held a request for as long as it does, and nothing happened."""
+        self._note_valid(now)
+        return self._after(asked_at, now)
+
+    def cut_off(self, error: SieveError, *, asked_at: float, now: float) -> Step:
+        """Take in that a request which the server held was cut off in between.
+
+        That says nothing about the job, and little about the server: unless it came at once, the
+        next poll need not wait.
+        """
+        if now - asked_at < self.policy.pause(now - self.changed_at):
+            return self.failed(error, asked_at=asked_at, now=now)
+        self.polls += 1
+        self.is_news = False
+        return self._after(asked_at, now)
+
+    def dropped(self, now: float) -> Step:
+        """Take in that the connection had been closed while nobody used it: ask at once."""
+        self.polls += 1
+        self.is_news = False
+        return self._at_once(now)
+
+    def unsettled(self, now: float) -> Step:
+        """Take in a good answer that only another one can tell the meaning of: ask at once."""
+        self._note_valid(now)
+        return self._at_once(now)
+
+    def forget(self) -> None:
+        """Take the last state for one that was not seen, so that it is news once more."""
+        self.outputs = -1
 
     def reconsidered(self, step: Step, now: float) -> Step:
         """The same step, unless the caller has spent the rest of the time on the news."""
@@ -163,6 +214,26 @@ class Wait:
                 return self._after_refusal(error, now, took=took)
         return GaveUp(error)
 
+    def unchanged(self, now: float) -> None:
+        """Take in that the job is as it was, from an answer about many jobs."""
+        self._note_valid(now)
+
+    def _at_once(self, now: float) -> Step:
+        if self.deadline is None or now < self.deadline:
+            return AskAgain(now)
+        return TimedOut(self.deadline)
+
+    def _note_valid(self, now: float) -> None:
+        self.polls += 1
+        self.failures = self.refusals = 0
+        self.valid_at = now
+        self.is_news = False
+
+    def _after(self, since: float, now: float) -> Step:
+        """Ask again after a pause that began at ``since``: at once when that was long ago."""
+        pause = self.policy.pause(now - self.changed_at)
+        return self._again(max(0.0, pause - (now - since)), now, took=0.0)
+
     def _after_refusal(self, error: SieveError, now: float, *, took: float) -> Step:
         self.refusals += 1
         confirmations, pause = _CONFIRMATIONS[type(error)]
@@ -182,7 +253,7 @@ class Wait:
 
     def _has_passed(self, now: float) -> bool:
         """Whether the deadline has; never for a wait of 0 s, whose only poll may take its time."""
-        return self.deadline is not None and self.started < self.deadline <= now
+        return self.deadline is not None and not self.is_one_look and self.deadline <= now
 
     def _again(self, pause: float, now: float, *, took: float) -> Step:
         """Ask again after the pause, or a little before the deadline if that is earlier."""

@@ -40,10 +40,8 @@ class PollPolicy:
 
     def pause(self, waited: float) -> float:
         """The pause after a good answer that changed nothing, ``waited`` seconds after one did."""
-        return delays.growing(
-            waited,
-            minimum=self.minimum,
-            growth=self.growth,
-            maximum=self.maximum,
-            jitter=self.jitter,
-        )
+        return delays.jittered(self.plain_pause(waited), self.jitter)
+
+    def plain_pause(self, waited: float) -> float:
+        """The same without the jitter."""
+        return min(max(self.growth * waited, self.minimum), self.maximum)

@@ -88,7 +88,7 @@ class Transport:
         """
         session, loop = self._ready()
         attempt = Attempt(loop)
-        self._attempts.begin(attempt, self._due(loop, deadline))
+        self._attempts.begin(attempt, self._due(loop, request, deadline))
         response: aiohttp.ClientResponse | None = None
         try:
             response = await session.request(
@@ -117,8 +117,8 @@ class Transport:
         # Raised here, after the block has ended: nothing of aiohttp hangs on it as its context.
         raise failure
 
-    async def close(self) -> None:
-        """End what is in flight, and close the session unless it is the caller's.
+    def shut(self) -> None:
+        """Send nothing more, and interrupt what is in flight.
 
         Raises:
             ClientClosedError: The client lives on another loop that still runs.
@@ -127,6 +127,9 @@ class Transport:
             self.check_home()
             self._attempts.interrupt_all()
         self.closed = True
+
+    async def close(self) -> None:
+        """Wait until nothing is in flight, and close the session unless it is the caller's."""
         try:
             while self._attempts and self._loop is asyncio.get_running_loop():  # noqa: ASYNC110
                 await asyncio.sleep(0)  # each ends within a few turns of the loop
@@ -171,12 +174,14 @@ class Transport:
         url = self._origin.with_path(f"{self._base_path}{request.path}", encoded=True)
         return URL(f"{url}?{request.query}", encoded=True) if request.query else url
 
-    def _due(self, loop: asyncio.AbstractEventLoop, deadline: float | None) -> float | None:
+    def _due(
+        self, loop: asyncio.AbstractEventLoop, request: Request[Any], deadline: float | None
+    ) -> float | None:
         """When an attempt that begins now must have ended."""
         limit = self._timeout.attempt
         if limit is None:
             return deadline
-        due = loop.time() + limit
+        due = loop.time() + limit + request.held_for
         return due if deadline is None else min(due, deadline)
 
     async def _read(self, request: Request[Any], response: aiohttp.ClientResponse) -> Response:

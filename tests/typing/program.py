@@ -3,7 +3,7 @@
 The ignored errors are promises too: mypy complains about an ignore that ignores nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, assert_type
 
@@ -14,6 +14,8 @@ from sieve_async import (
     InputOutput,
     Job,
     JobFailedError,
+    JobOutcome,
+    JobOutcomes,
     JobStatus,
     Limits,
     PollPolicy,
@@ -54,6 +56,20 @@ async def wait(client: SieveClient) -> None:
         "sieve", "dubbing", "latest", timeout=timedelta(hours=1), on_update=on_version
     )
     assert_type(version, FunctionVersion)
+
+
+async def watch(client: SieveClient, more: AsyncIterator[str]) -> None:
+    """Watching many jobs takes ids from anywhere, and says what it hands out."""
+    async with client.as_completed(["id"], strategy="sweep") as outcomes:
+        async for outcome in outcomes:
+            assert_type(outcome, JobOutcome)
+            assert_type(outcome.job, Job | None)
+            assert_type(outcome.unwrap(), Job)
+    assert_type(client.as_completed(more, timeout=60), JobOutcomes)
+    assert_type(await client.wait_for_jobs({"id"}, strategy="long_poll"), list[JobOutcome])
+    async for output in client.stream_outputs("id", on_restart="again"):
+        assert_type(output, InputOutput | tuple[InputOutput, ...])
+    client.as_completed(["id"], strategy="guess")  # type: ignore[arg-type] # no such strategy
 
 
 def read(job: Job) -> None:

@@ -1,0 +1,227 @@
+"""What answers to held requests mean: no such endpoint, other runs, other jobs, too early."""
+
+import asyncio
+
+import pytest
+from test_long_poll_stage import Asked, Stage, document, most_in_a_second, now
+from wire import KEY, Do, Script, answer, check_error, failure_of
+
+from sieve_async import (
+    AuthenticationError,
+    DecodeError,
+    InputOutput,
+    Job,
+    Output,
+    PermissionDeniedError,
+    PollPolicy,
+)
+
+
+def data_of(outputs: tuple[Output, ...]) -> list[object]:
+    """What the outputs hold."""
+    return [output.data for output in outputs if isinstance(output, InputOutput)]
+
+
+def outputs(*data: str) -> list[object]:
+    """Outputs as the server shows them."""
+    return [{"data": each} for each in data]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("many", [True, False])
+async def test_retry_after(status: int, *, many: bool) -> None:
+    """A pause that the server asks for is kept by all, and the wait goes on after it."""
+    ids = [f"j{n}" for n in range(5)]
+    asked_for: list[float] = []
+
+    async def play(asked: Asked) -> Script:
+        if now() >= 10 and not asked_for:
+            asked_for.append(now())
+            return answer({}, status=status, headers=[("Retry-After", "30")])
+        if not asked_for:
+            return [10.0, Do.FIN]
+        return [20.0, *answer(document(asked.job_id, "finished"))]
+
+    async with Stage(play) as stage, stage.client() as client:
+        if many:
+            outcomes = await client.wait_for_jobs(ids, strategy="long_poll")
+            assert all(outcome.ok for outcome in outcomes)
+        else:
+            waits = (client.wait_for_job(job_id, strategy="long_poll") for job_id in ids)
+            await asyncio.gather(*waits)
+
+    [paused_at] = asked_for
+    # Those that were sent in the same moment could not know.
+    assert not [a.at for a in stage.asked if paused_at + 0.1 < a.at < paused_at + 30]
+    assert now() <= paused_at + 30 * 1.25 + 20 + 30
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("word", ["queued", "processing", "started"])
+async def test_answers_too_early(word: str) -> None:
+    """An endpoint that answers at once though the job runs is asked no more often than polls."""
+
+    async def play(asked: Asked) -> Script:
+        return answer(document(asked.job_id, "finished" if now() >= 300 else word))
+
+    async with Stage(play) as stage, stage.client() as client:
+        job = await client.wait_for_job("job", strategy="long_poll")
+
+    assert job.is_finished
+    assert now() <= 300 + 12.5
+    assert len(stage.asked) <= 110
+    assert most_in_a_second(stage.asked) <= 3
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("other", ["job-2", "jo", "", 5, None])
+async def test_wrong_id(other: object) -> None:
+    """The end of another job is not the end of this one."""
+
+    async def play(asked: Asked) -> Script:
+        if asked.is_await:
+            return [5.0, *answer(document("job", "finished") | {"id": other})]
+        return answer(document("job", "error" if now() >= 100 else "processing"))
+
+    async with Stage(play) as stage, stage.client() as client:
+        job = await client.wait_for_job("job", strategy="long_poll")
+
+    assert job.status == "error"
+    assert 100 <= now() <= 130
+    assert most_in_a_second(stage.asked) <= 3
+
+
+@pytest.mark.looptime
+async def test_wrong_id_for_good() -> None:
+    """When every answer is of another job, the wait ends with an error, not with that job."""
+
+    async def play(_: Asked) -> Script:
+        return answer(document("other", "finished"))
+
+    policy = PollPolicy(max_unreachable=60)
+    async with Stage(play) as stage, stage.client(polling=policy) as client:
+        error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
+
+    assert isinstance(error, DecodeError)
+    assert 60 <= now() <= 121
+    assert most_in_a_second(stage.asked) <= 4
+
+
+@pytest.mark.looptime
+async def test_outputs_are_fetched_once() -> None:
+    """Outputs that a look has shown are left out of what is asked for next, held or not."""
+    made = ["a", "b", "c"]
+    sent: list[str] = []
+
+    async def play(asked: Asked) -> Script:
+        if asked.is_await and now() < 90:
+            return [30.0, Do.FIN]
+        is_over = now() >= 90
+        some = made if is_over else made[: int(now() // 30)]
+        sent.extend(some[asked.offset :])
+        state = "finished" if is_over else "processing"
+        return answer(
+            document("job", state, run_id="r1") | {"outputs": outputs(*some[asked.offset :])}
+        )
+
+    told: list[list[object]] = []
+    async with Stage(play) as stage, stage.client() as client:
+        job = await client.wait_for_job(
+            "job", strategy="long_poll", on_update=lambda j: told.append(data_of(j.outputs))
+        )
+
+    assert data_of(job.outputs) == made
+    assert sent == made
+    assert told[-1] == made
+    assert told == [list(each) for each in dict.fromkeys(map(tuple, told))]
+    assert [asked.offset for asked in stage.awaits()] == [0, 1, 2]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("many", [True, False])
+@pytest.mark.parametrize("again", [["x", "y", "z"], ["x"], []])
+async def test_restart_while_held(again: list[str], *, many: bool) -> None:
+    """A job that restarts while a request is held ends with the outputs of its last run, all."""
+
+    async def play(asked: Asked) -> Script:
+        if asked.is_await and now() < 30:
+            return [30.0, Do.FIN]
+        if now() < 60 and not asked.is_await:
+            return answer(
+                document("job", run_id="job-1") | {"outputs": outputs("a", "b")[asked.offset :]}
+            )
+        end = document("job", "finished", run_id="job-2")
+        last = answer(end | {"outputs": outputs(*again)[asked.offset :]})
+        return [max(0.0, 100 - now()), *last]
+
+    async with Stage(play) as stage, stage.client() as client:
+        job: Job
+        if many:
+            [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll")
+            job = outcome.unwrap()
+        else:
+            job = await client.wait_for_job("job", strategy="long_poll")
+
+    assert data_of(job.outputs) == again
+    assert job.run_id == "job-2"
+    assert now() == pytest.approx(100, abs=1)
+    assert len(stage.asked) <= 5
+
+
+@pytest.mark.looptime
+async def test_restarts_without_end() -> None:
+    """Answers that show another run each time make no hot loop."""
+    runs = iter(range(1_000_000))
+
+    async def play(_: Asked) -> Script:
+        state = "finished" if now() >= 100 else "processing"
+        run = "last" if now() >= 100 else f"job-{next(runs)}"
+        return answer(document("job", state, run_id=run) | {"outputs": outputs("a")})
+
+    async with Stage(play) as stage, stage.client() as client:
+        job = await client.wait_for_job("job", strategy="long_poll")
+
+    assert data_of(job.outputs) == ["a"]
+    assert most_in_a_second(stage.asked) <= 6
+    assert len(stage.asked) <= 250
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, AuthenticationError), (403, PermissionDeniedError)]
+)
+@pytest.mark.parametrize("many", [True, False])
+async def test_refusals(status: int, kind: type[Exception], *, many: bool) -> None:
+    """A refusal ends the wait with its error at once, which does not repeat the key."""
+
+    async def play(_: Asked) -> Script:
+        return answer({"detail": f"X-API-Key: {KEY} is no good"}, status=status)
+
+    async with Stage(play) as stage, stage.client() as client:
+        if many:
+            [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll")
+            error = outcome.error
+            assert error is not None
+            check_error(error)
+        else:
+            error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
+
+    assert isinstance(error, kind)
+    assert now() < 0.1
+    assert len(stage.asked) == 1
+
+
+@pytest.mark.looptime
+async def test_end_that_does_not_decode() -> None:
+    """A terminal answer with a field that cannot be read ends the wait with the error about it."""
+
+    async def play(_: Asked) -> Script:
+        return [5.0, *answer(document("job", "finished", created_at="yesterday"))]
+
+    async with Stage(play) as stage, stage.client() as client:
+        error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
+
+    assert isinstance(error, DecodeError)
+    assert "created_at" in str(error.problems)
+    assert len(stage.asked) == 1

@@ -1,0 +1,237 @@
+"""Many jobs against a server that answers each of them in its own way, good or bad."""
+
+import copy
+import logging
+import pickle
+from typing import Any
+
+import pytest
+from test_many_town import Town, ended, failing, running
+from wire import KEY, Do, Script, answer, check_error, job
+
+from sieve_async import (
+    DecodeError,
+    InputOutput,
+    InvalidArgumentError,
+    JobCancelledError,
+    JobFailedError,
+    JobOutcome,
+    NotFoundError,
+    SieveClient,
+    SieveError,
+    WaitTimeoutError,
+)
+from sieve_async.testing import FakeSieve
+
+BAD: dict[str, tuple[Script, type[SieveError]]] = {
+    "not-there": (failing(404), NotFoundError),
+    "another-id": (answer(job(id="somebody-else")), WaitTimeoutError),
+    "no-json": (answer(b"<html>finished</html>"), WaitTimeoutError),
+    "half": (answer(job(id="half"), Do.FIN, length=9999), WaitTimeoutError),
+    "no-status": (answer({"id": "no-status"}), WaitTimeoutError),
+    "bad-field": (answer(job(id="bad-field", created_at="yesterday")), DecodeError),
+    "broken": (failing(500), WaitTimeoutError),
+    "reset": ([Do.RST], WaitTimeoutError),
+    "silent": ([Do.SILENCE], WaitTimeoutError),
+}
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("bad", BAD)
+async def test_one_bad_job(bad: str) -> None:
+    """Whatever the server says of one job, that job has its error and the others their end."""
+    script, error_class = BAD[bad]
+    good = [f"good-{number}" for number in range(20)]
+
+    def reply(job_id: str, times: int) -> Script:
+        if job_id == bad:
+            return script
+        return ended(job_id) if times else running(job_id)
+
+    async with Town(reply) as town, town.client() as client:
+        outcomes = await client.wait_for_jobs([*good[:10], bad, *good[10:]], timeout=60)
+
+    culprit = outcomes.pop(10)
+    assert [outcome.job_id for outcome in outcomes if outcome.ok] == good
+    assert (culprit.job_id, culprit.job, culprit.ok) == (bad, None, False)
+    assert isinstance(culprit.error, SieveError)
+    assert type(culprit.error) is error_class
+    check_error(culprit.error)
+    assert KEY not in repr(culprit) + pickle.dumps(culprit).decode("latin-1")
+    assert all(town.asked[job_id] == 2 for job_id in good)
+
+
+@pytest.mark.looptime
+async def test_answer_for_another_job_is_no_end() -> None:
+    """An answer that says another id is a failed poll, and the right one later is the outcome."""
+
+    def reply(job_id: str, times: int) -> Script:
+        other = "b" if job_id == "a" else "a"
+        return ended(job_id if times > 2 else other)
+
+    async with Town(reply) as town, town.client() as client:
+        outcomes = await client.wait_for_jobs(["a", "b"])
+
+    assert [outcome.unwrap().id for outcome in outcomes] == ["a", "b"]
+    assert town.asked == {"a": 4, "b": 4}
+
+
+@pytest.mark.looptime
+async def test_undecodable_end_holds_the_payload() -> None:
+    """A terminal answer that does not decode is an outcome that names the field and holds it."""
+
+    def reply(job_id: str, _: int) -> Script:
+        return answer(job(id=job_id, completed_at="soon"))
+
+    async with Town(reply) as town, town.client() as client:
+        [outcome] = await client.wait_for_jobs(["a"])
+
+    assert isinstance(outcome.error, DecodeError)
+    assert outcome.error.payload["status"] == "finished"
+    assert "completed_at" in str(outcome.error)
+    assert len(town.requests) == 1
+
+
+NO_IDS: dict[str, object] = {
+    "empty": "",
+    "slash": "a/b",
+    "dots": "..",
+    "long": "x" * 200,
+    "accent": "\u00e9",
+    "surrogate": "\ud800",
+    "none": None,
+    "number": 5,
+    "number of 5,000 digits": 10**5000,
+    "bytes": b"job",
+    "bool": True,
+    "tuple": ("job",),
+    "list": [],
+}
+
+
+@pytest.mark.parametrize("kind", NO_IDS)
+async def test_invalid_ids(sieve: FakeSieve, client: SieveClient, kind: str) -> None:
+    """What cannot be an id is an outcome with ``InvalidArgumentError``, and disturbs no other."""
+    sieve.add_job("before")
+    sieve.add_job("after")
+    bad: Any = NO_IDS[kind]
+
+    listed = await client.wait_for_jobs(["before", bad, "after"])
+    seen = [outcome async for outcome in client.as_completed(["before", bad, "after"])]
+
+    assert [outcome.ok for outcome in listed] == [True, False, True]
+    assert isinstance(listed[1].error, InvalidArgumentError)
+    assert isinstance(listed[1].job_id, str)
+    assert sorted(outcome.ok for outcome in seen) == [False, True, True]
+    assert len(sieve.requests) == 4
+
+
+@pytest.mark.looptime
+async def test_vanished_job() -> None:
+    """A 404 for a job that was seen counts once two more looks, five seconds apart, confirm it."""
+
+    def reply(job_id: str, times: int) -> Script:
+        is_lost = times == 1 if job_id == "flickers" else times >= 1
+        return failing(404) if is_lost else running(job_id)
+
+    async with Town(reply) as town, town.client() as client:
+        gone, flickers = await client.wait_for_jobs(["gone", "flickers"], timeout=60)
+
+    times = [seen.at for seen in town.requests if seen.target.endswith("gone")]
+    assert isinstance(gone.error, NotFoundError)
+    assert len(times) == 4
+    assert times[3] - times[1] >= 5
+    assert isinstance(flickers.error, WaitTimeoutError)
+    assert flickers.error.last is not None
+
+
+@pytest.mark.looptime
+async def test_unknown_words(caplog: pytest.LogCaptureFixture) -> None:
+    """A status that nobody knows is polled on, with few warnings for hundreds of jobs."""
+
+    def reply(job_id: str, times: int) -> Script:
+        return ended(job_id) if times > 3 else answer(job(id=job_id, status="baking"))
+
+    async with Town(reply) as town, town.client() as client:
+        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(300)])
+
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert all(outcome.ok for outcome in outcomes)
+    assert "baking" in warnings[0].getMessage()
+    assert len(warnings) <= 3
+
+
+def data_of(outcome: JobOutcome) -> list[str]:
+    """The data of the outputs of a finished job."""
+    outputs = outcome.unwrap().outputs
+    return [str(output.data) for output in outputs if isinstance(output, InputOutput)]
+
+
+@pytest.mark.looptime
+async def test_streamed_outputs(sieve: FakeSieve, client: SieveClient) -> None:
+    """The outcome of a job that streams holds all outputs in order, and each was sent once."""
+    made = {f"{n}": [f"{n}-{part}-{'x' * 5000}" for part in range(8)] for n in range(5)}
+    for job_id, outputs in made.items():
+        sieve.add_job(job_id, processing=80, outputs=outputs, streams=True)
+
+    outcomes = await client.wait_for_jobs(made)
+
+    assert {outcome.job_id: data_of(outcome) for outcome in outcomes} == made
+    for job_id in made:
+        overhead = 1000 * sieve.requests_for(job_id)
+        assert sieve.bytes_for(job_id) < 8 * 5000 + overhead
+
+
+@pytest.mark.looptime
+async def test_restarted_jobs(sieve: FakeSieve, client: SieveClient) -> None:
+    """A job that restarts is watched to the end of its last run, and has its outputs only."""
+    sieve.add_job("a", processing=20, restarts=2, outputs=["x", "y", "z"], streams=True)
+
+    [outcome] = await client.wait_for_jobs(["a"])
+
+    assert data_of(outcome) == ["x", "y", "z"]
+    assert len(outcome.unwrap().restarts) == 2
+
+
+@pytest.mark.looptime
+async def test_ends(sieve: FakeSieve, client: SieveClient) -> None:
+    """``ok`` is finished; ``unwrap`` returns the job, or raises its failure or the error."""
+    sieve.add_job("good", processing=3, outputs=["done"])
+    sieve.add_job("bad", processing=3, ends="error", error="ValueError: no audio")
+    sieve.add_job("gone", queued=3, ends="cancelled")
+    sieve.add_job("slow", processing=300)
+
+    good, bad, gone, slow, none = await client.wait_for_jobs(
+        ["good", "bad", "gone", "slow", "none"], timeout=30
+    )
+
+    assert [outcome.ok for outcome in (good, bad, gone, slow, none)] == [True] + 4 * [False]
+    assert good.unwrap() is good.job
+    for outcome, kind in (
+        (bad, JobFailedError),
+        (gone, JobCancelledError),
+        (slow, WaitTimeoutError),
+        (none, NotFoundError),
+    ):
+        with pytest.raises(kind):
+            outcome.unwrap()
+    assert [bad.error, gone.error, slow.job, none.job] == 4 * [None]
+    assert slow.error is not None
+
+
+@pytest.mark.looptime
+async def test_outcomes_travel(sieve: FakeSieve, client: SieveClient) -> None:
+    """An outcome pickles and copies, with its job or its error, and shows no key."""
+    sieve.add_job("good", outputs=["done"])
+    sieve.add_job("slow", processing=300)
+
+    outcomes = await client.wait_for_jobs(["good", "slow", "none", "not/an/id"], timeout=5)
+
+    for outcome in outcomes:
+        for twin in (pickle.loads(pickle.dumps(outcome)), copy.copy(outcome)):
+            assert (twin.job_id, twin.job, twin.ok) == (outcome.job_id, outcome.job, outcome.ok)
+            assert type(twin.error) is type(outcome.error)
+            assert repr(twin) == repr(outcome)
+        assert KEY not in repr(outcome)
+        with pytest.raises(AttributeError):
+            outcome.job_id = "other"  # type: ignore[misc] # that is the point

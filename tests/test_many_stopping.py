@@ -1,0 +1,288 @@
+"""Each way to stop watching many jobs: nothing is asked, held or running afterwards."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from typing import TypeAlias
+
+import pytest
+from test_many_town import (
+    Town,
+    check_quiet,
+    check_silence,
+    ended,
+    ids_of,
+    now,
+    running,
+    turns,
+)
+from wire import Do, Script
+
+from sieve_async import JobOutcome, JobOutcomes, Limits, SieveClient
+from sieve_async.testing import FakeSieve
+
+IDS = ["ends", "runs", "hangs", "another"]
+
+
+class OwnError(Exception):
+    """An error of the caller."""
+
+
+def reply(job_id: str, times: int) -> Script:
+    """One job ends soon, one never answers, the others run."""
+    if job_id == "hangs":
+        return [Do.SILENCE]
+    return ended(job_id) if job_id == "ends" and times else running(job_id)
+
+
+async def leave_block(client: SieveClient) -> None:
+    """Leave the block after one outcome."""
+    async with client.as_completed(IDS) as outcomes:
+        await anext(outcomes)
+
+
+async def leave_block_at_once(client: SieveClient) -> None:
+    """Leave the block after a while, without taking anything."""
+    async with client.as_completed(IDS):
+        await asyncio.sleep(1)
+
+
+async def break_loop(client: SieveClient) -> None:
+    """Break out of a loop without a block."""
+    async for _ in client.as_completed(IDS):
+        break
+
+
+async def raise_in_block(client: SieveClient) -> None:
+    """Raise in the block."""
+    with suppress(OwnError):
+        async with client.as_completed(IDS) as outcomes:
+            async for _ in outcomes:
+                raise OwnError
+
+
+async def raise_in_loop(client: SieveClient) -> None:
+    """Raise in a loop without a block, and let the error go out of the function."""
+
+    async def body() -> None:
+        async for _ in client.as_completed(IDS):
+            raise OwnError
+
+    with suppress(OwnError):
+        await body()
+
+
+async def cancel(client: SieveClient, consume: Callable[[], Awaitable[object]]) -> None:
+    """Cancel whoever waits."""
+    assert client.stats.waits == 0
+    consumer = asyncio.ensure_future(consume())
+    await asyncio.sleep(3)
+    assert client.stats.waits == 3
+    consumer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consumer
+
+
+async def cancel_in_block(client: SieveClient) -> None:
+    """Cancel a task that takes outcomes in a block."""
+
+    async def consume() -> None:
+        async with client.as_completed(IDS) as outcomes:
+            async for _ in outcomes:
+                pass
+
+    await cancel(client, consume)
+
+
+async def cancel_in_loop(client: SieveClient) -> None:
+    """Cancel a task that takes outcomes in a loop without a block."""
+
+    async def consume() -> list[JobOutcome]:
+        return [outcome async for outcome in client.as_completed(IDS)]
+
+    await cancel(client, consume)
+
+
+async def cancel_list(client: SieveClient) -> None:
+    """Cancel a ``wait_for_jobs``."""
+    await cancel(client, lambda: client.wait_for_jobs(IDS))
+
+
+async def outer_timeout(client: SieveClient) -> None:
+    """Let a timeout of the caller's end it."""
+    started = now()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(3):
+            await client.wait_for_jobs(IDS)
+    assert now() - started == pytest.approx(3)
+
+
+async def close_iterator(client: SieveClient) -> None:
+    """Call ``aclose``, twice."""
+    outcomes = client.as_completed(IDS)
+    await anext(outcomes)
+    await outcomes.aclose()
+    check_quiet(client)
+    await outcomes.aclose()
+
+
+async def close_with_aclosing(client: SieveClient) -> None:
+    """Use ``contextlib.aclosing``."""
+    async with aclosing(client.as_completed(IDS)) as outcomes:
+        await anext(outcomes)
+
+
+async def drop(client: SieveClient) -> None:
+    """Drop the iterator."""
+    outcomes = client.as_completed(IDS)
+    await anext(outcomes)
+    del outcomes
+
+
+async def drop_cycle(client: SieveClient) -> None:
+    """Drop an iterator that is part of a cycle, and collect it."""
+    outcomes = client.as_completed(IDS)
+    await anext(outcomes)
+    cycle: list[object] = [outcomes]
+    cycle.append(cycle)
+    del outcomes, cycle
+    gc.collect()
+
+
+async def drop_in_thread(client: SieveClient) -> None:
+    """Drop the iterator in another thread."""
+    held = [client.as_completed(IDS)]
+    await anext(held[0])
+    await asyncio.to_thread(held.clear)
+
+
+Stop: TypeAlias = Callable[[SieveClient], Awaitable[None]]
+STOPS: dict[str, Stop] = {
+    stop.__name__: stop
+    for stop in (
+        leave_block,
+        leave_block_at_once,
+        break_loop,
+        raise_in_block,
+        raise_in_loop,
+        cancel_in_block,
+        cancel_in_loop,
+        cancel_list,
+        outer_timeout,
+        close_iterator,
+        close_with_aclosing,
+        drop,
+        drop_cycle,
+        drop_in_thread,
+    )
+}
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("how", STOPS)
+async def test_stopped(how: str) -> None:
+    """After each way to stop, nothing is asked any more, no task is left, and all goes on."""
+    async with Town(reply) as town, town.client() as client:
+        tasks = asyncio.all_tasks()
+
+        await STOPS[how](client)
+
+        await turns(20)
+        check_quiet(client)
+        assert town.in_flight == 0
+        serving = len(asyncio.all_tasks()) - len(tasks)
+        assert serving <= town.connections
+        await check_silence(client, town.requests)
+        [outcome] = await client.wait_for_jobs(["ends"])
+        assert outcome.ok
+
+
+async def stop_by_aclose(outcomes: JobOutcomes) -> None:
+    """Stop as a block does."""
+    await outcomes.aclose()
+
+
+async def stop_by_drop(outcomes: JobOutcomes) -> None:
+    """Leave it to whoever drops the iterator."""
+    assert isinstance(outcomes, JobOutcomes)
+
+
+@pytest.mark.parametrize("stop", [stop_by_aclose, stop_by_drop])
+async def test_stop_at_every_turn(
+    sieve: FakeSieve, stop: Callable[[JobOutcomes], Awaitable[None]]
+) -> None:
+    """Whichever turn of the loop the stop comes in, the slots are free for the next watch."""
+    sieve.add_job("runs", processing=600)
+    sieve.add_job("ended")
+    limits = Limits(max_in_flight=2, polls_per_second=None)
+    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
+        for number in range(40):
+            outcomes = client.as_completed(["runs", "ended"])
+            await outcomes.__aenter__()
+            await turns(number)
+            await stop(outcomes)
+            del outcomes
+            await turns(10)
+            check_quiet(client)
+
+        async with asyncio.timeout(5):
+            [outcome] = await client.wait_for_jobs(["ended"])
+        assert outcome.ok
+
+
+async def test_cancel_at_every_turn(sieve: FakeSieve) -> None:
+    """Whichever turn the cancellation of ``wait_for_jobs`` comes in, it passes, and frees all."""
+    sieve.add_job("runs", processing=600)
+    limits = Limits(max_in_flight=1, polls_per_second=None)
+    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
+        for number in range(40):
+            task = asyncio.create_task(client.wait_for_jobs(["runs", "not/an/id"]))
+            await turns(number)
+            task.cancel()
+            await asyncio.wait([task])
+
+            assert task.cancelled()
+            check_quiet(client)
+        assert (await client.get_job("runs")).id == "runs"
+        async with asyncio.timeout(5):
+            [outcome] = await client.wait_for_jobs(["runs"], timeout=0)
+        assert outcome.error is not None
+
+
+@pytest.mark.looptime
+async def test_one_stop_leaves_the_other(sieve: FakeSieve, client: SieveClient) -> None:
+    """Of two calls for the same ids, one that stops takes nothing from the other."""
+    ids = [sieve.add_job(f"{number}", processing=20) for number in range(20)]
+    waiting = asyncio.create_task(client.wait_for_jobs(ids))
+    for pause in (0.0, 0.1, 5.0):
+        async with client.as_completed(ids):
+            await asyncio.sleep(pause)
+
+    outcomes = await waiting
+
+    assert ids_of(outcomes) == ids
+    assert all(outcome.ok for outcome in outcomes)
+
+
+@pytest.mark.looptime
+async def test_source_is_asked_no_more(sieve: FakeSieve, client: SieveClient) -> None:
+    """After the end of the block no id is taken from the source, which may be used on."""
+    taken: list[str] = []
+
+    async def source() -> AsyncIterator[str]:
+        while True:
+            taken.append(sieve.add_job(processing=2))
+            yield taken[-1]
+            await asyncio.sleep(1)
+
+    ids = source()
+    async with client.as_completed(ids) as outcomes:
+        for _ in range(3):
+            await anext(outcomes)
+    before = len(taken)
+
+    await asyncio.sleep(60)
+
+    assert len(taken) == before
+    await ids.aclose()  # type: ignore[attr-defined] # an async generator has one

@@ -1,0 +1,228 @@
+"""Outputs in bad weather: failed looks, cut answers, outputs that do not decode, vanished jobs."""
+
+import asyncio
+import pickle
+import traceback
+from typing import Any
+
+import pytest
+from test_outputs_script import (
+    EVERY_SECOND,
+    Moment,
+    Scripted,
+    collect,
+    data_of,
+    finished,
+    moment,
+    running,
+    stream,
+)
+from wire import JOB, KEY, check_error, failure_of
+
+from sieve_async import (
+    AuthenticationError,
+    DecodeError,
+    Job,
+    JobFailedError,
+    NotFoundError,
+    PollPolicy,
+    ServerError,
+    SieveError,
+    WaitTimeoutError,
+)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("fault", [500, 503, 429, 408, None], ids=str)
+@pytest.mark.parametrize("times", [1, 2, 7])
+async def test_failed_looks_lose_and_repeat_nothing(fault: Moment, times: int) -> None:
+    """Errors and cut answers between the outputs, also at the first look, change none of them."""
+    faults = [fault] * times
+    moments = [
+        *faults,
+        running("r", 1, 2),
+        *faults,
+        running("r", 1, 2, 3),
+        *faults,
+        finished("r", 1, 2, 3, 4),
+    ]
+    found: list[Any] = []
+    async with Scripted(*moments) as server, server.client() as client:
+        await collect(stream(client), found)
+    offsets = server.offsets
+    async with Scripted(*moments) as server, server.client() as client:
+        job = await client.wait_for_job(JOB, polling=EVERY_SECOND)
+
+    assert found == [data_of(output) for output in job.outputs] == [1, 2, 3, 4]
+    assert offsets == server.offsets
+    assert offsets == [None] * (times + 1) + ["2"] * (times + 1) + ["3"] * (times + 1)
+
+
+@pytest.mark.looptime
+async def test_outage_ends_the_stream() -> None:
+    """When nothing valid comes for ``max_unreachable``, the stream raises the last error."""
+    found: list[Any] = []
+    async with Scripted(running("r", 1), 500) as server, server.client() as client:
+        with pytest.raises(ServerError) as caught:
+            await collect(stream(client, polling=PollPolicy(max_unreachable=60)), found)
+        assert client.stats.waits == 0
+
+    assert found == [1]
+    check_error(caught.value)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(("status", "kind"), [(404, NotFoundError), (401, AuthenticationError)])
+async def test_refusals(status: int, kind: type[SieveError]) -> None:
+    """A refusal ends the stream: at the first look at once, later once it was confirmed."""
+    found: list[Any] = []
+    async with Scripted(status) as server, server.client() as client:
+        with pytest.raises(kind):
+            await collect(stream(client), found)
+    assert len(server.requests) == 1
+    async with Scripted(running("r", 1), status) as server, server.client() as client:
+        with pytest.raises(kind):
+            await collect(stream(client), found)
+
+    assert found == [1]
+    assert len(server.requests) == (4 if status == 404 else 3)
+
+
+@pytest.mark.looptime
+async def test_refusal_in_between() -> None:
+    """A job that one replica does not find goes on being streamed."""
+    moments = running("r", 1), 404, 404, running("r", 1, 2), 401, finished("r", 1, 2, 3)
+    found: list[Any] = []
+    async with Scripted(*moments) as server, server.client() as client:
+        await collect(stream(client), found)
+
+    assert found == [1, 2, 3]
+
+
+WRONG = ["text", 5, True, None, {"data": 1, "is_optional": "yes"}, {"type": 5}, [[{"data": 1}]]]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+async def test_output_that_does_not_decode_while_running(wrong: Any) -> None:
+    """It ends nothing: it is asked for again, and comes in its place once it fits."""
+    moments = (
+        running("r", 1),
+        running("r", outputs=[{"data": 1}, wrong, {"data": 3}]),
+        running("r", 1, 2, 3),
+        finished("r", 1, 2, 3, 4),
+    )
+    found: list[Any] = []
+    async with Scripted(*moments) as server, server.client() as client:
+        await collect(stream(client), found)
+    async with Scripted(*moments) as server, server.client() as client:
+        job = await client.wait_for_job(JOB, polling=EVERY_SECOND)
+
+    assert found == [data_of(output) for output in job.outputs] == [1, 2, 3, 4]
+    assert server.offsets == [None, "1", "1", "3"]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("wrong", [[{"data": 1}, "text"], "text", {}, 5], ids=repr)
+async def test_output_that_does_not_decode_at_the_end(wrong: Any) -> None:
+    """The end says which field does not fit, and holds the answer; what came before has come."""
+    moments = running("r", 1), finished("r", outputs=wrong)
+    found: list[Any] = []
+    async with Scripted(*moments) as server, server.client() as client:
+        with pytest.raises(DecodeError, match=r"\$\.outputs") as streaming:
+            await collect(stream(client), found)
+        assert client.stats.waits == 0
+    async with Scripted(*moments) as server, server.client() as client:
+        waiting = await failure_of(client.wait_for_job(JOB, polling=EVERY_SECOND))
+
+    assert found == [1]
+    check_error(streaming.value)
+    assert isinstance(waiting, DecodeError)
+    for error in (streaming.value, waiting):
+        assert isinstance(error.payload, dict)
+        assert error.payload["status"] == "finished"
+
+
+@pytest.mark.looptime
+async def test_state_that_decodes_only_later_is_told() -> None:
+    """``on_update`` is told of a change also when the first answer that showed it did not fit."""
+    wrong = {"outputs": [{"data": 1}, {"data": 2, "is_optional": "yes"}]}
+    shown: list[tuple[str, int]] = []
+    moments = running("r", 1), running("r", **wrong), running("r", 1, 2), finished("r", 1, 2)
+    async with Scripted(*moments) as server, server.client() as client:
+        await client.wait_for_job(
+            JOB,
+            polling=EVERY_SECOND,
+            on_update=lambda job: shown.append((job.status, len(job.outputs))),
+        )
+
+    assert shown == [("processing", 1), ("processing", 2), ("finished", 2)]
+
+
+@pytest.mark.looptime
+async def test_last_valid_state() -> None:
+    """A deadline holds the last valid job, when what came after it does not decode."""
+    moments = running("r", 1, 2), running("r", 1, 2, 3, created_at="yesterday")
+    async with Scripted(*moments) as server, server.client() as client:
+        error = await failure_of(client.wait_for_job(JOB, polling=EVERY_SECOND, timeout=10))
+
+    assert isinstance(error, WaitTimeoutError)
+    assert error.last is not None
+    assert [data_of(output) for output in error.last.outputs] == [1, 2]
+
+
+@pytest.mark.looptime
+async def test_last_state_has_all_outputs() -> None:
+    """The deadline of a wait holds the job with all outputs so far, as fetched in several looks."""
+    moments = running("r", 1), 503, running("r", 1, 2), running("r", 1, 2, [{"data": 3}])
+    async with Scripted(*moments) as server, server.client() as client:
+        error = await failure_of(client.wait_for_job(JOB, polling=EVERY_SECOND, timeout=30))
+
+    assert isinstance(error, WaitTimeoutError)
+    assert isinstance(error.last, Job)
+    assert [data_of(output) for output in error.last.outputs] == [1, 2, [3]]
+    assert error.last.run_id == "r"
+
+
+@pytest.mark.looptime
+async def test_failure_has_the_whole_job() -> None:
+    """With ``check`` the error of a failed job holds it with all outputs, also the earlier ones."""
+    moments = running("r", 1), running("r", 1, 2), moment("error", "r", 1, 2, 3, error="boom")
+    async with Scripted(*moments) as server, server.client() as client:
+        error = await failure_of(client.wait_for_job(JOB, polling=EVERY_SECOND, check=True))
+
+    assert isinstance(error, JobFailedError)
+    assert [data_of(output) for output in error.job.outputs] == [1, 2, 3]
+    assert error.job.error == "boom"
+
+
+@pytest.mark.looptime
+async def test_step_that_was_cut_off() -> None:
+    """After a step that its caller cut off, the next one does not claim that the job has ended."""
+    moments = running("r", 1), finished("r", 1, 2)
+    async with Scripted(*moments) as server, server.client() as client:
+        outputs = stream(client)
+        found = [data_of(await anext(outputs))]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(outputs), 0.5)
+        await collect(outputs, found)
+
+    assert found == [1, 2]
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "fields",
+    [{"outputs": [{"data": 1}, {"type": {KEY: KEY}}]}, {"created_at": KEY}, {"error": [KEY]}],
+)
+async def test_key_in_no_error(fields: dict[str, Any]) -> None:
+    """An answer that repeats the key where it does not fit gets it into no error."""
+    moments = running("r", 1), finished("r", **fields)
+    async with Scripted(*moments) as server, server.client() as client:
+        with pytest.raises(DecodeError) as caught:
+            await collect(stream(client), [])
+
+    error = caught.value
+    for text in (str(error), repr(error), repr(vars(error)), *traceback.format_exception(error)):
+        assert KEY not in text
+    assert KEY.encode() not in pickle.dumps(error)

@@ -1,0 +1,216 @@
+"""Rows and pages that are wrong: they cost requests, and never a wrong result."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import pytest
+from test_long_poll_stage import Asked, Stage, document, now, warnings_of
+from wire import Document, Script, answer, check_error
+
+from sieve_async import DecodeError, Limits, PollPolicy, WaitTimeoutError
+
+Rows: TypeAlias = Callable[[Asked], tuple[list[Any], Any]]
+
+
+def row(job_id: str, status: str = "processing", **more: Any) -> Document:
+    """A row of a list, without outputs."""
+    return {"id": job_id, "status": status} | more
+
+
+class Village:
+    """Twenty jobs that run until they finish, one after the other, and lists that may be wrong.
+
+    Args:
+        rows: The rows of a page, and where the next one begins.
+        ends: When each job finishes.
+        word: How a lookup calls a job that runs.
+    """
+
+    def __init__(
+        self, rows: Rows, ends: dict[str, float] | None = None, word: str = "processing"
+    ) -> None:
+        self.ends = ends or {f"j{n}": 60.0 + n for n in range(20)}
+        self.stage = Stage(self.play)
+        self._rows = rows
+        self._word = word
+
+    async def play(self, asked: Asked) -> Script:
+        """Answer one request."""
+        if asked.is_list:
+            rows, next_offset = self._rows(asked)
+            more = {} if next_offset is ... else {"next_offset": next_offset}
+            return answer({"data": rows} | more)
+        ended = now() >= self.ends[asked.job_id]
+        return answer(document(asked.job_id, "finished" if ended else self._word))
+
+    def running(self, asked: Asked) -> list[Document]:
+        """Rows of the jobs that run, as they should be, newest first."""
+        if asked.query.get("status") != "processing":
+            return []
+        return [row(job_id) for job_id in reversed(self.ends) if now() < self.ends[job_id]]
+
+    async def watch(self, policy: PollPolicy | None = None, **settings: Any) -> dict[str, float]:
+        """Watch all jobs, check each outcome, and return when they came."""
+        found: dict[str, float] = {}
+        async with self.stage, self.stage.client(**settings) as client:
+            outcomes = client.as_completed([*self.ends], strategy="sweep", polling=policy)
+            async for outcome in outcomes:
+                job = outcome.unwrap()
+                assert now() >= self.ends[job.id]
+                assert [getattr(output, "data", None) for output in job.outputs] == [f"of {job.id}"]
+                assert found.setdefault(job.id, now()) == now()
+        assert found.keys() == self.ends.keys()
+        return found
+
+    def check_pace(self, found: dict[str, float]) -> None:
+        """What came was soon, and cost no more looks than polling would."""
+        assert max(found[job_id] - self.ends[job_id] for job_id in found) <= 13
+        assert len(self.stage.looks()) <= 65 * len(self.ends)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "bad",
+    [None, 5, "j1", [], ["j1"], {}, row("j1", ""), {"id": "j1"}, {"status": "processing"}]
+    + [row("j1") | {"id": wrong} for wrong in (1, None, ["j1"], {"id": "j1"}, True)]
+    + [row("j1") | {"status": wrong} for wrong in (1, None, ["finished"], False)],
+    ids=repr,
+)
+async def test_rows_that_cannot_be_read(bad: object) -> None:
+    """A row that cannot be read says nothing, and disturbs no other row."""
+    village = Village(
+        lambda asked: ([bad, *(r for r in village.running(asked) if r["id"] != "j1"), bad], -1)
+    )
+
+    found = await village.watch()
+
+    village.check_pace(found)
+    others = [asked for asked in village.stage.looks() if asked.job_id != "j1"]
+    assert len(others) <= 2 * 20 + 70  # the last two are polled
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("word", ["finished", "error", "cancelled"])
+async def test_rows_that_tell_of_an_end(word: str) -> None:
+    """A row with a terminal status is proved by a look, and delivered as the look has it."""
+    village = Village(
+        lambda asked: (
+            [row(job_id, word) for job_id, at in village.ends.items() if now() >= at]
+            + village.running(asked),
+            -1,
+        )
+    )
+
+    found = await village.watch()
+
+    village.check_pace(found)
+    assert len(village.stage.looks()) <= 2 * 20 + 70
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("word", ["finished", "cancelled"])
+async def test_rows_that_lie_of_an_end(word: str) -> None:
+    """Rows that say that running jobs have ended cost no more looks than polling would."""
+    village = Village(
+        lambda asked: ([row(r["id"], word) for r in village.running(asked)], -1),
+        {f"j{n}": 600.0 + n for n in range(20)},
+    )
+
+    found = await village.watch()
+
+    assert max(found[job_id] - village.ends[job_id] for job_id in found) <= 13
+    assert len(village.stage.looks()) <= 2 * 20 * 130  # twice what polling needs
+
+
+@pytest.mark.looptime
+async def test_rows_that_lie_that_jobs_run() -> None:
+    """A list that lags behind by ten seconds delays an end by no more than that."""
+    village = Village(
+        lambda asked: (
+            [
+                row(job_id)
+                for job_id, at in village.ends.items()
+                if now() < at + 10 and asked.query.get("status") == "processing"
+            ],
+            -1,
+        )
+    )
+
+    found = await village.watch()
+
+    assert max(found[job_id] - village.ends[job_id] for job_id in found) <= 23
+
+
+@pytest.mark.looptime
+async def test_word_that_no_list_has(caplog: pytest.LogCaptureFixture) -> None:
+    """Jobs that go on in a status that is not asked for are polled no faster than by policy."""
+    village = Village(
+        lambda asked: (
+            [row(j, "queued") for j in village.ends]
+            if now() < 20 and asked.query.get("status") == "queued"
+            else [],
+            -1,
+        ),
+        {f"j{n}": 1200.0 + n for n in range(20)},
+        word="started",
+    )
+
+    found = await village.watch()
+
+    assert max(found[job_id] - village.ends[job_id] for job_id in found) <= 13
+    assert len(village.stage.looks()) <= 1.5 * 20 * 180  # one and a half of what polling needs
+    assert len([line for line in warnings_of(caplog) if "started" in line]) == 1
+
+
+@pytest.mark.looptime
+async def test_unknown_words_in_rows() -> None:
+    """A row with an unknown word is a job that runs."""
+    village = Village(lambda asked: ([row(r["id"], "started") for r in village.running(asked)], -1))
+
+    found = await village.watch()
+
+    village.check_pace(found)
+    assert len(village.stage.looks()) <= 2 * 20 + 70
+
+
+@pytest.mark.looptime
+async def test_last_state_seen() -> None:
+    """At the deadline the error holds the state that was seen last, be it that of a row."""
+    turn = itertools.count()
+
+    def rows(asked: Asked) -> tuple[list[Any], Any]:
+        if next(turn) < 2:
+            return [], -1  # the first sweep misses all, so each is looked at
+        return village.running(asked), -1
+
+    village = Village(rows, {f"j{n}": 1e6 for n in range(10)}, word="queued")
+
+    async with village.stage as stage, stage.client() as client:
+        outcomes = await client.wait_for_jobs(village.ends, strategy="sweep", timeout=60)
+
+    for outcome in outcomes:
+        assert isinstance(outcome.error, WaitTimeoutError)
+        check_error(outcome.error)
+        assert outcome.error.last is not None
+        assert outcome.error.last.status == "processing"
+
+
+@pytest.mark.looptime
+async def test_look_that_does_not_decode() -> None:
+    """A job whose end does not decode has the error about it, and the others go on."""
+    village = Village(lambda asked: (village.running(asked), -1))
+    good = village.play
+
+    async def play(asked: Asked) -> Script:
+        if asked.job_id == "j3" and now() >= 30:
+            return answer(document("j3", "finished", created_at=5))
+        return await good(asked)
+
+    village.ends["j3"] = 30.0
+    village.stage = Stage(play)
+    async with village.stage as stage, stage.client(limits=Limits(max_in_flight=1)) as client:
+        outcomes = await client.wait_for_jobs(village.ends, strategy="sweep")
+
+    assert isinstance(outcomes.pop(3).error, DecodeError)
+    assert all(outcome.ok for outcome in outcomes)
