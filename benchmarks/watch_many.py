@@ -129,7 +129,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--failing", type=float, default=0.05, help="the share of failing answers")
     parser.add_argument(
-        "--queued", type=float, default=0.03, help="the share of its life that a job is queued"
+        "--queued", type=float, default=0.0, help="the share of its life that a job is queued"
     )
     parser.add_argument(
         "--latency", type=float, default=0.0, help="virtual seconds from a request to its answer"

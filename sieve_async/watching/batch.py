@@ -102,6 +102,8 @@ class Batch:
 
     def conclude(self, watch: Watch, outcome: JobOutcome) -> None:
         """Keep the outcome of a watch that has ended."""
+        if self._is_stopped:
+            return
         self._watches[watch.job_id] = None
         self._running -= 1
         self._keep(outcome)
@@ -132,13 +134,15 @@ class Batch:
         ending = self._stop_feeding()
         if self._ender is not None and self._ender.cancel():
             ending.append(self._ender)
-        ending += self._watcher.leave(self, self._running_watches())
-        ending += self._watcher.forget(self, self._pool)
+        watches = self._running_watches()
         self._running = 0
         self._watches.clear()
         self._kept.clear()
         self._has_news.set()
-        return ending
+        if len(watches) > _ENDING_CHUNK:
+            return [*ending, self.loop.create_task(self._leave_in_chunks(watches))]
+        ending += self._watcher.leave(self, watches)
+        return ending + self._watcher.forget(self, self._pool)
 
     def _plan_last_looks(self, deadline: float) -> None:
         """Have the last looks begin just so early that they can be back in time."""
@@ -165,6 +169,16 @@ class Batch:
         for start in range(_ENDING_CHUNK, len(watches), _ENDING_CHUNK):
             await asyncio.sleep(0)
             self._end(watches[start : start + _ENDING_CHUNK])
+
+    async def _leave_in_chunks(self, watches: list[Watch]) -> None:
+        ending: Tasks = []
+        while watches:
+            ending += self._watcher.leave(self, watches[-_ENDING_CHUNK:])
+            del watches[-_ENDING_CHUNK:]
+            await asyncio.sleep(0)
+        ending += self._watcher.forget(self, self._pool)
+        if ending:
+            await asyncio.wait(ending)
 
     def _running_watches(self) -> list[Watch]:
         return [watch for watch in self._watches.values() if watch is not None]
