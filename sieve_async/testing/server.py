@@ -1,23 +1,20 @@
 """The front door: what a test says to the server, and what the server says over HTTP."""
 
 import asyncio
-import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from sieve_async.testing.answering import Answering
 from sieve_async.testing.clocks import Clock
 from sieve_async.testing.holds import Holds
-from sieve_async.testing.jobs import JobEnd, JobScript
 from sieve_async.testing.ledger import Ledger
 from sieve_async.testing.listener import Listener
-from sieve_async.testing.lives import By
 from sieve_async.testing.population import Population
-from sieve_async.testing.versions import BuildEnd, VersionScript
+from sieve_async.testing.scripting import Scripting
 
 
-class FakeSieve:
+class FakeSieve(Scripting):
     """A Sieve server on loopback whose jobs and builds live as a test scripts them.
 
     Lives go by the server's clock, which is the running loop's unless another ``clock`` is
@@ -50,10 +47,9 @@ class FakeSieve:
     ) -> None:
         self.requests = Ledger()
         self._api_key = api_key
-        self._key_is_revoked = False
         self._clock_source = clock
         self._clock = Clock(speed)
-        self._population = Population(self._clock, Holds(longest_await, self._clock))
+        super().__init__(Population(self._clock, Holds(longest_await, self._clock)))
         answering = Answering(self.requests, self._population, self._accepts)
         self._listener = Listener(host, port, answering.serve)
 
@@ -115,120 +111,6 @@ class FakeSieve:
     async def stop(self) -> None:
         """Refuse connections and cut the open ones; lives go on, and so may the server later."""
         await self._listener.close()
-
-    def add_job(  # noqa: PLR0913  # a script has many parts, and each is a keyword
-        self,
-        job_id: str | None = None,
-        *,
-        queued: float = 0.0,
-        processing: float = 0.0,
-        ends: JobEnd | None = "finished",
-        outputs: Iterable[object] = (),
-        error: str = "",
-        inputs: Mapping[str, object] | None = None,
-        restarts: int = 0,
-        streams: bool = False,
-        by: By = "time",
-        function: str = "sieve/demo",
-        fields: Mapping[str, object] | None = None,
-        listed: bool = True,
-    ) -> str:
-        """Add a job whose life begins now, and return its id.
-
-        Args:
-            job_id: A new one is made up when there is none.
-            queued: How long it is ``queued``, in seconds or in lookups (see ``by``).
-            processing: How long each run is ``processing`` then.
-            ends: Its last status; None keeps it processing for ever.
-            outputs: Any JSON values. One with a ``"data"`` key is taken as a whole InputOutput,
-                a list of such is a nested output, and all else is wrapped as the data of one.
-            error: Its error text, once it has ended; a failed job has a traceback by default.
-            inputs: The values by name, wrapped as outputs are.
-            restarts: How many runs die at their end before the one that counts.
-            streams: Show outputs one by one, evenly over each run, and not only at a good end.
-            by: Whether its life goes by the clock or by how often it was looked up.
-            function: Its function, as ``owner/name``.
-            fields: Members of the document to add or replace, whatever they are.
-            listed: Whether lists show it; lookups find it in any case, as they find the jobs of
-                other organisations that are public.
-
-        Raises:
-            ValueError: The id is taken, or the script cannot be played.
-        """
-        script = JobScript(
-            id=str(uuid.uuid4()) if job_id is None else job_id,
-            queued=queued,
-            processing=processing,
-            ends=ends,
-            outputs=outputs,
-            error=error,
-            inputs=inputs,
-            restarts=restarts,
-            streams=streams,
-            by=by,
-            function=function,
-            fields=fields,
-        )
-        self._population.add_job(script, listed=listed)
-        return script.id
-
-    def remove_job(self, job_id: str) -> None:
-        """Let a job vanish: its id is not found from now on, and may be used again.
-
-        Raises:
-            ValueError: There is no such job.
-        """
-        self._population.remove_job(job_id)
-
-    def add_version(  # noqa: PLR0913  # a script has many parts, and each is a keyword
-        self,
-        owner_name: str,
-        function_name: str,
-        version_id: str | None = None,
-        *,
-        queued: float = 0.0,
-        building: float = 0.0,
-        pushing: float = 0.0,
-        deploying: float = 0.0,
-        ends: BuildEnd | None = "ready",
-        by: By = "time",
-        **fields: object,
-    ) -> str:
-        """Add a version whose build begins now, make it the latest, and return its id.
-
-        Args:
-            owner_name: The owner of the function.
-            function_name: The name of the function.
-            version_id: A new one is made up when there is none.
-            queued: How long it is ``queued``, in seconds or in lookups (see ``by``).
-            building: How long it is ``building`` then.
-            pushing: How long it is ``pushing`` then.
-            deploying: How long it is ``deploying`` then.
-            ends: Its last status; None keeps it deploying for ever. A build that ends in
-                ``"error"`` never reached the stages that were given no time.
-            by: Whether its life goes by the clock or by how often it was looked up.
-            **fields: Members of the document to add or replace, such as ``gpu=True``.
-
-        Raises:
-            ValueError: The id is taken, or the script cannot be played.
-        """
-        script = VersionScript(
-            id=str(uuid.uuid4()) if version_id is None else version_id,
-            function=f"{owner_name}/{function_name}",
-            queued=queued,
-            building=building,
-            pushing=pushing,
-            deploying=deploying,
-            ends=ends,
-            by=by,
-            fields=fields,
-        )
-        self._population.add_version(script)
-        return script.id
-
-    def revoke_key(self) -> None:
-        """Refuse the right key as well from now on."""
-        self._key_is_revoked = True
 
     def requests_for(self, subject: str) -> int:
         """Count the requests for a job id, a version id or a path, whatever the answer was.
