@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 
 import attrs
 
-from sieve_async.cli.population import ScriptedJob, add_jobs
 from sieve_async.client import SieveClient
 from sieve_async.models import FunctionVersion, Job
-from sieve_async.testing import FakeSieve
+from sieve_async.testing import FakeSieve, JobHandle
 
 _JOBS = 50
 _BUILDS = {"dubbing": "ready", "lipsync": "error"}
@@ -34,7 +33,7 @@ async def demo(*, seed: int, speed: float) -> int:
     """
     longest = 60 / min(speed, 1.0)
     async with FakeSieve(speed=speed) as sieve:
-        jobs = add_jobs(sieve, _JOBS, seed=seed)
+        jobs = sieve.add_jobs(_JOBS, seed=seed, restart_rate=0.1)
         for name, end in _BUILDS.items():
             sieve.add_version(
                 "sieve",
@@ -48,7 +47,7 @@ async def demo(*, seed: int, speed: float) -> int:
         async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
             _tell(f"waiting for {len(jobs)} jobs and {len(_BUILDS)} builds at {sieve.url}")
             rows = await asyncio.gather(
-                *(_watch_job(client, sieve, job, longest) for job in jobs),
+                *(_watch_job(client, sieve, sieve.job(job_id), longest) for job_id in jobs),
                 *(_watch_build(client, sieve, name, end, longest) for name, end in _BUILDS.items()),
             )
             stats = client.stats
@@ -62,7 +61,7 @@ async def demo(*, seed: int, speed: float) -> int:
 
 
 async def _watch_job(
-    client: SieveClient, sieve: FakeSieve, scripted: ScriptedJob, longest: float
+    client: SieveClient, sieve: FakeSieve, scripted: JobHandle, longest: float
 ) -> Row:
     def tell(job: Job) -> None:
         _tell(f"{job.id:16} {job.status}")
