@@ -1,5 +1,6 @@
 """Asking the embedded server as a plain HTTP client would."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -34,3 +35,9 @@ def address_of(sieve: FakeSieve) -> tuple[str, int]:
     """Split the URL for those who speak plain TCP."""
     host, _, port = sieve.url.removeprefix("http://").partition(":")
     return host, int(port)
+
+
+async def held(sieve: FakeSieve, number: int = 1) -> None:
+    """Wait until so many requests are with the server."""
+    while sieve.in_flight < number:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0)

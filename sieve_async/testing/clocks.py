@@ -12,9 +12,11 @@ class Clock:
 
     It stands at zero until it is told what to follow, and it never runs backwards: a source
     that jumps back (looptime does, between a fixture and its test) is followed from there on.
+    A manual clock follows nothing, and stands wherever it was put.
     """
 
     speed: float = 1.0
+    is_manual: bool = False
     _source: Callable[[], float] | None = attrs.field(default=None, init=False)
     _origin: float = attrs.field(default=0.0, init=False)
     _carried: float = attrs.field(default=0.0, init=False)

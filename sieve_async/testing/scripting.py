@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterable, Mapping
 
+from sieve_async.testing.alarms import Alarms
 from sieve_async.testing.handles import JobHandle
 from sieve_async.testing.jobs import JobEnd, JobScript
 from sieve_async.testing.lives import By, ByOrHand
@@ -14,8 +15,9 @@ from sieve_async.testing.versions import BuildEnd, VersionScript
 class Scripting:
     """The part of a server that tests write scripts with."""
 
-    def __init__(self, population: Population) -> None:
+    def __init__(self, population: Population, alarms: Alarms) -> None:
         self._population = population
+        self._alarms = alarms
         self._key_is_revoked = False
 
     def add_job(  # noqa: PLR0913  # a script has many parts, and each is a keyword
@@ -195,6 +197,21 @@ class Scripting:
         )
         self._population.add_version(script)
         return script.id
+
+    def advance(self, seconds: float) -> None:
+        """Put a manual clock forward; what was held until then is answered.
+
+        Raises:
+            RuntimeError: The clock goes by itself.
+            ValueError: The time is none, or negative.
+        """
+        if not self._alarms.clock.is_manual:
+            message = 'the clock goes by itself: only FakeSieve(clock="manual") can be advanced'
+            raise RuntimeError(message)
+        if not 0 <= seconds < float("inf"):
+            message = f"seconds must be zero or more, not {seconds!r}"
+            raise ValueError(message)
+        self._alarms.pass_time(seconds)
 
     def revoke_key(self) -> None:
         """Refuse the right key as well from now on."""

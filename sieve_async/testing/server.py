@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
+from sieve_async.testing.alarms import Alarms
 from sieve_async.testing.answering import Answering
 from sieve_async.testing.clocks import Clock
 from sieve_async.testing.holds import Holds
@@ -19,12 +20,12 @@ class FakeSieve(Scripting):
 
     Lives go by the server's clock, which is the running loop's unless another ``clock`` is
     given, and runs ``speed`` times as fast. It starts with the server: what was added before
-    begins to live then. Stopping and starting again, on the same port, plays an outage: lives,
-    clock and ledger go on.
+    begins to live then. The clock ``"manual"`` stands still until ``advance()`` puts it forward.
+    Stopping and starting again, on the same port, plays an outage: lives, clock and ledger go on.
 
     It answers lookups of jobs and versions, lists of jobs, and awaits: those are held until the
-    job ends or ``longest_await`` seconds of its clock have passed. The timers of held requests
-    are the loop's: a ``clock`` of your own should keep pace with it.
+    job ends or ``longest_await`` seconds of its clock have passed. Held requests are timed by the
+    loop: a ``clock`` of your own should keep pace with it.
 
     Example:
         >>> async with FakeSieve() as sieve:
@@ -41,15 +42,16 @@ class FakeSieve(Scripting):
         host: str = "127.0.0.1",
         port: int = 0,
         api_key: str = "sieve-test-key",
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] | Literal["manual"] | None = None,
         speed: float = 1.0,
         longest_await: float = 600.0,
     ) -> None:
         self.requests = Ledger()
         self._api_key = api_key
-        self._clock_source = clock
-        self._clock = Clock(speed)
-        super().__init__(Population(self._clock, Holds(longest_await, self._clock)))
+        self._clock_source = None if clock == "manual" else clock
+        self._clock = Clock(speed, is_manual=clock == "manual")
+        alarms = Alarms(self._clock)
+        super().__init__(Population(self._clock, Holds(longest_await, alarms)), alarms)
         answering = Answering(self.requests, self._population, self._accepts)
         self._listener = Listener(host, port, answering.serve)
 
@@ -106,7 +108,8 @@ class FakeSieve(Scripting):
     async def start(self) -> None:
         """Accept connections; when it does so already, change nothing."""
         await self._listener.open()
-        self._clock.follow(self._clock_source or asyncio.get_running_loop().time)
+        if not self._clock.is_manual:
+            self._clock.follow(self._clock_source or asyncio.get_running_loop().time)
 
     async def stop(self) -> None:
         """Refuse connections and cut the open ones; lives go on, and so may the server later."""
