@@ -46,6 +46,13 @@ class Alarms:
         finally:
             timer.cancel()
 
+    async def sleep(self, seconds: float) -> None:
+        """Wait for so long; for no time, not even a turn of the loop."""
+        if seconds > 0:
+            passed = asyncio.Event()
+            with self.ringing(self.clock.now() + seconds, passed.set):
+                await passed.wait()
+
     def pass_time(self, seconds: float) -> None:
         """Put a manual clock forward, and ring what it has passed."""
         now = self.clock.now() + seconds

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import attrs
 
@@ -49,6 +50,10 @@ class Clock:
     def arrive(self, moment: float) -> None:
         """Learn from a timer that it is this late at least, whatever rounding says."""
         self._arrived = max(self._arrived, moment)
+
+    def http_date(self, moment: float) -> str:
+        """Write a reading the way HTTP headers do: in whole seconds."""
+        return format_datetime(self._wall + timedelta(seconds=moment), usegmt=True)
 
     def stamp(self, moment: float | None) -> str | None:
         """Write a reading the way Sieve's answers do: naive UTC with microseconds."""

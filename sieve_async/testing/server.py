@@ -8,6 +8,7 @@ from typing import Literal, Self
 from sieve_async.testing.alarms import Alarms
 from sieve_async.testing.answering import Answering
 from sieve_async.testing.clocks import Clock
+from sieve_async.testing.faults import job_paths
 from sieve_async.testing.holds import Holds
 from sieve_async.testing.ledger import Ledger
 from sieve_async.testing.listener import Listener
@@ -52,7 +53,7 @@ class FakeSieve(Scripting):
         self._clock = Clock(speed, is_manual=clock == "manual")
         alarms = Alarms(self._clock)
         super().__init__(Population(self._clock, Holds(longest_await, alarms)), alarms)
-        answering = Answering(self.requests, self._population, self._accepts)
+        answering = Answering(self.requests, self._population, self._faults, self._accepts)
         self._listener = Listener(host, port, answering.serve)
 
     async def __aenter__(self) -> Self:
@@ -124,15 +125,11 @@ class FakeSieve(Scripting):
         if subject.startswith("/"):
             return self.requests.by_path[subject]
         by_path = self.requests.by_path
-        return sum(by_path[path] for path in _paths_of(subject)) + self.requests.by_version[subject]
+        return sum(by_path[path] for path in job_paths(subject)) + self.requests.by_version[subject]
 
     def bytes_for(self, job_id: str) -> int:
         """Count the bytes of the bodies that answered lookups and awaits of a job."""
-        return sum(self.requests.bytes_by_path[path] for path in _paths_of(job_id))
+        return sum(self.requests.bytes_by_path[path] for path in job_paths(job_id))
 
     def _accepts(self, key: str | None) -> bool:
         return key == self._api_key and not self._key_is_revoked
-
-
-def _paths_of(job_id: str) -> tuple[str, str]:
-    return f"/v2/jobs/{job_id}", f"/v2/jobs/{job_id}/await"
