@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from asking import Document, Get, data_of, held
+from asking import Document, Get, data_of, held, now
 
 from sieve_async.testing import FakeSieve
 
@@ -19,11 +19,6 @@ async def session(sieve: FakeSieve) -> AsyncIterator[aiohttp.ClientSession]:
     key = {"X-API-Key": sieve.api_key}
     async with aiohttp.ClientSession(sieve.url, headers=key, timeout=PATIENT) as opened:
         yield opened
-
-
-def now() -> float:
-    """Read the loop's clock, from which the server takes its own."""
-    return asyncio.get_running_loop().time()
 
 
 # When it is answered

@@ -23,21 +23,15 @@ class Answering:
     faults: Faults
     accepts: Callable[[str | None], bool]
     """Tells whether a key is the right one."""
+    without_key: Callable[[str], str]
+    """Takes the key out of a text."""
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, which may be held for long first."""
         with self.ledger.one_in_flight():
             key_accepted = self.accepts(request.headers.get("X-API-Key"))
             question = Question(request.method, request.path, dict(request.query), key_accepted)
-            entry = self.ledger.enter(
-                LedgerEntry(
-                    question.method,
-                    question.path,
-                    question.query,
-                    key_accepted,
-                    self.population.clock.now(),
-                )
-            )
+            entry = self.ledger.enter(self._entry(question))
             if effect := self.faults.strike(question.path):
                 return await self._serve_badly(request, question, entry, effect)
             reply = await self._answer(question, entry)
@@ -45,6 +39,12 @@ class Answering:
             # One turn of the loop, so that requests sent together are in flight together.
             await asyncio.sleep(0)
             return web.Response(status=reply.status, body=reply.body, headers=all_headers(reply))
+
+    def _entry(self, question: Question) -> LedgerEntry:
+        hide = self.without_key
+        query = {hide(name): hide(value) for name, value in question.query.items()}
+        at = self.population.clock.now()
+        return LedgerEntry(question.method, hide(question.path), query, question.key_accepted, at)
 
     async def _answer(self, question: Question, entry: LedgerEntry) -> Answer:
         reply = answer(question, self.population)
@@ -73,4 +73,4 @@ class Answering:
 
     def _note(self, entry: LedgerEntry, reply: Answer) -> None:
         sent = 0 if entry.method == "HEAD" else len(reply.body)
-        self.ledger.answered(entry, reply.status, sent, version_id=reply.version_id)
+        self.ledger.answered(entry, reply, sent)

@@ -10,12 +10,13 @@ from sieve_async.testing.documents import encode
 
 @attrs.frozen
 class Answer:
-    """A status, a body, and which version was shown if it was one."""
+    """A status and a body, and what they showed: a version, or the end of a job."""
 
     status: int
     body: bytes
     headers: Mapping[str, str] = attrs.field(factory=dict)
     version_id: str | None = None
+    ended_job_id: str | None = None
 
 
 @lru_cache(maxsize=1024)

@@ -81,7 +81,14 @@ class Effect:
             seconds = ceil(self.retry_after)
             headers["Date"] = date(0)
             headers["Retry-After"] = date(seconds) if self.as_date else str(seconds)
-        return attrs.evolve(answer, body=body, headers=headers | dict(self.headers))
+        return Answer(
+            answer.status,
+            body,
+            headers | dict(self.headers),
+            version_id=answer.version_id,
+            # Nobody can be blamed for not having seen an end in what was spoilt.
+            ended_job_id=None if self.fields or self.truncate else answer.ended_job_id,
+        )
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -7,7 +7,7 @@ import attrs
 from sieve_async.testing.clocks import Clock
 from sieve_async.testing.documents import encode
 from sieve_async.testing.holds import Holds, Wake
-from sieve_async.testing.jobs import JobScript
+from sieve_async.testing.jobs import JOB_ENDS, JobScript
 from sieve_async.testing.listings import Listings
 from sieve_async.testing.lives import Course
 from sieve_async.testing.residents import Resident
@@ -92,9 +92,10 @@ class Population:
         if job.has_ended(now):
             self.holds.wake(job.script.id, Wake.ENDED)
 
-    def body_of(self, job: Resident, *, offset: int) -> bytes:
-        """Write one job as it is now."""
-        return job.body(self.clock.now(), self.clock.stamp, offset=offset)
+    def show(self, job: Resident, *, offset: int) -> tuple[bytes, bool]:
+        """Write one job as it is now, and say whether this shows that it has ended."""
+        now = self.clock.now()
+        return job.body(now, self.clock.stamp, offset=offset), job.status_at(now) in JOB_ENDS
 
     def list_jobs(
         self, function: str | None, *, status: str | None, limit: int, offset: int

@@ -52,7 +52,7 @@ def answer_held(held: Held, wake: Wake, population: Population) -> Answer:
     """Answer a request that was held until now, without looking again."""
     match wake:
         case Wake.ENDED:
-            return Answer(200, population.body_of(held.job, offset=held.offset))
+            return _show(population, held.job, held.offset)
         case Wake.REMOVED:
             return refusal(404, "Job not found")
         case Wake.TOO_LONG:
@@ -64,9 +64,7 @@ def get_job(population: Population, query: Mapping[str, str], job_id: str) -> An
     if problems := _problems(query, offset=0):
         return problems
     job, offset = population.look_at_job(job_id), int(query.get("offset", 0))
-    if job is None:
-        return refusal(404, "Job not found")
-    return Answer(200, population.body_of(job, offset=offset))
+    return refusal(404, "Job not found") if job is None else _show(population, job, offset)
 
 
 def await_job(population: Population, query: Mapping[str, str], job_id: str) -> Answer | Held:
@@ -78,7 +76,7 @@ def await_job(population: Population, query: Mapping[str, str], job_id: str) -> 
         return refusal(404, "Job not found")
     if not job.has_ended(population.clock.now()):
         return Held(job, offset)
-    return Answer(200, population.body_of(job, offset=offset))
+    return _show(population, job, offset)
 
 
 def list_jobs(
@@ -123,6 +121,11 @@ ROUTES: tuple[tuple[re.Pattern[str], Handler], ...] = (
     (re.compile(r"/v2/functions/([^/]+)/([^/]+)/jobs"), list_jobs_of_function),
     (re.compile(r"/v2/functions/([^/]+)/([^/]+)/versions/([^/]+)"), get_version),
 )
+
+
+def _show(population: Population, job: Resident, offset: int) -> Answer:
+    body, has_ended = population.show(job, offset=offset)
+    return Answer(200, body, ended_job_id=job.script.id if has_ended else None)
 
 
 def _problems(query: Mapping[str, str], **least: int) -> Answer | None:

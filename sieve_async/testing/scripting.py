@@ -4,10 +4,9 @@ import uuid
 from collections.abc import Iterable, Mapping
 
 from sieve_async.testing.alarms import Alarms
-from sieve_async.testing.documents import raw_fields
-from sieve_async.testing.faults import Body, Drop, Effect, Fault, Faults, body_bytes, check_effect
 from sieve_async.testing.handles import JobHandle
 from sieve_async.testing.jobs import JobEnd, JobScript
+from sieve_async.testing.ledger import Ledger
 from sieve_async.testing.lives import By, ByOrHand
 from sieve_async.testing.population import Population
 from sieve_async.testing.seeded import Mixture
@@ -17,11 +16,12 @@ from sieve_async.testing.versions import BuildEnd, VersionScript
 class Scripting:
     """The part of a server that tests write scripts with."""
 
+    requests: Ledger
+
     def __init__(self, population: Population, alarms: Alarms) -> None:
+        self.requests = Ledger()
         self._population = population
         self._alarms = alarms
-        self._faults = Faults()
-        self._key_is_revoked = False
 
     def add_job(  # noqa: PLR0913  # a script has many parts, and each is a keyword
         self,
@@ -154,6 +154,7 @@ class Scripting:
             ValueError: There is no such job.
         """
         self._population.remove_job(job_id)
+        self.requests.forget(job_id)
 
     def add_version(  # noqa: PLR0913  # a script has many parts, and each is a keyword
         self,
@@ -215,82 +216,3 @@ class Scripting:
             message = f"seconds must be zero or more, not {seconds!r}"
             raise ValueError(message)
         self._alarms.pass_time(seconds)
-
-    def fault(  # noqa: PLR0913  # as above
-        self,
-        *,
-        path: str | None = None,
-        job: str | None = None,
-        times: int | None = None,
-        probability: float = 1.0,
-        seed: int = 0,
-        status: int | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
-        retry_after: float | None = None,
-        as_date: bool = False,
-        delay: float = 0.0,
-        drop: Drop | None = None,
-        truncate: bool = False,
-        drip: float = 0.0,
-        fields: Mapping[str, object] | None = None,
-    ) -> Fault:
-        """Let something go wrong with requests from now on.
-
-        All that is asked for happens to each request that meets it. When a request meets several
-        faults, all have their effect, except that only the oldest one answers: with two that
-        have a status, the second begins when the first is used up. One that is answered by a
-        fault is no look at a job.
-
-        Args:
-            path: Meet only requests of this path; ``*`` stands for any part of it.
-            job: Meet only lookups and awaits of this job.
-            times: Be used up after so many requests; None is never.
-            probability: Meet so large a share of the requests, chosen by ``seed``.
-            seed: Which requests are met, when not all are.
-            status: Answer with this status, and a body that fits it. A revoked key is 401, a
-                redirect 307 with ``headers={"Location": ...}``.
-            headers: Headers to add, or to set.
-            body: Answer with this body: text and bytes as they are, anything else as JSON.
-            retry_after: Ask to wait so many seconds, rounded up.
-            as_date: Ask so by naming the time, and not the seconds.
-            delay: How many seconds of the server's clock nothing happens at first.
-            drop: Close the connection ``"before"`` the headers, amid the ``"headers"``, or amid
-                the ``"body"``.
-            truncate: Send only half of the body, as if it were all.
-            drip: How many seconds the body takes, which comes in pieces.
-            fields: Members to add or replace in each job or version that is shown, whatever they
-                are: wrong types, unknown words.
-
-        Returns:
-            The fault, which counts its ``hits`` and can be removed.
-
-        Raises:
-            ValueError: It would never be met or do nothing, or a value means nothing.
-        """
-        effect = Effect(
-            status=status,
-            headers=dict(headers or {}),
-            body=body_bytes(body),
-            retry_after=retry_after,
-            as_date=as_date,
-            delay=delay,
-            drop=drop,
-            truncate=truncate,
-            drip=drip,
-            fields=raw_fields(fields),
-        )
-        check_effect(effect)
-        fault = Fault(
-            effect=effect, path=path, job=job, times=times, probability=probability, seed=seed
-        )
-        self._faults.add(fault)
-        return fault
-
-    def clear_faults(self) -> None:
-        """Let nothing go wrong any more."""
-        self._faults.clear()
-
-    def revoke_key(self) -> None:
-        """Refuse the right key as well from now on."""
-        self._key_is_revoked = True

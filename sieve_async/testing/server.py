@@ -7,16 +7,16 @@ from typing import Literal, Self
 
 from sieve_async.testing.alarms import Alarms
 from sieve_async.testing.answering import Answering
+from sieve_async.testing.breaking import Breaking
 from sieve_async.testing.clocks import Clock
 from sieve_async.testing.faults import job_paths
 from sieve_async.testing.holds import Holds
-from sieve_async.testing.ledger import Ledger
 from sieve_async.testing.listener import Listener
 from sieve_async.testing.population import Population
 from sieve_async.testing.scripting import Scripting
 
 
-class FakeSieve(Scripting):
+class FakeSieve(Scripting, Breaking):
     """A Sieve server on loopback whose jobs and builds live as a test scripts them.
 
     Lives go by the server's clock, which is the running loop's unless another ``clock`` is
@@ -35,8 +35,6 @@ class FakeSieve(Scripting):
         ...     assert sieve.requests_for(job_id) < 10
     """
 
-    requests: Ledger
-
     def __init__(
         self,
         *,
@@ -47,13 +45,15 @@ class FakeSieve(Scripting):
         speed: float = 1.0,
         longest_await: float = 600.0,
     ) -> None:
-        self.requests = Ledger()
         self._api_key = api_key
         self._clock_source = None if clock == "manual" else clock
         self._clock = Clock(speed, is_manual=clock == "manual")
         alarms = Alarms(self._clock)
-        super().__init__(Population(self._clock, Holds(longest_await, alarms)), alarms)
-        answering = Answering(self.requests, self._population, self._faults, self._accepts)
+        Scripting.__init__(self, Population(self._clock, Holds(longest_await, alarms)), alarms)
+        Breaking.__init__(self)
+        answering = Answering(
+            self.requests, self._population, self._faults, self._accepts, self._without_key
+        )
         self._listener = Listener(host, port, answering.serve)
 
     async def __aenter__(self) -> Self:
@@ -130,6 +130,17 @@ class FakeSieve(Scripting):
     def bytes_for(self, job_id: str) -> int:
         """Count the bytes of the bodies that answered lookups and awaits of a job."""
         return sum(self.requests.bytes_by_path[path] for path in job_paths(job_id))
+
+    def requests_after_end(self, job_id: str | None = None) -> int:
+        """Count the lookups and awaits that came when one before had shown the job's end.
+
+        Of one job, or of all: nobody needs to ask again, so a good client has none.
+        """
+        after_end = self.requests.after_end
+        return after_end.total() if job_id is None else after_end[job_id]
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._api_key, "[key]")
 
     def _accepts(self, key: str | None) -> bool:
         return key == self._api_key and not self._key_is_revoked
