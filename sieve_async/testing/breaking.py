@@ -4,15 +4,18 @@ from collections.abc import Mapping
 
 from sieve_async.testing.documents import raw_fields
 from sieve_async.testing.faults import Body, Drop, Effect, Fault, Faults, body_bytes, check_effect
+from sieve_async.testing.home import Home, at_home
 
 
 class Breaking:
     """The part of a server that tests make trouble with."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: Home) -> None:
+        self._home = home
         self._faults = Faults()
         self._key_is_revoked = False
 
+    @at_home
     def fault(  # noqa: PLR0913  # much can go wrong, and each is a keyword
         self,
         *,
@@ -84,10 +87,12 @@ class Breaking:
         self._faults.add(fault)
         return fault
 
+    @at_home
     def clear_faults(self) -> None:
         """Let nothing go wrong any more."""
         self._faults.clear()
 
+    @at_home
     def revoke_key(self) -> None:
         """Refuse the right key as well from now on."""
         self._key_is_revoked = True

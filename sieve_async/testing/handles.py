@@ -3,6 +3,7 @@
 import attrs
 
 from sieve_async.testing.documents import outputs_texts
+from sieve_async.testing.home import Home, at_home
 from sieve_async.testing.jobs import RESTARTS, JobEnd, RestartType, new_run_id
 from sieve_async.testing.lives import check_word
 from sieve_async.testing.population import Population
@@ -25,6 +26,7 @@ class JobHandle:
 
     _population: Population
     _job: Resident
+    _home: Home
 
     @property
     def id(self) -> str:
@@ -32,6 +34,7 @@ class JobHandle:
         return self._job.script.id
 
     @property
+    @at_home
     def status(self) -> str:
         """The status that a lookup would show, if it does not move the job."""
         return self._job.status_at(self._population.clock.now())
@@ -46,6 +49,7 @@ class JobHandle:
         """How many restarts are scripted; by hand, how many were told."""
         return len(self._job.script.restart_types)
 
+    @at_home
     def start(self) -> None:
         """Begin processing.
 
@@ -55,6 +59,7 @@ class JobHandle:
         self._check("start", ("queued",))
         self._go_on("processing")
 
+    @at_home
     def yield_output(self, value: object) -> None:
         """Show one more output, which may be whatever ``add_job`` takes as one.
 
@@ -65,6 +70,7 @@ class JobHandle:
         self._check("yield an output", ("processing",))
         self._job.script.outputs += outputs_texts([value])
 
+    @at_home
     def restart(self, kind: RestartType = "preemption") -> None:
         """Let this run die, and begin the next one, without outputs.
 
@@ -80,6 +86,7 @@ class JobHandle:
         script.outputs = ()
         self._go_on("processing")
 
+    @at_home
     def finish(self) -> None:
         """End well; a job that is queued starts first.
 
@@ -88,6 +95,7 @@ class JobHandle:
         """
         self._end("finish", "finished")
 
+    @at_home
     def fail(self, error: str = "") -> None:
         """End badly, with an error text or a traceback; a job that is queued starts first.
 
@@ -96,6 +104,7 @@ class JobHandle:
         """
         self._end("fail", "error", error=error)
 
+    @at_home
     def cancel(self) -> None:
         """End cancelled; a job that is queued never starts.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from sieve_async.testing.alarms import Alarms
 from sieve_async.testing.handles import JobHandle
+from sieve_async.testing.home import Home, at_home
 from sieve_async.testing.jobs import JobEnd, JobScript
 from sieve_async.testing.ledger import Ledger
 from sieve_async.testing.lives import By, ByOrHand
@@ -22,7 +23,9 @@ class Scripting:
         self.requests = Ledger()
         self._population = population
         self._alarms = alarms
+        self._home = Home()
 
+    @at_home
     def add_job(  # noqa: PLR0913  # a script has many parts, and each is a keyword
         self,
         job_id: str | None = None,
@@ -80,6 +83,7 @@ class Scripting:
         self._population.add_job(script, listed=listed)
         return script.id
 
+    @at_home
     def add_jobs(  # noqa: PLR0913  # as above
         self,
         count: int,
@@ -139,14 +143,16 @@ class Scripting:
             for job in mixture.jobs(count, seed=seed, prefix=prefix)
         ]
 
+    @at_home
     def job(self, job_id: str) -> JobHandle:
         """Take a job in hand: see how it is, and tell what happens to it next.
 
         Raises:
             ValueError: There is no such job.
         """
-        return JobHandle(self._population, self._population.job(job_id))
+        return JobHandle(self._population, self._population.job(job_id), self._home)
 
+    @at_home
     def remove_job(self, job_id: str) -> None:
         """Let a job vanish: its id is not found from now on, and may be used again.
 
@@ -156,8 +162,10 @@ class Scripting:
         self._population.remove_job(job_id)
         self.requests.forget(job_id)
 
+    @at_home
     def add_version(  # noqa: PLR0913  # a script has many parts, and each is a keyword
         self,
+        /,
         owner_name: str,
         function_name: str,
         version_id: str | None = None,
@@ -202,6 +210,7 @@ class Scripting:
         self._population.add_version(script)
         return script.id
 
+    @at_home
     def advance(self, seconds: float) -> None:
         """Put a manual clock forward; what was held until then is answered.
 

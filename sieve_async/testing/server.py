@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypedDict, Unpack
 
 from sieve_async.testing.alarms import Alarms
 from sieve_async.testing.answering import Answering
@@ -11,9 +11,21 @@ from sieve_async.testing.breaking import Breaking
 from sieve_async.testing.clocks import Clock
 from sieve_async.testing.faults import job_paths
 from sieve_async.testing.holds import Holds
+from sieve_async.testing.home import InThread
 from sieve_async.testing.listener import Listener
 from sieve_async.testing.population import Population
 from sieve_async.testing.scripting import Scripting
+
+
+class Options(TypedDict, total=False):
+    """What a server can be made with."""
+
+    host: str
+    port: int
+    api_key: str
+    clock: Callable[[], float] | Literal["manual"] | None
+    speed: float
+    longest_await: float
 
 
 class FakeSieve(Scripting, Breaking):
@@ -50,11 +62,25 @@ class FakeSieve(Scripting, Breaking):
         self._clock = Clock(speed, is_manual=clock == "manual")
         alarms = Alarms(self._clock)
         Scripting.__init__(self, Population(self._clock, Holds(longest_await, alarms)), alarms)
-        Breaking.__init__(self)
+        Breaking.__init__(self, self._home)
         answering = Answering(
             self.requests, self._population, self._faults, self._accepts, self._without_key
         )
         self._listener = Listener(host, port, answering.serve)
+
+    @classmethod
+    def in_thread(cls, **options: Unpack[Options]) -> InThread:
+        """Run a server in a thread of its own, for programs without a loop, or with others.
+
+        Takes what the class takes. All that is public may be called from any thread, but for
+        ``start()`` and ``stop()``.
+
+        Example:
+            >>> with FakeSieve.in_thread() as sieve:
+            ...     job_id = sieve.add_job(outputs=["hello"])
+        """
+        sieve = cls(**options)
+        return InThread(sieve, sieve._home)
 
     async def __aenter__(self) -> Self:
         await self.start()
