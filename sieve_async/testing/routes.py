@@ -55,7 +55,7 @@ def answer_held(held: Held, wake: Wake, population: Population) -> Answer:
             return _show(population, held.job, held.offset)
         case Wake.REMOVED:
             return refusal(404, "Job not found")
-        case Wake.TOO_LONG:
+        case _:
             return refusal(408, "Job has not ended yet")
 
 
