@@ -13,6 +13,8 @@ Document: TypeAlias = dict[str, Any]
 Texts: TypeAlias = dict[str, str]
 """The members of an object by name, each as JSON text."""
 
+NO_TEXTS: Texts = {}
+
 # One encoder for all answers: json.dumps() builds a new one per call when it has separators.
 # NaN is refused because JSON has none.
 _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
@@ -85,6 +87,8 @@ def input_output(value: Any, *, name: str | None = None) -> Document:
 
 def inputs_text(values: Mapping[str, object] | None) -> str:
     """Write the ``inputs`` of a job: an object from name to InputOutput."""
+    if not values:
+        return "{}"
     given = raw_fields(values)
     return write({name: input_output(value, name=name) for name, value in given.items()})
 
@@ -101,6 +105,8 @@ def raw_fields(values: Mapping[str, object] | None) -> Document:
 
 def raw_texts(values: Mapping[str, object] | None) -> Texts:
     """Write fields that a test wants in a document just as they are."""
+    if not values:
+        return NO_TEXTS  # most jobs have none, and there may be 100,000 of them
     return {name: write(value) for name, value in raw_fields(values).items()}
 
 
