@@ -262,3 +262,9 @@ def test_impossible_rates_are_refused(rates: Document) -> None:
     """A share is from nothing to all."""
     with pytest.raises(ValueError, match="rates must be from 0 to 1"):
         FakeSieve().add_jobs(10, **rates)
+
+
+def test_population_is_counted() -> None:
+    """There is no negative number of jobs."""
+    with pytest.raises(ValueError, match="count must be zero or more, not -1"):
+        FakeSieve().add_jobs(-1)

@@ -26,18 +26,19 @@ class Alarms:
     """
 
     clock: Clock
-    _without_timer: list[Alarm] = attrs.field(factory=list, init=False)
+    # In the order of being set; a dict, since thousands may be set and go in any order.
+    _without_timer: dict[Alarm, None] = attrs.field(factory=dict, init=False)
 
     @contextmanager
     def ringing(self, moment: float, ring: Callable[[], object]) -> Iterator[None]:
         """Do something at a moment, unless the block ends before."""
         alarm = Alarm(moment, ring)
         if self.clock.is_manual or moment == float("inf"):
-            self._without_timer.append(alarm)
+            self._without_timer[alarm] = None
             try:
                 yield
             finally:
-                self._without_timer.remove(alarm)
+                del self._without_timer[alarm]
             return
         delay = (moment - self.clock.now()) / self.clock.speed
         timer = asyncio.get_running_loop().call_later(delay, self._go_off, alarm)

@@ -118,7 +118,7 @@ class Scripting:
             listed: Whether lists show them.
 
         Raises:
-            ValueError: An id is taken, or a rate or a time is none.
+            ValueError: An id is taken, or a number is none that can be.
         """
         mixture = Mixture(
             queued=queued,

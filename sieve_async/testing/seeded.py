@@ -41,7 +41,14 @@ class Mixture:
             raise ValueError(message)
 
     def jobs(self, count: int, *, seed: int, prefix: str) -> Iterator[SeededJob]:
-        """Make up so many jobs, just as many of each end as the rates say."""
+        """Make up so many jobs, just as many of each end as the rates say.
+
+        Raises:
+            ValueError: The number is negative.
+        """
+        if count < 0:
+            message = f"count must be zero or more, not {count!r}"
+            raise ValueError(message)
         dice = random.Random(seed)
         ends = self._ends(count)
         dice.shuffle(ends)

@@ -40,6 +40,9 @@ class FakeSieve(Scripting, Breaking):
     job ends or ``longest_await`` seconds of its clock have passed. Held requests are timed by the
     loop: a ``clock`` of your own should keep pace with it.
 
+    All is right with its answers until ``fault()`` is called; ``requests`` is the ledger of what
+    was asked.
+
     Example:
         >>> async with FakeSieve() as sieve:
         ...     job_id = sieve.add_job(queued=2, processing=7, outputs=["hello"])
