@@ -96,6 +96,24 @@ async def test_ledger_never_holds_the_key(sieve: FakeSieve, session: aiohttp.Cli
     [entry] = sieve.requests
     assert (entry.path, entry.query) == ("/v2/jobs/[key]", {"key": "[key]", "[key]": "1"})
     assert key not in repr(vars(sieve.requests))
+    assert sieve.requests_for(key) == sieve.requests_for(f"/v2/jobs/{key}") == 1
+    assert sieve.bytes_for(key) == entry.body_bytes
+
+
+@pytest.mark.parametrize("key", ["", "j"])
+async def test_odd_keys_do_not_mix_up_counts(key: str) -> None:
+    """A key that is part of other words, or empty, is no reason to count wrongly."""
+    sieve = FakeSieve(api_key=key)
+    sieve.add_job("j1")
+    headers = {"X-API-Key": key}
+    async with (
+        sieve,
+        aiohttp.request("GET", f"{sieve.url}/v2/jobs/j1", headers=headers) as answer,
+    ):
+        size = len(await answer.read())
+
+    assert (sieve.requests_for("j1"), sieve.bytes_for("j1")) == (1, size)
+    assert sieve.requests[0].path == "/v2/jobs/j1"
 
 
 def test_ledger_forgets_entries_but_not_totals() -> None:

@@ -152,13 +152,15 @@ class FakeSieve(Scripting, Breaking):
         for its id however they named it, ``latest`` included.
         """
         if subject.startswith("/"):
-            return self.requests.by_path[subject]
+            return self.requests.by_path[self._without_key(subject)]
         by_path = self.requests.by_path
-        return sum(by_path[path] for path in job_paths(subject)) + self.requests.by_version[subject]
+        of_job = sum(by_path[self._without_key(path)] for path in job_paths(subject))
+        return of_job + self.requests.by_version[subject]
 
     def bytes_for(self, job_id: str) -> int:
         """Count the bytes of the bodies that answered lookups and awaits of a job."""
-        return sum(self.requests.bytes_by_path[path] for path in job_paths(job_id))
+        by_path = self.requests.bytes_by_path
+        return sum(by_path[self._without_key(path)] for path in job_paths(job_id))
 
     def requests_after_end(self, job_id: str | None = None) -> int:
         """Count the lookups and awaits that came when one before had shown the job's end.
@@ -169,7 +171,9 @@ class FakeSieve(Scripting, Breaking):
         return after_end.total() if job_id is None else after_end[job_id]
 
     def _without_key(self, text: str) -> str:
-        return text.replace(self._api_key, "[key]")
+        if not self._api_key:
+            return text
+        return "/".join(["[key]" if part == self._api_key else part for part in text.split("/")])
 
     def _accepts(self, key: str | None) -> bool:
         return key == self._api_key and not self._key_is_revoked
