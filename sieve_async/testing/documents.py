@@ -15,6 +15,9 @@ Texts: TypeAlias = dict[str, str]
 
 NO_TEXTS: Texts = {}
 
+# A bool is an int as well, so it stands before.
+_TYPES = (bool, str, int, float, dict, list)
+
 # One encoder for all answers: json.dumps() builds a new one per call when it has separators.
 # NaN is refused because JSON has none.
 _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
@@ -56,16 +59,26 @@ def snapshot(name: str, value: object) -> Any:
     Raises:
         ValueError: It cannot be written as JSON.
     """
+    return json.loads(write_checked(name, value))
+
+
+def write_checked(name: str, value: object) -> str:
+    """Write a test's value as JSON text.
+
+    Raises:
+        ValueError: It cannot be.
+    """
     try:
-        return json.loads(encode(value))
+        return write(value)
     except (TypeError, ValueError) as error:
         message = f"{name} cannot be written as JSON: {error}"
         raise ValueError(message) from error
 
 
-def output_document(value: Any) -> Document | list[Document]:
+def output_document(value: Any) -> object:
     """Make the InputOutput of one output, or the list of them for a nested output."""
-    if isinstance(value, list) and value and all(_is_input_output(item) for item in value):
+    is_array = isinstance(value, (list, tuple))
+    if is_array and value and all(_is_input_output(item) for item in value):
         return value
     return input_output(value)
 
@@ -95,7 +108,7 @@ def inputs_text(values: Mapping[str, object] | None) -> str:
 
 def outputs_texts(values: Iterable[object]) -> tuple[str, ...]:
     """Write each of the ``outputs`` of a job from whatever a test gave."""
-    return tuple([write(output_document(snapshot("an output", value))) for value in values])
+    return tuple([write_checked("an output", output_document(value)) for value in values])
 
 
 def raw_fields(values: Mapping[str, object] | None) -> Document:
@@ -115,6 +128,9 @@ def _is_input_output(value: object) -> bool:
 
 
 def _type_of(value: object) -> str | None:
+    """Name the type that a value has as JSON, in the words of Python."""
     if isinstance(value, dict) and "url" in value:
         return "sieve.File"
-    return None if value is None else type(value).__name__
+    if isinstance(value, tuple):
+        return "list"
+    return next((kind.__name__ for kind in _TYPES if isinstance(value, kind)), None)
