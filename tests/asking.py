@@ -1,5 +1,6 @@
 """Asking the embedded server as a plain HTTP client would."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -34,3 +35,24 @@ def address_of(sieve: FakeSieve) -> tuple[str, int]:
     """Split the URL for those who speak plain TCP."""
     host, _, port = sieve.url.removeprefix("http://").partition(":")
     return host, int(port)
+
+
+async def held(sieve: FakeSieve, number: int = 1) -> None:
+    """Wait until so many requests are with the server."""
+    while sieve.in_flight < number:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0)
+
+
+async def raw(sieve: FakeSieve, path: str) -> bytes:
+    """Ask on a connection of its own, and read until the server closes it."""
+    reader, writer = await asyncio.open_connection(*address_of(sieve))
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {sieve.api_key}\r\n\r\n".encode())
+    everything = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return everything
+
+
+def now() -> float:
+    """Read the loop's clock, from which the server takes its own."""
+    return asyncio.get_running_loop().time()

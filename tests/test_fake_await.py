@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from asking import Document, Get, data_of
+from asking import Document, Get, data_of, held, now
 
 from sieve_async.testing import FakeSieve
 
@@ -19,17 +19,6 @@ async def session(sieve: FakeSieve) -> AsyncIterator[aiohttp.ClientSession]:
     key = {"X-API-Key": sieve.api_key}
     async with aiohttp.ClientSession(sieve.url, headers=key, timeout=PATIENT) as opened:
         yield opened
-
-
-def now() -> float:
-    """Read the loop's clock, from which the server takes its own."""
-    return asyncio.get_running_loop().time()
-
-
-async def held(sieve: FakeSieve, number: int = 1) -> None:
-    """Wait until so many requests are with the server."""
-    while sieve.in_flight < number:  # noqa: ASYNC110 - nothing tells of it
-        await asyncio.sleep(0)
 
 
 # When it is answered
@@ -259,7 +248,7 @@ async def test_answered_hold_leaves_nothing(sieve: FakeSieve, get: Get) -> None:
     await waiting
 
     timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined] # asyncio's own
-    assert not [timer for timer in timers if "Holds" in repr(timer) and not timer.cancelled()]
+    assert not [timer for timer in timers if "Alarm" in repr(timer) and not timer.cancelled()]
     assert not sieve._population.holds._waiting
 
 

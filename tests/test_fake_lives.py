@@ -3,6 +3,7 @@
 import asyncio
 import math
 from datetime import timedelta
+from http import HTTPMethod
 
 import aiohttp
 import pytest
@@ -219,7 +220,11 @@ WHOLE = {"type": "x", "name": "n", "data": 1, "description": None, "schema": Non
     ("given", "kind", "data"),
     [
         ("text", "str", "text"),
+        (HTTPMethod.GET, "str", "GET"),
         (1.5, "float", 1.5),
+        (7, "int", 7),
+        (True, "bool", True),
+        ((1, 2), "list", [1, 2]),
         (None, None, None),
         ([], "list", []),
         ([1, {"data": 1}], "list", [1, {"data": 1}]),

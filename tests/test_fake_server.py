@@ -8,9 +8,10 @@ import socket
 
 import aiohttp
 import pytest
-from asking import Get, address_of
+from asking import Get, address_of, held
 
 from sieve_async.testing import FakeSieve, Ledger, LedgerEntry
+from sieve_async.testing.answers import Answer
 
 # The ledger
 
@@ -44,13 +45,84 @@ async def test_requests_are_counted_by_subject(sieve: FakeSieve, get: Get) -> No
     assert sieve.requests.total == 5
 
 
+async def test_requests_after_the_end_are_counted(sieve: FakeSieve, get: Get) -> None:
+    """Whoever asks again for a job whose end was shown is noticed, until the id is a new job's."""
+    for name in ("a", "b"):
+        sieve.add_job(name, queued=1, by="polls")
+    sieve.add_job("odd", fields={"status": "started"})
+
+    for name in ("a", "a", "b", "odd", "odd", "a", "a/await", "x", "x"):
+        await get(f"/v2/jobs/{name}")
+    await get("/v2/jobs")
+    before = [sieve.requests_after_end(name) for name in ("a", "b", "odd", "x", None)]
+    sieve.remove_job("a")
+    await get("/v2/jobs/a")
+
+    assert before == [2, 0, 0, 0, 2]
+    assert sieve.requests_after_end("a") == 2
+
+
+async def test_requests_in_flight_at_the_end_are_not_blamed(sieve: FakeSieve, get: Get) -> None:
+    """Only those that came after the answer had asked in vain."""
+    job = sieve.job(sieve.add_job("j", by="hand"))
+    waiting = [asyncio.ensure_future(get("/v2/jobs/j/await")) for _ in range(2)]
+    await held(sieve, 2)
+
+    job.finish()
+    await asyncio.gather(*waiting)
+
+    assert sieve.requests_after_end() == 0
+
+
+async def test_spoilt_ends_are_no_ends(sieve: FakeSieve, get: Get) -> None:
+    """An end that could not be read, or never came, may be asked for again."""
+    sieve.add_job("j")
+
+    with sieve.fault(fields={"status": "napping"}):
+        await get("/v2/jobs/j")
+    with sieve.fault(body={}):
+        await get("/v2/jobs/j")
+    await get("/v2/jobs/j")
+
+    assert sieve.requests_after_end("j") == 0
+
+
+async def test_ledger_never_holds_the_key(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
+    """Wherever a program puts the key by mistake, it is not kept."""
+    key = sieve.api_key
+    async with session.get(f"/v2/jobs/{key}", params={"key": key, key: "1"}):
+        pass
+
+    [entry] = sieve.requests
+    assert (entry.path, entry.query) == ("/v2/jobs/[key]", {"key": "[key]", "[key]": "1"})
+    assert key not in repr(vars(sieve.requests))
+    assert sieve.requests_for(key) == sieve.requests_for(f"/v2/jobs/{key}") == 1
+    assert sieve.bytes_for(key) == entry.body_bytes
+
+
+@pytest.mark.parametrize("key", ["", "j"])
+async def test_odd_keys_do_not_mix_up_counts(key: str) -> None:
+    """A key that is part of other words, or empty, is no reason to count wrongly."""
+    sieve = FakeSieve(api_key=key)
+    sieve.add_job("j1")
+    headers = {"X-API-Key": key}
+    async with (
+        sieve,
+        aiohttp.request("GET", f"{sieve.url}/v2/jobs/j1", headers=headers) as answer,
+    ):
+        size = len(await answer.read())
+
+    assert (sieve.requests_for("j1"), sieve.bytes_for("j1")) == (1, size)
+    assert sieve.requests[0].path == "/v2/jobs/j1"
+
+
 def test_ledger_forgets_entries_but_not_totals() -> None:
     """Memory is bounded; counts are exact; going through it is safe while it grows."""
     ledger = Ledger(kept=2)
     entries = [LedgerEntry("GET", f"/{n}", {}, key_accepted=True, at=n) for n in range(3)]
 
     for number, entry in enumerate(entries):
-        ledger.answered(ledger.enter(entry), 200, number)
+        ledger.answered(ledger.enter(entry), Answer(200, b""), number)
     for _ in ledger:
         ledger.enter(entries[0])
 

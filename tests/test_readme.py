@@ -27,7 +27,8 @@ async def test_programs(
     monkeypatch.setenv("SIEVE_API_URL", sieve.url)
     monkeypatch.setenv("SIEVE_API_KEY", sieve.api_key)
     is_test = "def test_" in PROGRAMS[number]
-    how = ["-m", "pytest", "-q", "-p", "no:asyncio"] if is_test else ["-W", "error"]
+    loops = "asyncio_default_fixture_loop_scope=function"
+    how = ["-m", "pytest", "-q", "-o", loops] if is_test else ["-W", "error"]
 
     running = await asyncio.create_subprocess_exec(
         sys.executable,

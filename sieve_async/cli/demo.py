@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 
 import attrs
 
-from sieve_async.cli.population import ScriptedJob, add_jobs
 from sieve_async.client import SieveClient
 from sieve_async.config import Limits
 from sieve_async.models import FunctionVersion
-from sieve_async.testing import FakeSieve
+from sieve_async.testing import FakeSieve, JobHandle
 from sieve_async.watching import JobOutcome, Strategy
 
 _MOST_ROWS = 60
@@ -39,7 +38,8 @@ async def demo(*, jobs: int, strategy: Strategy, seed: int, speed: float) -> int
     """
     longest = 60 / min(speed, 1.0) + jobs / 50
     async with FakeSieve(speed=speed) as sieve:
-        scripted = {job.id: job for job in add_jobs(sieve, jobs, seed=seed)}
+        ids = sieve.add_jobs(jobs, seed=seed, restart_rate=0.1)
+        scripted = {job_id: sieve.job(job_id) for job_id in ids}
         for name, end in _BUILDS.items():
             sieve.add_version(
                 "sieve",
@@ -73,7 +73,7 @@ async def demo(*, jobs: int, strategy: Strategy, seed: int, speed: float) -> int
 async def _watch_jobs(
     client: SieveClient,
     sieve: FakeSieve,
-    scripted: Mapping[str, ScriptedJob],
+    scripted: Mapping[str, JobHandle],
     strategy: Strategy,
     longest: float,
 ) -> list[Row]:
@@ -86,7 +86,7 @@ async def _watch_jobs(
     return sorted(rows, key=lambda row: row.cells[0])
 
 
-def _row_of(outcome: JobOutcome, scripted: ScriptedJob, sieve: FakeSieve) -> Row:
+def _row_of(outcome: JobOutcome, scripted: JobHandle, sieve: FakeSieve) -> Row:
     requests = str(sieve.requests_for(outcome.job_id))
     job = outcome.job
     if job is None:
@@ -166,7 +166,7 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
 def _print_totals(rows: list[Row]) -> None:
     ends = Counter(row.cells[1] for row in rows)
     late = sorted(row.seen_after for row in rows if row.seen_after is not None)
-    counts = ", ".join(f"{count} {end}" for end, count in ends.most_common())
+    counts = ", ".join(f"{ends[end]} {end}" for end in _COLOURS if ends[end])
     if late:
         mean, most = sum(late) / len(late), late[int(len(late) * 0.95)]
         print(f"{counts}; ends were seen after {mean:.2f} s on average, 95 % within {most:.2f} s")

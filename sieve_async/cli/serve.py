@@ -3,14 +3,13 @@
 import asyncio
 import signal
 
-from sieve_async.cli.population import add_jobs
 from sieve_async.testing import FakeSieve
 
 
 async def serve(*, port: int, jobs: int, seed: int, speed: float) -> int:
     """Serve until interrupted."""
     async with FakeSieve(port=port, speed=speed) as sieve:
-        ids = [job.id for job in add_jobs(sieve, jobs, seed=seed)]
+        ids = sieve.add_jobs(jobs, seed=seed, restart_rate=0.1)
         sieve.add_version("sieve", "dubbing", queued=1, building=5, pushing=2, deploying=2)
         print(f"export SIEVE_API_URL={sieve.url} SIEVE_API_KEY={sieve.api_key}")
         for path in [f"/v2/jobs/{ids[0]}"] * bool(ids) + [

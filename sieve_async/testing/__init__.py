@@ -10,7 +10,9 @@ Example:
     ...         job = await client.wait_for_job(job_id)
 """
 
+from sieve_async.testing.faults import Fault
+from sieve_async.testing.handles import JobHandle
 from sieve_async.testing.ledger import Ledger, LedgerEntry
 from sieve_async.testing.server import FakeSieve
 
-__all__ = ["FakeSieve", "Ledger", "LedgerEntry"]
+__all__ = ["FakeSieve", "Fault", "JobHandle", "Ledger", "LedgerEntry"]

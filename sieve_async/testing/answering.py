@@ -1,16 +1,17 @@
 """From HTTP to a question, and from its answer to HTTP; every request goes into the ledger."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import attrs
 from aiohttp import web
 
+from sieve_async.testing.answers import Answer
+from sieve_async.testing.faults import Effect, Faults
 from sieve_async.testing.ledger import Ledger, LedgerEntry
 from sieve_async.testing.population import Population
-from sieve_async.testing.routes import Answer, Held, Question, answer, answer_held
-
-JSON = {"Content-Type": "application/json; charset=utf-8"}
+from sieve_async.testing.routes import Held, Question, answer, answer_held
+from sieve_async.testing.sending import all_headers, send_broken, send_slowly
 
 
 @attrs.define
@@ -19,25 +20,35 @@ class Answering:
 
     ledger: Ledger
     population: Population
+    faults: Faults
     accepts: Callable[[str | None], bool]
     """Tells whether a key is the right one."""
+    without_key: Callable[[str], str]
+    """Takes the key out of a text."""
 
-    async def serve(self, request: web.BaseRequest) -> web.Response:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, which may be held for long first."""
         with self.ledger.one_in_flight():
             key_accepted = self.accepts(request.headers.get("X-API-Key"))
-            query = dict(request.query)
-            path = request.path
-            at = self.population.clock.now()
-            entry = self.ledger.enter(LedgerEntry(request.method, path, query, key_accepted, at))
-            reply = answer(Question(request.method, path, query, key_accepted), self.population)
-            if isinstance(reply, Held):
-                reply = await self._hold(reply, entry)
-            sent = 0 if request.method == "HEAD" else len(reply.body)
-            self.ledger.answered(entry, reply.status, sent, version_id=reply.version_id)
+            question = Question(request.method, request.path, dict(request.query), key_accepted)
+            entry = self.ledger.enter(self._entry(question))
+            if effect := self.faults.strike(question.path):
+                return await self._serve_badly(request, question, entry, effect)
+            reply = await self._answer(question, entry)
+            self._note(entry, reply)
             # One turn of the loop, so that requests sent together are in flight together.
             await asyncio.sleep(0)
-            return web.Response(status=reply.status, body=reply.body, headers=_headers(reply))
+            return web.Response(status=reply.status, body=reply.body, headers=all_headers(reply))
+
+    def _entry(self, question: Question) -> LedgerEntry:
+        hide = self.without_key
+        query = {hide(name): hide(value) for name, value in question.query.items()}
+        at = self.population.clock.now()
+        return LedgerEntry(question.method, hide(question.path), query, question.key_accepted, at)
+
+    async def _answer(self, question: Question, entry: LedgerEntry) -> Answer:
+        reply = answer(question, self.population)
+        return await self._hold(reply, entry) if isinstance(reply, Held) else reply
 
     async def _hold(self, held: Held, entry: LedgerEntry) -> Answer:
         ends_at, job_id = held.job.ends_at(), held.job.script.id
@@ -47,6 +58,19 @@ class Answering:
             entry.took = self.population.clock.now() - entry.at
         return answer_held(held, wake, self.population)
 
+    async def _serve_badly(
+        self, request: web.BaseRequest, question: Question, entry: LedgerEntry, effect: Effect
+    ) -> web.StreamResponse:
+        clock, alarms = self.population.clock, self.population.holds.alarms
+        await alarms.sleep(effect.delay)
+        reply = effect.answer() if effect.is_answer else await self._answer(question, entry)
+        reply = effect.spoil(reply, lambda seconds: clock.http_date(clock.now() + seconds))
+        entry.took = clock.now() - entry.at
+        if effect.drop:
+            await send_broken(request, reply, effect.drop)
+        self._note(entry, reply)
+        return await send_slowly(request, reply, effect.drip, alarms.sleep)
 
-def _headers(reply: Answer) -> Mapping[str, str]:
-    return {**JSON, **reply.headers} if reply.headers else JSON
+    def _note(self, entry: LedgerEntry, reply: Answer) -> None:
+        sent = 0 if entry.method == "HEAD" else len(reply.body)
+        self.ledger.answered(entry, reply, sent)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import attrs
 
@@ -12,9 +13,11 @@ class Clock:
 
     It stands at zero until it is told what to follow, and it never runs backwards: a source
     that jumps back (looptime does, between a fixture and its test) is followed from there on.
+    A manual clock follows nothing, and stands wherever it was put.
     """
 
     speed: float = 1.0
+    is_manual: bool = False
     _source: Callable[[], float] | None = attrs.field(default=None, init=False)
     _origin: float = attrs.field(default=0.0, init=False)
     _carried: float = attrs.field(default=0.0, init=False)
@@ -47,6 +50,10 @@ class Clock:
     def arrive(self, moment: float) -> None:
         """Learn from a timer that it is this late at least, whatever rounding says."""
         self._arrived = max(self._arrived, moment)
+
+    def http_date(self, moment: float) -> str:
+        """Write a reading the way HTTP headers do: in whole seconds."""
+        return format_datetime(self._wall + timedelta(seconds=moment), usegmt=True)
 
     def stamp(self, moment: float | None) -> str | None:
         """Write a reading the way Sieve's answers do: naive UTC with microseconds."""

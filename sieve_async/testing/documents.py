@@ -13,6 +13,11 @@ Document: TypeAlias = dict[str, Any]
 Texts: TypeAlias = dict[str, str]
 """The members of an object by name, each as JSON text."""
 
+NO_TEXTS: Texts = {}
+
+# A bool is an int as well, so it stands before.
+_TYPES = (bool, str, int, float, dict, list)
+
 # One encoder for all answers: json.dumps() builds a new one per call when it has separators.
 # NaN is refused because JSON has none.
 _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
@@ -54,16 +59,26 @@ def snapshot(name: str, value: object) -> Any:
     Raises:
         ValueError: It cannot be written as JSON.
     """
+    return json.loads(write_checked(name, value))
+
+
+def write_checked(name: str, value: object) -> str:
+    """Write a test's value as JSON text.
+
+    Raises:
+        ValueError: It cannot be.
+    """
     try:
-        return json.loads(encode(value))
+        return write(value)
     except (TypeError, ValueError) as error:
         message = f"{name} cannot be written as JSON: {error}"
         raise ValueError(message) from error
 
 
-def output_document(value: Any) -> Document | list[Document]:
+def output_document(value: Any) -> object:
     """Make the InputOutput of one output, or the list of them for a nested output."""
-    if isinstance(value, list) and value and all(_is_input_output(item) for item in value):
+    is_array = isinstance(value, (list, tuple))
+    if is_array and value and all(_is_input_output(item) for item in value):
         return value
     return input_output(value)
 
@@ -85,13 +100,15 @@ def input_output(value: Any, *, name: str | None = None) -> Document:
 
 def inputs_text(values: Mapping[str, object] | None) -> str:
     """Write the ``inputs`` of a job: an object from name to InputOutput."""
+    if not values:
+        return "{}"
     given = raw_fields(values)
     return write({name: input_output(value, name=name) for name, value in given.items()})
 
 
 def outputs_texts(values: Iterable[object]) -> tuple[str, ...]:
     """Write each of the ``outputs`` of a job from whatever a test gave."""
-    return tuple([write(output_document(snapshot("an output", value))) for value in values])
+    return tuple([write_checked("an output", output_document(value)) for value in values])
 
 
 def raw_fields(values: Mapping[str, object] | None) -> Document:
@@ -101,6 +118,8 @@ def raw_fields(values: Mapping[str, object] | None) -> Document:
 
 def raw_texts(values: Mapping[str, object] | None) -> Texts:
     """Write fields that a test wants in a document just as they are."""
+    if not values:
+        return NO_TEXTS  # most jobs have none, and there may be 100,000 of them
     return {name: write(value) for name, value in raw_fields(values).items()}
 
 
@@ -109,6 +128,9 @@ def _is_input_output(value: object) -> bool:
 
 
 def _type_of(value: object) -> str | None:
+    """Name the type that a value has as JSON, in the words of Python."""
     if isinstance(value, dict) and "url" in value:
         return "sieve.File"
-    return None if value is None else type(value).__name__
+    if isinstance(value, tuple):
+        return "list"
+    return next((kind.__name__ for kind in _TYPES if isinstance(value, kind)), None)

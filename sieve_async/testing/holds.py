@@ -3,10 +3,11 @@
 import asyncio
 from collections import defaultdict
 from enum import Enum, auto
+from functools import partial
 
 import attrs
 
-from sieve_async.testing.clocks import Clock
+from sieve_async.testing.alarms import Alarms
 
 
 class Wake(Enum):
@@ -19,14 +20,10 @@ class Wake(Enum):
 
 @attrs.define
 class Holds:
-    """The requests held now; each has one timer and nothing else has any.
-
-    A timer that has gone off has decided: the clock is told what time it is then, instead of
-    being asked, since it may read a rounding error less and would do so for ever in virtual time.
-    """
+    """The requests held now; each has one alarm, and nothing else has any."""
 
     longest: float
-    clock: Clock
+    alarms: Alarms
     _waiting: dict[str, set[asyncio.Future[Wake]]] = attrs.field(
         factory=lambda: defaultdict(set), init=False
     )
@@ -38,18 +35,15 @@ class Holds:
 
     async def until_ended(self, job_id: str, *, ends_at: float) -> Wake:
         """Hold one request for a job that has not ended, and say why it ends being held."""
-        now = self.clock.now()
         # The end wins over the limit when both come at once.
-        limit = now + self.longest
+        limit = self.alarms.clock.now() + self.longest
         moment, reason = (ends_at, Wake.ENDED) if ends_at <= limit else (limit, Wake.TOO_LONG)
         woken: asyncio.Future[Wake] = asyncio.get_running_loop().create_future()
         self._waiting[job_id].add(woken)
-        timer = self._set_timer(woken, moment, moment - now, reason)
         try:
-            return await woken
+            with self.alarms.ringing(moment, partial(_tell, woken, reason)):
+                return await woken
         finally:
-            if timer:
-                timer.cancel()
             self._waiting[job_id].discard(woken)
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
@@ -57,17 +51,10 @@ class Holds:
     def wake(self, job_id: str, reason: Wake) -> None:
         """Have all that wait for one job answered."""
         for woken in self._waiting.get(job_id, ()):
-            if not woken.done():
-                woken.set_result(reason)
+            _tell(woken, reason)
 
-    def _set_timer(
-        self, woken: asyncio.Future[Wake], moment: float, delay: float, reason: Wake
-    ) -> asyncio.TimerHandle | None:
-        def go_off() -> None:
-            self.clock.arrive(moment)
-            if not woken.done():
-                woken.set_result(reason)
 
-        if delay == float("inf"):
-            return None
-        return asyncio.get_running_loop().call_later(delay / self.clock.speed, go_off)
+def _tell(woken: asyncio.Future[Wake], reason: Wake) -> None:
+    """Say why, to one that may have been told another reason in this turn of the loop."""
+    if not woken.done():
+        woken.set_result(reason)

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import cycle, islice
 from math import floor
 from typing import Literal, TypeAlias
 
@@ -18,18 +19,19 @@ from sieve_async.testing.documents import (
     write_array,
     write_object,
 )
-from sieve_async.testing.lives import By, Life, Look, check_spans, check_word
+from sieve_async.testing.lives import ByOrHand, Life, Look, check_spans, check_word
 
 JobEnd: TypeAlias = Literal["finished", "error", "cancelled"]
+RestartType: TypeAlias = Literal["preemption", "OOM", "error"]
 Stamp: TypeAlias = Callable[[float | None], str | None]
 
 JOB_ENDS = ("finished", "error", "cancelled")
 ORGANIZATION_ID = "5f1e7e57-0000-4000-8000-000000000000"
-RESTARTS = (
-    ("preemption", "The machine was taken away."),
-    ("OOM", "The worker ran out of memory."),
-    ("error", "The worker stopped answering."),
-)
+RESTARTS: dict[RestartType, str] = {
+    "preemption": "The machine was taken away.",
+    "OOM": "The worker ran out of memory.",
+    "error": "The worker stopped answering.",
+}
 # Real errors are tracebacks of many lines, so programs under test should meet one.
 TRACEBACK = """Traceback (most recent call last):
   File "/src/worker.py", line 118, in run
@@ -40,9 +42,9 @@ ValueError: scripted to fail
 """
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False, on_setattr=attrs.setters.NO_OP)
 class JobScript:
-    """All of a job that time does not change."""
+    """All of a job that time does not change; by hand, it is written as the job goes on."""
 
     id: str
     queued: float
@@ -53,22 +55,28 @@ class JobScript:
     inputs: str = attrs.field(converter=inputs_text)
     restarts: int
     streams: bool
-    by: By
+    by: ByOrHand
     function: str
     fields: Texts = attrs.field(converter=raw_texts)
     life: Life = attrs.field(init=False)
     run_ids: tuple[str, ...] = attrs.field(init=False)
+    restart_types: tuple[RestartType, ...] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         check_word("ends", self.ends, (*JOB_ENDS, None))
-        check_spans(self.by, queued=self.queued, processing=self.processing)
+        spans = {"queued": self.queued, "processing": self.processing}
+        check_spans(self.by, words=("time", "polls", "hand"), spans=spans)
         split_function(self.function)
         if self.restarts < 0:
             message = f"restarts must be zero or more, not {self.restarts!r}"
             raise ValueError(message)
+        if self.by == "hand":
+            self._expect_nothing()
 
     @life.default
     def _lay_out(self) -> Life:
+        if self.by == "hand":
+            return Life.of([("queued", 0.0)], None)
         runs = [("processing", self.processing)] * (self.restarts + 1)
         if self.ends == "cancelled" and self.processing == 0:
             runs = []  # cancelled while it was queued: it never started
@@ -76,7 +84,11 @@ class JobScript:
 
     @run_ids.default
     def _name_runs(self) -> tuple[str, ...]:
-        return tuple(f"{self.id}-{uuid.uuid4()}" for _ in range(self.restarts + 1))
+        return tuple([new_run_id(self.id) for _ in range(self.restarts + 1)])
+
+    @restart_types.default
+    def _choose_restart_types(self) -> tuple[RestartType, ...]:
+        return tuple(islice(cycle(RESTARTS), max(0, self.restarts)))
 
     def write(self, look: Look, stamp: Stamp, *, shown: int, offset: int) -> bytes:
         """Write the job as it looks, with the outputs from ``offset`` to ``shown``."""
@@ -108,7 +120,7 @@ class JobScript:
         """Count the outputs that show at some depth of a stage."""
         if status in JOB_ENDS:
             return len(self.outputs) if self.streams or self.ends == "finished" else 0
-        if not self.streams or status == "queued":
+        if status == "queued" or not self.streams:
             return 0
         if depth >= self.processing:
             return len(self.outputs)
@@ -126,13 +138,29 @@ class JobScript:
             [
                 {
                     "timestamp": stamp(begun),
-                    "reason": RESTARTS[number % len(RESTARTS)][1],
-                    "type": RESTARTS[number % len(RESTARTS)][0],
-                    "run_id": self.run_ids[number],
+                    "reason": RESTARTS[kind],
+                    "type": kind,
+                    "run_id": run_id,
                 }
-                for number, begun in enumerate(runs[1:])
+                for begun, kind, run_id in zip(
+                    runs[1:], self.restart_types, self.run_ids, strict=False
+                )
             ]
         )
+
+    def _expect_nothing(self) -> None:
+        """Refuse what a life that is told by hand cannot know beforehand."""
+        for name in ("queued", "processing", "restarts", "outputs", "error"):
+            if getattr(self, name):
+                message = f"{name} is not for a life by hand: tell it with sieve.job()"
+                raise ValueError(message)
+        self.ends = None
+        self.streams = True
+
+
+def new_run_id(job_id: str) -> str:
+    """Name one run of a job."""
+    return f"{job_id}-{uuid.uuid4()}"
 
 
 def split_function(function: str) -> tuple[str, str]:

@@ -7,6 +7,8 @@ from typing import overload
 
 import attrs
 
+from sieve_async.testing.answers import Answer
+
 # Enough for a long test, at about 300 bytes each.
 KEPT_ENTRIES = 100_000
 
@@ -40,6 +42,7 @@ class Ledger(Sequence[LedgerEntry]):
     by_path: Counter[str]
     bytes_by_path: Counter[str]
     by_version: Counter[str]
+    after_end: Counter[str]  # lookups and awaits of a job whose end had been shown by one before
     in_flight: int
     most_in_flight: int
 
@@ -49,6 +52,8 @@ class Ledger(Sequence[LedgerEntry]):
         self.by_path = Counter()
         self.bytes_by_path = Counter()
         self.by_version = Counter()
+        self.after_end = Counter()
+        self._ended = set[str]()
         self._entries = deque[LedgerEntry](maxlen=kept)
 
     def enter(self, entry: LedgerEntry) -> LedgerEntry:
@@ -56,19 +61,27 @@ class Ledger(Sequence[LedgerEntry]):
         self._entries.append(entry)
         self.total += 1
         self.by_path[entry.path] += 1
+        if self._ended:
+            job_id = entry.path.removeprefix("/v2/jobs/").removesuffix("/await")
+            if job_id in self._ended:
+                self.after_end[job_id] += 1
         return entry
 
-    def answered(
-        self, entry: LedgerEntry, status: int, body_bytes: int, *, version_id: str | None = None
-    ) -> None:
-        """Write down how a request was answered."""
-        entry.status = status
+    def answered(self, entry: LedgerEntry, reply: Answer, body_bytes: int) -> None:
+        """Write down how a request was answered, and how many bytes of the body were sent."""
+        entry.status = reply.status
         entry.body_bytes = body_bytes
         self.body_bytes += body_bytes
-        self.by_status[status] += 1
+        self.by_status[reply.status] += 1
         self.bytes_by_path[entry.path] += body_bytes
-        if version_id is not None:
-            self.by_version[version_id] += 1
+        if reply.version_id is not None:
+            self.by_version[reply.version_id] += 1
+        if reply.ended_job_id is not None:
+            self._ended.add(reply.ended_job_id)
+
+    def forget(self, job_id: str) -> None:
+        """Let a job begin anew under this id, whose end was not shown yet."""
+        self._ended.discard(job_id)
 
     @contextmanager
     def one_in_flight(self) -> Iterator[None]:

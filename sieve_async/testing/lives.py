@@ -2,13 +2,14 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Literal, Self, TypeAlias
 
 import attrs
 
 By: TypeAlias = Literal["time", "polls"]
+ByOrHand: TypeAlias = Literal["time", "polls", "hand"]
 
 
 @attrs.frozen
@@ -46,6 +47,10 @@ class Life:
         stages = len(statuses) if ends is not None else len(statuses) - 1
         return cls(statuses[:stages], starts[:stages])
 
+    def going_on(self, status: str, start: float) -> Self:
+        """Add a stage; the last one so far has an end now."""
+        return type(self)((*self.statuses, status), (*self.starts, start))
+
     def stage_at(self, position: float) -> int:
         """Find the stage; one that takes no time is passed over."""
         return bisect_right(self.starts, position) - 1
@@ -53,10 +58,13 @@ class Life:
 
 @attrs.define
 class Course:
-    """How far one life has come, by the clock or by the number of looks at it."""
+    """How far one life has come, by the clock or by the number of looks at it.
+
+    A life that is told by hand goes by the clock too, as far as it has been told.
+    """
 
     life: Life
-    by: By
+    by: ByOrHand
     added_at: float
     _looks: int = attrs.field(default=0, init=False)
     # Of a life that goes by polls: when each stage so far began to be shown.
@@ -91,23 +99,27 @@ class Course:
         return Look(self.life.statuses[: stage + 1], begun, depth)
 
     def begins(self, stage: int) -> float:
-        """Say when the clock will bring a stage: never, when there is none or polls bring it."""
-        if self.by == "polls" or stage >= len(self.life.starts):
+        """Say when the clock will bring a stage: never, when there is none or others bring it."""
+        if self.by != "time" or stage >= len(self.life.starts):
             return math.inf
         return self.added_at + self.life.starts[stage]
+
+    def tell(self, status: str, now: float) -> None:
+        """Begin the next stage of a life that is told by hand."""
+        self.life = self.life.going_on(status, round(now - self.added_at, 6))
 
     def _show(self, position: int, now: float) -> None:
         new = self.life.stage_at(position) + 1 - len(self._shown_at)
         self._shown_at += (now,) * new
 
 
-def check_spans(by: str, **spans: float) -> None:
+def check_spans(by: str, *, words: tuple[str, ...], spans: Mapping[str, float]) -> None:
     """Refuse lengths of stages that cannot be lived.
 
     Raises:
         ValueError: A span is negative or not a number, or counts polls in fractions.
     """
-    check_word("by", by, ("time", "polls"))
+    check_word("by", by, words)
     for name, span in spans.items():
         if not span >= 0:  # written so that NaN is refused too
             message = f"{name} must be zero or more, not {span!r}"

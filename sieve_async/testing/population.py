@@ -7,7 +7,7 @@ import attrs
 from sieve_async.testing.clocks import Clock
 from sieve_async.testing.documents import encode
 from sieve_async.testing.holds import Holds, Wake
-from sieve_async.testing.jobs import JobScript
+from sieve_async.testing.jobs import JOB_ENDS, JobScript
 from sieve_async.testing.listings import Listings
 from sieve_async.testing.lives import Course
 from sieve_async.testing.residents import Resident
@@ -20,7 +20,7 @@ class Population:
 
     clock: Clock
     holds: Holds
-    _jobs: dict[str, Resident] = attrs.field(factory=dict, init=False)
+    jobs: dict[str, Resident] = attrs.field(factory=dict, init=False)
     _added: int = attrs.field(default=0, init=False)
     _listings: Listings = attrs.field(factory=Listings, init=False)
     _versions: dict[str, tuple[VersionScript, Course]] = attrs.field(factory=dict, init=False)
@@ -33,11 +33,11 @@ class Population:
         Raises:
             ValueError: There is one with this id.
         """
-        if script.id in self._jobs:
+        if script.id in self.jobs:
             message = f"there is a job {script.id!r} already"
             raise ValueError(message)
         course = Course(script.life, script.by, self.clock.now())
-        job = self._jobs[script.id] = Resident(script, course, self._added, listed)
+        job = self.jobs[script.id] = Resident(script, course, self._added, listed)
         self._added += 1
         if listed:
             self._listings.add(job)
@@ -54,34 +54,48 @@ class Population:
         self._versions[script.id] = script, Course(script.life, script.by, self.clock.now())
         self._history[script.function].append(script.id)
 
+    def job(self, job_id: str) -> Resident:
+        """Find a job by its id, without looking at it.
+
+        Raises:
+            ValueError: There is none with this id.
+        """
+        if job := self.jobs.get(job_id):
+            return job
+        message = f"there is no job {job_id!r}"
+        raise ValueError(message)
+
     def remove_job(self, job_id: str) -> None:
         """Let a job vanish.
 
         Raises:
             ValueError: There is none with this id.
         """
-        job = self._jobs.pop(job_id, None)
-        if job is None:
-            message = f"there is no job {job_id!r}"
-            raise ValueError(message)
+        job = self.job(job_id)
+        del self.jobs[job_id]
         if job.listed:
             self._listings.remove(job)
         self.holds.wake(job_id, Wake.REMOVED)
 
     def look_at_job(self, job_id: str) -> Resident | None:
         """Look up one job; a job that goes by polls comes one step further."""
-        job = self._jobs.get(job_id)
+        job = self.jobs.get(job_id)
         if job and job.script.by == "polls":
-            now = self.clock.now()
-            job.course.step(now)
-            self._listings.refile(job, now)
-            if job.has_ended(now):
-                self.holds.wake(job_id, Wake.ENDED)
+            job.course.step(self.clock.now())
+            self.has_moved(job)
         return job
 
-    def body_of(self, job: Resident, *, offset: int) -> bytes:
-        """Write one job as it is now."""
-        return job.body(self.clock.now(), self.clock.stamp, offset=offset)
+    def has_moved(self, job: Resident) -> None:
+        """Take notice of a job that has come further otherwise than by the clock."""
+        now = self.clock.now()
+        self._listings.refile(job, now)
+        if job.has_ended(now):
+            self.holds.wake(job.script.id, Wake.ENDED)
+
+    def show(self, job: Resident, *, offset: int) -> tuple[bytes, bool]:
+        """Write one job as it is now, and say whether this shows that it has ended."""
+        now = self.clock.now()
+        return job.body(now, self.clock.stamp, offset=offset), job.status_at(now) in JOB_ENDS
 
     def list_jobs(
         self, function: str | None, *, status: str | None, limit: int, offset: int
@@ -117,4 +131,4 @@ class Population:
         return matching[0] if len(matching) == 1 else None
 
     def __repr__(self) -> str:
-        return f"{len(self._jobs)} jobs, {len(self._versions)} versions"
+        return f"{len(self.jobs)} jobs, {len(self._versions)} versions"

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import TypeAlias
 
 import attrs
 
+from sieve_async.testing.answers import Answer, refusal
 from sieve_async.testing.documents import encode, page
 from sieve_async.testing.holds import Wake
 from sieve_async.testing.population import Population
@@ -29,16 +29,6 @@ class Question:
 
 
 @attrs.frozen
-class Answer:
-    """A status, a body, and which version was shown if it was one."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-    version_id: str | None = None
-
-
-@attrs.frozen
 class Held:
     """No answer yet: the request waits for the end of a job."""
 
@@ -49,24 +39,24 @@ class Held:
 def answer(question: Question, population: Population) -> Answer | Held:
     """Answer one request; looking at a life that goes by polls moves it."""
     if question.path.startswith("/v2/") and not question.key_accepted:
-        return _refusal(401, "Invalid API key")
+        return refusal(401, "Invalid API key")
     for pattern, handler in ROUTES:
         if match := pattern.fullmatch(question.path):
             if question.method != "GET":
-                return attrs.evolve(_refusal(405, "Method Not Allowed"), headers={"Allow": "GET"})
+                return attrs.evolve(refusal(405, "Method Not Allowed"), headers={"Allow": "GET"})
             return handler(population, question.query, *match.groups())
-    return _refusal(404, "Not Found")
+    return refusal(404, "Not Found")
 
 
 def answer_held(held: Held, wake: Wake, population: Population) -> Answer:
     """Answer a request that was held until now, without looking again."""
     match wake:
         case Wake.ENDED:
-            return Answer(200, population.body_of(held.job, offset=held.offset))
+            return _show(population, held.job, held.offset)
         case Wake.REMOVED:
-            return _refusal(404, "Job not found")
-        case Wake.TOO_LONG:
-            return _refusal(408, "Job has not ended yet")
+            return refusal(404, "Job not found")
+        case _:
+            return refusal(408, "Job has not ended yet")
 
 
 def get_job(population: Population, query: Mapping[str, str], job_id: str) -> Answer:
@@ -74,9 +64,7 @@ def get_job(population: Population, query: Mapping[str, str], job_id: str) -> An
     if problems := _problems(query, offset=0):
         return problems
     job, offset = population.look_at_job(job_id), int(query.get("offset", 0))
-    if job is None:
-        return _refusal(404, "Job not found")
-    return Answer(200, population.body_of(job, offset=offset))
+    return refusal(404, "Job not found") if job is None else _show(population, job, offset)
 
 
 def await_job(population: Population, query: Mapping[str, str], job_id: str) -> Answer | Held:
@@ -85,10 +73,10 @@ def await_job(population: Population, query: Mapping[str, str], job_id: str) -> 
         return problems
     job, offset = population.look_at_job(job_id), int(query.get("offset", 0))
     if job is None:
-        return _refusal(404, "Job not found")
+        return refusal(404, "Job not found")
     if not job.has_ended(population.clock.now()):
         return Held(job, offset)
-    return Answer(200, population.body_of(job, offset=offset))
+    return _show(population, job, offset)
 
 
 def list_jobs(
@@ -112,7 +100,7 @@ def list_jobs_of_function(
     """Answer GET /v2/functions/{owner_name}/{function_name}/jobs."""
     function = f"{owner_name}/{function_name}"
     if not population.knows_function(function):
-        return _refusal(404, "Function not found")
+        return refusal(404, "Function not found")
     return list_jobs(population, query, function)
 
 
@@ -122,7 +110,7 @@ def get_version(
     """Answer GET /v2/functions/{owner_name}/{function_name}/versions/{version_slug}."""
     version_id = population.resolve_version(f"{owner_name}/{function_name}", slug)
     if version_id is None:
-        return _refusal(404, "Function version not found")
+        return refusal(404, "Function version not found")
     return Answer(200, population.look_at_version(version_id), version_id=version_id)
 
 
@@ -135,9 +123,9 @@ ROUTES: tuple[tuple[re.Pattern[str], Handler], ...] = (
 )
 
 
-@lru_cache
-def _refusal(status: int, detail: str) -> Answer:
-    return Answer(status, encode({"detail": detail}))
+def _show(population: Population, job: Resident, offset: int) -> Answer:
+    body, has_ended = population.show(job, offset=offset)
+    return Answer(200, body, ended_job_id=job.script.id if has_ended else None)
 
 
 def _problems(query: Mapping[str, str], **least: int) -> Answer | None:

@@ -1,33 +1,47 @@
 """The front door: what a test says to the server, and what the server says over HTTP."""
 
 import asyncio
-import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, TypedDict, Unpack
 
+from sieve_async.testing.alarms import Alarms
 from sieve_async.testing.answering import Answering
+from sieve_async.testing.breaking import Breaking
 from sieve_async.testing.clocks import Clock
+from sieve_async.testing.faults import job_paths
 from sieve_async.testing.holds import Holds
-from sieve_async.testing.jobs import JobEnd, JobScript
-from sieve_async.testing.ledger import Ledger
+from sieve_async.testing.home import InThread
 from sieve_async.testing.listener import Listener
-from sieve_async.testing.lives import By
 from sieve_async.testing.population import Population
-from sieve_async.testing.versions import BuildEnd, VersionScript
+from sieve_async.testing.scripting import Scripting
 
 
-class FakeSieve:
+class Options(TypedDict, total=False):
+    """What a server can be made with."""
+
+    host: str
+    port: int
+    api_key: str
+    clock: Callable[[], float] | Literal["manual"] | None
+    speed: float
+    longest_await: float
+
+
+class FakeSieve(Scripting, Breaking):
     """A Sieve server on loopback whose jobs and builds live as a test scripts them.
 
     Lives go by the server's clock, which is the running loop's unless another ``clock`` is
     given, and runs ``speed`` times as fast. It starts with the server: what was added before
-    begins to live then. Stopping and starting again, on the same port, plays an outage: lives,
-    clock and ledger go on.
+    begins to live then. The clock ``"manual"`` stands still until ``advance()`` puts it forward.
+    Stopping and starting again, on the same port, plays an outage: lives, clock and ledger go on.
 
     It answers lookups of jobs and versions, lists of jobs, and awaits: those are held until the
-    job ends or ``longest_await`` seconds of its clock have passed. The timers of held requests
-    are the loop's: a ``clock`` of your own should keep pace with it.
+    job ends or ``longest_await`` seconds of its clock have passed. Held requests are timed by the
+    loop: a ``clock`` of your own should keep pace with it.
+
+    All is right with its answers until ``fault()`` is called; ``requests`` is the ledger of what
+    was asked.
 
     Example:
         >>> async with FakeSieve() as sieve:
@@ -36,26 +50,40 @@ class FakeSieve:
         ...     assert sieve.requests_for(job_id) < 10
     """
 
-    requests: Ledger
-
     def __init__(
         self,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
         api_key: str = "sieve-test-key",
-        clock: Callable[[], float] | None = None,
+        clock: Callable[[], float] | Literal["manual"] | None = None,
         speed: float = 1.0,
         longest_await: float = 600.0,
     ) -> None:
-        self.requests = Ledger()
         self._api_key = api_key
-        self._key_is_revoked = False
-        self._clock_source = clock
-        self._clock = Clock(speed)
-        self._population = Population(self._clock, Holds(longest_await, self._clock))
-        answering = Answering(self.requests, self._population, self._accepts)
+        self._clock_source = None if clock == "manual" else clock
+        self._clock = Clock(speed, is_manual=clock == "manual")
+        alarms = Alarms(self._clock)
+        Scripting.__init__(self, Population(self._clock, Holds(longest_await, alarms)), alarms)
+        Breaking.__init__(self, self._home)
+        answering = Answering(
+            self.requests, self._population, self._faults, self._accepts, self._without_key
+        )
         self._listener = Listener(host, port, answering.serve)
+
+    @classmethod
+    def in_thread(cls, **options: Unpack[Options]) -> InThread:
+        """Run a server in a thread of its own, for programs without a loop, or with others.
+
+        Takes what the class takes. All that is public may be called from any thread, but for
+        ``start()`` and ``stop()``.
+
+        Example:
+            >>> with FakeSieve.in_thread() as sieve:
+            ...     job_id = sieve.add_job(outputs=["hello"])
+        """
+        sieve = cls(**options)
+        return InThread(sieve, sieve._home)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -110,125 +138,12 @@ class FakeSieve:
     async def start(self) -> None:
         """Accept connections; when it does so already, change nothing."""
         await self._listener.open()
-        self._clock.follow(self._clock_source or asyncio.get_running_loop().time)
+        if not self._clock.is_manual:
+            self._clock.follow(self._clock_source or asyncio.get_running_loop().time)
 
     async def stop(self) -> None:
         """Refuse connections and cut the open ones; lives go on, and so may the server later."""
         await self._listener.close()
-
-    def add_job(  # noqa: PLR0913  # a script has many parts, and each is a keyword
-        self,
-        job_id: str | None = None,
-        *,
-        queued: float = 0.0,
-        processing: float = 0.0,
-        ends: JobEnd | None = "finished",
-        outputs: Iterable[object] = (),
-        error: str = "",
-        inputs: Mapping[str, object] | None = None,
-        restarts: int = 0,
-        streams: bool = False,
-        by: By = "time",
-        function: str = "sieve/demo",
-        fields: Mapping[str, object] | None = None,
-        listed: bool = True,
-    ) -> str:
-        """Add a job whose life begins now, and return its id.
-
-        Args:
-            job_id: A new one is made up when there is none.
-            queued: How long it is ``queued``, in seconds or in lookups (see ``by``).
-            processing: How long each run is ``processing`` then.
-            ends: Its last status; None keeps it processing for ever.
-            outputs: Any JSON values. One with a ``"data"`` key is taken as a whole InputOutput,
-                a list of such is a nested output, and all else is wrapped as the data of one.
-            error: Its error text, once it has ended; a failed job has a traceback by default.
-            inputs: The values by name, wrapped as outputs are.
-            restarts: How many runs die at their end before the one that counts.
-            streams: Show outputs one by one, evenly over each run, and not only at a good end.
-            by: Whether its life goes by the clock or by how often it was looked up.
-            function: Its function, as ``owner/name``.
-            fields: Members of the document to add or replace, whatever they are.
-            listed: Whether lists show it; lookups find it in any case, as they find the jobs of
-                other organisations that are public.
-
-        Raises:
-            ValueError: The id is taken, or the script cannot be played.
-        """
-        script = JobScript(
-            id=str(uuid.uuid4()) if job_id is None else job_id,
-            queued=queued,
-            processing=processing,
-            ends=ends,
-            outputs=outputs,
-            error=error,
-            inputs=inputs,
-            restarts=restarts,
-            streams=streams,
-            by=by,
-            function=function,
-            fields=fields,
-        )
-        self._population.add_job(script, listed=listed)
-        return script.id
-
-    def remove_job(self, job_id: str) -> None:
-        """Let a job vanish: its id is not found from now on, and may be used again.
-
-        Raises:
-            ValueError: There is no such job.
-        """
-        self._population.remove_job(job_id)
-
-    def add_version(  # noqa: PLR0913  # a script has many parts, and each is a keyword
-        self,
-        owner_name: str,
-        function_name: str,
-        version_id: str | None = None,
-        *,
-        queued: float = 0.0,
-        building: float = 0.0,
-        pushing: float = 0.0,
-        deploying: float = 0.0,
-        ends: BuildEnd | None = "ready",
-        by: By = "time",
-        **fields: object,
-    ) -> str:
-        """Add a version whose build begins now, make it the latest, and return its id.
-
-        Args:
-            owner_name: The owner of the function.
-            function_name: The name of the function.
-            version_id: A new one is made up when there is none.
-            queued: How long it is ``queued``, in seconds or in lookups (see ``by``).
-            building: How long it is ``building`` then.
-            pushing: How long it is ``pushing`` then.
-            deploying: How long it is ``deploying`` then.
-            ends: Its last status; None keeps it deploying for ever. A build that ends in
-                ``"error"`` never reached the stages that were given no time.
-            by: Whether its life goes by the clock or by how often it was looked up.
-            **fields: Members of the document to add or replace, such as ``gpu=True``.
-
-        Raises:
-            ValueError: The id is taken, or the script cannot be played.
-        """
-        script = VersionScript(
-            id=str(uuid.uuid4()) if version_id is None else version_id,
-            function=f"{owner_name}/{function_name}",
-            queued=queued,
-            building=building,
-            pushing=pushing,
-            deploying=deploying,
-            ends=ends,
-            by=by,
-            fields=fields,
-        )
-        self._population.add_version(script)
-        return script.id
-
-    def revoke_key(self) -> None:
-        """Refuse the right key as well from now on."""
-        self._key_is_revoked = True
 
     def requests_for(self, subject: str) -> int:
         """Count the requests for a job id, a version id or a path, whatever the answer was.
@@ -237,17 +152,28 @@ class FakeSieve:
         for its id however they named it, ``latest`` included.
         """
         if subject.startswith("/"):
-            return self.requests.by_path[subject]
+            return self.requests.by_path[self._without_key(subject)]
         by_path = self.requests.by_path
-        return sum(by_path[path] for path in _paths_of(subject)) + self.requests.by_version[subject]
+        of_job = sum(by_path[self._without_key(path)] for path in job_paths(subject))
+        return of_job + self.requests.by_version[subject]
 
     def bytes_for(self, job_id: str) -> int:
         """Count the bytes of the bodies that answered lookups and awaits of a job."""
-        return sum(self.requests.bytes_by_path[path] for path in _paths_of(job_id))
+        by_path = self.requests.bytes_by_path
+        return sum(by_path[self._without_key(path)] for path in job_paths(job_id))
+
+    def requests_after_end(self, job_id: str | None = None) -> int:
+        """Count the lookups and awaits that came when one before had shown the job's end.
+
+        Of one job, or of all: nobody needs to ask again, so a good client has none.
+        """
+        after_end = self.requests.after_end
+        return after_end.total() if job_id is None else after_end[job_id]
+
+    def _without_key(self, text: str) -> str:
+        if not self._api_key:
+            return text
+        return "/".join(["[key]" if part == self._api_key else part for part in text.split("/")])
 
     def _accepts(self, key: str | None) -> bool:
         return key == self._api_key and not self._key_is_revoked
-
-
-def _paths_of(job_id: str) -> tuple[str, str]:
-    return f"/v2/jobs/{job_id}", f"/v2/jobs/{job_id}/await"

@@ -30,7 +30,7 @@ class VersionScript:
 
     def __attrs_post_init__(self) -> None:
         check_word("ends", self.ends, ("ready", "error", None))
-        check_spans(self.by, **self._spans())
+        check_spans(self.by, words=("time", "polls"), spans=self._spans())
         split_function(self.function)
 
     @life.default

@@ -1,0 +1,139 @@
+"""Fixtures for the tests of programs that use Sieve: ``fake_sieve`` and ``sieve_client``.
+
+pytest loads this module wherever the distribution is installed, so it costs next to nothing until
+a fixture is used. That is why the wheel has it beside the package, as ``sieve_async_pytest``: the
+import of the package brings aiohttp along.
+
+Example:
+    >>> async def test_my_program(fake_sieve, sieve_client):
+    ...     job_id = fake_sieve.add_job(processing=2, outputs=["hello"])
+    ...     assert await my_program(sieve_client, job_id) == "hello"
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from sieve_async.client import SieveClient
+    from sieve_async.testing import FakeSieve
+
+LOOP_SCOPES: Final = ("function", "class", "module", "package", "session")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Describe the marker, and make the fixtures that pytest-asyncio runs, if it is there."""
+    config.addinivalue_line(
+        "markers", "fake_sieve(**options): what the fixture makes its FakeSieve with"
+    )
+    if config.pluginmanager.hasplugin("asyncio"):
+        config.pluginmanager.register(_fixtures_for_pytest_asyncio())
+
+
+@pytest.fixture
+def fake_sieve(request: pytest.FixtureRequest) -> Iterator[FakeSieve]:
+    """A running Sieve server of the test's own, empty at first.
+
+    It runs on the loop of an asynchronous test, and in a thread for any other. The environment
+    leads to it: ``SieveClient()`` needs no arguments. It is made with the options of the marker
+    ``fake_sieve``, such as ``@pytest.mark.fake_sieve(clock="manual")``.
+    """
+    name = _name_for(request, "fake_sieve")
+    with _server(request, name) as sieve, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SIEVE_API_URL", sieve.url)
+        environment.setenv("SIEVE_API_KEY", sieve.api_key)
+        yield sieve
+
+
+@pytest.fixture
+def sieve_client(request: pytest.FixtureRequest, fake_sieve: FakeSieve) -> SieveClient:  # noqa: ARG001  # the server is there first
+    """A client of ``fake_sieve``, for asynchronous tests."""
+    name = _name_for(request, "sieve_client")
+    if name is None:
+        reason = "sieve_client needs a test that asyncio runs; fake_sieve works in any"
+        pytest.fail(reason, pytrace=False)
+    client: SieveClient = request.getfixturevalue(name)
+    return client
+
+
+@pytest.fixture
+async def _fake_sieve_by_anyio(request: pytest.FixtureRequest) -> AsyncIterator[FakeSieve]:
+    async with _new_server(request) as sieve:
+        yield sieve
+
+
+@pytest.fixture
+async def _sieve_client_by_anyio(fake_sieve: FakeSieve) -> AsyncIterator[SieveClient]:
+    async with _new_client(fake_sieve) as client:
+        yield client
+
+
+def _fixtures_for_pytest_asyncio() -> ModuleType:
+    """Make one fixture for each loop that a test may run on: it has to be the test's."""
+    import pytest_asyncio  # noqa: PLC0415  # loaded already, or this is not called
+
+    made = ModuleType("fixtures for pytest-asyncio")
+    for scope in LOOP_SCOPES:
+
+        async def server(request: pytest.FixtureRequest) -> AsyncIterator[FakeSieve]:
+            async with _new_server(request) as sieve:
+                yield sieve  # noqa: ASYNC119  # pytest-asyncio ends it, on its loop
+
+        async def client(fake_sieve: FakeSieve) -> AsyncIterator[SieveClient]:
+            async with _new_client(fake_sieve) as one:
+                yield one  # noqa: ASYNC119  # as above
+
+        name = f"_fake_sieve_by_asyncio_{scope}"
+        setattr(made, name, pytest_asyncio.fixture(server, loop_scope=scope, name=name))
+        name = f"_sieve_client_by_asyncio_{scope}"
+        setattr(made, name, pytest_asyncio.fixture(client, loop_scope=scope, name=name))
+    return made
+
+
+def _name_for(request: pytest.FixtureRequest, name: str) -> str | None:
+    """Name the fixture that runs on the loop of the test; None when it has no loop of asyncio."""
+    if marker := request.node.get_closest_marker("asyncio"):
+        default = request.config.getini("asyncio_default_test_loop_scope")
+        return f"_{name}_by_asyncio_{marker.kwargs.get('loop_scope', default)}"
+    if "anyio_backend" in request.fixturenames:
+        is_asyncio = request.getfixturevalue("anyio_backend_name") == "asyncio"
+        return f"_{name}_by_anyio" if is_asyncio else None
+    return None
+
+
+@contextmanager
+def _server(request: pytest.FixtureRequest, name: str | None) -> Iterator[FakeSieve]:
+    if name is not None:
+        yield request.getfixturevalue(name)
+        return
+    from sieve_async.testing import FakeSieve  # noqa: PLC0415  # as the docstring of the module says
+
+    with FakeSieve.in_thread(**_options(request)) as sieve:
+        yield sieve
+
+
+@asynccontextmanager
+async def _new_server(request: pytest.FixtureRequest) -> AsyncIterator[FakeSieve]:
+    from sieve_async.testing import FakeSieve  # noqa: PLC0415  # as above
+
+    async with FakeSieve(**_options(request)) as sieve:
+        yield sieve
+
+
+@asynccontextmanager
+async def _new_client(sieve: FakeSieve) -> AsyncIterator[SieveClient]:
+    from sieve_async.client import SieveClient  # noqa: PLC0415  # as above
+
+    async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
+        yield client
+
+
+def _options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    marker = request.node.get_closest_marker("fake_sieve")
+    return dict(marker.kwargs) if marker else {}

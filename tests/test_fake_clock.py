@@ -1,0 +1,105 @@
+"""The embedded server's clock, when it stands still until a test puts it forward."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from asking import Get, held, time_between
+from wire import KEY
+
+from sieve_async.testing import FakeSieve
+
+
+@pytest.fixture
+async def sieve() -> AsyncIterator[FakeSieve]:
+    """A running server whose clock stands still."""
+    async with FakeSieve(api_key=KEY, clock="manual") as server:
+        yield server
+
+
+@pytest.mark.looptime
+async def test_time_stands_still(sieve: FakeSieve, get: Get) -> None:
+    """Lives go on when the clock is put forward, by so much, and never else."""
+    sieve.add_job("j", queued=60, processing=3600)
+
+    seen = [await get("/v2/jobs/j")]
+    for seconds in (59, 1, 3599.5, 0, 0.5):
+        await asyncio.sleep(10)
+        sieve.advance(seconds)
+        seen.append(await get("/v2/jobs/j"))
+
+    words = ["queued", "queued", "processing", "processing", "processing", "finished"]
+    assert [job["status"] for job in seen] == words
+    assert time_between(seen[-1], "created_at", "completed_at") == timedelta(seconds=3660)
+    assert [entry.at for entry in sieve.requests] == [0, 59, 60, 3659.5, 3659.5, 3660]
+
+
+@pytest.mark.looptime
+async def test_holds_are_answered_when_time_passes(sieve: FakeSieve, get: Get) -> None:
+    """Each hold waits for the clock to pass its end or its limit, and not for the loop's."""
+    sieve.add_job("short", processing=30)
+    sieve.add_job("long", processing=700)
+    short, long = [
+        asyncio.ensure_future(get(f"/v2/jobs/{name}/await")) for name in ("short", "long")
+    ]
+    await held(sieve, 2)
+
+    await asyncio.sleep(100)
+    sieve.advance(29)
+    await asyncio.sleep(1)
+    early = short.done()
+    sieve.advance(1)
+    ended = await short
+    sieve.advance(569)
+    await asyncio.sleep(1)
+    late = long.done()
+    sieve.advance(1)
+    refused = await long
+
+    assert (early, ended["status"], late, refused["http"]) == (False, "finished", False, 408)
+    assert [entry.took for entry in sieve.requests] == [30, 600]
+    assert not sieve._alarms._without_timer  # nothing of them is left
+
+
+async def test_end_that_is_passed_wins(sieve: FakeSieve, get: Get) -> None:
+    """A leap past both the end and the limit is an end, as it came first."""
+    sieve.add_job("j", processing=30)
+    waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
+    await held(sieve)
+
+    sieve.advance(1e6)
+
+    assert (await waiting)["status"] == "finished"
+
+
+async def test_lists_follow_the_clock_by_hand(sieve: FakeSieve, get: Get) -> None:
+    """A list shows where the clock was put."""
+    sieve.add_job("j", queued=60)
+
+    sieve.advance(60)
+    pages = [await get(f"/v2/jobs?status={word}") for word in ("queued", "finished")]
+
+    assert [len(page["data"]) for page in pages] == [0, 1]
+
+
+async def test_time_outlives_an_outage(sieve: FakeSieve, get: Get) -> None:
+    """The clock is where it was put, whether the server runs or not."""
+    sieve.add_job("j", processing=60)
+
+    sieve.advance(30)
+    await sieve.stop()
+    sieve.advance(30)
+    await sieve.start()
+
+    assert (await get("/v2/jobs/j"))["status"] == "finished"
+
+
+def test_time_is_put_forward_only() -> None:
+    """A clock that goes by itself is left alone, and none goes backwards."""
+    with pytest.raises(RuntimeError, match="the clock goes by itself"):
+        FakeSieve().advance(1)
+    for seconds in (-1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="seconds must be zero or more"):
+            FakeSieve(clock="manual").advance(seconds)
