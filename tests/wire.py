@@ -107,10 +107,14 @@ class Wire:
         return SieveClient(**({"api_key": KEY, "base_url": self.url} | settings))
 
     @property
+    def times(self) -> list[float]:
+        """When the requests came, by the loop's clock."""
+        return [seen.at for seen in self.requests]
+
+    @property
     def gaps(self) -> list[float]:
         """The seconds between one request and the next."""
-        times = [seen.at for seen in self.requests]
-        return [later - earlier for earlier, later in itertools.pairwise(times)]
+        return [later - earlier for earlier, later in itertools.pairwise(self.times)]
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -131,16 +135,28 @@ class Wire:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int
     ) -> bool:
         """Play one script; whether the connection stays open after it."""
-        steps = list(self._scripts[min(self._taken, len(self._scripts) - 1)])
-        if steps[:1] == [Do.NOT_READ]:
+        steps = self._turn()
+        if steps and steps[0] is Do.NOT_READ:
             self._taken += 1
-            del steps[0]
-        else:
-            head = await reader.readuntil(b"\r\n\r\n")
-            self.requests.append(Seen(head, connection, asyncio.get_running_loop().time()))
-            steps = list(self._scripts[min(self._taken, len(self._scripts) - 1)])
-            self._taken += 1
-        for step in steps:
+            return await self._play(steps[1:], reader, writer)
+        head = await reader.readuntil(b"\r\n\r\n")
+        seen = Seen(head, connection, asyncio.get_running_loop().time())
+        self.requests.append(seen)
+        return await self._play(self._script_for(seen), reader, writer)
+
+    def _script_for(self, _: Seen) -> Script:
+        """What to do about a request, which was not answered yet."""
+        script = self._turn()
+        self._taken += 1
+        return script
+
+    def _turn(self) -> Script:
+        return self._scripts[min(self._taken, len(self._scripts) - 1)]
+
+    async def _play(
+        self, script: Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        for step in script:
             if isinstance(step, Do):
                 await self._end(step, reader, writer)
                 return False
