@@ -1,12 +1,13 @@
 """Many jobs against a server that answers each of them in its own way, good or bad."""
 
+import asyncio
 import copy
 import logging
 import pickle
 from typing import Any
 
 import pytest
-from test_many_town import Town, ended, failing, running
+from stage import Asked, Stage, ended, failing, running
 from wire import KEY, Do, Script, answer, check_error, job
 
 from sieve_async import (
@@ -43,12 +44,12 @@ async def test_one_bad_job(bad: str) -> None:
     script, error_class = BAD[bad]
     good = [f"good-{number}" for number in range(20)]
 
-    def reply(job_id: str, times: int) -> Script:
-        if job_id == bad:
+    def reply(asked: Asked) -> Script:
+        if asked.job_id == bad:
             return script
-        return ended(job_id) if times else running(job_id)
+        return ended(asked.job_id) if asked.times else running(asked.job_id)
 
-    async with Town(reply) as town, town.client() as client:
+    async with Stage(reply) as stage, stage.client() as client:
         outcomes = await client.wait_for_jobs([*good[:10], bad, *good[10:]], timeout=60)
 
     culprit = outcomes.pop(10)
@@ -58,38 +59,35 @@ async def test_one_bad_job(bad: str) -> None:
     assert type(culprit.error) is error_class
     check_error(culprit.error)
     assert KEY not in repr(culprit) + pickle.dumps(culprit).decode("latin-1")
-    assert all(town.asked[job_id] == 2 for job_id in good)
+    assert all(stage.asked_for[job_id] == 2 for job_id in good)
 
 
 @pytest.mark.looptime
 async def test_answer_for_another_job_is_no_end() -> None:
     """An answer that says another id is a failed poll, and the right one later is the outcome."""
 
-    def reply(job_id: str, times: int) -> Script:
-        other = "b" if job_id == "a" else "a"
-        return ended(job_id if times > 2 else other)
+    def reply(asked: Asked) -> Script:
+        other = "b" if asked.job_id == "a" else "a"
+        return ended(asked.job_id if asked.times > 2 else other)
 
-    async with Town(reply) as town, town.client() as client:
+    async with Stage(reply) as stage, stage.client() as client:
         outcomes = await client.wait_for_jobs(["a", "b"])
 
     assert [outcome.unwrap().id for outcome in outcomes] == ["a", "b"]
-    assert town.asked == {"a": 4, "b": 4}
+    assert stage.asked_for == {"a": 4, "b": 4}
 
 
 @pytest.mark.looptime
-async def test_undecodable_end_holds_the_payload() -> None:
+async def test_undecodable_end_holds_the_payload(sieve: FakeSieve, client: SieveClient) -> None:
     """A terminal answer that does not decode is an outcome that names the field and holds it."""
+    sieve.add_job("a", fields={"completed_at": "soon"})
 
-    def reply(job_id: str, _: int) -> Script:
-        return answer(job(id=job_id, completed_at="soon"))
-
-    async with Town(reply) as town, town.client() as client:
-        [outcome] = await client.wait_for_jobs(["a"])
+    [outcome] = await client.wait_for_jobs(["a"])
 
     assert isinstance(outcome.error, DecodeError)
     assert outcome.error.payload["status"] == "finished"
     assert "completed_at" in str(outcome.error)
-    assert len(town.requests) == 1
+    assert len(sieve.requests) == 1
 
 
 NO_IDS: dict[str, object] = {
@@ -127,33 +125,35 @@ async def test_invalid_ids(sieve: FakeSieve, client: SieveClient, kind: str) -> 
 
 
 @pytest.mark.looptime
-async def test_vanished_job() -> None:
+async def test_vanished_job(sieve: FakeSieve, client: SieveClient) -> None:
     """A 404 for a job that was seen counts once two more looks, five seconds apart, confirm it."""
+    for job_id in ("gone", "flickers"):
+        sieve.add_job(job_id, processing=600)
 
-    def reply(job_id: str, times: int) -> Script:
-        is_lost = times == 1 if job_id == "flickers" else times >= 1
-        return failing(404) if is_lost else running(job_id)
+    waiting = asyncio.create_task(client.wait_for_jobs(["gone", "flickers"], timeout=60))
+    await asyncio.sleep(0.1)
+    sieve.remove_job("gone")
+    flicker = sieve.fault(job="flickers", times=1, status=404)
+    gone, flickers = await waiting
 
-    async with Town(reply) as town, town.client() as client:
-        gone, flickers = await client.wait_for_jobs(["gone", "flickers"], timeout=60)
-
-    times = [seen.at for seen in town.requests if seen.target.endswith("gone")]
+    times = [entry.at for entry in sieve.requests if entry.path.endswith("gone")]
     assert isinstance(gone.error, NotFoundError)
     assert len(times) == 4
     assert times[3] - times[1] >= 5
+    assert flicker.hits == 1
     assert isinstance(flickers.error, WaitTimeoutError)
     assert flickers.error.last is not None
 
 
 @pytest.mark.looptime
-async def test_unknown_words(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unknown_words(
+    sieve: FakeSieve, client: SieveClient, caplog: pytest.LogCaptureFixture
+) -> None:
     """A status that nobody knows is polled on, with few warnings for hundreds of jobs."""
+    ids = [sieve.add_job() for _ in range(300)]
+    sieve.fault(times=4 * 300, fields={"status": "baking"})
 
-    def reply(job_id: str, times: int) -> Script:
-        return ended(job_id) if times > 3 else answer(job(id=job_id, status="baking"))
-
-    async with Town(reply) as town, town.client() as client:
-        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(300)])
+    outcomes = await client.wait_for_jobs(ids)
 
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert all(outcome.ok for outcome in outcomes)

@@ -7,7 +7,8 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
-from test_many_town import check_silence, ids_of, now, turns
+from asking import now
+from checks import check_silence, ids_of, turns
 from wire import KEY
 
 from sieve_async import (

@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
-from test_many_town import Town, check_quiet, check_silence, ended, failing, ids_of, now, running
-from wire import KEY, Do, Script, check_error
+from asking import now
+from checks import check_quiet, check_silence, ids_of
+from stage import Asked, Stage, failing, running
+from wire import KEY, Script, check_error
 
 from sieve_async import (
     JobOutcome,
@@ -84,69 +86,67 @@ async def test_zero_is_one_look_at_each(sieve: FakeSieve, client: SieveClient) -
 
 
 @pytest.mark.looptime
-async def test_zero_with_failing_looks() -> None:
+async def test_zero_with_failing_looks(sieve: FakeSieve, client: SieveClient) -> None:
     """``timeout=0`` asks once also when the answer is no good, and takes its time for it."""
+    sieve.add_job("slow")
+    sieve.fault(job="broken", status=503, body={"detail": f"no, and {KEY} is your key"})
+    sieve.fault(job="slow", delay=3)
 
-    def reply(job_id: str, _: int) -> Script:
-        return failing(503) if job_id == "broken" else [3.0, *ended(job_id)]
-
-    async with Town(reply) as town, town.client() as client:
-        broken, slow = await client.wait_for_jobs(["broken", "slow"], timeout=0)
+    broken, slow = await client.wait_for_jobs(["broken", "slow"], timeout=0)
 
     assert isinstance(error_of(broken).last_error, ServerError)
     assert slow.ok
-    assert town.asked == {"broken": 1, "slow": 1}
+    assert [sieve.requests_for(job_id) for job_id in ("broken", "slow")] == [1, 1]
 
 
 @pytest.mark.looptime
-async def test_answers_on_their_way() -> None:
+async def test_answers_on_their_way(sieve: FakeSieve, client: SieveClient) -> None:
     """Answers that arrive before the deadline count; those that are too late hold up nobody."""
     delays = {"early": 4.0, "late": 6.0, "never": 1000.0}
+    for job_id, delay in delays.items():
+        sieve.fault(job=sieve.add_job(job_id), delay=delay)
+    started = now()
 
-    def reply(job_id: str, _: int) -> Script:
-        return [delays[job_id], *ended(job_id)]
+    early, late, never = await client.wait_for_jobs(delays, timeout=5)
 
-    async with Town(reply) as town, town.client() as client:
-        started = now()
-        early, late, never = await client.wait_for_jobs(delays, timeout=5)
-
-        assert 5 <= now() - started <= 5.1
-        assert early.ok
-        for outcome in (late, never):
-            assert error_of(outcome).last is None
-        check_quiet(client)
+    assert 5 <= now() - started <= 5.1
+    assert early.ok
+    for outcome in (late, never):
+        assert error_of(outcome).last is None
+    check_quiet(client)
 
 
 @pytest.mark.looptime
-async def test_deadline_behind_full_slots() -> None:
+async def test_deadline_behind_full_slots(sieve: FakeSieve) -> None:
     """Looks that queue for a slot behind silent ones end at the deadline too."""
+    sieve.fault(delay=3600)
     limits = Limits(max_in_flight=2)
-    async with Town(lambda *_: [Do.SILENCE]) as town, town.client(limits=limits) as client:
+    async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:
         started = now()
         outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(50)], timeout=9)
 
         assert 9 <= now() - started <= 9.1
-        assert len(town.requests) == 2
+        assert len(sieve.requests) == 2
         for outcome in outcomes:
             assert error_of(outcome).last is None
-        await check_silence(client, town.requests)
+        await check_silence(client, sieve.requests)
 
 
 @pytest.mark.looptime
 async def test_deadline_during_a_pause_of_the_server() -> None:
     """A ``Retry-After`` beyond the deadline does not put it off."""
 
-    def reply(job_id: str, times: int) -> Script:
-        return failing(429, ("Retry-After", "600")) if times else running(job_id)
+    def reply(asked: Asked) -> Script:
+        return failing(429, ("Retry-After", "600")) if asked.times else running(asked.job_id)
 
-    async with Town(reply) as town, town.client() as client:
+    async with Stage(reply) as stage, stage.client() as client:
         started = now()
         outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(99)], timeout=60)
 
         assert 60 <= now() - started <= 60.1
         for outcome in outcomes:
             assert error_of(outcome).last is not None
-        await check_silence(client, town.requests)
+        await check_silence(client, stage.requests)
 
 
 @pytest.mark.looptime

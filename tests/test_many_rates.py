@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from test_many_town import Town, ended, failing, ids_of, most_in_a_second, now, running
-from wire import KEY, Script
+from asking import now
+from checks import ids_of, most_in_a_second
+from wire import KEY
 
 from sieve_async import Limits, PollPolicy, RateLimitError, SieveClient
 from sieve_async.testing import FakeSieve
@@ -86,17 +87,17 @@ async def test_no_burst_after_a_lull(sieve: FakeSieve) -> None:
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("slots", [1, 7, 64])
-async def test_slots(slots: int) -> None:
+async def test_slots(sieve: FakeSieve, slots: int) -> None:
     """Without a rate, as many looks as slots are in flight, and never more."""
-    async with Town(lambda job_id, _: [0.1, *ended(job_id)]) as town:
-        limits = Limits(max_in_flight=slots, polls_per_second=None)
-        async with town.client(limits=limits) as client:
-            started = now()
-            outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(300)])
+    ids = [sieve.add_job() for _ in range(300)]
+    sieve.fault(delay=0.1)
+    async with limited(sieve, None, slots) as client:
+        started = now()
+        outcomes = await client.wait_for_jobs(ids)
 
     assert all(outcome.ok for outcome in outcomes)
-    assert town.most_in_flight == slots
-    assert town.connections <= slots
+    assert sieve.most_in_flight == slots
+    assert sieve.connections <= slots
     assert now() - started <= 0.1 * (300 / slots + 3)
 
 
@@ -129,57 +130,48 @@ async def test_ten_thousand(sieve: FakeSieve, client: SieveClient) -> None:
 
 
 @pytest.mark.looptime
-async def test_lookup_beside_full_slots() -> None:
+async def test_lookup_beside_full_slots(sieve: FakeSieve) -> None:
     """A lookup waits its turn and not longer, though thousands of looks want the same slots."""
-    async with Town(lambda job_id, _: [0.5, *running(job_id)]) as town:
-        limits = Limits(max_in_flight=4, polls_per_second=None)
-        async with (
-            town.client(limits=limits) as client,
-            client.as_completed([f"job-{number}" for number in range(3000)]),
-        ):
-            await asyncio.sleep(3.1)
-            for _ in range(5):
-                asked = now()
-                await client.get_job("other")
-                assert now() - asked <= 1.1
-            assert len(asyncio.all_tasks()) <= 20
+    ids = [sieve.add_job(processing=600) for _ in range(3000)]
+    sieve.add_job("other")
+    sieve.fault(delay=0.5)
+    async with limited(sieve, None, slots=4) as client, client.as_completed(ids):
+        await asyncio.sleep(3.1)
+        for _ in range(5):
+            asked = now()
+            await client.get_job("other")
+            assert now() - asked <= 1.1
+        assert len(asyncio.all_tasks()) <= 20
 
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("pause", [1, 5, 60])
-async def test_server_asks_for_a_pause(pause: int) -> None:
+async def test_server_asks_for_a_pause(sieve: FakeSieve, client: SieveClient, pause: int) -> None:
     """After a 429 nobody asks until its ``Retry-After`` is over, and then at the rate allowed."""
-    told: list[float] = []
+    ids = [sieve.add_job(processing=30) for _ in range(300)]
 
-    def reply(job_id: str, times: int) -> Script:
-        if not told and times == 2:
-            told.append(now())
-            return failing(429, ("Retry-After", str(pause)))
-        return ended(job_id) if times > 10 else running(job_id)
+    waiting = asyncio.create_task(client.wait_for_jobs(ids))
+    await asyncio.sleep(7)
+    sieve.fault(times=1, status=429, retry_after=pause)
+    outcomes = await waiting
 
-    ids = [f"job-{number}" for number in range(300)]
-    async with Town(reply) as town, town.client() as client:
-        outcomes = await client.wait_for_jobs(ids)
-
-    times = [seen.at for seen in town.requests]
-    during = [at for at in times if told[0] + 0.1 < at < told[0] + pause]
+    [told] = [entry.at for entry in sieve.requests if entry.status == 429]
+    times = [entry.at for entry in sieve.requests]
+    during = [at for at in times if told + 0.1 < at < told + pause]
     assert all(outcome.ok for outcome in outcomes)
     assert during == []
     assert most_in_a_second(times) <= 100
 
 
 @pytest.mark.looptime
-async def test_server_always_asks_for_a_pause() -> None:
+async def test_server_always_asks_for_a_pause(sieve: FakeSieve, client: SieveClient) -> None:
     """While the server has nothing but 429 to say, few requests go, and all end with the truth."""
     policy = PollPolicy(max_unreachable=300)
-
-    def reply(*_: object) -> Script:
-        return failing(429, ("Retry-After", "30"))
-
     ids = [f"job-{number}" for number in range(200)]
-    async with Town(reply) as town, town.client(polling=policy) as client:
-        outcomes = await client.wait_for_jobs(ids)
+    sieve.fault(status=429, retry_after=30)
+
+    outcomes = await client.wait_for_jobs(ids, polling=policy)
 
     assert ids_of(outcomes) == ids
     assert all(isinstance(outcome.error, RateLimitError) for outcome in outcomes)
-    assert most_in_a_second([seen.at for seen in town.requests]) <= 100
+    assert most_in_a_second([entry.at for entry in sieve.requests]) <= 100

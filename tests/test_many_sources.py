@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from test_many_town import check_silence, ids_of, now, turns
+from asking import now
+from checks import check_silence, ids_of, turns
 from wire import KEY
 
 from sieve_async import InvalidArgumentError, Limits, PollPolicy, SieveClient

@@ -7,16 +7,9 @@ from contextlib import aclosing, suppress
 from typing import TypeAlias
 
 import pytest
-from test_many_town import (
-    Town,
-    check_quiet,
-    check_silence,
-    ended,
-    ids_of,
-    now,
-    running,
-    turns,
-)
+from asking import now
+from checks import check_quiet, check_silence, ids_of, turns
+from stage import Asked, Stage, ended, running
 from wire import Do, Script
 
 from sieve_async import JobOutcome, JobOutcomes, Limits, SieveClient
@@ -29,11 +22,11 @@ class OwnError(Exception):
     """An error of the caller."""
 
 
-def reply(job_id: str, times: int) -> Script:
+def reply(asked: Asked) -> Script:
     """One job ends soon, one never answers, the others run."""
-    if job_id == "hangs":
+    if asked.job_id == "hangs":
         return [Do.SILENCE]
-    return ended(job_id) if job_id == "ends" and times else running(job_id)
+    return ended(asked.job_id) if asked.job_id == "ends" and asked.times else running(asked.job_id)
 
 
 async def leave_block(client: SieveClient) -> None:
@@ -183,17 +176,17 @@ STOPS: dict[str, Stop] = {
 @pytest.mark.parametrize("how", STOPS)
 async def test_stopped(how: str) -> None:
     """After each way to stop, nothing is asked any more, no task is left, and all goes on."""
-    async with Town(reply) as town, town.client() as client:
+    async with Stage(reply) as stage, stage.client() as client:
         tasks = asyncio.all_tasks()
 
         await STOPS[how](client)
 
         await turns(20)
         check_quiet(client)
-        assert town.in_flight == 0
+        assert stage.in_flight == 0
         serving = len(asyncio.all_tasks()) - len(tasks)
-        assert serving <= town.connections
-        await check_silence(client, town.requests)
+        assert serving <= stage.connections
+        await check_silence(client, stage.requests)
         [outcome] = await client.wait_for_jobs(["ends"])
         assert outcome.ok
 

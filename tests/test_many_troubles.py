@@ -6,7 +6,9 @@ import random
 from collections import Counter
 
 import pytest
-from test_many_town import Town, check_quiet, ended, failing, ids_of, now, running
+from asking import now
+from checks import check_quiet, ids_of
+from stage import Asked, Stage, ended, failing, running
 from wire import KEY, Do, Script, check_error
 
 from sieve_async import (
@@ -34,18 +36,18 @@ async def test_one_in_twenty_fails(bad: str) -> None:
     }
     ids = [f"job-{number}" for number in range(400)]
 
-    def reply(job_id: str, times: int) -> Script:
+    def reply(asked: Asked) -> Script:
         if chance.random() < 0.05:
             return scripts[bad]
-        return ended(job_id) if times >= 5 else running(job_id)
+        return ended(asked.job_id) if asked.times >= 5 else running(asked.job_id)
 
-    async with Town(reply) as town, town.client() as client:
+    async with Stage(reply) as stage, stage.client() as client:
         seen = [outcome async for outcome in client.as_completed(ids)]
 
         assert Counter(ids_of(seen)) == Counter(ids)
         assert [outcome.unwrap().id for outcome in seen] == ids_of(seen)
         assert client.stats.retries == 0
-        assert len(town.requests) == client.stats.requests <= 1.15 * 6 * 400
+        assert len(stage.requests) == client.stats.requests <= 1.15 * 6 * 400
 
 
 @pytest.mark.looptime
@@ -107,15 +109,16 @@ async def test_unreachable_for_too_long(sieve: FakeSieve, client: SieveClient) -
 
 
 @pytest.mark.looptime
-async def test_never_reachable() -> None:
+async def test_never_reachable(sieve: FakeSieve, client: SieveClient) -> None:
     """A server that only fails ends each job with its error, once ``max_unreachable`` is over."""
     policy = PollPolicy(max_unreachable=60)
     ids = [f"{number}" for number in range(100)]
-    async with Town(lambda *_: failing(503)) as town, town.client(polling=policy) as client:
-        started = now()
-        outcomes = await client.wait_for_jobs(ids)
+    sieve.fault(status=503, body={"detail": f"no, and {KEY} is your key"})
+    started = now()
 
-        assert 60 <= now() - started <= 75
+    outcomes = await client.wait_for_jobs(ids, polling=policy)
+
+    assert 60 <= now() - started <= 75
     for outcome in outcomes:
         assert isinstance(outcome.error, ServerError)
         assert KEY not in repr(outcome) + str(outcome.error)
@@ -168,13 +171,13 @@ async def test_revoked_key_is_not_used_on(sieve: FakeSieve, client: SieveClient)
 async def test_one_stale_refusal() -> None:
     """One 401 from a replica that lags ends nobody's wait."""
 
-    def reply(job_id: str, times: int) -> Script:
-        if times == 3:
+    def reply(asked: Asked) -> Script:
+        if asked.times == 3:
             return failing(401)
-        return ended(job_id) if times > 5 else running(job_id)
+        return ended(asked.job_id) if asked.times > 5 else running(asked.job_id)
 
     ids = [f"{number}" for number in range(50)]
-    async with Town(reply) as town, town.client() as client:
+    async with Stage(reply) as stage, stage.client() as client:
         outcomes = await client.wait_for_jobs(ids)
 
     assert all(outcome.ok for outcome in outcomes)
