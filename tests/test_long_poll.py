@@ -1,7 +1,7 @@
 """Waiting with requests that the server holds, against a real server in virtual time."""
 
 import pytest
-from test_long_poll_stage import now
+from asking import now
 
 from sieve_async import (
     InvalidArgumentError,

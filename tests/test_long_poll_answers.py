@@ -3,7 +3,9 @@
 import asyncio
 
 import pytest
-from test_long_poll_stage import Asked, Stage, document, most_in_a_second, now
+from asking import now
+from checks import most_in_a_second
+from stage import Asked, Stage, document, ended, until
 from wire import KEY, Do, Script, answer, check_error, failure_of
 
 from sieve_async import (
@@ -14,7 +16,9 @@ from sieve_async import (
     Output,
     PermissionDeniedError,
     PollPolicy,
+    SieveClient,
 )
+from sieve_async.testing import FakeSieve
 
 
 def data_of(outputs: tuple[Output, ...]) -> list[object]:
@@ -35,15 +39,15 @@ async def test_retry_after(status: int, *, many: bool) -> None:
     ids = [f"j{n}" for n in range(5)]
     asked_for: list[float] = []
 
-    async def play(asked: Asked) -> Script:
+    def reply(asked: Asked) -> Script:
         if now() >= 10 and not asked_for:
             asked_for.append(now())
             return answer({}, status=status, headers=[("Retry-After", "30")])
         if not asked_for:
             return [10.0, Do.FIN]
-        return [20.0, *answer(document(asked.job_id, "finished"))]
+        return [20.0, *ended(asked.job_id)]
 
-    async with Stage(play) as stage, stage.client() as client:
+    async with Stage(reply) as stage, stage.client() as client:
         if many:
             outcomes = await client.wait_for_jobs(ids, strategy="long_poll")
             assert all(outcome.ok for outcome in outcomes)
@@ -62,16 +66,16 @@ async def test_retry_after(status: int, *, many: bool) -> None:
 async def test_answers_too_early(word: str) -> None:
     """An endpoint that answers at once though the job runs is asked no more often than polls."""
 
-    async def play(asked: Asked) -> Script:
-        return answer(document(asked.job_id, "finished" if now() >= 300 else word))
+    def reply(asked: Asked) -> Script:
+        return until(300, asked.job_id, word)
 
-    async with Stage(play) as stage, stage.client() as client:
+    async with Stage(reply) as stage, stage.client() as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
     assert job.is_finished
     assert now() <= 300 + 12.5
     assert len(stage.asked) <= 110
-    assert most_in_a_second(stage.asked) <= 3
+    assert most_in_a_second(stage.times) <= 3
 
 
 @pytest.mark.looptime
@@ -79,33 +83,33 @@ async def test_answers_too_early(word: str) -> None:
 async def test_wrong_id(other: object) -> None:
     """The end of another job is not the end of this one."""
 
-    async def play(asked: Asked) -> Script:
+    def reply(asked: Asked) -> Script:
         if asked.is_await:
             return [5.0, *answer(document("job", "finished") | {"id": other})]
         return answer(document("job", "error" if now() >= 100 else "processing"))
 
-    async with Stage(play) as stage, stage.client() as client:
+    async with Stage(reply) as stage, stage.client() as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
     assert job.status == "error"
     assert 100 <= now() <= 130
-    assert most_in_a_second(stage.asked) <= 3
+    assert most_in_a_second(stage.times) <= 3
 
 
 @pytest.mark.looptime
 async def test_wrong_id_for_good() -> None:
     """When every answer is of another job, the wait ends with an error, not with that job."""
 
-    async def play(_: Asked) -> Script:
-        return answer(document("other", "finished"))
+    def reply(_: Asked) -> Script:
+        return ended("other")
 
     policy = PollPolicy(max_unreachable=60)
-    async with Stage(play) as stage, stage.client(polling=policy) as client:
+    async with Stage(reply) as stage, stage.client(polling=policy) as client:
         error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
 
     assert isinstance(error, DecodeError)
     assert 60 <= now() <= 121
-    assert most_in_a_second(stage.asked) <= 4
+    assert most_in_a_second(stage.times) <= 4
 
 
 @pytest.mark.looptime
@@ -114,7 +118,7 @@ async def test_outputs_are_fetched_once() -> None:
     made = ["a", "b", "c"]
     sent: list[str] = []
 
-    async def play(asked: Asked) -> Script:
+    def reply(asked: Asked) -> Script:
         if asked.is_await and now() < 90:
             return [30.0, Do.FIN]
         is_over = now() >= 90
@@ -126,7 +130,7 @@ async def test_outputs_are_fetched_once() -> None:
         )
 
     told: list[list[object]] = []
-    async with Stage(play) as stage, stage.client() as client:
+    async with Stage(reply) as stage, stage.client() as client:
         job = await client.wait_for_job(
             "job", strategy="long_poll", on_update=lambda j: told.append(data_of(j.outputs))
         )
@@ -135,7 +139,7 @@ async def test_outputs_are_fetched_once() -> None:
     assert sent == made
     assert told[-1] == made
     assert told == [list(each) for each in dict.fromkeys(map(tuple, told))]
-    assert [asked.offset for asked in stage.awaits()] == [0, 1, 2]
+    assert [asked.offset for asked in stage.awaits] == [0, 1, 2]
 
 
 @pytest.mark.looptime
@@ -144,7 +148,7 @@ async def test_outputs_are_fetched_once() -> None:
 async def test_restart_while_held(again: list[str], *, many: bool) -> None:
     """A job that restarts while a request is held ends with the outputs of its last run, all."""
 
-    async def play(asked: Asked) -> Script:
+    def reply(asked: Asked) -> Script:
         if asked.is_await and now() < 30:
             return [30.0, Do.FIN]
         if now() < 60 and not asked.is_await:
@@ -155,7 +159,7 @@ async def test_restart_while_held(again: list[str], *, many: bool) -> None:
         last = answer(end | {"outputs": outputs(*again)[asked.offset :]})
         return [max(0.0, 100 - now()), *last]
 
-    async with Stage(play) as stage, stage.client() as client:
+    async with Stage(reply) as stage, stage.client() as client:
         job: Job
         if many:
             [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll")
@@ -174,16 +178,16 @@ async def test_restarts_without_end() -> None:
     """Answers that show another run each time make no hot loop."""
     runs = iter(range(1_000_000))
 
-    async def play(_: Asked) -> Script:
+    def reply(_: Asked) -> Script:
         state = "finished" if now() >= 100 else "processing"
         run = "last" if now() >= 100 else f"job-{next(runs)}"
         return answer(document("job", state, run_id=run) | {"outputs": outputs("a")})
 
-    async with Stage(play) as stage, stage.client() as client:
+    async with Stage(reply) as stage, stage.client() as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
     assert data_of(job.outputs) == ["a"]
-    assert most_in_a_second(stage.asked) <= 6
+    assert most_in_a_second(stage.times) <= 6
     assert len(stage.asked) <= 250
 
 
@@ -192,36 +196,32 @@ async def test_restarts_without_end() -> None:
     ("status", "kind"), [(401, AuthenticationError), (403, PermissionDeniedError)]
 )
 @pytest.mark.parametrize("many", [True, False])
-async def test_refusals(status: int, kind: type[Exception], *, many: bool) -> None:
+async def test_refusals(
+    sieve: FakeSieve, client: SieveClient, status: int, kind: type[Exception], *, many: bool
+) -> None:
     """A refusal ends the wait with its error at once, which does not repeat the key."""
+    sieve.fault(status=status, body={"detail": f"X-API-Key: {KEY} is no good"})
 
-    async def play(_: Asked) -> Script:
-        return answer({"detail": f"X-API-Key: {KEY} is no good"}, status=status)
-
-    async with Stage(play) as stage, stage.client() as client:
-        if many:
-            [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll")
-            error = outcome.error
-            assert error is not None
-            check_error(error)
-        else:
-            error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
+    if many:
+        [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll")
+        error = outcome.error
+        assert error is not None
+        check_error(error)
+    else:
+        error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
 
     assert isinstance(error, kind)
     assert now() < 0.1
-    assert len(stage.asked) == 1
+    assert len(sieve.requests) == 1
 
 
 @pytest.mark.looptime
-async def test_end_that_does_not_decode() -> None:
+async def test_end_that_does_not_decode(sieve: FakeSieve, client: SieveClient) -> None:
     """A terminal answer with a field that cannot be read ends the wait with the error about it."""
+    sieve.add_job("job", processing=5, fields={"created_at": "yesterday"})
 
-    async def play(_: Asked) -> Script:
-        return [5.0, *answer(document("job", "finished", created_at="yesterday"))]
-
-    async with Stage(play) as stage, stage.client() as client:
-        error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
+    error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
 
     assert isinstance(error, DecodeError)
     assert "created_at" in str(error.problems)
-    assert len(stage.asked) == 1
+    assert len(sieve.requests) == 1

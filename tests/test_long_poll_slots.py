@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from test_long_poll_stage import now
+from asking import now
 
 from sieve_async import ClientClosedError, Job, JobOutcome, Limits, SieveClient
 from sieve_async.testing import FakeSieve
@@ -22,7 +22,7 @@ def _others(held: Sequence[LedgerEntry], at: float) -> int:
 
 
 async def until_held(sieve: FakeSieve, number: int = 1) -> None:
-    """Return when so many requests are with the server."""
+    """Let time pass until so many requests are with the server: a rate may be between them."""
     while sieve.in_flight < number:  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0.01)
 
