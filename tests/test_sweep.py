@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from test_long_poll_stage import now
+from asking import now
+from checks import most_in_a_second
 
 from sieve_async import (
     InvalidArgumentError,
@@ -22,12 +23,6 @@ LIST = "/v2/jobs"
 def data_of(outcome: JobOutcome) -> list[object]:
     """What the outputs of a finished job hold."""
     return [getattr(output, "data", None) for output in outcome.unwrap().outputs]
-
-
-def most_in_a_second(sieve: FakeSieve) -> int:
-    """The largest number of requests in any second."""
-    times = [entry.at for entry in sieve.requests]
-    return max(sum(at <= other < at + 1 for other in times) for at in times)
 
 
 @pytest.mark.looptime
@@ -166,7 +161,7 @@ async def test_jobs_end_while_pages_are_read(sieve: FakeSieve) -> None:
     assert ends.keys() == processing.keys()
     assert all(at >= processing[job_id] for job_id, at in ends.items())
     assert sieve.requests.total <= 3000 * 1.5
-    assert most_in_a_second(sieve) <= 40
+    assert most_in_a_second([entry.at for entry in sieve.requests]) <= 40
 
 
 @pytest.mark.looptime
@@ -179,7 +174,7 @@ async def test_rate_counts_pages(sieve: FakeSieve) -> None:
         outcomes = await client.wait_for_jobs(ids, strategy="sweep")
 
     assert all(outcome.ok for outcome in outcomes)
-    assert most_in_a_second(sieve) <= 10
+    assert most_in_a_second([entry.at for entry in sieve.requests]) <= 10
     assert now() <= 2000 / 10 * 1.5 + 20
 
 

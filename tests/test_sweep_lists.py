@@ -4,77 +4,48 @@ import asyncio
 import random
 
 import pytest
-from test_long_poll_stage import Asked, Stage, document, most_in_a_second, now, warnings_of
+from asking import now
+from checks import most_in_a_second, warnings_of
+from stage import Asked
+from village import Village, watched
 from wire import KEY, Do, Script, answer, check_error
 
 from sieve_async import Limits, PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve
 
-
-def page(rows: object, next_offset: object = -1) -> Script:
-    """A page of a list."""
-    return answer({"data": rows, "next_offset": next_offset})
+LIST = "/v2/jobs"
 
 
-class Town:
-    """Jobs that are processing until they finish, and good lists of them.
-
-    Args:
-        ends: When each job finishes.
-    """
-
-    def __init__(self, ends: dict[str, float]) -> None:
-        self.ends = ends
-
-    def look(self, asked: Asked) -> Script:
-        """Answer a lookup."""
-        ends_at = self.ends.get(asked.job_id)
-        if ends_at is None:
-            return answer({"detail": "Job not found"}, status=404)
-        return answer(document(asked.job_id, "finished" if now() >= ends_at else "processing"))
-
-    def show(self, asked: Asked) -> Script:
-        """Answer for a page, newest first, without outputs."""
-        if asked.query.get("status") != "processing":
-            return page([])
-        running = [job_id for job_id, ends_at in reversed(self.ends.items()) if now() < ends_at]
-        end = asked.offset + asked.limit
-        rows = [{"id": each, "status": "processing"} for each in running[asked.offset : end]]
-        return page(rows, end if end < len(running) else -1)
-
-    def check(self, outcomes: list[tuple[str, str]]) -> None:
-        """Each job was handed out once, with its own output."""
-        assert sorted(outcomes) == sorted((job_id, f"of {job_id}") for job_id in self.ends)
+def add_jobs(sieve: FakeSieve, ends: dict[str, float]) -> dict[str, float]:
+    """Add jobs that finish at these times, and whose outputs say whose they are."""
+    for job_id, ends_at in ends.items():
+        sieve.add_job(job_id, processing=ends_at, outputs=[f"of {job_id}"])
+    return ends
 
 
-async def watched(stage: Stage, town: Town, **settings: object) -> list[tuple[str, str]]:
-    """Watch all jobs of a town, and return each id with the output that came."""
-    found = []
-    async with (
-        stage.client(**settings) as client,
-        client.as_completed([*town.ends], strategy="sweep") as outcomes,
-    ):
-        async for outcome in outcomes:
-            assert now() >= town.ends[outcome.job_id]
-            [output] = outcome.unwrap().outputs
-            found.append((outcome.job_id, str(getattr(output, "data", None))))
-    return found
+def lists(sieve: FakeSieve) -> int:
+    """How many pages were asked for."""
+    return sieve.requests_for(LIST)
+
+
+def looks(sieve: FakeSieve) -> int:
+    """How many requests were for one job."""
+    return sieve.requests.total - lists(sieve)
 
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 422, 501, 505, 302])
-async def test_no_lists(status: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_lists(
+    sieve: FakeSieve, client: SieveClient, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """Where lists are not to be had, jobs are polled, and one line says so."""
-    town = Town({f"j{n}": 20.0 + n for n in range(60)})
+    ends = add_jobs(sieve, {f"j{n}": 20.0 + n for n in range(60)})
+    sieve.fault(path=LIST, status=status, body={"detail": "no"})
 
-    async def play(asked: Asked) -> Script:
-        return answer({"detail": "no"}, status=status) if asked.is_list else town.look(asked)
-
-    async with Stage(play) as stage:
-        town.check(await watched(stage, town))
+    await watched(client, ends)
 
     assert len(warnings_of(caplog)) == 1
-    assert len(stage.lists()) <= 2
+    assert lists(sieve) <= 2
     assert now() <= 79 * 1.07 + 2
 
 
@@ -98,44 +69,39 @@ async def test_no_lists(status: int, caplog: pytest.LogCaptureFixture) -> None:
 )
 async def test_lists_are_down(bad: Script) -> None:
     """Lists that fail for ever while lookups work keep no job waiting for long."""
-    town = Town({f"j{n}": 120.0 + n for n in range(60)})
+    village = Village(
+        ends={f"j{n}": 120.0 + n for n in range(60)},
+        trouble=lambda asked: bad if asked.is_list else None,
+    )
 
-    async def play(asked: Asked) -> Script:
-        return bad if asked.is_list else town.look(asked)
-
-    async with Stage(play) as stage:
-        town.check(await watched(stage, town, polling=PollPolicy(max_unreachable=100)))
+    await village.watch(PollPolicy(max_unreachable=100))
 
     assert now() <= 179 * 1.07 + 2
-    assert len(stage.lists()) <= 20
-    assert most_in_a_second(stage.asked) <= 101
+    assert len(village.stage.lists) <= 20
+    assert most_in_a_second(village.stage.times) <= 101
 
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("ended", [1, 30, 60])
-async def test_lists_are_down_and_jobs_have_ended(ended: int) -> None:
+async def test_lists_are_down_and_jobs_have_ended(
+    sieve: FakeSieve, client: SieveClient, ended: int
+) -> None:
     """Lists that fail for ever keep no job waiting, also when some jobs have ended already."""
-    town = Town({f"j{n}": 0.0 if n >= 60 - ended else 300.0 + n for n in range(60)})
+    ends = add_jobs(sieve, {f"j{n}": 0.0 if n >= 60 - ended else 300.0 + n for n in range(60)})
+    sieve.fault(path=LIST, status=500)
 
-    async def play(asked: Asked) -> Script:
-        return answer({}, status=500) if asked.is_list else town.look(asked)
-
-    async with Stage(play) as stage:
-        town.check(await watched(stage, town))
+    await watched(client, ends)
 
     assert now() <= 360 + 13
 
 
 @pytest.mark.looptime
-async def test_lists_are_down_and_a_job_is_missing() -> None:
+async def test_lists_are_down_and_a_job_is_missing(sieve: FakeSieve, client: SieveClient) -> None:
     """Nor when one of the ids does not exist."""
-    town = Town({f"j{n}": 100.0 + n for n in range(20)})
+    ends = add_jobs(sieve, {f"j{n}": 100.0 + n for n in range(20)})
+    sieve.fault(path=LIST, status=500)
 
-    async def play(asked: Asked) -> Script:
-        return answer({}, status=500) if asked.is_list else town.look(asked)
-
-    async with Stage(play) as stage, stage.client() as client:
-        outcomes = await client.wait_for_jobs([*town.ends, "missing"], strategy="sweep")
+    outcomes = await client.wait_for_jobs([*ends, "missing"], strategy="sweep")
 
     assert [outcome.ok for outcome in outcomes] == [True] * 20 + [False]
     assert now() <= 120 + 13
@@ -144,15 +110,13 @@ async def test_lists_are_down_and_a_job_is_missing() -> None:
 @pytest.mark.looptime
 async def test_one_status_is_down() -> None:
     """Lists of one status that fail are as bad as all of them."""
-    town = Town({f"j{n}": 100.0 + n for n in range(40)})
+    down = answer({}, status=500)
+    village = Village(
+        ends={f"j{n}": 100.0 + n for n in range(40)},
+        trouble=lambda asked: down if asked.query.get("status") == "processing" else None,
+    )
 
-    async def play(asked: Asked) -> Script:
-        if asked.query.get("status") == "processing":
-            return answer({}, status=500)
-        return town.show(asked) if asked.is_list else town.look(asked)
-
-    async with Stage(play) as stage:
-        town.check(await watched(stage, town))
+    await village.watch()
 
     assert now() <= 140 + 13
 
@@ -161,56 +125,50 @@ async def test_one_status_is_down() -> None:
 @pytest.mark.parametrize("share", [0.05, 0.3])
 async def test_random_failures(share: float) -> None:
     """Failures at random lose nothing, duplicate nothing and invent nothing."""
-    town = Town({f"j{n}": 5.0 + n / 3 for n in range(600)})
     dice = random.Random(5)
+    half = b'{"id": "j1", "status": "finished", "data": ['
+    failures = [answer({}, status=500), [Do.RST], answer(half, Do.FIN, length=99)]
+    village = Village(
+        ends={f"j{n}": 5.0 + n / 3 for n in range(600)},
+        trouble=lambda _: dice.choice(failures) if dice.random() < share else None,
+    )
 
-    async def play(asked: Asked) -> Script:
-        if dice.random() < share:
-            half = b'{"id": "j1", "status": "finished", "data": ['
-            return dice.choice([answer({}, status=500), [Do.RST], answer(half, Do.FIN, length=99)])
-        return town.show(asked) if asked.is_list else town.look(asked)
+    await village.watch()
 
-    async with Stage(play) as stage:
-        town.check(await watched(stage, town))
-
-    assert len(stage.asked) <= (3000 if share < 0.1 else 15_000)
+    assert len(village.stage.asked) <= (3000 if share < 0.1 else 15_000)
     assert now() <= 205 + (60 if share < 0.1 else 600)
 
 
 @pytest.mark.looptime
 async def test_lists_fail_now_and_then() -> None:
     """A list that fails every third time is still worth reading."""
-    town = Town({f"j{n}": 30.0 + n for n in range(200)})
-    count = 0
 
-    async def play(asked: Asked) -> Script:
-        nonlocal count
-        if not asked.is_list:
-            return town.look(asked)
-        count += 1
-        return answer({}, status=500) if count % 3 == 0 else town.show(asked)
+    def trouble(asked: Asked) -> Script | None:
+        is_third = asked.is_list and asked.times % 3 == 2
+        return answer({}, status=500) if is_third else None
 
-    async with Stage(play) as stage:
-        town.check(await watched(stage, town))
+    village = Village(ends={f"j{n}": 30.0 + n for n in range(200)}, trouble=trouble)
 
-    assert len(stage.looks()) <= 200 * 2
+    await village.watch()
+
+    assert len(village.stage.looks) <= 200 * 2
     assert now() <= 230 + 30
 
 
 @pytest.mark.looptime
-async def test_lists_are_down_for_a_while() -> None:
+async def test_lists_are_down_for_a_while(sieve: FakeSieve, client: SieveClient) -> None:
     """Lists that fail for ten seconds of an hour are read again after that."""
-    town = Town({f"j{n}": 3600.0 + n / 10 for n in range(100)})
+    ends = add_jobs(sieve, {f"j{n}": 3600.0 + n / 10 for n in range(100)})
 
-    async def play(asked: Asked) -> Script:
-        if asked.is_list and 60 <= now() < 70:
-            return answer({}, status=503)
-        return town.show(asked) if asked.is_list else town.look(asked)
+    async def break_down() -> None:
+        await asyncio.sleep(60)
+        with sieve.fault(path=LIST, status=503) as fault:
+            await asyncio.sleep(10)
+        assert fault.hits
 
-    async with Stage(play) as stage:
-        town.check(await watched(stage, town))
+    await asyncio.gather(watched(client, ends), break_down())
 
-    assert len(stage.looks()) <= 100 * 40  # a tenth of what polling needs
+    assert looks(sieve) <= 100 * 40  # a tenth of what polling needs
 
 
 @pytest.mark.looptime
@@ -238,58 +196,46 @@ async def test_outage_and_recovery(sieve: FakeSieve) -> None:
 
 
 @pytest.mark.looptime
-async def test_outage_without_end() -> None:
+async def test_outage_without_end(sieve: FakeSieve, client: SieveClient) -> None:
     """When nothing valid comes for ``max_unreachable``, each job has the error as its outcome."""
-    town = Town({f"j{n}": 1e6 for n in range(50)})
-
-    async def play(asked: Asked) -> Script:
-        if now() >= 50:
-            return answer({"detail": f"{KEY} is your key"}, status=500)
-        return town.show(asked) if asked.is_list else town.look(asked)
-
+    ids = [sieve.add_job(processing=1e6) for _ in range(50)]
     policy = PollPolicy(max_unreachable=300)
-    async with Stage(play) as stage, stage.client(polling=policy) as client:
-        outcomes = await client.wait_for_jobs(town.ends, strategy="sweep")
+
+    waiting = asyncio.create_task(client.wait_for_jobs(ids, strategy="sweep", polling=policy))
+    await asyncio.sleep(50)
+    sieve.fault(status=500, body={"detail": f"{KEY} is your key"})
+    outcomes = await waiting
 
     for outcome in outcomes:
         assert outcome.error is not None
         check_error(outcome.error)
     assert 340 <= now() <= 50 + 300 + 130
-    assert most_in_a_second([asked for asked in stage.asked if asked.at > 60]) <= 10
+    assert most_in_a_second([entry.at for entry in sieve.requests if entry.at > 60]) <= 10
 
 
 @pytest.mark.looptime
 async def test_page_too_large() -> None:
     """A page over ``Limits.max_body`` is asked for in smaller ones, which suffice."""
-    town = Town({f"j{n}": 30.0 + n for n in range(400)})
+    village = Village(ends={f"j{n}": 30.0 + n for n in range(400)})
 
-    async def play(asked: Asked) -> Script:
-        return town.show(asked) if asked.is_list else town.look(asked)
+    await village.watch(limits=Limits(max_body=4000))
 
-    limits = Limits(max_body=4000)
-    async with Stage(play) as stage:
-        town.check(await watched(stage, town, limits=limits))
-
-    assert {asked.limit for asked in stage.lists()} > {500}
-    assert len(stage.looks()) <= 400 * 1.5
+    assert {asked.limit for asked in village.stage.lists} > {500}
+    assert len(village.stage.looks) <= 400 * 1.5
     assert now() <= 430 + 13
 
 
 @pytest.mark.looptime
-async def test_retry_after() -> None:
+async def test_retry_after(sieve: FakeSieve, client: SieveClient) -> None:
     """A pause that a list asks for is kept by all, and then the sweeps go on."""
-    town = Town({f"j{n}": 30.0 + n for n in range(100)})
-    paused_at: list[float] = []
+    ends = add_jobs(sieve, {f"j{n}": 30.0 + n for n in range(100)})
 
-    async def play(asked: Asked) -> Script:
-        if asked.is_list and now() >= 20 and not paused_at:
-            paused_at.append(now())
-            return answer({}, status=429, headers=[("Retry-After", "60")])
-        return town.show(asked) if asked.is_list else town.look(asked)
+    async def ask_for_a_pause() -> None:
+        await asyncio.sleep(20)
+        sieve.fault(path=LIST, times=1, status=429, retry_after=60)
 
-    async with Stage(play) as stage:
-        town.check(await watched(stage, town))
+    await asyncio.gather(watched(client, ends), ask_for_a_pause())
 
-    [since] = paused_at
-    assert not [asked for asked in stage.asked if since + 0.1 < asked.at < since + 60]
+    [since] = [entry.at for entry in sieve.requests if entry.status == 429]
+    assert not [entry for entry in sieve.requests if since + 0.1 < entry.at < since + 60]
     assert now() <= 130 + 30

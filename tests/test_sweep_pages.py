@@ -1,9 +1,8 @@
 """Pages that are wrong: where the next one begins, what stands on none and what on several."""
 
 import pytest
-from test_long_poll_stage import Asked, Stage
-from test_sweep_rows import Village, row
-from wire import Script, answer
+from village import Village, row
+from wire import answer
 
 from sieve_async import PollPolicy
 
@@ -23,20 +22,19 @@ async def test_next_offsets(next_offset: object) -> None:
     found = await village.watch()
 
     village.check_pace(found)
-    assert len(village.stage.lists()) <= 4 * 60
-    assert len(village.stage.looks()) <= 2 * 20 + 70
+    assert len(village.stage.lists) <= 4 * 60
+    assert len(village.stage.looks) <= 2 * 20 + 70
 
 
 @pytest.mark.looptime
 async def test_next_offset_that_is_refused() -> None:
     """A next offset that the server itself refuses makes nobody wait for ever."""
-    village = Village(lambda asked: (village.running(asked)[:10], 10**30))
-    good = village.play
+    refused = answer({"detail": []}, status=422)
+    village = Village(
+        lambda asked: (village.running(asked)[:10], 10**30),
+        trouble=lambda asked: refused if asked.offset > 2**63 else None,
+    )
 
-    async def play(asked: Asked) -> Script:
-        return answer({"detail": []}, status=422) if asked.offset > 2**63 else await good(asked)
-
-    village.stage = Stage(play)
     found = await village.watch()
 
     village.check_pace(found)
@@ -50,7 +48,7 @@ async def test_pages_without_end() -> None:
     found = await village.watch()
 
     village.check_pace(found)
-    assert len(village.stage.lists()) <= 50 * 20
+    assert len(village.stage.lists) <= 50 * 20
 
 
 @pytest.mark.looptime
@@ -64,7 +62,7 @@ async def test_same_page_for_ever() -> None:
     found = await village.watch()
 
     assert max(found.values()) <= 70 + 13
-    assert len(village.stage.lists()) <= 4000
+    assert len(village.stage.lists) <= 4000
 
 
 @pytest.mark.looptime
@@ -77,9 +75,9 @@ async def test_missing_from_all_pages() -> None:
 
     await village.watch(PollPolicy(minimum=2, maximum=60, growth=0.5, jitter=0))
 
-    looks = [asked.at for asked in village.stage.looks() if asked.job_id == "j7"]
+    looks = [asked.at for asked in village.stage.looks if asked.job_id == "j7"]
     assert len(looks) <= 12 + 3000 / 60 + 3
-    assert len(village.stage.looks()) - len(looks) <= 2 * 20
+    assert len(village.stage.looks) - len(looks) <= 2 * 20
 
 
 @pytest.mark.looptime
@@ -95,4 +93,4 @@ async def test_duplicates() -> None:
     found = await village.watch()
 
     village.check_pace(found)
-    assert len(village.stage.looks()) <= 2 * 20 + 70
+    assert len(village.stage.looks) <= 2 * 20 + 70

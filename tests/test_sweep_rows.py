@@ -1,72 +1,16 @@
 """Rows and pages that are wrong: they cost requests, and never a wrong result."""
 
 import itertools
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
-from test_long_poll_stage import Asked, Stage, document, now, warnings_of
-from wire import Document, Script, answer, check_error
+from asking import now
+from checks import warnings_of
+from stage import Asked, document
+from village import Village, row
+from wire import Script, answer, check_error
 
-from sieve_async import DecodeError, Limits, PollPolicy, WaitTimeoutError
-
-Rows: TypeAlias = Callable[[Asked], tuple[list[Any], Any]]
-
-
-def row(job_id: str, status: str = "processing", **more: Any) -> Document:
-    """A row of a list, without outputs."""
-    return {"id": job_id, "status": status} | more
-
-
-class Village:
-    """Twenty jobs that run until they finish, one after the other, and lists that may be wrong.
-
-    Args:
-        rows: The rows of a page, and where the next one begins.
-        ends: When each job finishes.
-        word: How a lookup calls a job that runs.
-    """
-
-    def __init__(
-        self, rows: Rows, ends: dict[str, float] | None = None, word: str = "processing"
-    ) -> None:
-        self.ends = ends or {f"j{n}": 60.0 + n for n in range(20)}
-        self.stage = Stage(self.play)
-        self._rows = rows
-        self._word = word
-
-    async def play(self, asked: Asked) -> Script:
-        """Answer one request."""
-        if asked.is_list:
-            rows, next_offset = self._rows(asked)
-            more = {} if next_offset is ... else {"next_offset": next_offset}
-            return answer({"data": rows} | more)
-        ended = now() >= self.ends[asked.job_id]
-        return answer(document(asked.job_id, "finished" if ended else self._word))
-
-    def running(self, asked: Asked) -> list[Document]:
-        """Rows of the jobs that run, as they should be, newest first."""
-        if asked.query.get("status") != "processing":
-            return []
-        return [row(job_id) for job_id in reversed(self.ends) if now() < self.ends[job_id]]
-
-    async def watch(self, policy: PollPolicy | None = None, **settings: Any) -> dict[str, float]:
-        """Watch all jobs, check each outcome, and return when they came."""
-        found: dict[str, float] = {}
-        async with self.stage, self.stage.client(**settings) as client:
-            outcomes = client.as_completed([*self.ends], strategy="sweep", polling=policy)
-            async for outcome in outcomes:
-                job = outcome.unwrap()
-                assert now() >= self.ends[job.id]
-                assert [getattr(output, "data", None) for output in job.outputs] == [f"of {job.id}"]
-                assert found.setdefault(job.id, now()) == now()
-        assert found.keys() == self.ends.keys()
-        return found
-
-    def check_pace(self, found: dict[str, float]) -> None:
-        """What came was soon, and cost no more looks than polling would."""
-        assert max(found[job_id] - self.ends[job_id] for job_id in found) <= 13
-        assert len(self.stage.looks()) <= 65 * len(self.ends)
+from sieve_async import DecodeError, Limits, WaitTimeoutError
 
 
 @pytest.mark.looptime
@@ -86,7 +30,7 @@ async def test_rows_that_cannot_be_read(bad: object) -> None:
     found = await village.watch()
 
     village.check_pace(found)
-    others = [asked for asked in village.stage.looks() if asked.job_id != "j1"]
+    others = [asked for asked in village.stage.looks if asked.job_id != "j1"]
     assert len(others) <= 2 * 20 + 70  # the last two are polled
 
 
@@ -105,7 +49,7 @@ async def test_rows_that_tell_of_an_end(word: str) -> None:
     found = await village.watch()
 
     village.check_pace(found)
-    assert len(village.stage.looks()) <= 2 * 20 + 70
+    assert len(village.stage.looks) <= 2 * 20 + 70
 
 
 @pytest.mark.looptime
@@ -120,7 +64,7 @@ async def test_rows_that_lie_of_an_end(word: str) -> None:
     found = await village.watch()
 
     assert max(found[job_id] - village.ends[job_id] for job_id in found) <= 13
-    assert len(village.stage.looks()) <= 2 * 20 * 130  # twice what polling needs
+    assert len(village.stage.looks) <= 2 * 20 * 130  # twice what polling needs
 
 
 @pytest.mark.looptime
@@ -159,7 +103,7 @@ async def test_word_that_no_list_has(caplog: pytest.LogCaptureFixture) -> None:
     found = await village.watch()
 
     assert max(found[job_id] - village.ends[job_id] for job_id in found) <= 13
-    assert len(village.stage.looks()) <= 1.5 * 20 * 180  # one and a half of what polling needs
+    assert len(village.stage.looks) <= 1.5 * 20 * 180  # one and a half of what polling needs
     assert len([line for line in warnings_of(caplog) if "started" in line]) == 1
 
 
@@ -171,7 +115,7 @@ async def test_unknown_words_in_rows() -> None:
     found = await village.watch()
 
     village.check_pace(found)
-    assert len(village.stage.looks()) <= 2 * 20 + 70
+    assert len(village.stage.looks) <= 2 * 20 + 70
 
 
 @pytest.mark.looptime
@@ -199,16 +143,13 @@ async def test_last_state_seen() -> None:
 @pytest.mark.looptime
 async def test_look_that_does_not_decode() -> None:
     """A job whose end does not decode has the error about it, and the others go on."""
-    village = Village(lambda asked: (village.running(asked), -1))
-    good = village.play
 
-    async def play(asked: Asked) -> Script:
+    def trouble(asked: Asked) -> Script | None:
         if asked.job_id == "j3" and now() >= 30:
             return answer(document("j3", "finished", created_at=5))
-        return await good(asked)
+        return None
 
-    village.ends["j3"] = 30.0
-    village.stage = Stage(play)
+    village = Village(trouble=trouble)
     async with village.stage as stage, stage.client(limits=Limits(max_in_flight=1)) as client:
         outcomes = await client.wait_for_jobs(village.ends, strategy="sweep")
 

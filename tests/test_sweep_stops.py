@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from test_long_poll_stage import Asked, Stage, document, now
-from wire import KEY, Do, Script, answer
+from asking import now
+from wire import KEY
 
 from sieve_async import (
     AuthenticationError,
@@ -123,25 +123,24 @@ async def test_refused_key(revoked_at: float) -> None:
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("how", ["leave", "cancel", "close"])
-async def test_stopping_while_a_page_is_read(how: str) -> None:
+async def test_stopping_while_a_page_is_read(
+    sieve: FakeSieve, client: SieveClient, how: str
+) -> None:
     """Whoever stops while a page is on its way has its slot back when that returns."""
+    ids = [sieve.add_job(processing=3600) for _ in range(10)]
+    sieve.fault(path="/v2/jobs", delay=3600)
 
-    async def play(asked: Asked) -> Script:
-        return [Do.SILENCE] if asked.is_list else answer(document(asked.job_id))
-
-    ids = [f"j{n}" for n in range(10)]
-    async with Stage(play) as stage, stage.client() as client:
-        if how == "cancel":
-            waiting = asyncio.ensure_future(client.wait_for_jobs(ids, strategy="sweep"))
+    if how == "cancel":
+        waiting = asyncio.ensure_future(client.wait_for_jobs(ids, strategy="sweep"))
+        await asyncio.sleep(5)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+    else:
+        async with client.as_completed(ids, strategy="sweep"):
             await asyncio.sleep(5)
-            waiting.cancel()
-            await asyncio.wait([waiting])
-            assert waiting.cancelled()
-        else:
-            async with client.as_completed(ids, strategy="sweep"):
-                await asyncio.sleep(5)
-                if how == "close":
-                    await client.close()
+            if how == "close":
+                await client.close()
 
-        assert (client.stats.in_flight, client.stats.waits) == (0, 0)
-        assert len(stage.asked) == 1
+    assert (client.stats.in_flight, client.stats.waits) == (0, 0)
+    assert len(sieve.requests) == 1

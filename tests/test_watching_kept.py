@@ -4,7 +4,7 @@ import json
 import logging
 
 import pytest
-from test_long_poll_stage import warnings_of
+from checks import warnings_of
 from test_watching_parts import Scene
 
 from sieve_async import ConnectError, Job, JobStatus, ServerError
