@@ -6,16 +6,19 @@ import traceback
 from typing import Any
 
 import pytest
-from test_outputs_script import (
+from moments import (
     EVERY_SECOND,
     Moment,
-    Scripted,
     collect,
     data_of,
     finished,
     moment,
     running,
     stream,
+    streamed,
+    telling,
+    values_of,
+    waited,
 )
 from wire import JOB, KEY, check_error, failure_of
 
@@ -46,23 +49,20 @@ async def test_failed_looks_lose_and_repeat_nothing(fault: Moment, times: int) -
         *faults,
         finished("r", 1, 2, 3, 4),
     ]
-    found: list[Any] = []
-    async with Scripted(*moments) as server, server.client() as client:
-        await collect(stream(client), found)
-    offsets = server.offsets
-    async with Scripted(*moments) as server, server.client() as client:
-        job = await client.wait_for_job(JOB, polling=EVERY_SECOND)
 
-    assert found == [data_of(output) for output in job.outputs] == [1, 2, 3, 4]
-    assert offsets == server.offsets
-    assert offsets == [None] * (times + 1) + ["2"] * (times + 1) + ["3"] * (times + 1)
+    found, streaming = await streamed(*moments)
+    job, waiting = await waited(*moments)
+
+    assert found == values_of(job) == [1, 2, 3, 4]
+    assert streaming.offsets == waiting.offsets
+    assert streaming.offsets == [None] * (times + 1) + ["2"] * (times + 1) + ["3"] * (times + 1)
 
 
 @pytest.mark.looptime
 async def test_outage_ends_the_stream() -> None:
     """When nothing valid comes for ``max_unreachable``, the stream raises the last error."""
     found: list[Any] = []
-    async with Scripted(running("r", 1), 500) as server, server.client() as client:
+    async with telling(running("r", 1), 500) as server, server.client() as client:
         with pytest.raises(ServerError) as caught:
             await collect(stream(client, polling=PollPolicy(max_unreachable=60)), found)
         assert client.stats.waits == 0
@@ -76,11 +76,11 @@ async def test_outage_ends_the_stream() -> None:
 async def test_refusals(status: int, kind: type[SieveError]) -> None:
     """A refusal ends the stream: at the first look at once, later once it was confirmed."""
     found: list[Any] = []
-    async with Scripted(status) as server, server.client() as client:
+    async with telling(status) as server, server.client() as client:
         with pytest.raises(kind):
             await collect(stream(client), found)
     assert len(server.requests) == 1
-    async with Scripted(running("r", 1), status) as server, server.client() as client:
+    async with telling(running("r", 1), status) as server, server.client() as client:
         with pytest.raises(kind):
             await collect(stream(client), found)
 
@@ -92,9 +92,8 @@ async def test_refusals(status: int, kind: type[SieveError]) -> None:
 async def test_refusal_in_between() -> None:
     """A job that one replica does not find goes on being streamed."""
     moments = running("r", 1), 404, 404, running("r", 1, 2), 401, finished("r", 1, 2, 3)
-    found: list[Any] = []
-    async with Scripted(*moments) as server, server.client() as client:
-        await collect(stream(client), found)
+
+    found, _ = await streamed(*moments)
 
     assert found == [1, 2, 3]
 
@@ -112,13 +111,11 @@ async def test_output_that_does_not_decode_while_running(wrong: Any) -> None:
         running("r", 1, 2, 3),
         finished("r", 1, 2, 3, 4),
     )
-    found: list[Any] = []
-    async with Scripted(*moments) as server, server.client() as client:
-        await collect(stream(client), found)
-    async with Scripted(*moments) as server, server.client() as client:
-        job = await client.wait_for_job(JOB, polling=EVERY_SECOND)
 
-    assert found == [data_of(output) for output in job.outputs] == [1, 2, 3, 4]
+    found, _ = await streamed(*moments)
+    job, server = await waited(*moments)
+
+    assert found == values_of(job) == [1, 2, 3, 4]
     assert server.offsets == [None, "1", "1", "3"]
 
 
@@ -128,11 +125,11 @@ async def test_output_that_does_not_decode_at_the_end(wrong: Any) -> None:
     """The end says which field does not fit, and holds the answer; what came before has come."""
     moments = running("r", 1), finished("r", outputs=wrong)
     found: list[Any] = []
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         with pytest.raises(DecodeError, match=r"\$\.outputs") as streaming:
             await collect(stream(client), found)
         assert client.stats.waits == 0
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         waiting = await failure_of(client.wait_for_job(JOB, polling=EVERY_SECOND))
 
     assert found == [1]
@@ -149,7 +146,7 @@ async def test_state_that_decodes_only_later_is_told() -> None:
     wrong = {"outputs": [{"data": 1}, {"data": 2, "is_optional": "yes"}]}
     shown: list[tuple[str, int]] = []
     moments = running("r", 1), running("r", **wrong), running("r", 1, 2), finished("r", 1, 2)
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         await client.wait_for_job(
             JOB,
             polling=EVERY_SECOND,
@@ -163,24 +160,24 @@ async def test_state_that_decodes_only_later_is_told() -> None:
 async def test_last_valid_state() -> None:
     """A deadline holds the last valid job, when what came after it does not decode."""
     moments = running("r", 1, 2), running("r", 1, 2, 3, created_at="yesterday")
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         error = await failure_of(client.wait_for_job(JOB, polling=EVERY_SECOND, timeout=10))
 
     assert isinstance(error, WaitTimeoutError)
     assert error.last is not None
-    assert [data_of(output) for output in error.last.outputs] == [1, 2]
+    assert values_of(error.last) == [1, 2]
 
 
 @pytest.mark.looptime
 async def test_last_state_has_all_outputs() -> None:
     """The deadline of a wait holds the job with all outputs so far, as fetched in several looks."""
     moments = running("r", 1), 503, running("r", 1, 2), running("r", 1, 2, [{"data": 3}])
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         error = await failure_of(client.wait_for_job(JOB, polling=EVERY_SECOND, timeout=30))
 
     assert isinstance(error, WaitTimeoutError)
     assert isinstance(error.last, Job)
-    assert [data_of(output) for output in error.last.outputs] == [1, 2, [3]]
+    assert values_of(error.last) == [1, 2, [3]]
     assert error.last.run_id == "r"
 
 
@@ -188,11 +185,11 @@ async def test_last_state_has_all_outputs() -> None:
 async def test_failure_has_the_whole_job() -> None:
     """With ``check`` the error of a failed job holds it with all outputs, also the earlier ones."""
     moments = running("r", 1), running("r", 1, 2), moment("error", "r", 1, 2, 3, error="boom")
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         error = await failure_of(client.wait_for_job(JOB, polling=EVERY_SECOND, check=True))
 
     assert isinstance(error, JobFailedError)
-    assert [data_of(output) for output in error.job.outputs] == [1, 2, 3]
+    assert values_of(error.job) == [1, 2, 3]
     assert error.job.error == "boom"
 
 
@@ -200,7 +197,7 @@ async def test_failure_has_the_whole_job() -> None:
 async def test_step_that_was_cut_off() -> None:
     """After a step that its caller cut off, the next one does not claim that the job has ended."""
     moments = running("r", 1), finished("r", 1, 2)
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         outputs = stream(client)
         found = [data_of(await anext(outputs))]
         with pytest.raises(TimeoutError):
@@ -218,7 +215,7 @@ async def test_step_that_was_cut_off() -> None:
 async def test_key_in_no_error(fields: dict[str, Any]) -> None:
     """An answer that repeats the key where it does not fit gets it into no error."""
     moments = running("r", 1), finished("r", **fields)
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         with pytest.raises(DecodeError) as caught:
             await collect(stream(client), [])
 

@@ -4,15 +4,17 @@ import asyncio
 from typing import Any
 
 import pytest
-from test_outputs_script import (
+from moments import (
     EVERY_SECOND,
-    Scripted,
     collect,
     data_of,
     finished,
     moment,
     running,
     stream,
+    streamed,
+    telling,
+    values_of,
 )
 from wire import JOB, check_error
 
@@ -56,7 +58,7 @@ async def test_restart_is_raised(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_restart_is_raised_however_it_shows(restarted: dict[str, Any]) -> None:
     """Whatever the first answer of the new run says, and be it the end, nothing of it comes."""
     found: list[Any] = []
-    async with Scripted(running(OLD, "a", "b"), restarted) as server, server.client() as client:
+    async with telling(running(OLD, "a", "b"), restarted) as server, server.client() as client:
         with pytest.raises(JobRestartedError) as caught:
             await collect(stream(client), found)
         assert client.stats.waits == 0
@@ -70,7 +72,7 @@ async def test_restart_is_raised_however_it_shows(restarted: dict[str, Any]) -> 
 async def test_restart_before_any_output(offset: int) -> None:
     """A restart is raised also when nothing was handed out yet: the run is another."""
     moments = moment("queued", OLD), running(OLD), running(NEW, "a", "b", "c")
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         with pytest.raises(JobRestartedError) as caught:
             await collect(stream(client, offset=offset), [])
 
@@ -87,7 +89,7 @@ async def test_again(before_failing: list[Any]) -> None:
         moment("error", NEW, "x", "y", "z", error="boom"),
     ]
     found: list[Any] = []
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         with pytest.raises(JobFailedError, match="boom"):
             await collect(stream(client, on_restart="again"), found)
 
@@ -113,9 +115,8 @@ async def test_again_and_again(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_again_begins_with_the_first_output() -> None:
     """After a restart the caller's ``offset``, which counted outputs that are void, is void too."""
     moments = running(OLD, 0, 1, 2, 3), finished(NEW, "a", "b", "c")
-    found: list[Any] = []
-    async with Scripted(*moments) as server, server.client() as client:
-        await collect(stream(client, offset=3, on_restart="again"), found)
+
+    found, server = await streamed(*moments, offset=3, on_restart="again")
 
     assert found == [3, "a", "b", "c"]
     assert server.offsets == ["3", "4", None]
@@ -141,7 +142,7 @@ async def test_result_is_of_one_run(later: list[Any], *, is_watched: bool) -> No
     """After restarts the result of a wait holds exactly the outputs of the last run, all of it."""
     shown: list[Job] = []
     moments = [running(OLD, "a"), running(OLD, "a", "b"), *later]
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         job = await client.wait_for_job(
             JOB, polling=EVERY_SECOND, on_update=shown.append if is_watched else None
         )
@@ -160,13 +161,13 @@ async def test_terminal_answer_of_a_new_run_wins_over_the_deadline() -> None:
     """A job that restarted and ended in time is returned, also when only the last look shows it."""
     once_more = PollPolicy(minimum=1000, maximum=1000)  # the second look is the last
     async with (
-        Scripted(running(OLD, "a"), finished(NEW, "x", "y")) as server,
+        telling(running(OLD, "a"), finished(NEW, "x", "y")) as server,
         server.client() as client,
     ):
         job = await client.wait_for_job(JOB, timeout=60, polling=once_more)
 
     assert job.is_finished
-    assert [data_of(output) for output in job.outputs] == ["x", "y"]
+    assert values_of(job) == ["x", "y"]
 
 
 @pytest.mark.looptime
@@ -174,12 +175,12 @@ async def test_outcome_of_a_new_run_wins_over_the_deadline() -> None:
     """The same holds among many jobs: what ended in time has an outcome that says so."""
     once_more = PollPolicy(minimum=1000, maximum=1000)
     async with (
-        Scripted(running(OLD, "a"), finished(NEW, "x", "y")) as server,
+        telling(running(OLD, "a"), finished(NEW, "x", "y")) as server,
         server.client() as client,
     ):
         [outcome] = await client.wait_for_jobs([JOB], timeout=60, polling=once_more)
 
-    assert [data_of(output) for output in outcome.unwrap().outputs] == ["x", "y"]
+    assert values_of(outcome.unwrap()) == ["x", "y"]
 
 
 @pytest.mark.looptime
@@ -187,7 +188,7 @@ async def test_restart_that_the_last_look_shows() -> None:
     """A stream tells of a restart also when only the last look before the deadline shows it."""
     once_more = PollPolicy(minimum=1000, maximum=1000)
     moments = running(OLD, "a"), finished(NEW, "x", "y")
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         with pytest.raises(JobRestartedError) as caught:
             await collect(stream(client, timeout=60, polling=once_more), [])
 
@@ -200,7 +201,7 @@ async def test_end_of_a_new_run_that_the_last_look_shows() -> None:
     once_more = PollPolicy(minimum=1000, maximum=1000)
     found: list[Any] = []
     async with (
-        Scripted(running(OLD, "a"), finished(NEW, "x", "y")) as server,
+        telling(running(OLD, "a"), finished(NEW, "x", "y")) as server,
         server.client() as client,
     ):
         await collect(stream(client, timeout=60, polling=once_more, on_restart="again"), found)
@@ -229,7 +230,7 @@ async def test_restart_behind_a_busy_caller(sieve: FakeSieve, client: SieveClien
 async def test_restart_is_asked_about_at_once() -> None:
     """The look that fetches the new run's first outputs does not wait for the next pause."""
     moments = running(OLD, "a", "b"), finished(NEW, "x")
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         await client.wait_for_job(JOB, polling=EVERY_SECOND)
 
     assert server.offsets == [None, "2", None]

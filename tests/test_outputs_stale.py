@@ -4,37 +4,24 @@ import itertools
 from typing import Any
 
 import pytest
-from test_outputs_script import (
+from moments import (
     EVERY_SECOND,
-    Moment,
-    Scripted,
     collect,
-    data_of,
     finished,
     moment,
     running,
     stream,
+    streamed,
+    telling,
+    values_of,
+    waited,
 )
 from wire import JOB, failure_of
 
-from sieve_async import Job, JobRestartedError, PollPolicy, ResponseError, WaitTimeoutError
+from sieve_async import JobRestartedError, PollPolicy, ResponseError, WaitTimeoutError
 
 OLD, NEW = f"{JOB}-a", f"{JOB}-b"
 RESTARTED = {"restarts": [{"timestamp": "2024-12-15T01:41:59", "reason": "x", "type": "OOM"}]}
-
-
-async def waited(*moments: Moment) -> tuple[Job, Scripted]:
-    """The job as a wait with a look each second returns it, and the server that was asked."""
-    async with Scripted(*moments) as server, server.client() as client:
-        return await client.wait_for_job(JOB, polling=EVERY_SECOND, timeout=300), server
-
-
-async def streamed(*moments: Moment, **how: Any) -> list[Any]:
-    """What a stream with a look each second hands out."""
-    found: list[Any] = []
-    async with Scripted(*moments) as server, server.client() as client:
-        await collect(stream(client, **({"timeout": 300} | how)), found)
-    return found
 
 
 @pytest.mark.looptime
@@ -49,9 +36,9 @@ async def test_no_run_id_throughout(fields: dict[str, Any]) -> None:
     ]
 
     job, server = await waited(*moments)
-    found = await streamed(*moments)
+    found, _ = await streamed(*moments)
 
-    assert [data_of(output) for output in job.outputs] == found == [1, 2, 3]
+    assert values_of(job) == found == [1, 2, 3]
     assert server.offsets == [None, None, "1", "2"]
 
 
@@ -62,9 +49,9 @@ async def test_run_id_that_appears_late(offset: int) -> None:
     moments = moment("queued", None), running(None, 1), running(OLD, 1, 2), finished(OLD, 1, 2, 3)
 
     job, _ = await waited(*moments)
-    found = await streamed(*moments, offset=offset)
+    found, _ = await streamed(*moments, offset=offset)
 
-    assert [data_of(output) for output in job.outputs] == [1, 2, 3]
+    assert values_of(job) == [1, 2, 3]
     assert found == [1, 2, 3][offset:]
 
 
@@ -74,9 +61,9 @@ async def test_run_id_that_is_absent_in_between() -> None:
     moments = running(OLD, 1), running(None, 1, 2), running(OLD, 1, 2), finished(None, 1, 2, 3)
 
     job, server = await waited(*moments)
-    found = await streamed(*moments)
+    found, _ = await streamed(*moments)
 
-    assert [data_of(output) for output in job.outputs] == found == [1, 2, 3]
+    assert values_of(job) == found == [1, 2, 3]
     assert server.offsets == [None, "1", "2", "2"]
 
 
@@ -104,10 +91,10 @@ async def test_earlier_run_after_the_new_one(stale: dict[str, Any]) -> None:
     ]
 
     job, server = await waited(*moments)
-    found = await streamed(*moments, on_restart="again")
+    found, _ = await streamed(*moments, on_restart="again")
 
     assert job.run_id == NEW
-    assert [data_of(output) for output in job.outputs] == ["x", "y", "z"]
+    assert values_of(job) == ["x", "y", "z"]
     assert found == ["a", "x", "y", "z"]
     assert server.offsets == [None, "1", None, None, "1", "1", "1"]
 
@@ -137,27 +124,27 @@ async def test_earlier_run_that_this_wait_has_not_seen(
     ]
 
     job, _ = await waited(*moments)
+    found, _ = await streamed(*moments)
 
     assert job.run_id == NEW
-    assert [data_of(output) for output in job.outputs] == ["x", "y"]
-    assert await streamed(*moments) == ["x", "y"]
+    assert values_of(job) == found == ["x", "y"]
 
 
 @pytest.mark.looptime
 async def test_nothing_but_earlier_runs() -> None:
     """When only answers of an earlier run come any more, the wait ends, and says why."""
     moments = running(OLD, "a"), running(NEW, "x"), running(NEW, "x"), finished(OLD, "a", "b")
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         gone = PollPolicy(max_unreachable=60)
         given_up = await failure_of(client.wait_for_job(JOB, polling=gone))
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         timed_out = await failure_of(client.wait_for_job(JOB, timeout=10))
 
     assert isinstance(given_up, ResponseError)
     assert isinstance(timed_out, WaitTimeoutError)
     assert timed_out.last is not None
     assert timed_out.last.run_id == NEW
-    assert [data_of(output) for output in timed_out.last.outputs] == ["x"]
+    assert values_of(timed_out.last) == ["x"]
     assert isinstance(timed_out.last_error, ResponseError)
 
 
@@ -167,10 +154,10 @@ async def test_flapping_runs_are_no_hot_loop(runs: str) -> None:
     """However often the run changes, there are at most two looks for each pause."""
     ids = itertools.islice(itertools.cycle(runs), 1000)
     moments = [running(f"{JOB}-{letter}", "x", "y") for letter in ids]
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         await failure_of(client.wait_for_job(JOB, timeout=60, polling=EVERY_SECOND))
     waiting = len(server.requests)
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         with pytest.raises(WaitTimeoutError):
             await collect(stream(client, on_restart="again", timeout=60), [])
 
@@ -182,7 +169,7 @@ async def test_flapping_runs_are_no_hot_loop(runs: str) -> None:
 async def test_new_run_at_every_answer() -> None:
     """A job whose every answer is of another run is looked at no more than twice for each pause."""
     moments = [running(f"{JOB}-{number}", "x", "y") for number in range(1000)]
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         await failure_of(client.wait_for_job(JOB, timeout=60, polling=EVERY_SECOND))
 
     assert len(server.requests) <= 2 * 61
@@ -193,7 +180,7 @@ async def test_stale_answer_does_not_raise_again() -> None:
     """After a restart was raised, a new stream of the new run ends well."""
     moments = running(OLD, "a"), running(NEW, "x"), running(NEW, "x"), finished(NEW, "x", "y")
     found: list[Any] = []
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         with pytest.raises(JobRestartedError):
             await collect(stream(client), [])
         await collect(stream(client), found)

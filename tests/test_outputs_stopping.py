@@ -8,14 +8,8 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 import pytest
-from test_outputs_script import (
-    Scripted,
-    collect,
-    data_of,
-    finished,
-    running,
-    stream,
-)
+from asking import now
+from moments import collect, data_of, finished, running, stream, telling
 from wire import Do, Wire, answer, check_error
 
 from sieve_async import (
@@ -27,11 +21,6 @@ from sieve_async import (
 from sieve_async.testing import FakeSieve
 
 Leave: TypeAlias = Callable[[SieveClient], Awaitable[None]]
-
-
-def now() -> float:
-    """The virtual time."""
-    return asyncio.get_running_loop().time()
 
 
 def add_job(sieve: FakeSieve) -> str:
@@ -273,7 +262,7 @@ async def test_a_stream_holds_no_output_that_it_handed_out() -> None:
     """The memory of a stream does not grow with what has passed through it."""
     data = ["x" * 100_000 + str(number) for number in range(100)]
     moments = [running("r", *data[:number]) for number in range(101)]
-    async with Scripted(*moments, finished("r", *data)) as server, server.client() as client:
+    async with telling(*moments, finished("r", *data)) as server, server.client() as client:
         outputs = stream(client, polling=PollPolicy(minimum=1))
         await anext(outputs)
         tracemalloc.start()

@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from test_outputs_script import Scripted, collect, data_of, finished, moment, running, stream
+from asking import now
+from moments import collect, data_of, finished, moment, running, stream, streamed, telling
 from wire import JOB
 
 from sieve_async import (
@@ -16,11 +17,6 @@ from sieve_async import (
     SieveClient,
 )
 from sieve_async.testing import FakeSieve
-
-
-def now() -> float:
-    """The virtual time."""
-    return asyncio.get_running_loop().time()
 
 
 def offsets_of(sieve: FakeSieve) -> list[int]:
@@ -106,7 +102,7 @@ async def test_ended_already(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_no_outputs_at_all(nothing: Any) -> None:
     """A job without outputs ends the stream without any: they are null, empty or absent."""
     moments = running("r", outputs=nothing), finished("r", outputs=nothing)
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         found = [output async for output in stream(client)]
 
     assert found == []
@@ -118,7 +114,7 @@ async def test_nested_outputs_count_as_one() -> None:
     """An array among the outputs is one output, also for the offset; an empty one too."""
     pair, empty = [{"data": 1}, {"data": 2}], list[Any]()
     moments = running("r", pair), running("r", pair, empty), finished("r", pair, empty, "z")
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         found = [output async for output in stream(client)]
 
     assert found == [(InputOutput(data=1), InputOutput(data=2)), (), InputOutput(data="z")]
@@ -194,8 +190,8 @@ async def test_cancelled_job(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_unknown_status() -> None:
     """A word for the status that nobody knows is no end; outputs go on coming."""
     moments = running("r", 1), moment("pondering", "r", 1, 2), finished("r", 1, 2, 3)
-    async with Scripted(*moments) as server, server.client() as client:
-        found = [data_of(output) async for output in stream(client)]
+
+    found, _ = await streamed(*moments)
 
     assert found == [1, 2, 3]
 
@@ -232,7 +228,7 @@ async def test_two_streams_of_one_job(sieve: FakeSieve, client: SieveClient) -> 
 async def test_answer_that_knows_fewer() -> None:
     """A replica that has fewer outputs than were handed out already costs and repeats nothing."""
     moments = running("r", 1, 2, 3), running("r", 1), running("r", 1, 2), finished("r", 1, 2, 3, 4)
-    async with Scripted(*moments) as server, server.client() as client:
+    async with telling(*moments) as server, server.client() as client:
         found = [data_of(output) async for output in stream(client)]
         assert client.stats.waits == 0
 

@@ -5,11 +5,10 @@ import random
 from typing import Any, Literal
 
 import pytest
-from test_outputs_script import EVERY_SECOND, Scripted, data_of, finished, running
+from moments import EVERY_SECOND, data_of, finished, running, telling, values_of
 from wire import JOB
 
 from sieve_async import (
-    Job,
     JobFailedError,
     Limits,
     PollPolicy,
@@ -21,11 +20,6 @@ from sieve_async.testing import FakeSieve
 
 OFTEN = PollPolicy(minimum=1, maximum=2)
 STRATEGIES: tuple[Literal["poll", "long_poll", "sweep"], ...] = ("poll", "long_poll", "sweep")
-
-
-def values_of(job: Job) -> list[Any]:
-    """What the outputs of a job hold."""
-    return [data_of(output) for output in job.outputs]
 
 
 @pytest.mark.looptime
@@ -98,7 +92,7 @@ async def test_long_poll_cut_in_between(restarts: int) -> None:
     moments += [running(runs[-1], f"{runs[-1]}:1", f"{runs[-1]}:2")]
     moments += [finished(runs[-1], *(f"{runs[-1]}:{number}" for number in (1, 2, 3)))]
     async with (
-        Scripted(*moments) as server,
+        telling(*moments) as server,
         server.client(retry=RetryPolicy(attempts=1)) as client,
     ):
         job = await client.wait_for_job(JOB, strategy="long_poll", polling=EVERY_SECOND)
