@@ -94,22 +94,6 @@ async def test_closed_twice_at_once() -> None:
 
 
 @pytest.mark.looptime
-async def test_session_closed_by_its_owner() -> None:
-    """When the session that was passed in is closed meanwhile, the error says so."""
-    async with Wire([Do.SILENCE]) as wire:
-        session = aiohttp.ClientSession()
-        async with wire.client(session=session) as client:
-            asking = asyncio.create_task(client.get_job("job-1"))
-            await asyncio.sleep(1)
-            await session.close()
-
-            with pytest.raises(ClientClosedError, match="session"):
-                await asking
-            with pytest.raises(ClientClosedError, match="session"):
-                await client.get_job("job-1")
-
-
-@pytest.mark.looptime
 async def test_states_that_do_not_decode(caplog: pytest.LogCaptureFixture) -> None:
     """A running job with a field that does not fit is waited for, but not shown."""
     odd = answer(job(status="processing", created_at="yesterday"))

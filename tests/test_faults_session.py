@@ -1,5 +1,6 @@
 """A session of the caller's: used, left alone, and whatever it is set to."""
 
+import asyncio
 import gzip
 import json
 from typing import Any
@@ -11,6 +12,7 @@ from wire import (
     KEY,
     Do,
     Script,
+    Wire,
     answer,
     chunked,
     failure_of,
@@ -19,6 +21,7 @@ from wire import (
 )
 
 from sieve_async import (
+    ClientClosedError,
     NotFoundError,
     RedirectError,
     RetryPolicy,
@@ -128,3 +131,18 @@ async def test_closed_session() -> None:
 
         assert "session" in str(error)
         assert wire.connections == 0
+
+
+async def test_session_closed_by_its_owner() -> None:
+    """When the session that was passed in is closed meanwhile, the error says so."""
+    async with Wire([Do.SILENCE]) as wire:
+        session = aiohttp.ClientSession()
+        async with wire.client(session=session) as client:
+            asking = asyncio.create_task(client.get_job("job-1"))
+            await asyncio.sleep(1)
+            await session.close()
+
+            with pytest.raises(ClientClosedError, match="session"):
+                await asking
+            with pytest.raises(ClientClosedError, match="session"):
+                await client.get_job("job-1")

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 
 import pytest
+from asking import now
 from wire import Wire, answer, job
 
 from sieve_async import (
@@ -18,11 +19,6 @@ from sieve_async.gate import Gate
 from sieve_async.testing import FakeSieve
 
 THROTTLED = RateLimitError(429, retry_after=10)
-
-
-def now() -> float:
-    """The virtual time."""
-    return asyncio.get_running_loop().time()
 
 
 def gate(*, slots: int = 1, steady_rate: float | None = None) -> Gate:

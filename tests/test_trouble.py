@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from asking import now
 
 from sieve_async import (
     ClientClosedError,
@@ -11,11 +12,6 @@ from sieve_async import (
     SieveError,
 )
 from sieve_async.testing import FakeSieve
-
-
-def now() -> float:
-    """The virtual time."""
-    return asyncio.get_running_loop().time()
 
 
 async def test_unknown_job(sieve: FakeSieve, client: SieveClient) -> None:

@@ -6,6 +6,7 @@ import math
 from datetime import timedelta
 
 import pytest
+from asking import now
 
 from sieve_async import (
     InvalidArgumentError,
@@ -19,11 +20,6 @@ from sieve_async import (
     WaitTimeoutError,
 )
 from sieve_async.testing import FakeSieve
-
-
-def now() -> float:
-    """The virtual time."""
-    return asyncio.get_running_loop().time()
 
 
 @pytest.mark.looptime
