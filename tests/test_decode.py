@@ -1,6 +1,7 @@
 """From JSON to models: defaults, null, extra keys, and the little that a poll reads.
 
-The tables of this file and its neighbours run again without orjson, from ``test_parsing.py``.
+The tables of this file and its neighbours run again without orjson, from
+``test_decode_parsing.py``.
 """
 
 import json

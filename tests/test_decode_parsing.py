@@ -262,7 +262,7 @@ def test_repeated_keys(pairs: list[tuple[str, Any]], indent: int | None) -> None
 
 def test_all_of_it_without_orjson() -> None:
     """The tables of decoding hold in an interpreter that has no orjson."""
-    tables = ["decode", "documents", "strictness", "times"]
+    tables = ["decode", "decode_documents", "decode_strictness", "times"]
     program = """if True:
         import sys
         sys.modules["orjson"] = None

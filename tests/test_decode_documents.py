@@ -1,6 +1,6 @@
 """The documents of the API: both seeds and both newer shapes, field by field.
 
-The whole table runs a second time without orjson, from ``test_parsing.py``.
+The whole table runs a second time without orjson, from ``test_decode_parsing.py``.
 """
 
 import json
