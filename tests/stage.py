@@ -77,13 +77,18 @@ class Stage(Wire):
 
     Args:
         reply: Decides what to do about a request.
+
+    Attributes:
+        asked: The requests so far, taken apart.
+        asked_for: How often each job was asked for; under no name, how often a list was.
+        in_flight: How many requests are being answered.
     """
 
     def __init__(self, reply: Reply) -> None:
         super().__init__()
         self.asked: list[Asked] = []
         self.asked_for = Counter[str]()
-        self.in_flight = self.most_in_flight = 0
+        self.in_flight = 0
         self._reply = reply
 
     @property
@@ -117,7 +122,6 @@ class Stage(Wire):
         self, script: Script, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             return await super()._play(script, reader, writer)
         finally:

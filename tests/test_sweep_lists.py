@@ -88,10 +88,11 @@ async def test_lists_are_down_and_jobs_have_ended(
 ) -> None:
     """Lists that fail for ever keep no job waiting, also when some jobs have ended already."""
     ends = add_jobs(sieve, {f"j{n}": 0.0 if n >= 60 - ended else 300.0 + n for n in range(60)})
-    sieve.fault(path=LIST, status=500)
+    down = sieve.fault(path=LIST, status=500)
 
     await watched(client, ends)
 
+    assert down.hits
     assert now() <= 360 + 13
 
 
@@ -99,11 +100,12 @@ async def test_lists_are_down_and_jobs_have_ended(
 async def test_lists_are_down_and_a_job_is_missing(sieve: FakeSieve, client: SieveClient) -> None:
     """Nor when one of the ids does not exist."""
     ends = add_jobs(sieve, {f"j{n}": 100.0 + n for n in range(20)})
-    sieve.fault(path=LIST, status=500)
+    down = sieve.fault(path=LIST, status=500)
 
     outcomes = await client.wait_for_jobs([*ends, "missing"], strategy="sweep")
 
     assert [outcome.ok for outcome in outcomes] == [True] * 20 + [False]
+    assert down.hits
     assert now() <= 120 + 13
 
 
