@@ -310,7 +310,8 @@ class SieveClient:
         Args:
             job_ids: The ids, from any iterable or async iterable, which may be without end: they
                 are taken while fewer than ``Limits.max_watched`` are watched or wait to be handed
-                out. Each distinct id is watched and handed out once.
+                out. Each distinct id is watched and handed out once, and so remembered until then and
+                after.
             timeout: The longest time for the whole, in seconds, from the first step of the
                 iterator; None for no limit, 0 for exactly one look at each. Jobs that still run
                 then have an outcome with ``WaitTimeoutError``.
