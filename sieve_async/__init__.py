@@ -45,7 +45,7 @@ from sieve_async.models import (
 )
 from sieve_async.polling import OutputStream, PollPolicy
 from sieve_async.retry import RetryPolicy
-from sieve_async.watching import JobOutcome, JobOutcomes
+from sieve_async.watching import JobOutcome, JobOutcomes, Strategy
 
 __all__ = [
     "APIError",
@@ -87,6 +87,7 @@ __all__ = [
     "SieveClient",
     "SieveError",
     "Stats",
+    "Strategy",
     "TLSError",
     "Timeout",
     "TransportError",

@@ -156,7 +156,9 @@ class SieveClient:
         """
         self._transport.shut()
         self._gate.close()
-        self._watcher.close()
+        ending = set(self._watcher.close()) - {asyncio.current_task()}
+        if ending:
+            await asyncio.wait(ending)
         await self._transport.close()
 
     @property
@@ -310,7 +312,7 @@ class SieveClient:
         Args:
             job_ids: The ids, from any iterable or async iterable, which may be without end: they
                 are taken while fewer than ``Limits.max_watched`` are watched or wait to be handed
-                out. Each distinct id is watched and handed out once.
+                out. Each distinct id is watched and handed out once, and remembered for that.
             timeout: The longest time for the whole, in seconds, from the first step of the
                 iterator; None for no limit, 0 for exactly one look at each. Jobs that still run
                 then have an outcome with ``WaitTimeoutError``.

@@ -256,7 +256,8 @@ class WaitTimeoutError(SieveError, TimeoutError):
 
     Attributes:
         job_id: The job that was waited for; None when it was a function version.
-        last: The last valid state of the job; None when none was seen.
+        last: The last valid state of the job; None when none was seen. Of many watched jobs, whole
+            answers are kept up to 4 MiB together, and of the others the id and status.
         polls: How many times we looked.
         elapsed: Seconds from the start of the wait.
         last_error: The last failure among the polls; None when all went well.

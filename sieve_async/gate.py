@@ -71,6 +71,11 @@ class Gate:
         """How many requests wait for a slot."""
         return sum(not waiter.answer.done() for waiter in self._queue)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether who comes now would wait for a slot."""
+        return self.in_flight >= self._slots or bool(self._queue)
+
     def held(self) -> tuple[float, APIError | None]:
         """Seconds that the server's pause still lasts, and the answer that asked for it."""
         return max(0.0, self._pause_ends - self._clock()), self._reason

@@ -7,11 +7,22 @@ import pytest
 from checks import warnings_of
 from test_watching_parts import Scene
 
-from sieve_async import ConnectError, Job, JobStatus, ServerError
+from sieve_async import (
+    ClientClosedError,
+    ConnectError,
+    Job,
+    JobStatus,
+    NotFoundError,
+    ResponseError,
+    ServerError,
+    SieveError,
+    TLSError,
+)
 from sieve_async.decode import read_state
 from sieve_async.endpoints import get_job
 from sieve_async.messages import Request, Response
 from sieve_async.polling import LongPolls
+from sieve_async.polling.long_polls import means_cut_off
 from sieve_async.watching.evidence import Evidence
 from sieve_async.watching.troubles import Troubles
 from sieve_async.watching.watch import Watch
@@ -115,12 +126,34 @@ def test_long_polls_are_given_up(
     has_worked: bool,  # noqa: FBT001
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """An endpoint that is missing is given up for good, and told once; one that worked is not."""
+    """An endpoint that is missing is given up for good, and told once; one that worked, later."""
     long_polls = LongPolls(4)
     if has_worked:
         long_polls.note_worked()
-    long_polls.give_up()
-    long_polls.give_up()
+    long_polls.note_missing()
+    long_polls.note_missing()
 
     assert long_polls.take() == has_worked
     assert len(warnings_of(caplog)) == (0 if has_worked else 1)
+    long_polls.note_missing()
+    assert len(warnings_of(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "is_cut_off"),
+    [
+        (ConnectError("reset"), True),
+        (ResponseError("half of it"), True),
+        (ServerError(502), True),
+        (ServerError(504), True),
+        (TLSError("not the one it says it is"), False),
+        (ServerError(501), False),
+        (ServerError(505), False),
+        (NotFoundError(404), False),
+        (ClientClosedError(), False),
+    ],
+    ids=repr,
+)
+def test_long_polls_that_are_cut_off(error: SieveError, is_cut_off: bool) -> None:  # noqa: FBT001
+    """A held request was cut off by a proxy or on the way, and not by a refusal."""
+    assert means_cut_off(error) == is_cut_off

@@ -1,6 +1,7 @@
 """Waiting for one job or build: a state machine that decides, and the thin loop that drives it."""
 
-from sieve_async.polling.following import Asking, Follower, JobFollower, VersionFollower
+from sieve_async.polling.asking import Asking
+from sieve_async.polling.following import Follower, JobFollower, VersionFollower
 from sieve_async.polling.long_polls import LongPolls
 from sieve_async.polling.loop import Poller, Subject, check_timeout, timed_out, warn
 from sieve_async.polling.machine import (

@@ -5,14 +5,13 @@ what it means for the outputs, and for how to ask next, is decided here.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import Generic
 
 import attrs
 
 from sieve_async import endpoints
-from sieve_async.decode import Seen, read_state
+from sieve_async.decode import Seen
 from sieve_async.errors import (
     ConnectError,
     DecodeError,
@@ -22,6 +21,7 @@ from sieve_async.errors import (
 )
 from sieve_async.messages import Answer, Request
 from sieve_async.models import FunctionVersion, Job, Output
+from sieve_async.polling.asking import Asking
 from sieve_async.polling.long_polls import (
     LongPolls,
     means_cut_off,
@@ -29,41 +29,11 @@ from sieve_async.polling.long_polls import (
     means_unended,
 )
 from sieve_async.polling.machine import Step, Wait
-from sieve_async.retry import Retrier
 
 # As many as fit into the smallest objects, and far too many to meet the same one twice.
 _RUNS = 2**60
 # A connection that the server had closed fails so soon; later, the server was at work.
 _AT_ONCE = 1.0
-
-
-@attrs.frozen
-class Asking:
-    """How the polls of a wait are asked.
-
-    Attributes:
-        retrier: Sends them.
-        clock: The time of the loop.
-        attempt_limit: ``Timeout.attempt``: how long the only poll of a wait of 0 s may take.
-        attempts: How often one poll is tried; None for as often as the retry policy says.
-        long_polls: Lets the server hold the polls; None for not.
-    """
-
-    retrier: Retrier
-    clock: Callable[[], float]
-    attempt_limit: float | None
-    attempts: int | None = None
-    long_polls: LongPolls | None = None
-
-    async def poll(self, request: Request[Answer], wait: Wait) -> Seen[Answer]:
-        """Ask once for the wait; a wait of 0 s is one whole look."""
-        deadline, attempts = wait.deadline, self.attempts
-        if wait.is_one_look:
-            limit = self.attempt_limit
-            deadline, attempts = None if limit is None else self.clock() + limit, 1
-        if request.held_for:
-            attempts = 1
-        return await self.retrier.poll(request, read_state, deadline=deadline, attempts=attempts)
 
 
 @attrs.define(eq=False, weakref_slot=False)
@@ -168,13 +138,17 @@ class JobFollower(Follower[Job]):
     async def look(self) -> Step:
         """Ask once, and say how to go on."""
         long_polls = self.asking.long_polls
-        is_plain = self._doubt in {Doubt.IS_CUT_OFF, Doubt.IS_MISSING} or self.wait.is_one_look
-        if long_polls is None or is_plain or not long_polls.take():
+        if long_polls is None or self._is_plain() or not long_polls.take():
             return await self._look_once()
         try:
             return await self._look_long(long_polls)
         finally:
             long_polls.give_back()
+
+    def _is_plain(self) -> bool:
+        """Whether the next look must be back soon."""
+        is_in_doubt = self._doubt in {Doubt.IS_CUT_OFF, Doubt.IS_MISSING}
+        return is_in_doubt or self.wait.refusals > 0 or self.wait.is_one_look
 
     def model(self) -> Job | None:
         """What was seen last, with all outputs that are held; None when nothing was.
@@ -199,10 +173,10 @@ class JobFollower(Follower[Job]):
             seen = await self.asking.poll(request, self.wait)
         except SieveError as error:
             if self._was_dropped(error, asked_at):
-                return self.wait.dropped(self.asking.clock())
+                return self.wait.dropped(error, self.asking.clock())
             return self._failed(error, asked_at)
         if self._doubt is Doubt.IS_MISSING and self.asking.long_polls is not None:
-            self.asking.long_polls.give_up()
+            self.asking.long_polls.note_missing()
         # A held request that was cut off goes on at once.
         paused_since = self.wait.started if self._doubt is Doubt.IS_CUT_OFF else None
         self._doubt = None
@@ -222,12 +196,15 @@ class JobFollower(Follower[Job]):
     def _unanswered(self, error: SieveError, asked_at: float, long_polls: LongPolls) -> Step:
         now = self.asking.clock()
         if self._was_dropped(error, asked_at):
-            return self.wait.dropped(now)
+            return self.wait.dropped(error, now)
         if means_unended(error):
             long_polls.note_worked()
+            if now - asked_at < _AT_ONCE:  # nobody has held it
+                self._doubt = Doubt.IS_CUT_OFF
             return self.wait.unended(asked_at=asked_at, now=now)
         if means_missing(error):
-            long_polls.give_up()
+            long_polls.note_missing()
+            self._doubt = Doubt.IS_CUT_OFF
             return self.wait.unsettled(now)
         if isinstance(error, NotFoundError):
             self._doubt = Doubt.IS_MISSING

@@ -6,6 +6,8 @@ from sieve_async.errors import APIError, ResponseError, SieveError, TLSError, Tr
 
 logger = logging.getLogger("sieve_async")
 
+_OFTEN = 3
+
 
 class LongPolls:
     """The long polls of one client.
@@ -20,6 +22,7 @@ class LongPolls:
         self._most = slots // 2
         self._is_missing = False
         self._has_worked = False
+        self._missing = 0
 
     def take(self) -> bool:
         """Begin one, if there is room and the server knows how."""
@@ -34,13 +37,18 @@ class LongPolls:
 
     def note_worked(self) -> None:
         """Take note that the server knows how to hold a request."""
-        self._has_worked = True
+        self._has_worked, self._missing = True, 0
 
-    def give_up(self) -> None:
-        """Begin none from now on: the server does not know how to hold a request."""
-        if not (self._is_missing or self._has_worked):
-            self._is_missing = True
-            logger.warning("the server has no endpoint to await a job: polling instead")
+    def note_missing(self) -> None:
+        """Take note that the server does not know how to hold a request.
+
+        None is begun from then on; if some have worked before, one server of several may be older.
+        """
+        self._missing += 1
+        if self._is_missing or (self._has_worked and self._missing < _OFTEN):
+            return
+        self._is_missing = True
+        logger.warning("the server has no endpoint to await a job: polling instead")
 
 
 def means_missing(error: SieveError) -> bool:

@@ -178,9 +178,10 @@ class Wait:
         self.is_news = False
         return self._after(asked_at, now)
 
-    def dropped(self, now: float) -> Step:
+    def dropped(self, error: SieveError, now: float) -> Step:
         """Take in that the connection had been closed while nobody used it: ask at once."""
         self.polls += 1
+        self.last_error = error.with_traceback(None)
         self.is_news = False
         return self._at_once(now)
 

@@ -1,5 +1,6 @@
 """The outputs of a job, handed out while it runs."""
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -19,6 +20,8 @@ class OutputStream:
     between two steps, and a step that was cancelled can be taken again: no output is lost.
     """
 
+    _follower: JobFollower | None = None
+    _is_over = False
     _step: Step | None = None  # what the last look has left to do
 
     def __init__(
@@ -27,9 +30,8 @@ class OutputStream:
         self._poller = poller
         self._begin = begin
         self._goes_on_after_restart = goes_on_after_restart
-        self._follower: JobFollower | None = None
         self._outputs: deque[Output] = deque()
-        self._is_over = False
+        self._turn = asyncio.Lock()  # should several tasks share the stream
 
     def __aiter__(self) -> Self:
         return self
@@ -39,7 +41,9 @@ class OutputStream:
             if self._is_over:
                 raise StopAsyncIteration
             try:
-                await self._go_on()
+                async with self._turn:
+                    if not (self._outputs or self._is_over):
+                        await self._go_on()
             except Exception:
                 self._end()
                 raise
@@ -62,8 +66,7 @@ class OutputStream:
         self._outputs.clear()
 
     def __del__(self) -> None:
-        if hasattr(self, "_outputs"):
-            self._end()
+        self._end()
 
     def _end(self) -> None:
         if self._follower is not None and not self._is_over:
@@ -86,10 +89,9 @@ class OutputStream:
         self._step = None
 
     async def _look(self, follower: JobFollower) -> None:
-        before = follower.restarted_as
         step = await follower.look()
         run_id = follower.restarted_as
-        if run_id is not None and run_id != before and not self._goes_on_after_restart:
+        if run_id is not None and not self._goes_on_after_restart:
             raise JobRestartedError(follower.job_id, run_id)
         self._outputs.extend(follower.take_held())
         self._step = step

@@ -2,6 +2,7 @@
 
 import heapq
 from collections import deque
+from operator import attrgetter
 
 from sieve_async.watching.watch import Watch
 
@@ -63,11 +64,14 @@ class Agenda:
         return heapq.heappop(self._heap)
 
     def reorder(self) -> None:
-        """Let go of all jobs that are watched no more, and look anew at when the others are due."""
-        self._urgent = deque(watch for watch in self._urgent if watch.askers)
-        self._new = deque(watch for watch in self._new if watch.askers)
+        """Look anew at when the jobs are due, for some of it was changed."""
         self._heap = [watch for watch in self._heap if watch.askers]
-        heapq.heapify(self._heap)
+        self._heap.sort(key=attrgetter("due"))  # what is sorted is a heap, too
+
+    def compact(self) -> None:
+        """Let go of the memory of jobs that are watched no more, once they are many."""
+        if self._heap and not self._heap[0].askers and not self._heap[-1].askers:
+            self.reorder()
 
     def _first(self) -> Watch | None:
         if self._only is not None and self._only.askers:

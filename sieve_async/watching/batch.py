@@ -7,10 +7,10 @@ from typing import Protocol, TypeAlias
 
 from sieve_async.errors import ClientClosedError, WaitTimeoutError
 from sieve_async.watching.outcome import JobOutcome, refusal
+from sieve_async.watching.tasks import Tasks, start
 from sieve_async.watching.watch import Pool, Watch
 
 Source: TypeAlias = Iterable[object] | AsyncIterable[object]
-Tasks: TypeAlias = "list[asyncio.Task[None]]"
 
 # How many ids are taken before the loop may do something else.
 _CHUNK = 100
@@ -65,7 +65,7 @@ class Batch:
         self._started = self._ended_at = self.loop.time()
         # Each id that was taken; those that have ended have no watch any more.
         self._watches: dict[str, Watch | None] = {}
-        self._running = self._taken = 0
+        self._running = self._taken = self._handed_out = 0
         # A watch stands for an outcome that is made when it is taken: there may be 100,000.
         self._kept: deque[JobOutcome | Watch] = deque()
         self._rest: Iterator[object] | None = None
@@ -73,7 +73,7 @@ class Batch:
         self._failure: BaseException | None = None
         self._has_news = asyncio.Event()
         self._has_room = asyncio.Event()
-        self._feeder = self.loop.create_task(self._feed())
+        self._feeder = start(self._feed())
         self._ender: asyncio.Task[None] | None = None
         self._deadline = None if seconds is None else self._started + seconds
         self._timer: asyncio.TimerHandle | None = None
@@ -88,6 +88,9 @@ class Batch:
             StopAsyncIteration: There are no more.
             BaseException: What the source of the ids raised.
         """
+        self._handed_out += 1
+        if self._handed_out % _CHUNK == 0:
+            await asyncio.sleep(0)
         while not (self._kept or self._keep_one_of_rest()):
             if self._is_fed and not self._running:
                 if self._failure is None:
@@ -108,17 +111,22 @@ class Batch:
         self._running -= 1
         self._keep(outcome)
 
-    def end_all(self, *, is_closed: bool = False) -> None:
-        """End what runs: the deadline has come, or the client was closed."""
+    def end_all(self, *, is_closed: bool = False) -> Tasks:
+        """End what runs: the deadline has come, or the client was closed.
+
+        Returns the tasks that are about to end.
+        """
         if self._is_over or self._is_stopped:
-            return
+            return []
         self._is_over, self._is_closed = True, is_closed
         self._ended_at = self.loop.time()
-        self._stop_feeding()
+        ending = self._stop_feeding()
         running = self._running_watches()
-        self._end(running[:_ENDING_CHUNK])
+        ending += self._end(running[:_ENDING_CHUNK])
         if len(running) > _ENDING_CHUNK:
-            self._ender = self.loop.create_task(self._end_in_chunks(running))
+            self._ender = start(self._end_in_chunks(running))
+            ending.append(self._ender)
+        return ending
 
     def fail(self, error: BaseException) -> None:
         """Stop watching, and raise this once what has ended is handed out."""
@@ -140,7 +148,7 @@ class Batch:
         self._kept.clear()
         self._has_news.set()
         if len(watches) > _ENDING_CHUNK:
-            return [*ending, self.loop.create_task(self._leave_in_chunks(watches))]
+            return [*ending, start(self._leave_in_chunks(watches))]
         ending += self._watcher.leave(self, watches)
         return ending + self._watcher.forget(self, self._pool)
 
@@ -158,17 +166,20 @@ class Batch:
         # One turn later: an answer that has arrived in this turn counts.
         self.loop.call_soon(self.end_all)
 
-    def _end(self, watches: Iterable[Watch]) -> None:
-        ended = [watch for watch in watches if self in watch.askers]
-        self._watcher.leave(self, ended)
-        self._kept.extend(ended)
+    def _end(self, watches: Iterable[Watch]) -> Tasks:
+        ended = [watch for watch in watches if self in watch.askers]  # not ended meanwhile
+        ending = self._watcher.leave(self, ended)
+        for watch in ended:  # one that is watched on for others must not tell of what comes later
+            is_settled = not watch.askers
+            self._kept.append(watch if is_settled else self._unfinished(watch.job_id, watch))
         self._running -= len(ended)
         self._has_news.set()
+        return ending
 
     async def _end_in_chunks(self, watches: list[Watch]) -> None:
-        for start in range(_ENDING_CHUNK, len(watches), _ENDING_CHUNK):
+        for first in range(_ENDING_CHUNK, len(watches), _ENDING_CHUNK):
             await asyncio.sleep(0)
-            self._end(watches[start : start + _ENDING_CHUNK])
+            self._end(watches[first : first + _ENDING_CHUNK])
 
     async def _leave_in_chunks(self, watches: list[Watch]) -> None:
         ending: Tasks = []
@@ -181,7 +192,8 @@ class Batch:
             await asyncio.wait(ending)
 
     def _running_watches(self) -> list[Watch]:
-        return [watch for watch in self._watches.values() if watch is not None]
+        watches = self._watches.values()
+        return [watch for watch in watches if watch is not None and self in watch.askers]
 
     def _stop_feeding(self) -> Tasks:
         if self._timer is not None:
@@ -205,8 +217,10 @@ class Batch:
             if self._is_fed:
                 raise  # it is we who stop it
             self._fail_to_feed(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
-            self._fail_to_feed(error)
+        except BaseException as error:
+            self._fail_to_feed(error)  # whatever it is, it is the caller's
+            if not isinstance(error, Exception):
+                raise
         self._is_fed = True
         self._has_news.set()
 
@@ -225,9 +239,9 @@ class Batch:
         if not self._is_known(job_id):
             if (refused := refusal(job_id)) is not None:
                 self._keep(refused)
-            elif isinstance(job_id, str):
+            else:
                 self._running += 1
-                self._watches[job_id] = self._watcher.watch(job_id, self, self._pool)
+                self._watches[str(job_id)] = self._watcher.watch(str(job_id), self, self._pool)
         if self._taken % _CHUNK == 0:
             await asyncio.sleep(0)
         while self._running + len(self._kept) >= self._most:

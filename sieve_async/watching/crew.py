@@ -7,10 +7,12 @@ from sieve_async.gate import Gate
 from sieve_async.polling import Step
 from sieve_async.watching.agenda import Agenda
 from sieve_async.watching.pace import Pace
+from sieve_async.watching.tasks import Tasks, start
 from sieve_async.watching.watch import Watch
 
 # While the server's pause holds everybody back, nobody joins the queue; looked at this often.
 _HELD_BACK = 0.05
+_LONGEST_QUEUEING = 1.0
 # A look that takes longer was held by the server, and says nothing of how fast it is.
 _LONG = 5.0
 
@@ -54,12 +56,13 @@ class Crew:
         self._looking: dict[Watch, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
+        self._free_at = float("-inf")
 
     def dispatch(self) -> None:
         """Begin with what is due, and be woken for what will be."""
         self._dispatch(self._clock())
 
-    def interrupt(self, watch: Watch) -> list[asyncio.Task[None]]:
+    def interrupt(self, watch: Watch) -> Tasks:
         """End the look at a job that is watched no more; returns the worker, if there is one."""
         worker = self._looking.get(watch)
         if worker is None:
@@ -85,7 +88,7 @@ class Crew:
             if watch is None:
                 self._set_timer()
                 return
-            worker = asyncio.get_running_loop().create_task(self._work(watch))
+            worker = start(self._work(watch))
             self._begin(worker, watch)
             worker.add_done_callback(self._end)
 
@@ -94,18 +97,28 @@ class Crew:
         due = self._agenda.next_due()
         if due is None or self._is_closed or max(due, self._pace.next_at) > now:
             return None
-        if self._gate.holds_back():
+        if self._must_wait(now):
             return None
         self._pace.reserve(now)
+        self._free_at = now
         return self._agenda.take()
+
+    def _must_wait(self, now: float) -> bool:
+        """Whether a look would only queue, and then leave with others in a burst."""
+        if self._gate.holds_back():
+            return True
+        if self._pace.per_second is None or not self._gate.is_full:
+            return False
+        # But one may queue now and then: others than we could take all slots for ever.
+        return now - self._free_at < _LONGEST_QUEUEING
 
     def _set_timer(self) -> None:
         due = self._agenda.next_due()
         if due is None or self._is_closed:
             return
         when = max(due, self._pace.next_at)
-        if self._gate.holds_back():
-            when = max(when, self._clock() + _HELD_BACK)
+        if self._must_wait(now := self._clock()):
+            when = max(when, now + _HELD_BACK)
         if self._timer is not None:
             if self._timer.when() <= when:
                 return
@@ -135,7 +148,9 @@ class Crew:
             self._fail(error)
             return
         self._looking.pop(watch, None)
-        self.took += 0.1 * (min(self._clock() - began, _LONG) - self.took)
+        took = self._clock() - began
+        if took < _LONG:
+            self.took += 0.1 * (took - self.took)
         self._agenda.settle(watch)
         if watch.askers:
             self._settle(watch, step)

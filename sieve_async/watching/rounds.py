@@ -1,6 +1,6 @@
 """One sweep, as a state without I/O: pages go in, and what is left to look at comes out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -22,21 +22,26 @@ class Round:
     """One sweep.
 
     Attributes:
-        unmet: The watched jobs that no page has shown to be running yet.
+        swept: Who is swept for; some may leave before it is over.
         started: When it began.
+        unmet: Those that no page has shown to be running yet.
         pages: How many pages were read.
         is_complete: Whether all pages were read without trouble, so that who was not met is on none
             of them, or nearly so.
         met: How many jobs the pages have shown to be running.
     """
 
-    unmet: dict[str, Watch]
+    swept: Mapping[str, Watch]
     started: float
+    unmet: dict[str, Watch] = attrs.field(init=False)
     pages: int = 0
     is_complete: bool = False
     met: int = 0
     _pauses: float = 0.0
     _paused: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.unmet = dict(self.swept)
 
     @property
     def is_decided(self) -> bool:
@@ -50,7 +55,7 @@ class Round:
             if status.is_terminal:
                 continue  # it stays unmet, and so it will be looked at
             watch = self.unmet.pop(job_id, None)
-            if watch is not None:
+            if watch is not None and self.swept.get(job_id) is watch:
                 self.met += 1
                 watch.misses = _MISSES_WHEN_MET
                 watch.due = now
@@ -65,7 +70,9 @@ class Round:
     def to_look_at(self, now: float) -> list[Watch]:
         """Who was not met and is to be looked at now: some were looked at only just before."""
         due = []
-        for watch in self.unmet.values():
+        for job_id, watch in self.unmet.items():
+            if self.swept.get(job_id) is not watch:
+                continue
             if self.is_complete:
                 watch.misses += 1
             if watch.due <= now:

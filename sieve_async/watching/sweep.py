@@ -7,20 +7,18 @@ So a page that is wrong costs a request, and never a result.
 
 import asyncio
 import logging
-from typing import Protocol
 
 from sieve_async import delays
 from sieve_async.decode import Page, read_page
 from sieve_async.endpoints import LARGEST_PAGE, list_jobs
 from sieve_async.errors import ClientClosedError, ResponseTooLargeError, SieveError
-from sieve_async.gate import Gate
 from sieve_async.messages import shorten
 from sieve_async.models import JobStatus
-from sieve_async.polling import Asking, Verdict, verdict
+from sieve_async.polling import Verdict, verdict
 from sieve_async.watching.outcome import JobOutcome
-from sieve_async.watching.pace import Pace
 from sieve_async.watching.rounds import RUNNING, Round, is_hopeless
-from sieve_async.watching.troubles import Troubles
+from sieve_async.watching.scheduler import Scheduler
+from sieve_async.watching.tasks import Tasks, start
 from sieve_async.watching.watch import Pool, Watch
 
 logger = logging.getLogger("sieve_async")
@@ -41,31 +39,6 @@ _SHARE_TO_LOOK_AT = 0.1
 # Rows move up when jobs before them end: so many are read twice, and more after a failure.
 _OVERLAP = 10
 _OVERLAP_AFTER_FAILURE = 100
-
-
-class Scheduler(Protocol):
-    """What a sweep needs of the watcher."""
-
-    asking: Asking
-    gate: Gate
-    pace: Pace
-    troubles: Troubles
-    lists_fail_until: float
-
-    def look_now(self, watch: Watch) -> None:
-        """Look at a job by itself as soon as it is its turn."""
-
-    def look_at(self, when: float, watch: Watch) -> None:
-        """Look at a job by itself at some time."""
-
-    def dispatch(self) -> None:
-        """Begin with what is due."""
-
-    def end(self, watch: Watch, outcome: JobOutcome) -> None:
-        """Hand out how the watch of a job has ended."""
-
-    def fail(self, error: BaseException) -> None:
-        """End all calls with what must not be kept from anybody."""
 
 
 class Sweep:
@@ -92,6 +65,7 @@ class Sweep:
         self._page_size = LARGEST_PAGE
         self._trouble = self._skipped = self._to_skip = 0
         self._note_working()
+        self._is_hastened = self._has_worked = False
         self._probe: Watch | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -133,6 +107,7 @@ class Sweep:
 
     def hasten(self) -> None:
         """Sweep as soon as can be."""
+        self._is_hastened = True
         if self._swept:
             self._next_at = self._clock()
             self._plan(self._next_at)
@@ -143,7 +118,7 @@ class Sweep:
         looks = 0.0 if per_second is None else len(self._swept) * _SHARE_TO_LOOK_AT / per_second
         return 0.1 + 2 * self._took + looks
 
-    def stop(self) -> list[asyncio.Task[None]]:
+    def stop(self) -> Tasks:
         """Sweep no more; returns what is about to end."""
         self._swept.clear()
         self._new.clear()
@@ -175,10 +150,11 @@ class Sweep:
                 self._look_at(watch)
             self._plan(self._next_at)
         elif self._swept:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = start(self._run())
 
     async def _run(self) -> None:
-        sweep = Round(dict(self._swept), self._clock())
+        sweep = Round(self._swept, self._clock())
+        self._is_hastened = False
         try:
             if self._is_worth_it():
                 await self._read(sweep)
@@ -196,7 +172,7 @@ class Sweep:
         self._last, self._took = sweep, now - sweep.started
         least = max(self._pool.policy.minimum, delays.SHORTEST)
         self._next_at = max(now, sweep.started + sweep.pause(least))
-        if self._new:
+        if self._new or self._is_hastened:
             self._plan(now)
         elif self._swept:
             self._plan(self._next_at)
@@ -250,6 +226,7 @@ class Sweep:
                 offset = max(0, offset - _OVERLAP_AFTER_FAILURE)
                 await self._after_failure(error.with_traceback(None), next(pauses))
             else:
+                self._has_worked = True
                 self._note_working()
                 return page
         return None
@@ -264,23 +241,32 @@ class Sweep:
         if isinstance(error, ResponseTooLargeError) and self._page_size > _SMALLEST_PAGE:
             self._page_size //= 2
             return
-        if verdict(error, seen=False) is not Verdict.GO_ON:
-            self._give_up(shorten(str(error)), until=float("inf"))
+        now = self._clock()
+        if verdict(error, seen=self._has_worked) is Verdict.END:
+            self._give_up(shorten(str(error)), until=self._end_of_pause(now))
             return
         self._scheduler.troubles.note_failure(error)
         self._failures += 1
         self._trouble += 1
-        now = self._clock()
-        policy = self._pool.policy
-        if policy.max_unreachable is not None and now - self._valid_at >= policy.max_unreachable:
-            for watch in tuple(self._swept.values()):
-                self._scheduler.end(watch, JobOutcome(watch.job_id, None, error))
-            return
+        self._end_unreachable(error, now)
         is_probed = self._probe is not None and self._probe.askers
-        if self._failures >= self._doubtful and not is_probed:
+        if self._swept and self._failures >= self._doubtful and not is_probed:
             self._probe = next(iter(self._swept.values()))
             self._look_at(self._probe)
         await self._scheduler.gate.sleep_until(now + pause)
+
+    def _end_unreachable(self, error: SieveError, now: float) -> None:
+        """End those of which nothing valid was heard for too long, by lists or by looks."""
+        longest = self._pool.policy.max_unreachable
+        if longest is None or now - self._valid_at < longest:
+            return
+        for watch in tuple(self._swept.values()):
+            if now - watch.wait.valid_at >= longest:
+                self._scheduler.end(watch, JobOutcome(watch.job_id, None, error))
+
+    def _end_of_pause(self, now: float) -> float:
+        """Until when to do without lists: for good if they have never worked."""
+        return now + self._pause if self._has_worked else float("inf")
 
     def _give_up(self, reason: str, *, until: float) -> None:
         """Have all jobs looked at one by one, for a while or for good."""
@@ -300,5 +286,6 @@ class Sweep:
 
     def _look_at(self, watch: Watch) -> None:
         """Look at one by itself, if anybody still asks."""
-        if self._swept.pop(watch.job_id, None) is watch:
+        if self._swept.get(watch.job_id) is watch:
+            del self._swept[watch.job_id]
             self._scheduler.look_now(watch)

@@ -1,6 +1,5 @@
 """All that one client watches: which jobs, for which calls, and what their looks mean."""
 
-import asyncio
 from collections.abc import Iterable
 from typing import Literal, TypeAlias, get_args
 
@@ -25,6 +24,7 @@ from sieve_async.watching.evidence import Evidence
 from sieve_async.watching.outcome import JobOutcome
 from sieve_async.watching.pace import Pace
 from sieve_async.watching.sweep import Sweep
+from sieve_async.watching.tasks import Tasks
 from sieve_async.watching.troubles import Troubles
 from sieve_async.watching.watch import Pool, Watch
 
@@ -137,20 +137,19 @@ class Watcher:
         """How many seconds so many last looks may take."""
         return self._crew.lead(looks) if pool.sweep is None else pool.sweep.lead()
 
-    def leave(self, batch: Batch, watches: Iterable[Watch]) -> list[asyncio.Task[None]]:
+    def leave(self, batch: Batch, watches: Iterable[Watch]) -> Tasks:
         """Watch these jobs no more for a call; returns the workers that are about to end."""
-        ending = []
+        ending: Tasks = []
         for watch in watches:
             if watch.askers == batch.as_askers:
-                self._drop(watch)
-                ending += self._crew.interrupt(watch)
+                ending += self._drop(watch)
             else:
                 watch.askers = tuple(asker for asker in watch.askers if asker is not batch)
         return ending
 
-    def forget(self, batch: Batch, pool: Pool) -> list[asyncio.Task[None]]:
+    def forget(self, batch: Batch, pool: Pool) -> Tasks:
         """Take note that a call is over; returns what is about to end."""
-        self._agenda.reorder()
+        self._agenda.compact()
         self._batches.discard(batch)
         pool.batches -= 1
         if pool.batches:
@@ -158,14 +157,16 @@ class Watcher:
         self._pools = {key: each for key, each in self._pools.items() if each is not pool}
         return [] if pool.sweep is None else pool.sweep.stop()
 
-    def close(self) -> None:
-        """End all calls: the client is closed."""
+    def close(self) -> Tasks:
+        """End all calls, for the client is closed; returns the tasks that are about to end."""
         self._crew.close()
+        ending: Tasks = []
         for pool in self._pools.values():
             if pool.sweep is not None:
-                pool.sweep.stop()
+                ending += pool.sweep.stop()
         for batch in tuple(self._batches):
-            batch.end_all(is_closed=True)
+            ending += batch.end_all(is_closed=True)
+        return ending
 
     def fail(self, error: BaseException) -> None:
         """End all calls with what must not be kept from anybody."""
@@ -194,13 +195,15 @@ class Watcher:
         """Begin with what is due."""
         self._crew.dispatch()
 
-    def _drop(self, watch: Watch) -> None:
+    def _drop(self, watch: Watch) -> Tasks:
+        """Watch a job no more; returns the worker that looks at it, which is about to end."""
         watch.askers = ()
         self._evidence.release(watch)
         pool = watch.pool
         pool.watches.pop(watch.job_id, None)
         if pool.sweep is not None:
             pool.sweep.leave(watch)
+        return self._crew.interrupt(watch)
 
     def _settle(self, watch: Watch, step: Step) -> None:
         """Take in what a look has shown."""
@@ -224,24 +227,38 @@ class Watcher:
             watch.pool.sweep.note_look(is_good=is_good)
 
     def _give_up(self, watch: Watch, error: SieveError) -> None:
+        was_seen = watch.wait.status is not None
         self.end(watch, JobOutcome(watch.job_id, None, error))
         if isinstance(error, AuthenticationError):
             self._refused += 1
-        if self._refused > 1:  # the key is refused, not a job: it is not tried for all the others
-            for pool in tuple(self._pools.values()):
-                for each in tuple(pool.watches.values()):
-                    self.end(each, JobOutcome(each.job_id, None, error))
+            if was_seen or self._refused > 1:
+                self._end_refused(error, confirmed=was_seen)
+
+    def _end_refused(self, error: AuthenticationError, *, confirmed: bool) -> None:
+        """The key is refused, and not one job: it is not tried for all the others.
+
+        Those that were seen before have a right to one confirmation, and one will do for all.
+        """
+        for pool in tuple(self._pools.values()):
+            for watch in tuple(pool.watches.values()):
+                if confirmed or watch.wait.status is None:
+                    self.end(watch, JobOutcome(watch.job_id, None, error))
+
+    def _confirm(self, watch: Watch, at: float) -> bool:
+        """Whether a refused key is confirmed by a look at this job, before any other look."""
+        if not (watch.wait.refusals and isinstance(watch.wait.last_error, AuthenticationError)):
+            return False
+        watch.due = at
+        return self._agenda.add_only(watch)
 
     def _plan(self, watch: Watch, at: float) -> None:
         """Plan the next look at a job that has not ended."""
-        if watch.wait.refusals and isinstance(watch.wait.last_error, AuthenticationError):
-            watch.due = at
-            if self._agenda.add_only(watch):  # one confirms that the key is refused
-                return
-        elif at <= self._clock():
+        if self._confirm(watch, at):
+            return
+        if at <= self._clock():
             watch.due = at
             self._agenda.add_urgent(watch)
             return
-        elif watch.pool.sweep is not None and watch.pool.sweep.take_back(watch, at):
-            return
-        self.look_at(at, watch)
+        sweep = watch.pool.sweep
+        if sweep is None or not sweep.take_back(watch, at):
+            self.look_at(at, watch)

@@ -1,0 +1,40 @@
+"""How the polls of a wait are asked."""
+
+from collections.abc import Callable
+
+import attrs
+
+from sieve_async.decode import Seen, read_state
+from sieve_async.messages import Answer, Request
+from sieve_async.polling.long_polls import LongPolls
+from sieve_async.polling.machine import Wait
+from sieve_async.retry import Retrier
+
+
+@attrs.frozen
+class Asking:
+    """How the polls of a wait are asked.
+
+    Attributes:
+        retrier: Sends them.
+        clock: The time of the loop.
+        attempt_limit: ``Timeout.attempt``: how long the only poll of a wait of 0 s may take.
+        attempts: How often one poll is tried; None for as often as the retry policy says.
+        long_polls: Lets the server hold the polls; None for not.
+    """
+
+    retrier: Retrier
+    clock: Callable[[], float]
+    attempt_limit: float | None
+    attempts: int | None = None
+    long_polls: LongPolls | None = None
+
+    async def poll(self, request: Request[Answer], wait: Wait) -> Seen[Answer]:
+        """Ask once for the wait; a wait of 0 s is one whole look."""
+        deadline, attempts = wait.deadline, self.attempts
+        if wait.is_one_look:
+            limit = self.attempt_limit
+            deadline, attempts = None if limit is None else self.clock() + limit, 1
+        if request.held_for:
+            attempts = 1
+        return await self.retrier.poll(request, read_state, deadline=deadline, attempts=attempts)
