@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from test_many_town import Town, check_quiet, check_silence, ended, ids_of, now, running, turns
+from asking import now
+from checks import check_quiet, check_silence, ids_of, turns
+from stage import Asked, Stage, ended, running
 from wire import KEY, Script
 
 from sieve_async import (
@@ -45,7 +47,7 @@ async def ids_then_silence(ids: list[str], error: BaseException | None) -> Async
 async def test_source_that_fails_when_stopped(number: int) -> None:
     """What a source raises while the deadline stops it comes after all outcomes, and once."""
     ids = [f"{place}" for place in range(number)]
-    async with Town(lambda job_id, _: running(job_id)) as town, town.client() as client:
+    async with Stage(lambda asked: running(asked.job_id)) as stage, stage.client() as client:
         outcomes = client.as_completed(ids_then_silence(ids, OwnError()), timeout=5)
         seen = []
 
@@ -56,7 +58,7 @@ async def test_source_that_fails_when_stopped(number: int) -> None:
         assert sorted(ids_of(seen)) == sorted(ids)
         assert all(isinstance(outcome.error, WaitTimeoutError) for outcome in seen)
         assert [outcome async for outcome in outcomes] == []
-        await check_silence(client, town.requests)
+        await check_silence(client, stage.requests)
 
 
 @pytest.mark.looptime
@@ -126,7 +128,7 @@ async def test_asynchronous_source_of_known_length(sieve: FakeSieve, client: Sie
 async def test_deadline_of_thousands(is_stopped: bool) -> None:  # noqa: FBT001
     """At a deadline of thousands others have their turn in between, and a stop then ends all."""
     ids = [f"{number}" for number in range(6500)]
-    async with Town(lambda job_id, _: running(job_id)) as town, town.client() as client:
+    async with Stage(lambda asked: running(asked.job_id)) as stage, stage.client() as client:
         outcomes = client.as_completed(ids, timeout=1)
         seen = [await anext(outcomes)]
         if is_stopped:
@@ -136,7 +138,7 @@ async def test_deadline_of_thousands(is_stopped: bool) -> None:  # noqa: FBT001
 
         assert sorted(ids_of(seen)) == (ids_of(seen[:1]) if is_stopped else sorted(ids))
         await outcomes.aclose()
-        await check_silence(client, town.requests)
+        await check_silence(client, stage.requests)
 
 
 @pytest.mark.looptime
@@ -144,7 +146,7 @@ async def test_deadline_of_thousands(is_stopped: bool) -> None:  # noqa: FBT001
 async def test_stop_of_thousands(is_shared: bool) -> None:  # noqa: FBT001
     """Whoever stops watching thousands has left all of them when that is done, and no others."""
     ids = [f"{number}" for number in range(4500)]
-    async with Town(lambda job_id, _: running(job_id)) as town, town.client() as client:
+    async with Stage(lambda asked: running(asked.job_id)) as stage, stage.client() as client:
         other = client.as_completed(ids[:2500])
         async with client.as_completed(ids):
             await turns(100)
@@ -154,17 +156,17 @@ async def test_stop_of_thousands(is_shared: bool) -> None:  # noqa: FBT001
                 await turns(100)
         assert client.stats.waits == (2500 if is_shared else 0)
         await other.aclose()
-        await check_silence(client, town.requests)
+        await check_silence(client, stage.requests)
 
 
 @pytest.mark.looptime
 async def test_end_of_all_tasks() -> None:
     """Whoever cancels every task of the program reaches those that wait for outcomes as well."""
 
-    def reply(job_id: str, _: int) -> Script:
-        return [5.0, *running(job_id)]
+    def reply(asked: Asked) -> Script:
+        return [5.0, *running(asked.job_id)]
 
-    async with Town(reply) as town, town.client() as client:
+    async with Stage(reply) as stage, stage.client() as client:
         before = asyncio.all_tasks()
         async with client.as_completed(["a", "b"]) as outcomes:
             await asyncio.sleep(1)
@@ -214,11 +216,11 @@ async def test_closing_after_the_deadline(sieve: FakeSieve, client: SieveClient)
 async def test_last_looks_of_a_slow_server() -> None:
     """However short the time, the last looks at a slow server begin so early that they count."""
 
-    def reply(job_id: str, times: int) -> Script:
-        return [0.8, *(ended(job_id) if times else running(job_id))]
+    def reply(asked: Asked) -> Script:
+        return [0.8, *(ended(asked.job_id) if asked.times else running(asked.job_id))]
 
     policy = PollPolicy(minimum=60, maximum=60)
-    async with Town(reply) as town, town.client(polling=policy) as client:
+    async with Stage(reply) as stage, stage.client(polling=policy) as client:
         outcomes = await client.wait_for_jobs([f"{number}" for number in range(20)], timeout=3)
 
     assert [outcome.ok for outcome in outcomes] == [True] * 20
@@ -237,8 +239,8 @@ async def test_broken_source_of_thousands() -> None:
         raise OwnError
 
     async with (
-        Town(lambda job_id, _: ended(job_id)) as town,
-        town.client(limits=limits) as client,
+        Stage(lambda asked: ended(asked.job_id)) as stage,
+        stage.client(limits=limits) as client,
         client.as_completed(broken()) as outcomes,
         asyncio.timeout(600),
     ):

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 from checks import warnings_of
-from test_watching_parts import Scene
+from scene import Scene
 
 from sieve_async import (
     ClientClosedError,

@@ -5,14 +5,15 @@ import itertools
 from collections.abc import AsyncIterator
 
 import pytest
-from test_long_poll_stage import Asked, Stage, document, now
+from asking import now
+from stage import Asked, Stage, document
 from wire import Script, answer
 
 from sieve_async import PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve
 
 
-async def look(asked: Asked) -> Script:
+def look(asked: Asked) -> Script:
     """Answer a look at a job that runs for 6 hours, or one for 99 s whose id begins with s."""
     has_ended = now() >= (99 if asked.job_id.startswith("s") else 6 * 3600)
     return answer(document(asked.job_id, "finished" if has_ended else "processing"))
@@ -22,8 +23,8 @@ async def look(asked: Asked) -> Script:
 async def test_ids_that_come_where_there_are_no_lists() -> None:
     """Once lists are known not to be had, ids that come later ask for none."""
 
-    async def play(asked: Asked) -> Script:
-        return answer({"detail": "no"}, status=404) if asked.is_list else await look(asked)
+    def play(asked: Asked) -> Script:
+        return answer({"detail": "no"}, status=404) if asked.is_list else look(asked)
 
     async def source() -> AsyncIterator[str]:
         for number in range(20):
@@ -35,22 +36,22 @@ async def test_ids_that_come_where_there_are_no_lists() -> None:
         seen = [outcome async for outcome in client.as_completed(source(), strategy="sweep")]
 
     assert [outcome.ok for outcome in seen] == [True] * 20
-    assert len(stage.lists()) == 1
+    assert len(stage.lists) == 1
 
 
 @pytest.mark.looptime
 async def test_lists_that_are_down_for_hours() -> None:
     """Lists that fail for hours are tried again ever more seldom, but each half hour at least."""
 
-    async def play(asked: Asked) -> Script:
-        return answer({}, status=500) if asked.is_list else await look(asked)
+    def play(asked: Asked) -> Script:
+        return answer({}, status=500) if asked.is_list else look(asked)
 
     policy = PollPolicy(minimum=60, maximum=60, jitter=0)
     ids = [f"j{number}" for number in range(4)]
     async with Stage(play) as stage, stage.client(polling=policy) as client:
         outcomes = await client.wait_for_jobs(ids, strategy="sweep")
 
-    times = [0.0, *(asked.at for asked in stage.lists()), 6 * 3600]
+    times = [0.0, *(asked.at for asked in stage.lists), 6 * 3600]
     assert all(outcome.ok for outcome in outcomes)
     assert 1500 <= max(late - early for early, late in itertools.pairwise(times)) <= 1800 + 130
     assert len(times) <= 80
@@ -61,15 +62,19 @@ async def test_one_sweep_at_a_time() -> None:
     """Ids that come while a page is slow begin no second sweep beside the first."""
     reading = most = 0
 
-    async def play(asked: Asked) -> Script:
+    def begin() -> None:
         nonlocal reading, most
-        if not asked.is_list:
-            return await look(asked)
         reading += 1
         most = max(most, reading)
-        await asyncio.sleep(7)
+
+    def end() -> None:
+        nonlocal reading
         reading -= 1
-        return answer({"data": [], "next_offset": -1})
+
+    def play(asked: Asked) -> Script:
+        if not asked.is_list:
+            return look(asked)
+        return [begin, 7.0, end, *answer({"data": [], "next_offset": -1})]
 
     async def source() -> AsyncIterator[str]:
         for number in range(40):

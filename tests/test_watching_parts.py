@@ -1,66 +1,18 @@
 """The parts of watching that are pure: who is next, how fast, and what a sweep has met."""
 
 import itertools
-from typing import Any
 
-import attrs
 import pytest
+from scene import Scene
 
 from sieve_async import (
-    ConnectError,
     JobStatus,
-    PollPolicy,
-    RetryPolicy,
 )
-from sieve_async.gate import Gate
-from sieve_async.messages import Response
-from sieve_async.polling import Asking
-from sieve_async.retry import Retrier
 from sieve_async.watching.agenda import Agenda
-from sieve_async.watching.outcome import JobOutcome
 from sieve_async.watching.pace import Pace
 from sieve_async.watching.rounds import Round, is_hopeless
-from sieve_async.watching.watch import Pool, Watch
 
-STEADY = PollPolicy(minimum=2, growth=0.1, maximum=10, jitter=0)
 QUEUED, PROCESSING = JobStatus.QUEUED, JobStatus.PROCESSING
-
-
-@attrs.define(eq=False)
-class Caller:
-    """Whoever waits: it has nothing to do here but to be there."""
-
-    outcomes: list[JobOutcome] = attrs.field(factory=list)
-
-    def conclude(self, watch: Watch, outcome: JobOutcome) -> None:
-        """Keep the outcome."""
-        assert watch.job_id == outcome.job_id
-        self.outcomes.append(outcome)
-
-
-@attrs.define(eq=False)
-class Scene:
-    """A pool at a time that the test sets, without any server."""
-
-    now: float = 0.0
-    pool: Pool = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        def clock() -> float:
-            return self.now
-
-        async def send(*_: Any, **__: Any) -> Response:
-            raise ConnectError("there is no server here")
-
-        gate = Gate(slots=1, steady_rate=None, clock=clock)
-        retrier = Retrier(RetryPolicy(attempts=1), gate, send, clock)
-        self.pool = Pool(STEADY, is_one_look=False, asking=Asking(retrier, clock, None))
-
-    def watch(self, job_id: str, due: float = 0.0) -> Watch:
-        """One job that somebody waits for."""
-        watch = self.pool.watch(job_id, (Caller(),))
-        watch.due = due
-        return watch
 
 
 def taken(agenda: Agenda) -> list[str]:
