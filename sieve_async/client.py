@@ -12,7 +12,7 @@ import attrs
 
 from sieve_async import endpoints
 from sieve_async.config import Limits, Secret, Timeout, read_config
-from sieve_async.decode import read_model
+from sieve_async.decode import read_model, read_text
 from sieve_async.errors import ConfigError, InvalidArgumentError
 from sieve_async.gate import Gate
 from sieve_async.messages import Answer, Request
@@ -414,6 +414,11 @@ class SieveClient:
             return JobFollower(self._asking, self._begin(policy, seconds), job_id, offset)
 
         return OutputStream(self._poller, begin, goes_on_after_restart=on_restart == "again")
+
+    async def _document(self, request: Request[Answer]) -> str:
+        """The document itself, for those who want what the server has said to the letter."""
+        self._transport.check_home()
+        return await self._retrier.call(request, read_text)
 
     async def _call(self, request: Request[Answer]) -> Answer:
         self._transport.check_home()

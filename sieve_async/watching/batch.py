@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Sized
 from typing import Protocol, TypeAlias
 
 from sieve_async.errors import ClientClosedError, WaitTimeoutError
+from sieve_async.models import JobStatus
 from sieve_async.watching.outcome import JobOutcome, refusal
 from sieve_async.watching.watch import Pool, Watch
 
@@ -99,6 +100,14 @@ class Batch:
         kept = self._kept.popleft()
         self._has_room.set()
         return kept if isinstance(kept, JobOutcome) else self._unfinished(kept.job_id, kept)
+
+    def still_running(self) -> list[tuple[str, JobStatus | None, float]]:
+        """What is watched now: ids, statuses as last seen, and for how many seconds so far."""
+        now = self.loop.time()
+        return [
+            (watch.job_id, watch.last_status(), now - watch.wait.changed_at)
+            for watch in self._running_watches()
+        ]
 
     def conclude(self, watch: Watch, outcome: JobOutcome) -> None:
         """Keep the outcome of a watch that has ended."""
