@@ -71,6 +71,12 @@ async def shell(sieve: FakeSieve, line: str, **more: str) -> Ended:
     return await end_of(program)
 
 
+async def asked(sieve: FakeSieve, *paths: str) -> None:
+    """Wait until each of these was asked for, or anything at all."""
+    while not sieve.requests or not sieve.requests.by_path.keys() >= {*paths}:  # noqa: ASYNC110 - a server tells nobody
+        await asyncio.sleep(0.01)
+
+
 @attrs.define
 class Terminal:
     """A pseudo-terminal, and what is shown on it."""

@@ -95,6 +95,7 @@ class Live:
 def _parts(
     tally: Tally, running: list[Running], most_slow: int, columns: int
 ) -> "Sequence[ConsoleRenderable]":
+    from rich.align import Align  # noqa: PLC0415 - as above
     from rich.progress_bar import ProgressBar  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415 - as above
 
@@ -113,7 +114,7 @@ def _parts(
     ]
     bar = ProgressBar(total=max(tally.total, 1), completed=tally.ended, width=min(columns - 1, 60))
     return [
-        bar,
+        Align.left(bar),
         line((f"{tally.headline()}, {duration(tally.elapsed)} so far", "")),
         line(*counts),
         *slow,
