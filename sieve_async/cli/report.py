@@ -39,7 +39,7 @@ class Report:
         job = outcome.job or _last_of(outcome)
         self._spans.append(
             Span(
-                outcome.job_id,
+                printable(outcome.job_id),
                 word_of(outcome),
                 None if job is None else job.created_at,
                 None if job is None else job.started_at,
@@ -68,6 +68,7 @@ class Report:
     def page(self, now: datetime, *, still_running: Collection[str]) -> str:
         """The page as it is now."""
         failures = [span for span in self._spans if span.trouble]
+        failures.sort(key=lambda span: span.word == "cancelled")  # of those there is less to say
         total = len(self._spans) + len(still_running)
         return PAGE.format(
             style=STYLE,
@@ -144,5 +145,5 @@ def _failures(failures: Sequence[Span]) -> Iterator[str]:
 def _running(still_running: Collection[str]) -> Iterator[str]:
     if still_running:
         yield f"<h2>Still running ({len(still_running):,})</h2><details><summary>ids</summary><pre>"
-        yield "\n".join(escape(job_id) for job_id in still_running)
+        yield "\n".join(escape(printable(job_id)) for job_id in still_running)
         yield "</pre></details>"
