@@ -36,6 +36,7 @@ from sieve_async.watching import (
     Batch,
     JobOutcome,
     JobOutcomes,
+    OutcomeList,
     Strategy,
     Watcher,
     refusal,
@@ -372,7 +373,7 @@ class SieveClient:
             good, timeout=timeout, polling=polling, strategy=strategy
         ) as outcomes:
             found = {outcome.job_id: outcome async for outcome in outcomes}
-        return [outcome or found[wanted[place]] for place, outcome in enumerate(refused)]
+        return OutcomeList(outcome or found[wanted[place]] for place, outcome in enumerate(refused))
 
     def stream_outputs(
         self,
