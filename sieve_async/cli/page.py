@@ -21,8 +21,8 @@ table { border-collapse: collapse; } td, th { padding: .1rem 1rem .1rem 0; text-
 figure { margin: 1rem 0; } svg { width: 100%; height: auto; display: block; }
 svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
 svg .axis { stroke: var(--line); } svg path { fill: currentColor; stroke: none; }
-svg .run { opacity: .55; } svg g:hover .run { opacity: 1; }
-figcaption span::before { content: "\\25A0\\00A0"; }
+svg .run { opacity: .7; } svg g:hover .run { opacity: 1; }
+figcaption b { font-weight: normal; color: var(--soft); margin-right: 1rem; }
 details, p { margin: .2rem 0; overflow-wrap: anywhere; }
 pre { overflow-x: auto; border: 1px solid var(--line); padding: .6rem; white-space: pre-wrap; }
 """

@@ -21,7 +21,15 @@ _LEAST_TO_LABEL = 9.0
 _LABEL_WIDTH = 130.0
 # Of more jobs than this, those that took longest are shown.
 _MOST_ROWS = 5000
-_TICKS = 6
+_MOST_TICKS = 8
+# The round times, in seconds, that may lie between two lines.
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
+_STEPS = (
+    *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0),
+    *(_MINUTE * minutes for minutes in (0.5, 1, 2, 5, 10, 20, 30)),
+    *(_HOUR * hours for hours in (1, 2, 3, 6, 12)),
+    *(_DAY * days for days in (1, 2, 5, 10, 30)),
+)
 # The mark of the end, so that it is seen however short the run was.
 _CAP = 3.0
 
@@ -85,16 +93,15 @@ def picture(spans: Sequence[Span], now: datetime) -> str:
     row = min(_HIGHEST_ROW, _HEIGHT / len(shown))
     axis = _axis(shown, now, _LABEL_WIDTH if row >= _LEAST_TO_LABEL else 0.0)
     height = _TOP + row * len(shown) + 4
-    parts = [
-        (
-            f'<figure><svg viewBox="0 0 {_WIDTH:g} {height:g}" role="img" '
-            f'aria-label="queued and running times of {len(shown):,} jobs">'
-        ),
-        *_ticks(axis, height),
-    ]
+    opening = (
+        f'<svg viewBox="0 0 {_WIDTH:g} {height:g}" role="img" '
+        f'aria-label="queued and running times of {len(shown):,} jobs">'
+    )
+    legend = "".join(_legend(shown, len(spans)))
+    parts = [f"<figure><figcaption>{legend}</figcaption>", opening, *_ticks(axis, height)]
     for number, span in enumerate(shown):
         parts += _row(span, axis, _TOP + row * number, row, now)
-    parts.append(f"</svg><figcaption>{''.join(_legend(shown, len(spans)))}</figcaption></figure>")
+    parts.append("</svg></figure>")
     return "\n".join(parts)
 
 
@@ -105,13 +112,14 @@ def _axis(spans: Sequence[Span], now: datetime, left: float) -> _Axis:
 
 
 def _ticks(axis: _Axis, height: float) -> Iterator[str]:
-    for number in range(_TICKS + 1):
-        moment = axis.start + timedelta(seconds=axis.length * number / _TICKS)
-        x = axis.place(moment)
-        anchor = "start" if not number else "end" if number == _TICKS else "middle"
-        label = "0" if not number else duration(axis.length * number / _TICKS)
+    """Lines at round times after the beginning."""
+    step = next((step for step in _STEPS if axis.length / step <= _MOST_TICKS), axis.length)
+    for number in range(int(axis.length / step) + 1):
+        x = axis.place(axis.start + timedelta(seconds=step * number))
+        anchor = "middle" if number and x < _WIDTH - 30 else "end" if number else "start"
+        label = duration(step * number).removesuffix(" 0 s").removesuffix(" 0 min")
         yield f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="16" y2="{height:g}"/>'
-        yield f'<text x="{x:.1f}" y="11" text-anchor="{anchor}">{label}</text>'
+        yield f'<text x="{x:.1f}" y="11" text-anchor="{anchor}">{label if number else 0}</text>'
 
 
 def _row(span: Span, axis: _Axis, top: float, row: float, now: datetime) -> Iterator[str]:
@@ -148,13 +156,17 @@ def _story(span: Span) -> str:
 
 
 def _legend(shown: Sequence[Span], total: int) -> Iterator[str]:
-    words = {COLOURS.get(span.word, "other"): span.word for span in shown}
-    yield '<span class="queued">queued</span> '
-    for kind, word in sorted(words.items()):
-        text = "not seen to its end" if kind == "other" else f"ran, {word}"
-        yield f'<span class="{kind}">{escape(text)}</span> '
+    kinds = {COLOURS.get(span.word, "other") for span in shown}
+    yield _swatch("queued", "queued")
+    for kind in (*COLOURS.values(), "other"):
+        if kind in kinds:
+            yield _swatch(kind, "not seen to its end" if kind == "other" else f"ran, {kind}")
     if len(shown) < total:
         yield f"(of {total:,} jobs, {len(shown):,} are shown: those with times that took longest)"
+
+
+def _swatch(kind: str, text: str) -> str:
+    return f'<span class="{kind}">&#9632;</span> <b>{escape(text)}</b> '
 
 
 def _end_of(span: Span, now: datetime) -> datetime:
