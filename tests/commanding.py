@@ -104,7 +104,12 @@ async def terminal(columns: int, rows: int) -> AsyncIterator[Terminal]:
 
 
 async def at_terminal(
-    sieve: FakeSieve, *arguments: str, size: tuple[int, int], blocked: str = "", **more: str
+    sieve: FakeSieve,
+    *arguments: str,
+    size: tuple[int, int],
+    blocked: str = "",
+    results: str = "piped",
+    **more: str,
 ) -> tuple[Ended, str]:
     """Run a command with errors and progress at a terminal, and say what was shown there."""
     program = [*_PROGRAM, *arguments]
@@ -115,7 +120,7 @@ async def at_terminal(
         running = await asyncio.create_subprocess_exec(
             *program,
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=screen.theirs if results == "shared" else asyncio.subprocess.PIPE,
             stderr=screen.theirs,
             env=environment(sieve, **{"TERM": "xterm-256color"} | more),
         )
@@ -123,4 +128,4 @@ async def at_terminal(
         reading = asyncio.create_task(screen.read())
         printed, _ = await running.communicate()
         await reading
-    return Ended(running.returncode, printed.decode(), ""), screen.shown
+    return Ended(running.returncode, (printed or b"").decode(), ""), screen.shown

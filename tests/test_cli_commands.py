@@ -213,3 +213,24 @@ async def test_full_disk(sieve: FakeSieve) -> None:
 
     assert ended.code == 6
     assert ended.told == "sieve-async: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("how", ["raise", "again"])
+async def test_outputs_of_restarted_job(sieve: FakeSieve, how: str) -> None:
+    """When a job begins its outputs again, that is 1 with a hint, or they are printed again."""
+    job = sieve.job(sieve.add_job("a", by="hand"))
+    job.start()
+    job.yield_output("first")
+    program = await start(sieve, "job", "outputs", "a", "--on-restart", how)
+    assert program.stdout is not None
+
+    line = await program.stdout.readline()
+    job.restart("OOM")
+    job.yield_output("again")
+    job.finish()
+    ended = await end_of(program)
+
+    again = [json.loads(each)["data"] for each in ended.printed.splitlines()]
+    assert json.loads(line)["data"] == "first"
+    assert (ended.code, again) == ((0, ["again"]) if how == "again" else (1, []))
+    assert ("--on-restart again" in ended.told) is (how == "raise")

@@ -140,3 +140,17 @@ def test_log(*, is_debugging: bool) -> None:
 
     expected = "sieve-async: polls fail at once\n" + "sieve-async: details\n" * is_debugging
     assert stream.getvalue() == expected
+
+
+async def test_results_at_terminal(sieve: FakeSieve) -> None:
+    """Where results and progress share a screen, each result has a line of its own above it."""
+    sieve.add_job("soon", processing=0.8)
+    sieve.add_job("late", processing=1.6)
+
+    shown = (await at_terminal(sieve, "watch", "soon", "late", size=(100, 24), results="shared"))[1]
+
+    lines = lines_of(shown)
+    assert [line.split()[0] for line in lines if "finished   " in line] == ["soon", "late"]
+    after_first = shown.split("soon  finished", 1)[1]
+    assert "1 of 2 ended" in after_first
+    assert shown.endswith(f"{ESCAPE}J")

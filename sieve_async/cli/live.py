@@ -37,25 +37,36 @@ class Live:
         self._stream = stream
         self._has_colours = has_colours
         self._height = 0
+        self._hidden = ""
 
     def show(self, tally: Tally, running: list[Running]) -> None:
         """Draw a picture in the place of the last one."""
         columns, rows = self._size()
         drawn = self._draw_with_rich(tally, running, columns, rows)
         lines = [tally.line(running)[: columns - 1]] if drawn is None else drawn
-        write(self._stream, f"{self._clearing()}{chr(10).join(lines)}")
+        self._hidden = chr(10).join(lines)
+        write(self._stream, f"{self._clearing()}{self._hidden}")
         self._height = len(lines)
 
     def tell(self, text: str) -> None:
         """Write one line above the picture."""
+        was_shown = self._height > 0
         self.hide()
         write(self._stream, f"{text}\n")
+        if was_shown:
+            self.show_again()
 
     def hide(self) -> None:
         """Take the picture away."""
         if self._height:
             write(self._stream, self._clearing())
             self._height = 0
+
+    def show_again(self) -> None:
+        """Draw the last picture once more: results may come faster than new ones are drawn."""
+        if self._hidden and not self._height:
+            write(self._stream, self._hidden)
+            self._height = self._hidden.count("\n") + 1
 
     def _clearing(self) -> str:
         up = f"\x1b[{self._height - 1}A" if self._height > 1 else ""

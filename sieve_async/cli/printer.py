@@ -28,6 +28,11 @@ class Printer:
         if isinstance(self._stream, io.TextIOWrapper):
             self._stream.reconfigure(errors="backslashreplace")
 
+    @property
+    def is_at_terminal(self) -> bool:
+        """Whether results are seen on the screen on which progress is, too."""
+        return self._output != "quiet" and self._stream.isatty()
+
     def __enter__(self) -> Self:
         """Begin a list of results."""
         return self

@@ -38,6 +38,9 @@ class Progress(Protocol):
     def hide(self) -> None:
         """Make room for something else to be written."""
 
+    def show_again(self) -> None:
+        """Show what was hidden, after something else was written."""
+
 
 class Silence:
     """Shows nothing; what must be said is said all the same."""
@@ -57,6 +60,9 @@ class Silence:
 
     def hide(self) -> None:
         """There is nothing to hide."""
+
+    def show_again(self) -> None:
+        """And nothing to show again."""
 
 
 class Lines(Silence):

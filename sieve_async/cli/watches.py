@@ -87,10 +87,14 @@ class Watching:
         self._codes.add(exit_of_outcome(outcome))
         if self._report is not None:
             self._report.add(outcome)
-        self.progress.hide()
         if self.progress.tells_failures and not outcome.ok:
             self.progress.tell(line_of_outcome(outcome))
+        if not self.printer.is_at_terminal:
+            self.printer.item(outcome, line_of_outcome(outcome))
+            return
+        self.progress.hide()
         self.printer.item(outcome, line_of_outcome(outcome))
+        self.progress.show_again()
 
     def _is_enough(self, outcome: JobOutcome) -> bool:
         if self.options.any:
