@@ -99,10 +99,15 @@ async def test_while_reading_ids(sieve: FakeSieve) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("job", "outputs", "a"), ("version", "wait", "me/mine")], ids=" ".join
+    ("arguments", "again"),
+    [
+        (("job", "outputs", "a"), "sieve-async job outputs a --offset 0"),
+        (("version", "wait", "me/mine"), "sieve-async version wait me/mine:latest"),
+    ],
+    ids=["outputs", "version"],
 )
-async def test_other_waits(sieve: FakeSieve, arguments: tuple[str, ...]) -> None:
-    """The other waits end as soon, without a traceback."""
+async def test_other_waits(sieve: FakeSieve, arguments: tuple[str, ...], again: str) -> None:
+    """The other waits end as soon, and say how to go on."""
     sieve.add_job("a", ends=None)
     sieve.add_version("me", "mine", ends=None)
     program = await start(sieve, *arguments)
@@ -112,4 +117,5 @@ async def test_other_waits(sieve: FakeSieve, arguments: tuple[str, ...]) -> None
     ended = await end_of(program)
 
     assert ended.code == 130
+    assert ended.told.endswith(f": {again}\n")
     assert "Traceback" not in ended.told

@@ -1,5 +1,7 @@
 """One job or one version: ``job get``, ``job outputs``, ``version get`` and ``version wait``."""
 
+import asyncio
+
 from sieve_async import endpoints
 from sieve_async.cli.arguments import Options
 from sieve_async.cli.documents import json_of
@@ -22,7 +24,9 @@ async def get_job(client: SieveClient, options: Options, printer: Printer) -> Ex
     return Exit.GOOD
 
 
-async def print_outputs(client: SieveClient, options: Options, printer: Printer) -> Exit:
+async def print_outputs(
+    client: SieveClient, options: Options, printer: Printer, progress: Progress
+) -> Exit:
     """Print the outputs of a job while it runs; how it ended is raised after the last."""
     stream = client.stream_outputs(
         options.job_id,
@@ -30,10 +34,17 @@ async def print_outputs(client: SieveClient, options: Options, printer: Printer)
         timeout=options.timeout,
         on_restart="again" if options.on_restart == "again" else "raise",
     )
-    async with stream:
-        with printer:
-            async for output in stream:
-                printer.item(output, json_of(output))
+    printed = options.offset
+    try:
+        async with stream:
+            with printer:
+                async for output in stream:
+                    printer.item(output, json_of(output))
+                    printed += 1
+    except asyncio.CancelledError:
+        again = f"sieve-async job outputs {options.job_id} --offset {printed}"
+        progress.tell(f"job {options.job_id} was not seen to its end; to go on: {again}")
+        raise
     return Exit.GOOD
 
 
@@ -54,9 +65,15 @@ async def wait_for_version(
             progress.tell(f"{version.id}  {version.build_status}")
 
     is_silent = options.no_progress or options.output == "quiet"
-    version = await client.wait_until_ready(
-        *options.version, timeout=options.timeout, on_update=tell
-    )
+    try:
+        version = await client.wait_until_ready(
+            *options.version, timeout=options.timeout, on_update=tell
+        )
+    except asyncio.CancelledError:
+        owner, name, slug = options.version
+        again = f"sieve-async version wait {owner}/{name}:{slug}"
+        progress.tell(f"the build was not seen to its end; to go on waiting: {again}")
+        raise
     printer.only(version, "\n".join(lines_of_version(version)))
     code = Exit.FAILED if version.build_status is BuildStatus.ERROR else Exit.GOOD
     return forgiven(code) if options.no_fail else code

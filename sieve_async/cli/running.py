@@ -75,7 +75,7 @@ async def _command(options: Options, progress: Progress) -> Exit:
             case "job get":
                 return await get_job(client, options, printer)
             case "job outputs":
-                return await print_outputs(client, options, printer)
+                return await print_outputs(client, options, printer, progress)
             case "version get":
                 return await get_version(client, options, printer)
             case "version wait":
