@@ -1,51 +1,59 @@
-"""Asynchronous client for Sieve: look up jobs and function versions, and wait for them."""
+"""Asynchronous client for Sieve: look up jobs and function versions, and wait for them.
 
-from sieve_async.client import SieveClient, Stats
-from sieve_async.config import Limits, Timeout, __version__
-from sieve_async.errors import (
-    APIError,
-    AuthenticationError,
-    BadRequestError,
-    BuildFailedError,
-    ClientClosedError,
-    ConfigError,
-    ConnectError,
-    DecodeError,
-    InvalidArgumentError,
-    JobCancelledError,
-    JobFailedError,
-    JobRestartedError,
-    NotFoundError,
-    OutOfCreditsError,
-    PermissionDeniedError,
-    RateLimitError,
-    RedirectError,
-    RequestTimeoutError,
-    ResponseError,
-    ResponseTooLargeError,
-    ServerError,
-    SieveError,
-    TLSError,
-    TransportError,
-    UnprocessableError,
-    WaitTimeoutError,
-)
-from sieve_async.models import (
-    BuildStatus,
-    EnvironmentVariable,
-    Function,
-    FunctionVersion,
-    InputOutput,
-    Job,
-    JobStatus,
-    Output,
-    Restart,
-    Webhook,
-    WorkerCounts,
-)
-from sieve_async.polling import OutputStream, PollPolicy
-from sieve_async.retry import RetryPolicy
-from sieve_async.watching import JobOutcome, JobOutcomes, Strategy
+The names below are loaded when they are first used: importing the package alone takes no time, and
+neither does a command line that only shows its help.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sieve_async.client import SieveClient, Stats
+    from sieve_async.config import Limits, Timeout, __version__
+    from sieve_async.errors import (
+        APIError,
+        AuthenticationError,
+        BadRequestError,
+        BuildFailedError,
+        ClientClosedError,
+        ConfigError,
+        ConnectError,
+        DecodeError,
+        InvalidArgumentError,
+        JobCancelledError,
+        JobFailedError,
+        JobRestartedError,
+        NotFoundError,
+        OutOfCreditsError,
+        PermissionDeniedError,
+        RateLimitError,
+        RedirectError,
+        RequestTimeoutError,
+        ResponseError,
+        ResponseTooLargeError,
+        ServerError,
+        SieveError,
+        TLSError,
+        TransportError,
+        UnprocessableError,
+        WaitTimeoutError,
+    )
+    from sieve_async.models import (
+        BuildStatus,
+        EnvironmentVariable,
+        Function,
+        FunctionVersion,
+        InputOutput,
+        Job,
+        JobStatus,
+        Output,
+        Restart,
+        Webhook,
+        WorkerCounts,
+    )
+    from sieve_async.polling import OutputStream, PollPolicy
+    from sieve_async.retry import RetryPolicy
+    from sieve_async.watching import JobOutcome, JobOutcomes, Strategy
 
 __all__ = [
     "APIError",
@@ -97,3 +105,81 @@ __all__ = [
     "WorkerCounts",
     "__version__",
 ]
+
+# Where each public name is defined; the same as above, for the interpreter.
+_HOMES = {
+    "sieve_async.client": (
+        "SieveClient",
+        "Stats",
+    ),
+    "sieve_async.config": (
+        "Limits",
+        "Timeout",
+        "__version__",
+    ),
+    "sieve_async.errors": (
+        "APIError",
+        "AuthenticationError",
+        "BadRequestError",
+        "BuildFailedError",
+        "ClientClosedError",
+        "ConfigError",
+        "ConnectError",
+        "DecodeError",
+        "InvalidArgumentError",
+        "JobCancelledError",
+        "JobFailedError",
+        "JobRestartedError",
+        "NotFoundError",
+        "OutOfCreditsError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "RedirectError",
+        "RequestTimeoutError",
+        "ResponseError",
+        "ResponseTooLargeError",
+        "ServerError",
+        "SieveError",
+        "TLSError",
+        "TransportError",
+        "UnprocessableError",
+        "WaitTimeoutError",
+    ),
+    "sieve_async.models": (
+        "BuildStatus",
+        "EnvironmentVariable",
+        "Function",
+        "FunctionVersion",
+        "InputOutput",
+        "Job",
+        "JobStatus",
+        "Output",
+        "Restart",
+        "Webhook",
+        "WorkerCounts",
+    ),
+    "sieve_async.polling": (
+        "OutputStream",
+        "PollPolicy",
+    ),
+    "sieve_async.retry": ("RetryPolicy",),
+    "sieve_async.watching": (
+        "JobOutcome",
+        "JobOutcomes",
+        "Strategy",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message, name=name)
+    value: object = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -12,7 +12,7 @@ import attrs
 
 from sieve_async import endpoints
 from sieve_async.config import Limits, Secret, Timeout, read_config
-from sieve_async.decode import read_model
+from sieve_async.decode import read_model, read_text
 from sieve_async.errors import ConfigError, InvalidArgumentError
 from sieve_async.gate import Gate
 from sieve_async.messages import Answer, Request
@@ -36,6 +36,7 @@ from sieve_async.watching import (
     Batch,
     JobOutcome,
     JobOutcomes,
+    OutcomeList,
     Strategy,
     Watcher,
     refusal,
@@ -374,7 +375,7 @@ class SieveClient:
             good, timeout=timeout, polling=polling, strategy=strategy
         ) as outcomes:
             found = {outcome.job_id: outcome async for outcome in outcomes}
-        return [outcome or found[wanted[place]] for place, outcome in enumerate(refused)]
+        return OutcomeList(outcome or found[wanted[place]] for place, outcome in enumerate(refused))
 
     def stream_outputs(
         self,
@@ -416,6 +417,11 @@ class SieveClient:
             return JobFollower(self._asking, self._begin(policy, seconds), job_id, offset)
 
         return OutputStream(self._poller, begin, goes_on_after_restart=on_restart == "again")
+
+    async def _document(self, request: Request[Answer]) -> str:
+        """The document itself, for those who want what the server has said to the letter."""
+        self._transport.check_home()
+        return await self._retrier.call(request, read_text)
 
     async def _call(self, request: Request[Answer]) -> Answer:
         self._transport.check_home()

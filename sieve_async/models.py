@@ -13,6 +13,7 @@ from typing import Any, Self, TypeAlias
 import attrs
 
 from sieve_async.errors import BuildFailedError, JobCancelledError, JobFailedError
+from sieve_async.notebook import ShownJob, ShownVersion
 
 
 class _OpenWord(StrEnum):
@@ -136,7 +137,7 @@ class Webhook:
 
 
 @attrs.frozen
-class FunctionVersion:
+class FunctionVersion(ShownVersion):
     """One version of a function and the state of its build.
 
     ``environment_variables`` is not described by the API: what is not a list of objects is kept
@@ -208,7 +209,7 @@ def _none_if_empty(error: str | None) -> str | None:
 
 
 @attrs.frozen
-class Job:
+class Job(ShownJob):
     """One run of a function.
 
     Times are aware and in UTC. ``error`` is None when there is none. ``function_id`` may be only

@@ -1,13 +1,13 @@
-"""The command line: arguments in, exit code out."""
+"""The command line: arguments in, exit code out.
 
-import argparse
-import asyncio
+Only what the arguments need is loaded before they are understood, so that help comes at once.
+"""
+
+import os
+import sys
 from collections.abc import Sequence
 
-from sieve_async.cli.demo import demo
-from sieve_async.cli.serve import serve
-from sieve_async.config import __version__
-from sieve_async.watching import STRATEGIES
+from sieve_async.cli.arguments import parse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,68 +17,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What stands behind the program's name; that of this process if not given.
 
     Returns:
-        The exit code: 0 when all went well, 1 when not, 130 when interrupted.
+        The exit code; ``sieve-async --help`` lists them.
     """
-    options = _parser().parse_args(arguments)
+    _open_closed_streams()
     try:
-        match options.command:
-            case "demo":
-                return asyncio.run(
-                    demo(
-                        jobs=options.jobs,
-                        strategy=options.strategy,
-                        seed=options.seed,
-                        speed=options.speed,
-                    )
-                )
-            case _:
-                return asyncio.run(
-                    serve(
-                        port=options.port,
-                        jobs=options.jobs,
-                        seed=options.seed,
-                        speed=options.speed,
-                    )
-                )
+        options = parse(arguments)
+        from sieve_async.cli.running import run  # noqa: PLC0415 - as the module's docstring says
+
+        return run(options)
     except KeyboardInterrupt:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sieve-async", description="Work with jobs of Sieve.")
-    parser.add_argument("--version", action="version", version=f"sieve-async {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--seed", type=int, default=1, help="which lives to play (default: 1)")
-    shared.add_argument(
-        "--speed", type=_speed, default=1.0, help="how many times as fast lives pass (default: 1)"
-    )
-    show = commands.add_parser(
-        "demo",
-        parents=[shared],
-        help="watch jobs and two builds on an embedded server, and show how they end",
-    )
-    show.add_argument("--jobs", type=_count, default=50, help="how many jobs (default: 50)")
-    show.add_argument(
-        "--strategy", choices=STRATEGIES, default="poll", help="how to watch them (default: poll)"
-    )
-    server = commands.add_parser(
-        "serve", parents=[shared], help="run a Sieve server for tests on this machine"
-    )
-    server.add_argument("--port", type=int, default=8001, help="0 for any (default: 8001)")
-    server.add_argument("--jobs", type=int, default=10, help="how many to begin with (default: 10)")
-    return parser
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 0:
-        raise ValueError(text)
-    return count
-
-
-def _speed(text: str) -> float:
-    speed = float(text)
-    if not 0 < speed < float("inf"):
-        raise ValueError(text)
-    return speed
+def _open_closed_streams() -> None:
+    """Put the null device where a stream was closed: a socket would get its number otherwise."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - for good

@@ -2,5 +2,6 @@
 
 from sieve_async.decode.answers import Seen, read_model, read_state
 from sieve_async.decode.pages import Page, read_page
+from sieve_async.decode.texts import read_text
 
-__all__ = ["Page", "Seen", "read_model", "read_page", "read_state"]
+__all__ = ["Page", "Seen", "read_model", "read_page", "read_state", "read_text"]

@@ -1,8 +1,17 @@
 """Waiting for many jobs: one heap of due times and few workers, for all calls of a client."""
 
 from sieve_async.watching.batch import Batch
-from sieve_async.watching.outcome import JobOutcome, refusal
+from sieve_async.watching.outcome import JobOutcome, OutcomeList, refusal
 from sieve_async.watching.outcomes import JobOutcomes
 from sieve_async.watching.watcher import STRATEGIES, Strategy, Watcher
 
-__all__ = ["STRATEGIES", "Batch", "JobOutcome", "JobOutcomes", "Strategy", "Watcher", "refusal"]
+__all__ = [
+    "STRATEGIES",
+    "Batch",
+    "JobOutcome",
+    "JobOutcomes",
+    "OutcomeList",
+    "Strategy",
+    "Watcher",
+    "refusal",
+]

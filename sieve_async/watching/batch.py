@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Iterable, Iterator, Sized
 from typing import Protocol, TypeAlias
 
 from sieve_async.errors import ClientClosedError, WaitTimeoutError
+from sieve_async.models import JobStatus
 from sieve_async.watching.outcome import JobOutcome, refusal
 from sieve_async.watching.tasks import Tasks, start
 from sieve_async.watching.watch import Pool, Watch
@@ -103,6 +104,14 @@ class Batch:
         self._has_room.set()
         return kept if isinstance(kept, JobOutcome) else self._unfinished(kept.job_id, kept)
 
+    def still_running(self) -> list[tuple[str, JobStatus | None, float]]:
+        """What is watched now: ids, statuses as last seen, and for how many seconds so far."""
+        now = self.loop.time()
+        return [
+            (watch.job_id, watch.last_status(), now - watch.wait.changed_at)
+            for watch in self._running_watches()
+        ]
+
     def conclude(self, watch: Watch, outcome: JobOutcome) -> None:
         """Keep the outcome of a watch that has ended."""
         if self._is_stopped:
@@ -117,7 +126,7 @@ class Batch:
         Returns the tasks that are about to end.
         """
         if self._is_over or self._is_stopped:
-            return []
+            return [] if self._ender is None or self._ender.done() else [self._ender]
         self._is_over, self._is_closed = True, is_closed
         self._ended_at = self.loop.time()
         ending = self._stop_feeding()
@@ -148,7 +157,8 @@ class Batch:
         self._kept.clear()
         self._has_news.set()
         if len(watches) > _ENDING_CHUNK:
-            return [*ending, start(self._leave_in_chunks(watches))]
+            self._ender = start(self._leave_in_chunks(watches))
+            return [*ending, self._ender]
         ending += self._watcher.leave(self, watches)
         return ending + self._watcher.forget(self, self._pool)
 
@@ -219,7 +229,7 @@ class Batch:
             self._fail_to_feed(error)
         except BaseException as error:
             self._fail_to_feed(error)  # whatever it is, it is the caller's
-            if not isinstance(error, Exception):
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
         self._is_fed = True
         self._has_news.set()

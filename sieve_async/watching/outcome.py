@@ -6,10 +6,11 @@ from sieve_async.endpoints import check_job_id
 from sieve_async.errors import InvalidArgumentError, SieveError
 from sieve_async.messages import shorten
 from sieve_async.models import Job
+from sieve_async.notebook import ShownOutcome, outcomes_as_html
 
 
 @attrs.frozen
-class JobOutcome:
+class JobOutcome(ShownOutcome):
     """How the wait for one of many jobs ended: with the job, or with why there is none.
 
     Attributes:
@@ -38,6 +39,13 @@ class JobOutcome:
         if self.job is None:
             raise self.error or SieveError(f"nothing is known of job {self.job_id}")
         return self.job.raise_for_status()
+
+
+class OutcomeList(list[JobOutcome]):
+    """A list of outcomes that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        return outcomes_as_html(self)
 
 
 def refusal(job_id: object) -> JobOutcome | None:

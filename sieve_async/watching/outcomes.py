@@ -5,6 +5,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from sieve_async.models import JobStatus
 from sieve_async.watching.batch import Batch
 from sieve_async.watching.outcome import JobOutcome
 
@@ -42,6 +43,13 @@ class JobOutcomes:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    def still_running(self) -> list[tuple[str, JobStatus | None, float]]:
+        """What is watched now: each id, its status as last seen, and for how many seconds so far.
+
+        The status is None where none was seen yet. For showing how a watch gets on.
+        """
+        return [] if self._batch is None else self._batch.still_running()
 
     async def aclose(self) -> None:
         """Stop watching. May be called more than once."""

@@ -112,6 +112,10 @@ class Watch(JobFollower):
         """The outcome, when the deadline came first."""
         return JobOutcome(self.job_id, None, timed_out(self, Subject(self.job_id), elapsed))
 
+    def last_status(self) -> JobStatus | None:
+        """The status that was seen last; None before any was."""
+        return None if self.wait.status is None else JobStatus(self.wait.status)
+
     def last(self) -> tuple[Job | None, DecodeError | None]:
         """What was seen last; only its status when the whole was not kept, or is older."""
         job, problem = super().last()

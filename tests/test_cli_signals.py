@@ -1,0 +1,121 @@
+"""Ctrl-C and SIGTERM: the remote jobs go on, and so can whoever waited for them."""
+
+import json
+import re
+import shlex
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from commanding import asked, command, end_of, start
+
+from sieve_async.testing import FakeSieve
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+@pytest.mark.parametrize("number", CODES, ids=["Ctrl-C", "SIGTERM"])
+async def test_interrupted(sieve: FakeSieve, tmp_path: Path, number: int) -> None:
+    """The ids that still run and the command that goes on are told, within a second."""
+    sieve.add_job("done")
+    job = sieve.job(sieve.add_job("going", by="hand"))
+    report = tmp_path / "a batch.html"
+    program = await start(
+        sieve,
+        *("watch", "done", "going", "-o", "json", "--timeout", "2h", "--strategy", "long_poll"),
+        *("--report", str(report), "--no-fail"),
+    )
+    assert program.stdout is not None
+    await program.stdout.readuntil(b"}}")
+
+    await asked(sieve, "/v2/jobs/going/await")
+    program.send_signal(number)
+    began = time.monotonic()
+    ended = await end_of(program)
+
+    took = time.monotonic() - began
+    assert ended.code == CODES[signal.Signals(number)]
+    assert took < 1
+    assert "1 job still runs: going\n" in ended.told
+    (again,) = re.findall(r"to go on waiting: (.*)\n", ended.told)
+    words = shlex.split(again)
+    assert "Still running (1)" in report.read_text("utf-8")
+    job.start()
+    job.finish()
+    assert (await command(sieve, *words[1:])).code == 0
+    assert words == [
+        *("sieve-async", "watch", "--no-fail", "--timeout", "2h", "--strategy", "long_poll"),
+        *("-o", "json", "--report", str(report), "going"),
+    ]
+
+
+async def test_whole_results(sieve: FakeSieve) -> None:
+    """What was printed until then is whole in every format."""
+    sieve.add_job("done")
+    sieve.add_job("going", ends=None)
+    program = await start(sieve, "job", "wait", "done", "going", "-o", "json")
+    assert program.stdout is not None
+
+    printed = await program.stdout.readuntil(b"}}")
+    program.send_signal(signal.SIGINT)
+    ended = await end_of(program)
+
+    (outcome,) = json.loads(printed.decode() + ended.printed)
+    assert (outcome["job_id"], ended.code) == ("done", 130)
+    assert ended.told.endswith("sieve-async job wait -o json going\n")
+
+
+async def test_many_that_still_run(sieve: FakeSieve) -> None:
+    """Ids that are too many for a command are put into a file, which the command names."""
+    ids = [sieve.add_job(f"job-{number}", ends=None) for number in range(50)]
+    program = await start(sieve, "job", "wait", *ids)
+
+    await asked(sieve, *(f"/v2/jobs/{job_id}" for job_id in ids))
+    program.send_signal(signal.SIGINT)
+    ended = await end_of(program)
+
+    (path,) = map(Path, re.findall(r"--ids-file (.*)\n", ended.told))
+    assert f"50 jobs still run; their ids are in {path}\n" in ended.told
+    assert "sieve-async watch --ids-file" in ended.told
+    assert path.read_text("utf-8").split() == ids
+    path.unlink()
+
+
+async def test_while_reading_ids(sieve: FakeSieve) -> None:
+    """An open standard input does not hold the program."""
+    sieve.add_job("going", ends=None)
+    program = await start(sieve, "watch", "-")
+    assert program.stdin is not None
+
+    program.stdin.write(b"going\n")
+    await asked(sieve)
+    program.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    code = await program.wait()
+
+    assert (code, time.monotonic() - began < 1) == (143, True)
+    assert "going" in (await end_of(program)).told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "again"),
+    [
+        (("job", "outputs", "a"), "sieve-async job outputs a --offset 0"),
+        (("version", "wait", "me/mine"), "sieve-async version wait me/mine:latest"),
+    ],
+    ids=["outputs", "version"],
+)
+async def test_other_waits(sieve: FakeSieve, arguments: tuple[str, ...], again: str) -> None:
+    """The other waits end as soon, and say how to go on."""
+    sieve.add_job("a", ends=None)
+    sieve.add_version("me", "mine", ends=None)
+    program = await start(sieve, *arguments)
+
+    await asked(sieve)
+    program.send_signal(signal.SIGINT)
+    ended = await end_of(program)
+
+    assert ended.code == 130
+    assert ended.told.endswith(f": {again}\n")
+    assert "Traceback" not in ended.told

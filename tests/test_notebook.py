@@ -1,0 +1,120 @@
+"""How values look in notebooks and in one line of text: readable, and nothing gets out of hand."""
+
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sieve_async import (
+    BuildStatus,
+    FunctionVersion,
+    InputOutput,
+    Job,
+    JobOutcome,
+    JobStatus,
+    NotFoundError,
+    SieveClient,
+)
+from sieve_async.testing import FakeSieve
+from sieve_async.watching import OutcomeList
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+EVIL = "<script>alert(1)</script>\x1b[31m"
+FAILED = Job(
+    "a",
+    JobStatus("error"),
+    created_at=NOON,
+    started_at=NOON + timedelta(seconds=5),
+    completed_at=NOON + timedelta(minutes=10),
+    outputs=(InputOutput(data=1),),
+    error="Traceback\nValueError: no\n",
+)
+
+
+def html_of(value: Any) -> str:
+    """What a notebook shows."""
+    return str(value._repr_html_())
+
+
+def test_job_as_text() -> None:
+    """A job is one readable line."""
+    assert str(FAILED) == "job a: error, queued 5.0 s, ran 0:09:55, 1 output, ValueError: no"
+    assert str(Job("b", JobStatus("napping"))) == "job b: napping"
+    assert "\n" not in str(
+        Job("b", JobStatus("error"), error="x\ry\x1b\n", outputs=(InputOutput(),) * 2)
+    )
+
+
+def test_version_as_text() -> None:
+    """A version is one readable line, too."""
+    assert str(FunctionVersion("v", BuildStatus("building"))) == "version v: building"
+
+
+def test_job_as_html() -> None:
+    """A job is a small table, with its whole error below."""
+    html = html_of(FAILED)
+
+    assert html.startswith("<table><tr><td>job</td><td>a</td></tr>")
+    assert "<td>2026-01-01 12:00:00+00:00</td>" in html
+    assert "<pre>Traceback\nValueError: no\n</pre>" in html
+
+
+def test_version_as_html() -> None:
+    """A version is a small table."""
+    html = html_of(FunctionVersion("v", BuildStatus("ready"), ready_at=NOON))
+
+    assert "<td>build_status</td>" in html
+    assert ">ready</td>" in html
+    assert "12:00:00" in html
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Job(EVIL, JobStatus(EVIL), error=EVIL),
+        FunctionVersion(EVIL, BuildStatus(EVIL)),
+        JobOutcome(EVIL, Job(EVIL, JobStatus("error"), error=EVIL)),
+        JobOutcome(EVIL, None, NotFoundError(404, EVIL)),
+    ],
+    ids=["job", "version", "outcome", "outcome without job"],
+)
+def test_nothing_gets_out(value: object) -> None:
+    """Whatever a server says is shown, and does nothing."""
+    html = html_of(value)
+
+    assert "&lt;script&gt;" in html
+    assert "<script" not in html
+    assert "\x1b" not in html
+
+
+def test_long_errors() -> None:
+    """Of a long error the end is shown, which says most."""
+    html = html_of(Job("a", JobStatus("error"), error="x" * 9999 + "the end"))
+
+    assert "the end" in html
+    assert len(html) < 2000
+
+
+async def test_list_of_outcomes(sieve: FakeSieve, client: SieveClient) -> None:
+    """What ``wait_for_jobs`` returns is a plain list that a notebook shows as a table."""
+    sieve.add_job("a", outputs=["x"])
+
+    outcomes = await client.wait_for_jobs(["a", "gone"])
+
+    html = html_of(outcomes)
+    assert isinstance(outcomes, list)
+    assert repr(outcomes) == repr(list(outcomes)) == repr(pickle.loads(pickle.dumps(outcomes)))
+    assert html.count("<tr>") == 3
+    assert "NotFoundError" in html
+    assert "1 output<" in html
+
+
+def test_long_list() -> None:
+    """Of thousands of outcomes the first are shown, and the others counted."""
+    outcomes = [JobOutcome(str(n), Job(str(n), JobStatus("finished"))) for n in range(5000)]
+
+    html = html_of(OutcomeList(outcomes))
+
+    assert html.count("<tr>") == 201
+    assert "and 4,800 more" in html
