@@ -13,6 +13,7 @@ Example:
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager
+from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -79,7 +80,9 @@ def _fixtures_for_pytest_asyncio() -> ModuleType:
     import pytest_asyncio  # noqa: PLC0415  # loaded already, or this is not called
 
     made = ModuleType("fixtures for pytest-asyncio")
-    for scope in LOOP_SCOPES:
+    knows_scopes = "loop_scope" in signature(pytest_asyncio.fixture).parameters  # since 0.24
+    for scope in LOOP_SCOPES if knows_scopes else ("function",):
+        options: dict[str, Any] = {"loop_scope": scope} if knows_scopes else {}
 
         async def server(request: pytest.FixtureRequest) -> AsyncIterator[FakeSieve]:
             async with _new_server(request) as sieve:
@@ -90,16 +93,19 @@ def _fixtures_for_pytest_asyncio() -> ModuleType:
                 yield one  # noqa: ASYNC119  # as above
 
         name = f"_fake_sieve_by_asyncio_{scope}"
-        setattr(made, name, pytest_asyncio.fixture(server, loop_scope=scope, name=name))
+        setattr(made, name, pytest_asyncio.fixture(server, name=name, **options))
         name = f"_sieve_client_by_asyncio_{scope}"
-        setattr(made, name, pytest_asyncio.fixture(client, loop_scope=scope, name=name))
+        setattr(made, name, pytest_asyncio.fixture(client, name=name, **options))
     return made
 
 
 def _name_for(request: pytest.FixtureRequest, name: str) -> str | None:
     """Name the fixture that runs on the loop of the test; None when it has no loop of asyncio."""
     if marker := request.node.get_closest_marker("asyncio"):
-        default = request.config.getini("asyncio_default_test_loop_scope")
+        try:
+            default = request.config.getini("asyncio_default_test_loop_scope")
+        except ValueError:  # before pytest-asyncio 0.26
+            default = "function"
         return f"_{name}_by_asyncio_{marker.kwargs.get('loop_scope', default)}"
     if "anyio_backend" in request.fixturenames:
         is_asyncio = request.getfixturevalue("anyio_backend_name") == "asyncio"

@@ -11,7 +11,7 @@ from sieve_async.testing.faults import Effect, Faults
 from sieve_async.testing.ledger import Ledger, LedgerEntry
 from sieve_async.testing.population import Population
 from sieve_async.testing.routes import Held, Question, answer, answer_held
-from sieve_async.testing.sending import all_headers, send_broken, send_slowly
+from sieve_async.testing.sending import BODILESS, all_headers, send_broken, send_slowly
 
 
 @attrs.define
@@ -38,7 +38,8 @@ class Answering:
             self._note(entry, reply)
             # One turn of the loop, so that requests sent together are in flight together.
             await asyncio.sleep(0)
-            return web.Response(status=reply.status, body=reply.body, headers=all_headers(reply))
+            body = b"" if reply.status in BODILESS else reply.body
+            return web.Response(status=reply.status, body=body, headers=all_headers(reply))
 
     def _entry(self, question: Question) -> LedgerEntry:
         hide = self.without_key
@@ -72,5 +73,6 @@ class Answering:
         return await send_slowly(request, reply, effect.drip, alarms.sleep)
 
     def _note(self, entry: LedgerEntry, reply: Answer) -> None:
-        sent = 0 if entry.method == "HEAD" else len(reply.body)
+        has_body = entry.method != "HEAD" and reply.status not in BODILESS
+        sent = len(reply.body) if has_body else 0
         self.ledger.answered(entry, reply, sent)

@@ -15,14 +15,26 @@ from typing import Any, Literal, Self, TypeAlias
 
 import attrs
 
-from sieve_async.testing.answers import Answer, refusal
+from sieve_async.testing.answers import Answer
 from sieve_async.testing.documents import encode, snapshot
 from sieve_async.testing.lives import check_word
 
 Drop: TypeAlias = Literal["before", "headers", "body"]
 Body: TypeAlias = str | bytes | Mapping[str, object] | list[object] | int | float | bool
 
-DETAILS = {401: "Invalid API key", 402: "Out of credits", 404: "Job not found"}
+DETAILS: Mapping[int, object] = {
+    401: "Invalid API key",
+    402: "Out of credits",
+    404: "Job not found",
+    422: [{"type": "missing", "loc": ["query", "offset"], "msg": "Field required"}],
+}
+# Half a lifetime: a server that asks for more has lost its clock.
+LONGEST_RETRY_AFTER = 1e9
+
+
+def _titled(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Spell the names of headers in one way, so that none is there twice."""
+    return {name.title(): headers[name] for name in headers}
 
 
 @attrs.frozen(kw_only=True)
@@ -30,7 +42,7 @@ class Effect:
     """What goes wrong with one answer; what is None, zero or empty goes right."""
 
     status: int | None = None
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = attrs.field(factory=dict, converter=_titled)
     body: bytes | None = None
     retry_after: float | None = None
     as_date: bool = False
@@ -68,7 +80,7 @@ class Effect:
         detail = DETAILS.get(status)
         with suppress(ValueError):
             detail = detail or HTTPStatus(status).phrase
-        return refusal(status, detail or "Unknown")
+        return Answer(status, encode({"detail": detail or "Unknown"}))
 
     def spoil(self, answer: Answer, date: Callable[[float], str]) -> Answer:
         """Change an answer; ``date`` writes the time so many seconds from now."""
@@ -212,6 +224,13 @@ def check_effect(effect: Effect) -> None:
     for name in ("delay", "drip", "retry_after"):
         if not (getattr(effect, name) or 0) >= 0:  # written so that NaN is refused too
             message = f"{name} must be zero or more, not {getattr(effect, name)!r}"
+            raise ValueError(message)
+    if (effect.retry_after or 0) > LONGEST_RETRY_AFTER:
+        message = f"retry_after must be at most {LONGEST_RETRY_AFTER:g}, not {effect.retry_after!r}"
+        raise ValueError(message)
+    for name, value in effect.headers.items():
+        if value.__class__ is not str or not f"{name}{value}".isprintable():
+            message = f"header {name!r} must be text of one line, not {value!r}"
             raise ValueError(message)
     if effect.status is not None and not 200 <= effect.status <= 999:
         message = f"status must be from 200 to 999, not {effect.status!r}"

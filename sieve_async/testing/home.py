@@ -87,7 +87,9 @@ class InThread(AbstractContextManager["FakeSieve"]):
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except OSError as error:  # the port is taken
+        except BaseException as error:  # the port is taken, or the like: who waits is told
+            if self._running.done():
+                raise
             self._running.set_exception(error)
 
     async def _serve(self) -> None:

@@ -38,12 +38,12 @@ class Held:
 
 def answer(question: Question, population: Population) -> Answer | Held:
     """Answer one request; looking at a life that goes by polls moves it."""
-    if question.path.startswith("/v2/") and not question.key_accepted:
-        return refusal(401, "Invalid API key")
     for pattern, handler in ROUTES:
         if match := pattern.fullmatch(question.path):
             if question.method != "GET":
                 return attrs.evolve(refusal(405, "Method Not Allowed"), headers={"Allow": "GET"})
+            if not question.key_accepted:
+                return refusal(401, "Invalid API key")
             return handler(population, question.query, *match.groups())
     return refusal(404, "Not Found")
 
@@ -99,6 +99,8 @@ def list_jobs_of_function(
 ) -> Answer:
     """Answer GET /v2/functions/{owner_name}/{function_name}/jobs."""
     function = f"{owner_name}/{function_name}"
+    if problems := _problems(query, limit=1, offset=0):
+        return problems
     if not population.knows_function(function):
         return refusal(404, "Function not found")
     return list_jobs(population, query, function)

@@ -11,6 +11,8 @@ from sieve_async.testing.answers import Answer
 from sieve_async.testing.faults import Drop
 
 JSON = {"Content-Type": "application/json; charset=utf-8"}
+# HTTP has no body with these.
+BODILESS = frozenset({204, 304})
 # How many pieces a dripping body comes in.
 PIECES = 10
 
@@ -18,6 +20,11 @@ PIECES = 10
 def all_headers(reply: Answer) -> Mapping[str, str]:
     """Add the headers that every answer has."""
     return {**JSON, **reply.headers} if reply.headers else JSON
+
+
+def body_of(request: web.BaseRequest, reply: Answer) -> bytes:
+    """What is sent of a body: nothing where HTTP has none."""
+    return b"" if request.method == "HEAD" or reply.status in BODILESS else reply.body
 
 
 async def send_slowly(
@@ -30,10 +37,11 @@ async def send_slowly(
     headers = {**all_headers(reply), "Content-Length": str(len(reply.body))}
     response = web.StreamResponse(status=reply.status, headers=headers)
     await response.prepare(request)
-    size = max(1, -(-len(reply.body) // PIECES))
-    for start in range(0, len(reply.body), size):
+    body = body_of(request, reply)
+    size = max(1, -(-len(body) // PIECES))
+    for start in range(0, len(body), size):
         await sleep(seconds / PIECES)
-        await response.write(reply.body[start : start + size])
+        await response.write(body[start : start + size])
     await response.write_eof()
     return response
 

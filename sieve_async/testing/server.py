@@ -1,6 +1,7 @@
 """The front door: what a test says to the server, and what the server says over HTTP."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from types import TracebackType
 from typing import Literal, Self, TypedDict, Unpack
@@ -60,7 +61,13 @@ class FakeSieve(Scripting, Breaking):
         speed: float = 1.0,
         longest_await: float = 600.0,
     ) -> None:
+        if not 0 <= port <= 65535:
+            message = f"port must be from 0 to 65535, not {port!r}"
+            raise ValueError(message)
         self._api_key = api_key
+        # As a word of its own, or a key of one letter would change every path.
+        word = rf"(?<![A-Za-z0-9]){re.escape(api_key)}(?![A-Za-z0-9])"
+        self._key_in_text = re.compile(word)
         self._clock_source = None if clock == "manual" else clock
         self._clock = Clock(speed, is_manual=clock == "manual")
         alarms = Alarms(self._clock)
@@ -137,9 +144,9 @@ class FakeSieve(Scripting, Breaking):
 
     async def start(self) -> None:
         """Accept connections; when it does so already, change nothing."""
-        await self._listener.open()
         if not self._clock.is_manual:
             self._clock.follow(self._clock_source or asyncio.get_running_loop().time)
+        await self._listener.open()
 
     async def stop(self) -> None:
         """Refuse connections and cut the open ones; lives go on, and so may the server later."""
@@ -171,9 +178,7 @@ class FakeSieve(Scripting, Breaking):
         return after_end.total() if job_id is None else after_end[job_id]
 
     def _without_key(self, text: str) -> str:
-        if not self._api_key:
-            return text
-        return "/".join(["[key]" if part == self._api_key else part for part in text.split("/")])
+        return self._key_in_text.sub("[key]", text) if self._api_key else text
 
     def _accepts(self, key: str | None) -> bool:
         return key == self._api_key and not self._key_is_revoked
