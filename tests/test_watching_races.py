@@ -1,7 +1,6 @@
 """What happens in the watch of many jobs while something else is under way."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,7 +16,7 @@ from sieve_async import Limits, PollPolicy, SieveClient, Strategy, WaitTimeoutEr
 from sieve_async.testing import FakeSieve
 
 # The factory that begins a task at once, where there is one.
-EAGER = asyncio.eager_task_factory if sys.version_info >= (3, 12) else None
+EAGER = getattr(asyncio, "eager_task_factory", None)
 
 
 class StopRun(BaseException):
