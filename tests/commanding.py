@@ -48,7 +48,7 @@ async def start(sieve: FakeSieve, *arguments: str, **more: str) -> asyncio.subpr
 
 async def end_of(program: asyncio.subprocess.Process, typed: bytes = b"") -> Ended:
     """Wait until a command has ended."""
-    printed, told = await program.communicate(typed)
+    printed, told = await program.communicate(typed if program.stdin else None)
     return Ended(program.returncode, printed.decode(), told.decode())
 
 
