@@ -75,7 +75,7 @@ class Deliveries:
     """
 
     lives: Lives
-    times: array[float] = attrs.field(init=False)
+    times: "array[float]" = attrs.field(init=False)
     duplicated: int = 0
     wrong: int = 0
     _numbers: dict[str, int] = attrs.field(init=False)
