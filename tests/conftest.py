@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from asking import Document, Get
-from wire import KEY
+from faults.wire import KEY
 
 from sieve_async import SieveClient
 from sieve_async.testing import FakeSieve

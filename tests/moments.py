@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
+from faults.wire import JOB, Do, Document, Script, answer
 from stage import Asked, Stage
-from wire import JOB, Do, Document, Script, answer
 
 from sieve_async import Job, Output, PollPolicy, SieveClient
 

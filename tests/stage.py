@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import attrs
 from asking import now
-from wire import KEY, Document, Script, Seen, Wire, answer
+from faults.wire import KEY, Document, Script, Seen, Wire, answer
 
 
 @attrs.frozen

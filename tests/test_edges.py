@@ -10,7 +10,7 @@ import warnings
 
 import aiohttp
 import pytest
-from wire import KEY, Do, Script, Wire, answer, job, version
+from faults.wire import KEY, Do, Script, Wire, answer, job, version
 
 from sieve_async import (
     ClientClosedError,

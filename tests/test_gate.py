@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 from asking import now
-from wire import Wire, answer, job
+from faults.wire import Wire, answer, job
 
 from sieve_async import (
     ClientClosedError,

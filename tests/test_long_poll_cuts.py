@@ -6,8 +6,8 @@ import json
 import pytest
 from asking import now
 from checks import most_in_a_second
+from faults.wire import Do, Script, answer, failure_of
 from stage import Asked, Stage, document, ended, running, until
-from wire import Do, Script, answer, failure_of
 
 from sieve_async import (
     JobStatus,

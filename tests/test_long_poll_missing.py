@@ -3,8 +3,8 @@
 import pytest
 from asking import now
 from checks import warnings_of
+from faults.wire import Do, Script, failure_of
 from stage import Asked, Stage, ended, failing, running
-from wire import Do, Script, failure_of
 
 from sieve_async import Limits, NotFoundError, SieveClient
 from sieve_async.testing import FakeSieve

@@ -7,8 +7,8 @@ import pickle
 from typing import Any
 
 import pytest
+from faults.wire import KEY, Do, Script, answer, check_error, job
 from stage import Asked, Stage, ended, failing, running
-from wire import KEY, Do, Script, answer, check_error, job
 
 from sieve_async import (
     DecodeError,

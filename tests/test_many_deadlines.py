@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from asking import now
 from checks import check_quiet, check_silence, ids_of
+from faults.wire import KEY, Script, check_error
 from stage import Asked, Stage, failing, running
-from wire import KEY, Script, check_error
 
 from sieve_async import (
     JobOutcome,

@@ -9,8 +9,8 @@ from typing import TypeAlias
 import pytest
 from asking import now
 from checks import check_quiet, check_silence, ids_of, turns
+from faults.wire import Do, Script
 from stage import Asked, Stage, ended, running
-from wire import Do, Script
 
 from sieve_async import JobOutcome, JobOutcomes, Limits, SieveClient
 from sieve_async.testing import FakeSieve

@@ -6,6 +6,7 @@ import traceback
 from typing import Any
 
 import pytest
+from faults.wire import JOB, KEY, check_error, failure_of
 from moments import (
     EVERY_SECOND,
     Moment,
@@ -20,7 +21,6 @@ from moments import (
     values_of,
     waited,
 )
-from wire import JOB, KEY, check_error, failure_of
 
 from sieve_async import (
     AuthenticationError,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
+from faults.wire import JOB
 from hypothesis import given
 from hypothesis import strategies as st
-from wire import JOB
 
 from sieve_async import ConnectError, Job, PollPolicy, RetryPolicy
 from sieve_async.gate import Gate

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from faults.wire import JOB, check_error
 from moments import (
     EVERY_SECOND,
     collect,
@@ -16,7 +17,6 @@ from moments import (
     telling,
     values_of,
 )
-from wire import JOB, check_error
 
 from sieve_async import Job, JobFailedError, JobRestartedError, PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve

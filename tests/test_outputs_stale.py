@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 import pytest
+from faults.wire import JOB, failure_of
 from moments import (
     EVERY_SECOND,
     collect,
@@ -16,7 +17,6 @@ from moments import (
     values_of,
     waited,
 )
-from wire import JOB, failure_of
 
 from sieve_async import JobRestartedError, PollPolicy, ResponseError, WaitTimeoutError
 

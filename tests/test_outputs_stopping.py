@@ -9,8 +9,8 @@ from typing import Any, TypeAlias
 
 import pytest
 from asking import now
+from faults.wire import Do, Wire, answer, check_error
 from moments import collect, data_of, finished, running, stream, telling
-from wire import Do, Wire, answer, check_error
 
 from sieve_async import (
     ClientClosedError,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from asking import now
+from faults.wire import JOB
 from moments import collect, data_of, finished, moment, running, stream, streamed, telling
-from wire import JOB
 
 from sieve_async import (
     InputOutput,

@@ -5,8 +5,8 @@ import random
 from typing import Any, Literal
 
 import pytest
+from faults.wire import JOB
 from moments import EVERY_SECOND, data_of, finished, running, telling, values_of
-from wire import JOB
 
 from sieve_async import (
     JobFailedError,

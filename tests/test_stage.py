@@ -4,9 +4,9 @@ import asyncio
 import itertools
 
 from checks import most_in_a_second
+from faults.wire import JOB, Script
 from moments import data_of, finished, running, telling
 from stage import Asked, Stage, ended
-from wire import JOB, Script
 
 
 async def test_answers_follow_the_path() -> None:

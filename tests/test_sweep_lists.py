@@ -6,9 +6,9 @@ import random
 import pytest
 from asking import now
 from checks import most_in_a_second, warnings_of
+from faults.wire import KEY, Do, Script, answer, check_error
 from stage import Asked
 from village import Village, watched
-from wire import KEY, Do, Script, answer, check_error
 
 from sieve_async import Limits, PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve

@@ -1,8 +1,8 @@
 """Pages that are wrong: where the next one begins, what stands on none and what on several."""
 
 import pytest
+from faults.wire import answer
 from village import Village, row
-from wire import answer
 
 from sieve_async import PollPolicy
 

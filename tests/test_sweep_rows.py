@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from asking import now
 from checks import warnings_of
+from faults.wire import Script, answer, check_error
 from stage import Asked, document
 from village import Village, row
-from wire import Script, answer, check_error
 
 from sieve_async import DecodeError, Limits, WaitTimeoutError
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from asking import now
-from wire import KEY
+from faults.wire import KEY
 
 from sieve_async import (
     AuthenticationError,

@@ -5,7 +5,7 @@ import socket
 import threading
 
 import pytest
-from wire import Do, Script, Wire, answer, job
+from faults.wire import Do, Script, Wire, answer, job
 
 from sieve_async import Job, Limits, RetryPolicy, SieveClient, Timeout, WaitTimeoutError
 

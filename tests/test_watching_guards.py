@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from asking import now
 from checks import check_quiet, check_silence, ids_of, turns
+from faults.wire import KEY, Script
 from stage import Asked, Stage, ended, running
-from wire import KEY, Script
 
 from sieve_async import (
     AuthenticationError,

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 from asking import now
+from faults.wire import Script, answer
 from stage import Asked, Stage, document
-from wire import Script, answer
 
 from sieve_async import PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from asking import now
 from checks import check_silence, ids_of, most_in_a_second, warnings_of
+from faults.wire import Script, answer
 from stage import Asked, Stage, document
-from wire import Script, answer
 
 from sieve_async import Limits, PollPolicy, SieveClient, Strategy, WaitTimeoutError
 from sieve_async.testing import FakeSieve

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 from asking import now
 from checks import check_silence
+from faults.wire import KEY, Script, answer
 from stage import Asked, Stage, document
-from wire import KEY, Script, answer
 
 from sieve_async import AuthenticationError, JobOutcome, Limits, PollPolicy, SieveClient, Strategy
 from sieve_async.testing import FakeSieve

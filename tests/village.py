@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from asking import now
+from faults.wire import Document, Script, answer
 from stage import Asked, Stage, failing, until
-from wire import Document, Script, answer
 
 from sieve_async import PollPolicy, SieveClient
 

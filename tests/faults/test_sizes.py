@@ -7,7 +7,7 @@ import tracemalloc
 import zlib
 
 import pytest
-from wire import JOB, Do, Script, answer, chunked, failure_of, job, once, serving
+from faults.wire import JOB, Do, Script, answer, chunked, failure_of, job, once, serving
 
 from sieve_async import (
     DecodeError,

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from wire import (
+from faults.wire import (
     JOB,
     answer,
     failure_of,

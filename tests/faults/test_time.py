@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from wire import (
+from faults.wire import (
     JOB,
     Do,
     Script,

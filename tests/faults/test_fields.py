@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from wire import JOB, answer, failure_of, job, once, serving, version
+from faults.wire import JOB, answer, failure_of, job, once, serving, version
 
 from sieve_async import (
     DecodeError,

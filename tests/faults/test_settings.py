@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from wire import JOB, KEY, Wire, check_error, serving
+from faults.wire import JOB, KEY, Wire, check_error, serving
 
 from sieve_async import (
     ConfigError,

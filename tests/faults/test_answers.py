@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from wire import (
+from faults.wire import (
     JOB,
     JOB_PATH,
     Do,

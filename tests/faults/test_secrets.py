@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from wire import (
+from faults.wire import (
     JOB,
     KEY,
     Do,

@@ -1,7 +1,7 @@
 """Fault class E: error answers, their classes, their bodies, and what is tried again."""
 
 import pytest
-from wire import JOB, JOB_PATH, Do, Script, answer, failure_of, job, once, serving
+from faults.wire import JOB, JOB_PATH, Do, Script, answer, failure_of, job, once, serving
 
 from sieve_async import (
     APIError,

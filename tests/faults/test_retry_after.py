@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from wire import JOB, KEY, Do, Script, answer, failure_of, job, once, serving
+from faults.wire import JOB, KEY, Do, Script, answer, failure_of, job, once, serving
 
 from sieve_async import (
     APIError,

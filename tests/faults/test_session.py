@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from wire import (
+from faults.wire import (
     JOB,
     KEY,
     Do,

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
-from wire import JOB, KEY, Do, Script, Wire, answer, check_error, failure_of, serving
+from faults.wire import JOB, KEY, Do, Script, Wire, answer, check_error, failure_of, serving
 
 from sieve_async import (
     ConfigError,

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from wire import JOB, Script, answer, failure_of, job, once, serving
+from faults.wire import JOB, Script, answer, failure_of, job, once, serving
 
 from sieve_async import (
     DecodeError,
