@@ -11,6 +11,9 @@ from typing import Self
 from sieve_async.cli.exits import Exit
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Loops on Windows have no signal handlers (NotImplementedError), and outside the main thread none
+# may be set (RuntimeError, ValueError): there Ctrl-C cancels the task as it does without us.
+_NO_HANDLERS = (NotImplementedError, RuntimeError, ValueError)
 # For what cannot be hurried, such as a look-up of a host in a thread.
 _GRACE = 0.4
 
@@ -27,8 +30,8 @@ class Interruption:
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            for number in _SIGNALS:  # where it cannot be done, Ctrl-C cancels the task as well
+        with contextlib.suppress(*_NO_HANDLERS):
+            for number in _SIGNALS:
                 self._loop.add_signal_handler(number, self._come, number)
         return self
 
@@ -58,6 +61,6 @@ class Interruption:
             self._task.cancel()
 
     def _give_back(self) -> None:
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+        with contextlib.suppress(*_NO_HANDLERS):
             for number in _SIGNALS:
                 self._loop.remove_signal_handler(number)

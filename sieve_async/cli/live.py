@@ -44,7 +44,7 @@ class Live:
         columns, rows = self._size()
         drawn = self._draw_with_rich(tally, running, columns, rows)
         lines = [tally.line(running)[: columns - 1]] if drawn is None else drawn
-        self._hidden = chr(10).join(lines)
+        self._hidden = "\n".join(lines)
         write(self._stream, f"{self._clearing()}{self._hidden}")
         self._height = len(lines)
 
