@@ -9,15 +9,16 @@ from pathlib import Path
 import aiohttp
 import pytest
 from asking import Document, Get
-from faults.wire import KEY
+from faults.closed_world import KEY
 
 from sieve_async import SieveClient
 from sieve_async.testing import FakeSieve
 
-
-# Before virtual time moves the loop turns so often for nothing, lest an answer on its way is missed.
+# The loop turns so often for nothing before virtual time moves, lest an answer under way is missed.
 # On loopback few turns do, and the default of 42 makes the tests three times slower.
 _TURNS = 4
+# What the description of a timer tells of where it leads.
+_OURS = ("sieve_async", "aiohttp")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,10 +50,11 @@ def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 async def no_task_left() -> AsyncIterator[None]:
-    """After each asynchronous test there are no more tasks than before."""
+    """After each asynchronous test there are no more tasks than before, and no timers of ours."""
     yield
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert not _timers(asyncio.get_running_loop())
 
 
 @pytest.fixture
@@ -87,6 +89,13 @@ def get(session: aiohttp.ClientSession) -> Get:
             return document | {"http": response.status}
 
     return fetch
+
+
+def _timers(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
+    """Timers that would call the package or the library below it."""
+    scheduled: list[asyncio.TimerHandle] = getattr(loop, "_scheduled", [])
+    waiting = (timer for timer in scheduled if not timer.cancelled())
+    return [timer for timer in waiting if any(name in repr(timer) for name in _OURS)]
 
 
 def _descriptors() -> int:

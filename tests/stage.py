@@ -14,7 +14,8 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import attrs
 from asking import now
-from faults.wire import KEY, Document, Script, Seen, Wire, answer
+from faults.closed_world import KEY
+from faults.wire import Document, Script, Seen, Wire, answer
 
 
 @attrs.frozen

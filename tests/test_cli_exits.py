@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from commanding import command
-from faults.wire import KEY
+from faults.closed_world import KEY
 
 from sieve_async.cli.arguments import STRATEGIES, parse
 from sieve_async.cli.exits import PRECEDENCE, Exit, exit_of_many

@@ -10,7 +10,8 @@ import warnings
 
 import aiohttp
 import pytest
-from faults.wire import KEY, Do, Script, Wire, answer, job, version
+from faults.closed_world import KEY
+from faults.wire import Do, Script, Wire, answer, job, version
 
 from sieve_async import (
     ClientClosedError,

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from asking import Get, held, time_between
-from faults.wire import KEY
+from faults.closed_world import KEY
 
 from sieve_async.testing import FakeSieve
 

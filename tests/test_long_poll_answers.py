@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from asking import now
 from checks import most_in_a_second
-from faults.wire import KEY, Do, Script, answer, check_error, failure_of
+from faults.closed_world import KEY, check_error, failure_of
+from faults.wire import Do, Script, answer
 from stage import Asked, Stage, document, ended, until
 
 from sieve_async import (

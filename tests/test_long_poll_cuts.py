@@ -6,7 +6,8 @@ import json
 import pytest
 from asking import now
 from checks import most_in_a_second
-from faults.wire import Do, Script, answer, failure_of
+from faults.closed_world import failure_of
+from faults.wire import Do, Script, answer
 from stage import Asked, Stage, document, ended, running, until
 
 from sieve_async import (

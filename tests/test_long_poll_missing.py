@@ -3,7 +3,8 @@
 import pytest
 from asking import now
 from checks import warnings_of
-from faults.wire import Do, Script, failure_of
+from faults.closed_world import failure_of
+from faults.wire import Do, Script
 from stage import Asked, Stage, ended, failing, running
 
 from sieve_async import Limits, NotFoundError, SieveClient

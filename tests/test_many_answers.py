@@ -7,7 +7,8 @@ import pickle
 from typing import Any
 
 import pytest
-from faults.wire import KEY, Do, Script, answer, check_error, job
+from faults.closed_world import KEY, check_error
+from faults.wire import Do, Script, answer, job
 from stage import Asked, Stage, ended, failing, running
 
 from sieve_async import (

@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from asking import now
 from checks import check_quiet, check_silence, ids_of
-from faults.wire import KEY, Script, check_error
+from faults.closed_world import KEY, check_error
+from faults.wire import Script
 from stage import Asked, Stage, failing, running
 
 from sieve_async import (

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from asking import now
 from checks import ids_of, most_in_a_second
-from faults.wire import KEY
+from faults.closed_world import KEY
 
 from sieve_async import Limits, PollPolicy, RateLimitError, SieveClient
 from sieve_async.testing import FakeSieve

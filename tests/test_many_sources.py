@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from asking import now
 from checks import check_silence, ids_of, turns
-from faults.wire import KEY
+from faults.closed_world import KEY
 
 from sieve_async import InvalidArgumentError, Limits, PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve

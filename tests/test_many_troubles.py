@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 from asking import now
 from checks import check_quiet, ids_of
-from faults.wire import KEY, Do, Script, check_error
+from faults.closed_world import KEY, check_error
+from faults.wire import Do, Script
 from stage import Asked, Stage, ended, failing, running
 
 from sieve_async import (

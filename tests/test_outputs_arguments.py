@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from faults.wire import check_error
+from faults.closed_world import check_error
 
 from sieve_async import ClientClosedError, InvalidArgumentError, SieveClient
 from sieve_async.testing import FakeSieve

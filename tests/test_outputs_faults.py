@@ -6,7 +6,8 @@ import traceback
 from typing import Any
 
 import pytest
-from faults.wire import JOB, KEY, check_error, failure_of
+from faults.closed_world import KEY, check_error, failure_of
+from faults.wire import JOB
 from moments import (
     EVERY_SECOND,
     Moment,

@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from faults.wire import JOB, check_error
+from faults.closed_world import check_error
+from faults.wire import JOB
 from moments import (
     EVERY_SECOND,
     collect,

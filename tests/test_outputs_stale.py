@@ -4,7 +4,8 @@ import itertools
 from typing import Any
 
 import pytest
-from faults.wire import JOB, failure_of
+from faults.closed_world import failure_of
+from faults.wire import JOB
 from moments import (
     EVERY_SECOND,
     collect,

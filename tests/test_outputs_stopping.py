@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 
 import pytest
 from asking import now
-from faults.wire import Do, Wire, answer, check_error
+from faults.closed_world import check_error
+from faults.wire import Do, Wire, answer
 from moments import collect, data_of, finished, running, stream, telling
 
 from sieve_async import (

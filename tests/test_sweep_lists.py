@@ -6,7 +6,8 @@ import random
 import pytest
 from asking import now
 from checks import most_in_a_second, warnings_of
-from faults.wire import KEY, Do, Script, answer, check_error
+from faults.closed_world import KEY, check_error
+from faults.wire import Do, Script, answer
 from stage import Asked
 from village import Village, watched
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from asking import now
 from checks import warnings_of
-from faults.wire import Script, answer, check_error
+from faults.closed_world import check_error
+from faults.wire import Script, answer
 from stage import Asked, document
 from village import Village, row
 

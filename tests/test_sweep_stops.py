@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from asking import now
-from faults.wire import KEY
+from faults.closed_world import KEY
 
 from sieve_async import (
     AuthenticationError,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from asking import now
 from checks import check_quiet, check_silence, ids_of, turns
-from faults.wire import KEY, Script
+from faults.closed_world import KEY
+from faults.wire import Script
 from stage import Asked, Stage, ended, running
 
 from sieve_async import (

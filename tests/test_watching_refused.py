@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 from asking import now
 from checks import check_silence
-from faults.wire import KEY, Script, answer
+from faults.closed_world import KEY
+from faults.wire import Script, answer
 from stage import Asked, Stage, document
 
 from sieve_async import AuthenticationError, JobOutcome, Limits, PollPolicy, SieveClient, Strategy

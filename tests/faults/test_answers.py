@@ -4,17 +4,8 @@ import asyncio
 import json
 
 import pytest
-from faults.wire import (
-    JOB,
-    JOB_PATH,
-    Do,
-    Script,
-    answer,
-    chunked,
-    failure_of,
-    job,
-    serving,
-)
+from faults.closed_world import failure_of
+from faults.wire import JOB, JOB_PATH, Do, Script, answer, chunked, job, serving
 
 from sieve_async import (
     APIError,

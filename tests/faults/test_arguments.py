@@ -5,14 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from faults.wire import (
-    JOB,
-    answer,
-    failure_of,
-    job,
-    serving,
-    version,
-)
+from faults.closed_world import failure_of
+from faults.wire import JOB, answer, job, serving, version
 
 from sieve_async import (
     InvalidArgumentError,

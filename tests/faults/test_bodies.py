@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from faults.wire import JOB, Script, answer, failure_of, job, once, serving
+from faults.closed_world import failure_of
+from faults.wire import JOB, Script, answer, job, once, serving
 
 from sieve_async import (
     DecodeError,

@@ -1,18 +1,16 @@
 """Fault classes A and B: no connection, and no trust."""
 
 import asyncio
-import contextlib
 import socket
-import ssl
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
 
 import aiohttp
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
-from faults.wire import JOB, KEY, Do, Script, Wire, answer, check_error, failure_of, serving
+from faults.closed_world import KEY, check_error, failure_of
+from faults.trust import server_tls, trusting
+from faults.wire import JOB, Do, Script, Wire, answer, serving
 
 from sieve_async import (
     ConfigError,
@@ -28,28 +26,6 @@ from sieve_async import (
 )
 
 pytestmark = pytest.mark.looptime
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    """An authority that nobody knows."""
-    return trustme.CA()
-
-
-def server_tls(authority: trustme.CA, name: str = "127.0.0.1", **validity: Any) -> ssl.SSLContext:
-    """The server's side of TLS, with a certificate for this name."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name, **validity).configure_cert(context)
-    return context
-
-
-@contextlib.asynccontextmanager
-async def trusting(authority: trustme.CA) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session that knows the authority."""
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
-        yield session
 
 
 def free_port() -> int:

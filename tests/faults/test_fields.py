@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from faults.wire import JOB, answer, failure_of, job, once, serving, version
+from faults.closed_world import failure_of
+from faults.wire import JOB, answer, job, once, serving, version
 
 from sieve_async import (
     DecodeError,

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from faults.wire import JOB, KEY, Do, Script, answer, failure_of, job, once, serving
+from faults.closed_world import KEY, failure_of
+from faults.wire import JOB, Do, Script, answer, job, once, serving
 
 from sieve_async import (
     APIError,

@@ -7,18 +7,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from faults.wire import (
-    JOB,
-    KEY,
-    Do,
-    Script,
-    Wire,
-    answer,
-    chunked,
-    failure_of,
-    job,
-    serving,
-)
+from faults.closed_world import KEY, failure_of
+from faults.wire import JOB, Do, Script, Wire, answer, chunked, job, serving
 
 from sieve_async import (
     ClientClosedError,

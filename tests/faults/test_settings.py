@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.wire import JOB, KEY, Wire, check_error, serving
+from faults.closed_world import KEY, check_error
+from faults.wire import JOB, Wire, serving
 
 from sieve_async import (
     ConfigError,

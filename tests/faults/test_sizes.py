@@ -7,7 +7,8 @@ import tracemalloc
 import zlib
 
 import pytest
-from faults.wire import JOB, Do, Script, answer, chunked, failure_of, job, once, serving
+from faults.closed_world import failure_of
+from faults.wire import JOB, Do, Script, answer, chunked, job, once, serving
 
 from sieve_async import (
     DecodeError,

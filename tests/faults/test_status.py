@@ -1,7 +1,8 @@
 """Fault class E: error answers, their classes, their bodies, and what is tried again."""
 
 import pytest
-from faults.wire import JOB, JOB_PATH, Do, Script, answer, failure_of, job, once, serving
+from faults.closed_world import failure_of
+from faults.wire import JOB, JOB_PATH, Do, Script, answer, job, once, serving
 
 from sieve_async import (
     APIError,

@@ -7,18 +7,8 @@ from functools import partial
 from typing import Any
 
 import pytest
-from faults.wire import (
-    JOB,
-    Do,
-    Script,
-    answer,
-    chunked,
-    drip,
-    failure_of,
-    job,
-    once,
-    serving,
-)
+from faults.closed_world import failure_of
+from faults.wire import JOB, Do, Script, answer, chunked, drip, job, once, serving
 
 from sieve_async import (
     JobStatus,

@@ -7,24 +7,20 @@ for all that follow. A script without an end keeps the connection for the next r
 
 import asyncio
 import contextlib
-import copy
 import itertools
 import json
-import pickle
 import socket
 import ssl
 import struct
-import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum, auto
 from typing import Any, Self, TypeAlias
 
 import attrs
-import pytest
+from faults.closed_world import KEY, ObservedClient
 
-from sieve_async import RetryPolicy, SieveClient, SieveError
+from sieve_async import RetryPolicy, SieveClient
 
-KEY = "canary-4f1d9c7e-key"
 JOB = "job-1"
 JOB_PATH = f"/v2/jobs/{JOB}"
 
@@ -86,6 +82,7 @@ class Wire:
         self._port = port
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._clients: list[SieveClient] = []
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
@@ -101,10 +98,16 @@ class Wire:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks)
+        asked = sum(client.stats.requests for client in self._clients)
+        assert not self._clients or len(self.requests) <= asked, (
+            "an attempt was more than one request"
+        )
 
     def client(self, **settings: Any) -> SieveClient:
         """A client of this server that holds the canary key."""
-        return SieveClient(**({"api_key": KEY, "base_url": self.url} | settings))
+        client = ObservedClient(**({"api_key": KEY, "base_url": self.url} | settings))
+        self._clients.append(client)
+        return client
 
     @property
     def times(self) -> list[float]:
@@ -228,44 +231,6 @@ def drip(start: bytes, piece: bytes, times: int = 50) -> Script:
     for _ in range(times):
         steps += [piece, 1.0]
     return steps
-
-
-async def failure_of(call: Awaitable[object]) -> SieveError:
-    """The error that a call ends with, after a look at what every error must keep."""
-    with pytest.raises(SieveError) as caught:
-        await call
-    error = caught.value
-    check_error(error)
-    return error
-
-
-def check_error(error: SieveError) -> None:
-    """Whatever leaves the package pickles, copies, and tells nobody the key."""
-    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
-        assert type(twin) is type(error)
-        assert (str(twin), repr(twin), twin.args != ()) == (str(error), repr(error), True)
-    for one in _chain(error):
-        module = type(one).__module__
-        assert module.startswith("sieve_async") or module == "builtins", f"{one!r} hangs on it"
-    for text in _texts(error):
-        assert KEY not in text
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        if error.__context__ is not None and error.__context__ is not error.__cause__:
-            yield from _chain(error.__context__)
-        error = error.__cause__
-
-
-def _texts(error: SieveError) -> Iterator[str]:
-    yield str(error)
-    yield repr(error)
-    yield repr(vars(error))
-    yield from traceback.format_exception(error)
-    yield from traceback.TracebackException.from_exception(error, capture_locals=True).format()
-    yield pickle.dumps(error).decode("latin-1")
 
 
 @contextlib.asynccontextmanager
