@@ -76,6 +76,16 @@ class Gate:
         """Whether who comes now would wait for a slot."""
         return self.in_flight >= self._slots or bool(self._queue)
 
+    @property
+    def admitted(self) -> int:
+        """How many were let in so far."""
+        return self._last_ticket
+
+    @property
+    def next_place(self) -> int:
+        """When so many were let in, who comes now is among them."""
+        return self._last_ticket + len(self._queue) + 1
+
     def held(self) -> tuple[float, APIError | None]:
         """Seconds that the server's pause still lasts, and the answer that asked for it."""
         return max(0.0, self._pause_ends - self._clock()), self._reason

@@ -57,6 +57,7 @@ class Crew:
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
         self._free_at = float("-inf")
+        self._place: int | None = None  # in the queue, of the look that was sent there
 
     def dispatch(self) -> None:
         """Begin with what is due, and be woken for what will be."""
@@ -101,16 +102,23 @@ class Crew:
             return None
         self._pace.reserve(now)
         self._free_at = now
+        if self._pace.per_second is not None and self._gate.is_full:
+            self._place = self._gate.next_place
         return self._agenda.take()
 
     def _must_wait(self, now: float) -> bool:
         """Whether a look would only queue, and then leave with others in a burst."""
         if self._gate.holds_back():
             return True
-        if self._pace.per_second is None or not self._gate.is_full:
+        if self._pace.per_second is None:
             return False
+        if self._place is not None:
+            if not self._gate.is_full or self._gate.admitted >= self._place:
+                self._place = None
+                self._pace.reserve(now)  # it has left only now
+            return True
         # But one may queue now and then: others than we could take all slots for ever.
-        return now - self._free_at < _LONGEST_QUEUEING
+        return self._gate.is_full and now - self._free_at < _LONGEST_QUEUEING
 
     def _set_timer(self) -> None:
         due = self._agenda.next_due()
