@@ -63,6 +63,27 @@ async def test_holds_are_answered_when_time_passes(sieve: FakeSieve, get: Get) -
     assert not sieve._alarms._without_timer  # nothing of them is left
 
 
+@pytest.mark.looptime
+@pytest.mark.parametrize("steps", [[15.0], [5.0, 10.0], [1.0] * 15, [4.0, 7.0, 4.0]])
+async def test_slow_answers_follow_the_clock_by_hand(
+    sieve: FakeSieve, get: Get, steps: list[float]
+) -> None:
+    """An answer that is late and slow is whole when its time is over, in however many steps."""
+    sieve.add_job("j", outputs=["x" * 1000])
+    sieve.fault(delay=5, drip=10)
+    waiting = asyncio.ensure_future(get("/v2/jobs/j"))
+    await held(sieve)
+
+    whole = []
+    for seconds in steps:
+        sieve.advance(seconds)
+        await asyncio.wait([waiting], timeout=0.1)
+        whole.append(waiting.done())
+
+    assert whole == [False] * (len(steps) - 1) + [True]
+    assert (await waiting)["status"] == "finished"
+
+
 async def test_end_that_is_passed_wins(sieve: FakeSieve, get: Get) -> None:
     """A leap past both the end and the limit is an end, as it came first."""
     sieve.add_job("j", processing=30)

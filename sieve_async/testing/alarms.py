@@ -47,11 +47,11 @@ class Alarms:
         finally:
             timer.cancel()
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait for so long; for no time, not even a turn of the loop."""
-        if seconds > 0:
+    async def sleep_until(self, moment: float) -> None:
+        """Wait for a moment; for one that has come, not even a turn of the loop."""
+        if moment > self.clock.now():
             passed = asyncio.Event()
-            with self.ringing(self.clock.now() + seconds, passed.set):
+            with self.ringing(moment, passed.set):
                 await passed.wait()
 
     def pass_time(self, seconds: float) -> None:

@@ -63,14 +63,18 @@ class Answering:
         self, request: web.BaseRequest, question: Question, entry: LedgerEntry, effect: Effect
     ) -> web.StreamResponse:
         clock, alarms = self.population.clock, self.population.holds.alarms
-        await alarms.sleep(effect.delay)
+        begins = clock.now() + effect.delay
+        await alarms.sleep_until(begins)
         reply = effect.answer() if effect.is_answer else await self._answer(question, entry)
         reply = effect.spoil(reply, lambda seconds: clock.http_date(clock.now() + seconds))
+        if entry.took:  # it was held
+            begins = clock.now()
         entry.took = clock.now() - entry.at
         if effect.drop:
             await send_broken(request, reply, effect.drop)
         self._note(entry, reply)
-        return await send_slowly(request, reply, effect.drip, alarms.sleep)
+        span = begins, begins + effect.drip
+        return await send_slowly(request, reply, span, alarms.sleep_until)
 
     def _note(self, entry: LedgerEntry, reply: Answer) -> None:
         has_body = entry.method != "HEAD" and reply.status not in BODILESS

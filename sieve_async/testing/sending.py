@@ -30,18 +30,20 @@ def body_of(request: web.BaseRequest, reply: Answer) -> bytes:
 async def send_slowly(
     request: web.BaseRequest,
     reply: Answer,
-    seconds: float,
-    sleep: Callable[[float], Awaitable[None]],
+    span: tuple[float, float],
+    sleep_until: Callable[[float], Awaitable[None]],
 ) -> web.StreamResponse:
-    """Send an answer whose body comes in pieces, over so many seconds."""
+    """Send an answer whose body comes in pieces, between two moments of the server's clock."""
     headers = {**all_headers(reply), "Content-Length": str(len(reply.body))}
     response = web.StreamResponse(status=reply.status, headers=headers)
     await response.prepare(request)
     body = body_of(request, reply)
-    size = max(1, -(-len(body) // PIECES))
-    for start in range(0, len(body), size):
-        await sleep(seconds / PIECES)
-        await response.write(body[start : start + size])
+    begins, ends = span
+    starts = range(0, len(body), max(1, -(-len(body) // PIECES)))
+    for number, start in enumerate(starts, 1):
+        # Moments and not pauses: time that is put forward by hand may pass several at once.
+        await sleep_until(begins + (ends - begins) * number / len(starts))
+        await response.write(body[start : start + starts.step])
     await response.write_eof()
     return response
 
