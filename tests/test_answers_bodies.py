@@ -29,8 +29,11 @@ def refusal(status: int, body: object) -> DecodeError:
 
 @pytest.mark.parametrize("status", [200, 201, 202, 203, 226])
 def test_good_answers(status: int) -> None:
-    """Any 2xx that holds the whole object will do."""
-    assert read_model(JOB, answer(status, {"id": "j", "status": "a"})).id == "j"
+    """Any 2xx that holds the whole object will do, for a lookup and for a poll."""
+    good = answer(status, {"id": "j", "status": "a"})
+
+    assert read_model(JOB, good).id == "j"
+    assert read_state(JOB, good).id == "j"
 
 
 @pytest.mark.parametrize("status", [204, 205, 206])

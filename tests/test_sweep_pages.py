@@ -31,8 +31,8 @@ async def test_next_offset_that_is_refused() -> None:
     """A next offset that the server itself refuses makes nobody wait for ever."""
     refused = answer({"detail": []}, status=422)
     village = Village(
-        lambda asked: (village.running(asked)[:10], 10**30),
-        trouble=lambda asked: refused if asked.offset > 2**63 else None,
+        lambda asked: (village.running(asked)[:10], 2**63 - 1),
+        trouble=lambda asked: refused if asked.offset > 2**62 else None,
     )
 
     found = await village.watch()

@@ -37,7 +37,6 @@ _WORDS: Mapping[type, Mapping[str, JobStatus | BuildStatus]] = {
 }
 _QUOTED = {"status": b'"status"', "build_status": b'"build_status"'}
 _ESCAPED_LETTER = re.compile(rb"\\u00[67]")  # with these a key can be spelt in another way
-_OK = 200
 _PARTIAL_CONTENT = 206  # of something that was not asked for in parts
 
 
@@ -109,7 +108,7 @@ def _length(document: Document, key: str) -> int:
 
 def glance(response: Response) -> Document:
     """The object in a good answer, read fast; an empty one for whatever needs a closer look."""
-    if response.status != _OK:
+    if not 200 <= response.status < 300 or response.status == _PARTIAL_CONTENT:
         return {}
     try:
         document = peek(response.body)

@@ -10,6 +10,7 @@ from sieve_async.messages import Request, Response
 from sieve_async.models import Job, JobStatus
 
 _WORDS = {word.value: word for word in JobStatus}
+_LARGEST_OFFSET = 2**63 - 1  # beyond, the parsers differ, and no list is as long
 
 
 @attrs.frozen
@@ -36,7 +37,7 @@ def read_page(request: Request[Job], response: Response) -> Page:
     if rows.__class__ is not list:
         document = read_document(request, response)
         raise misfit(request, response, document, ("$.data: must be an array",))
-    has_more = next_offset.__class__ is int and next_offset > 0
+    has_more = next_offset.__class__ is int and 0 < next_offset <= _LARGEST_OFFSET
     return Page(list(_jobs(rows)), next_offset if has_more else None)
 
 

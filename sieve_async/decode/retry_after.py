@@ -9,11 +9,15 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 _SECONDS = re.compile(r"[0-9]{1,10}")
+_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_LONG_DAY = "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
+_CLOCK = "[0-9]{2}:[0-9]{2}:[0-9]{2}"
+_YEAR = "[1-9][0-9]{3}"
 # The three forms of RFC 9110, section 5.6.7; without a zone it is GMT all the same.
 _DATE = re.compile(
-    r"[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8}(?: GMT)?"
-    r"|[A-Z][a-z]{5,8}, [0-9]{2}-[A-Z][a-z]{2}-[0-9]{2} [0-9:]{8}(?: GMT)?"
-    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [0-9]{4}"
+    rf"{_DAY}, [0-9]{{2}} [A-Z][a-z]{{2}} {_YEAR} {_CLOCK}(?: GMT)?"
+    rf"|{_LONG_DAY}, [0-9]{{2}}-[A-Z][a-z]{{2}}-[0-9]{{2}} {_CLOCK}(?: GMT)?"
+    rf"|{_DAY} [A-Z][a-z]{{2}} [ 0-9][0-9] {_CLOCK} {_YEAR}"
 )
 
 

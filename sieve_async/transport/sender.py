@@ -32,6 +32,7 @@ from sieve_async.transport.pool import (
     once_without_cookies,
 )
 
+_NAMES_IN_HTML = {'"': "&quot;", "&": "&amp;", "'": "&apos;", "<": "&lt;", ">": "&gt;"}
 _NEVER_ROUND_UP = 1e9  # aiohttp rounds timeouts above five seconds up: all fire at once
 
 
@@ -254,7 +255,7 @@ def _headers(api_key: str) -> dict[str, str]:
 def _masking(api_key: str) -> Callable[[str], str]:
     """A function that takes the key out of a text; a closure, so that no repr shows it.
 
-    It also knows the key as JSON or a URL may spell it, each character in its own way.
+    It also knows the key as JSON, a URL or HTML may spell it, each character in its own way.
     """
     spelling = re.compile("".join(map(_spellings, api_key)))
     return lambda text: spelling.sub("[API key]", text)
@@ -263,4 +264,5 @@ def _masking(api_key: str) -> Callable[[str], str]:
 def _spellings(character: str) -> str:
     code = f"{ord(character):02x}"
     plain = re.escape(character)
-    return rf"(?:\\?{plain}|(?i:\\u00{code}|%{code}))"
+    name = _NAMES_IN_HTML.get(character, plain)
+    return rf"(?:\\?{plain}|(?i:\\u00{code}|%{code}|&#0*{ord(character)};|&#x0*{code};)|{name})"

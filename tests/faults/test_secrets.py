@@ -1,6 +1,7 @@
 """Fault class I: redirects, and the key in what a server sends back."""
 
 import asyncio
+import html
 import json
 import logging
 from collections.abc import Callable
@@ -176,6 +177,8 @@ async def test_echoed_key(echo: dict[str, Any], status: int) -> None:
         ("ab/cd==efgh", r"ab/cd\u003d\u003defgh"),
         ("ab&cd<efgh", r"ab\u0026cd\u003cefgh"),
         ('ab"cd\\efgh', r"ab\"cd\\efgh"),
+        ("ab&cd<ef>'gh", "ab&amp;cd&lt;ef&gt;&#x27;gh"),
+        ("ab&cd<ef>'gh", "ab&#38;cd&#060;ef&#x3E;&apos;gh"),
     ],
 )
 async def test_echoed_key_in_another_spelling(key: str, echoed: str) -> None:
@@ -187,6 +190,6 @@ async def test_echoed_key_in_another_spelling(key: str, echoed: str) -> None:
             error = await failure_of(client.get_job(JOB))
 
         assert isinstance(error, BadRequestError)
-        assert key not in error.detail
-        assert key not in str(error)
+        assert key not in html.unescape(error.detail)
+        assert key not in html.unescape(str(error))
         assert "key:" in error.detail

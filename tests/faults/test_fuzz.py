@@ -1,0 +1,23 @@
+"""The targets of the fuzzer, run over their seeds and over bytes that hypothesis draws."""
+
+import pytest
+from faults.fuzz.targets import TARGETS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+STEADY = settings(derandomize=True, deadline=None, max_examples=150)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_seeds(name: str) -> None:
+    """Every promise holds for the bytes that a fuzzer begins with."""
+    for seed in TARGETS[name].seeds:
+        TARGETS[name].run(seed)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@STEADY
+@given(data=st.binary(max_size=64) | st.binary(min_size=200, max_size=400))
+def test_any_bytes(name: str, data: bytes) -> None:
+    """Every promise holds for any bytes."""
+    TARGETS[name].run(data)
