@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 
 import pytest
 from checks import check_quiet, turns
+from faults.closed_world import failure_of
 from faults.stepping import When, each_point
-from faults.wire import JOB, Do, Script, failure_of
+from faults.wire import JOB, Do, Script
 from stage import Asked, Stage, failing, running
 
 from sieve_async import ClientClosedError, JobOutcome, Limits, SieveClient

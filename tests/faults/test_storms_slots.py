@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from checks import most_in_a_second
-from faults.wire import KEY
+from faults.closed_world import KEY
 
 from sieve_async import Limits, SieveClient
 from sieve_async.testing import FakeSieve
