@@ -5,7 +5,6 @@ import os
 from collections.abc import AsyncIterable, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
@@ -142,12 +141,7 @@ class SieveClient:
         self._transport.check_home()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:

@@ -5,37 +5,17 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from specimens import DOCUMENT, Document
 
 from sieve_async import Job
 from sieve_async.decode.structure import explain, structure
 
-Document: TypeAlias = dict[str, Any]
-
 STEADY = settings(derandomize=True, deadline=None, max_examples=300)
-VERSION: Document = {
-    "id": "v",
-    "build_status": "ready",
-    "queued_at": "2024-03-05T01:41:59.195000",
-    "current_workers": {"idle": 1},
-    "environment_variables": [{"name": "A"}],
-}
-DOCUMENT: Document = {
-    "id": "j",
-    "status": "queued",
-    "created_at": "2024-03-05T01:41:59Z",
-    "function": {
-        "latest_version": VERSION,
-        "webhooks": [{"type": "job.start"}],
-    },
-    "inputs": {"the file": {"data": 1}},
-    "outputs": [{"type": "a"}, [{"type": "b"}, {"type": "c"}]],
-    "restarts": [{"reason": "gone"}],
-}
 
 SCALARS = st.sampled_from([None, True, 0, 1.5, "", "text", "2024-03-05T01:41:59Z"])
 JSON: st.SearchStrategy[Any] = st.recursive(

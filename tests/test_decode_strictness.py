@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, get_args, get_origin
 
 import attrs
 import pytest
+from specimens import DOCUMENT, Document
 
 from sieve_async import (
     BuildStatus,
@@ -32,28 +33,7 @@ from sieve_async import (
 from sieve_async.decode import read_model
 from sieve_async.messages import Request, Response
 
-Document: TypeAlias = dict[str, Any]
 Path: TypeAlias = tuple[str | int, ...]
-
-VERSION: Document = {
-    "id": "v",
-    "build_status": "ready",
-    "queued_at": "2024-03-05T01:41:59.195000",
-    "current_workers": {"idle": 1},
-    "environment_variables": [{"name": "A"}],
-}
-DOCUMENT: Document = {
-    "id": "j",
-    "status": "queued",
-    "created_at": "2024-03-05T01:41:59Z",
-    "function": {
-        "latest_version": VERSION,
-        "webhooks": [{"type": "job.start"}],
-    },
-    "inputs": {"the file": {"data": 1}},
-    "outputs": [{"type": "a"}, [{"type": "b"}, {"type": "c"}]],
-    "restarts": [{"reason": "gone"}],
-}
 
 # Where each model stands in it, and how an error writes that.
 PLACES: tuple[tuple[type, Path, str], ...] = (

@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import threading
-from types import TracebackType
 from typing import Self
 
 from sieve_async.cli.exits import Exit
@@ -35,12 +34,7 @@ class Interruption:
                 self._loop.add_signal_handler(number, self._come, number)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._give_back()
 
     @property

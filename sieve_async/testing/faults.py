@@ -10,7 +10,6 @@ from contextlib import suppress
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from math import ceil
-from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
 
 import attrs
@@ -136,12 +135,7 @@ class Fault:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.remove()
 
     @property

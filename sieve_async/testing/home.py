@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from functools import partial, wraps
-from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 import attrs
@@ -74,12 +73,7 @@ class InThread(AbstractContextManager["FakeSieve"]):
         self._running.result()
         return self._sieve
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         loop, leaving = self._running.result()
         loop.call_soon_threadsafe(leaving.set)
         self._thread.join()

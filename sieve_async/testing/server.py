@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import Callable
-from types import TracebackType
 from typing import Literal, Self, TypedDict, Unpack
 
 from sieve_async.testing.alarms import Alarms
@@ -96,12 +95,7 @@ class FakeSieve(Scripting, Breaking):
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     def __repr__(self) -> str:
