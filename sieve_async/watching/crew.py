@@ -160,6 +160,7 @@ class Crew:
         if took < _LONG:
             self.took += 0.1 * (took - self.took)
         self._agenda.settle(watch)
+        self._pace.came_back(failed=watch.wait.failures > 0)
         if watch.askers:
             self._settle(watch, step)
 

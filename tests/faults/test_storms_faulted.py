@@ -1,0 +1,73 @@
+"""Thousands of waits whose requests meet all kinds of faults, held against the truth."""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+
+import pytest
+from faults.storm import Storm, Way
+from faults.weather import brew, restart_now_and_then
+from faults.wire import KEY
+
+from sieve_async import PollPolicy, SieveClient, Timeout
+from sieve_async.testing import FakeSieve
+
+pytestmark = pytest.mark.looptime
+
+WAYS: tuple[tuple[Way, str], ...] = (
+    ("each", "poll"),
+    ("each", "long_poll"),
+    ("all", "poll"),
+    ("all", "long_poll"),
+    ("all", "sweep"),
+)
+# Of one server and one client; a hundred thousand jobs at once would prove no more.
+CHUNK = 600
+
+
+async def weather(seed: int, way: Way, strategy: str) -> Counter[str]:
+    """Wait for one chunk of jobs in bad weather, check each outcome, and count what happened."""
+    dice = random.Random(seed)
+    policy = PollPolicy(minimum=dice.choice((0.5, 2.0)), maximum=10.0)
+    async with (
+        FakeSieve(api_key=KEY) as sieve,
+        SieveClient(
+            KEY, base_url=sieve.url, polling=policy, timeout=Timeout(connect=5, attempt=8)
+        ) as client,
+    ):
+        storm = Storm(sieve, seed)
+        storm.add(CHUNK // 2, ends_in=(0, 1))
+        storm.add(CHUNK // 3, ends_in=(0, 10))
+        storm.add(CHUNK - CHUNK // 2 - CHUNK // 3, ends_in=(2, 30), restarts=1)
+        brew(sieve, seed)
+        restarting = asyncio.create_task(restart_now_and_then(sieve, seed))
+        await storm.wait(client, way, strategy=strategy)
+        restarting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await restarting
+        storm.check(client)
+        return Counter(
+            waits=len(storm.told), requests=client.stats.requests, retries=client.stats.retries
+        )
+
+
+@pytest.mark.parametrize(("way", "strategy"), WAYS)
+async def test_faulted_waits(way: Way, strategy: str) -> None:
+    """In any weather each wait ends once, and with the truth."""
+    happened = await weather(1, way, strategy)
+
+    assert happened["waits"] == CHUNK
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("part", range(10))
+async def test_many_faulted_waits(part: int) -> None:
+    """The same, 300,000 times in all."""
+    happened = Counter[str]()
+    for chunk in range(50):
+        way, strategy = WAYS[chunk % len(WAYS)]
+        happened += await weather(100 * (part + 1) + chunk, way, strategy)
+
+    assert happened["waits"] == 50 * CHUNK
