@@ -216,6 +216,7 @@ def test_unreachable() -> None:
     wait = Wait(STEADY, started=0)
     answered(wait, JobStatus.QUEUED, 1000)
 
+    failed(wait, DOWN, 1010)
     before = failed(wait, DOWN, 1099)
     last = failed(wait, DOWN, 1100)
 
@@ -234,8 +235,22 @@ def test_unreachable_from_the_start() -> None:
     """A server that never answered is waited for just as long."""
     wait = Wait(STEADY, started=0)
 
+    assert isinstance(failed(wait, DOWN, 0), AskAgain)
     assert isinstance(failed(wait, DOWN, 50), AskAgain)
     assert failed(wait, DOWN, 101) == GaveUp(DOWN)
+
+
+@pytest.mark.parametrize("took", [0, 86_400], ids=["not asked", "asleep while it asked"])
+def test_gap(took: float) -> None:
+    """Time in which nobody asked, or nothing ran, is no outage; what follows it may be one."""
+    wait = Wait(PollPolicy(max_unreachable=1800), started=0)
+    answered(wait, JobStatus.QUEUED, 0)
+
+    first = wait.failed(DOWN, asked_at=86_400 - took, now=86_400)
+    later = failed(wait, DOWN, 86_400 + 1600)
+    last = failed(wait, DOWN, 86_400 + 1800)
+
+    assert (type(first), type(later), last) == (AskAgain, AskAgain, GaveUp(DOWN))
 
 
 @pytest.mark.parametrize(("error", "confirmations", "pause"), [(GONE, 2, 2.5), (REVOKED, 1, 1.0)])

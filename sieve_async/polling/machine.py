@@ -28,6 +28,8 @@ from sieve_async.polling.policy import PollPolicy
 
 # How near to the deadline the last poll is planned, at the most.
 _LAST_POLL_LEAD = 0.1
+# No poll takes longer, but for one that the server's pause holds back, or the machine's sleep.
+_LONGEST_POLL = 120.0
 # Replicas lag, so a refusal after a good answer may be stale: how many polls confirm it, and the
 # shortest pause before each.
 _CONFIRMATIONS: Mapping[type[SieveError], tuple[int, float]] = {
@@ -210,6 +212,7 @@ class Wait:
         took = now - asked_at
         match meaning:
             case Verdict.GO_ON:
+                self._note_failure(asked_at, now)
                 return self._after_failure(error, now, took=took)
             case Verdict.CONFIRM:
                 return self._after_refusal(error, now, took=took)
@@ -230,6 +233,16 @@ class Wait:
         self.valid_at = now
         self.is_news = False
 
+    def _note_failure(self, asked_at: float, now: float) -> None:
+        """Count a failure; before the first one in a row, time in which nobody asked is no outage.
+
+        The caller may have been busy, the server may have held a request, or there are many jobs.
+        """
+        if self.failures == 0:
+            began = max(asked_at, now - _LONGEST_POLL)
+            self.valid_at = max(self.valid_at, began - self.policy.maximum)
+        self.failures += 1
+
     def _after(self, since: float, now: float) -> Step:
         """Ask again after a pause that began at ``since``: at once when that was long ago."""
         pause = self.policy.pause(now - self.changed_at)
@@ -243,7 +256,6 @@ class Wait:
         return self._again(delays.confirming(pause), now, took=took)
 
     def _after_failure(self, error: SieveError, now: float, *, took: float) -> Step:
-        self.failures += 1
         pause = delays.after_failed_polls(self.policy.pause(now - self.changed_at), self.failures)
         if self.policy.max_unreachable is not None and not self._has_passed(now):
             left = self.valid_at + self.policy.max_unreachable - now

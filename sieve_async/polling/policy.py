@@ -20,7 +20,7 @@ class PollPolicy:
         maximum: The longest pause, in seconds.
         jitter: Each pause is multiplied by a random number from 1 - jitter to 1 + jitter.
         max_unreachable: A wait ends with the last error after this many seconds without any valid
-            answer; None is no limit.
+            answer, not counting time in which nobody asked; None is no limit.
     """
 
     minimum: float = 0.5
