@@ -254,7 +254,7 @@ class JobFollower(Follower[Job]):
         if self.run is not None:
             if self._is_older(run, seen.restarts):
                 return True
-            self.earlier_runs = (self.earlier_runs | {self.run}) - {run}
+            self.earlier_runs |= {self.run}
             self.restarted_as = seen.run_id
             self.offset, self.held = 0, ()
         self.run, self.restarts = run, seen.restarts

@@ -77,6 +77,7 @@ def _named(error: BaseException) -> str:
 def _system_words(error: BaseException) -> str:
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
     number = getattr(cause, "errno", None)
-    if isinstance(number, int) and number in errno.errorcode:
+    is_of_system = not isinstance(cause, ssl.SSLError)  # those of TLS have numbers of their own
+    if is_of_system and isinstance(number, int) and number in errno.errorcode:
         return os.strerror(number)  # asyncio's own words name the address but not what happened
     return str(getattr(cause, "strerror", None) or cause)

@@ -1,0 +1,49 @@
+"""Connections that the server has closed while nobody used them, and what is left after a close."""
+
+import asyncio
+import itertools
+
+import pytest
+from faults.wire import Do, Script
+from stage import Asked, Stage, ended, running
+
+from sieve_async import PollPolicy
+
+pytestmark = pytest.mark.looptime
+
+EVERY_SECOND = PollPolicy(minimum=1, maximum=1, growth=0, jitter=0)
+
+
+async def test_many_kept_connections_that_break() -> None:
+    """One kept connection that breaks is made up for at once; a server that drops all is spared."""
+
+    def reply(asked: Asked) -> Script:
+        if asked.job_id != "job":
+            return [1.0, *running(asked.job_id)]
+        is_kept = any(asked.connection == other.connection for other in stage.asked[:-1])
+        return [Do.RST] if is_kept else ended("job")
+
+    stage = Stage(reply)
+    async with stage, stage.client() as client:
+        await asyncio.gather(*(client.get_job(f"{place}") for place in range(5)))
+
+        (outcome,) = await client.wait_for_jobs(["job"], polling=EVERY_SECOND)
+
+        assert outcome.ok
+        times = [asked.at for asked in stage.asked if asked.job_id == "job"]
+        pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert len(pauses) == 5
+        assert pauses[0] < 0.1
+        assert min(pauses[1:]) >= 1
+
+
+async def test_no_timer_is_left() -> None:
+    """Closing the client in the middle of a watch leaves no timer in the loop."""
+    loop = asyncio.get_running_loop()
+    async with Stage(lambda asked: running(asked.job_id)) as stage, stage.client() as client:
+        async with client.as_completed(["a", "b"]):
+            await asyncio.sleep(100)
+            await client.close()
+
+        timers = loop._scheduled  # type: ignore[attr-defined] # asyncio's own
+        assert [timer for timer in timers if not timer.cancelled()] == []
