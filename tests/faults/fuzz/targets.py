@@ -23,11 +23,13 @@ class Target:
         run: Takes them, and raises where a promise is broken.
         seeds: Bytes that reach far into it.
         longest: More bytes than these say nothing new.
+        examples: How many drawn bytes the tests try.
     """
 
     run: Callable[[bytes], None]
     seeds: Sequence[bytes]
     longest: int = 4096
+    examples: int = 150
 
 
 _BODIES = tuple(map(as_body, (JOB, VERSION, PAGE)))
@@ -99,5 +101,6 @@ TARGETS: Mapping[str, Target] = {
             )
         ),
         longest=128,
+        examples=20,
     ),
 }
