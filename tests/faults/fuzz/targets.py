@@ -92,12 +92,13 @@ TARGETS: Mapping[str, Target] = {
         tuple(
             bytes([number, 0, size, beginning, 0, unit, 0, end])
             for number, size, beginning, unit, end in (
-                (0, 6, 2, 0, 7),
-                (0, 4, 3, 5, 6),
-                (5, 5, 7, 12, 7),
-                (0, 3, 6, 8, 8),
-                (0, 2, 5, 2, 4),
-                (0, 1, 5, 10, 0),
+                (5, 12, 7, 0, 7),
+                (0, 11, 2, 0, 7),
+                (0, 9, 3, 5, 6),
+                (5, 9, 7, 12, 7),
+                (0, 8, 6, 8, 8),
+                (0, 6, 5, 2, 4),
+                (0, 5, 5, 10, 0),
             )
         ),
         longest=128,
