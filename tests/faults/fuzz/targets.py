@@ -23,11 +23,13 @@ class Target:
         run: Takes them, and raises where a promise is broken.
         seeds: Bytes that reach far into it.
         longest: More bytes than these say nothing new.
+        examples: How many drawn bytes the tests try.
     """
 
     run: Callable[[bytes], None]
     seeds: Sequence[bytes]
     longest: int = 4096
+    examples: int = 150
 
 
 _BODIES = tuple(map(as_body, (JOB, VERSION, PAGE)))
@@ -90,14 +92,16 @@ TARGETS: Mapping[str, Target] = {
         tuple(
             bytes([number, 0, size, beginning, 0, unit, 0, end])
             for number, size, beginning, unit, end in (
-                (0, 6, 2, 0, 7),
-                (0, 4, 3, 5, 6),
-                (5, 5, 7, 12, 7),
-                (0, 3, 6, 8, 8),
-                (0, 2, 5, 2, 4),
-                (0, 1, 5, 10, 0),
+                (5, 12, 7, 0, 7),
+                (0, 11, 2, 0, 7),
+                (0, 9, 3, 5, 6),
+                (5, 9, 7, 12, 7),
+                (0, 8, 6, 8, 8),
+                (0, 6, 5, 2, 4),
+                (0, 5, 5, 10, 0),
             )
         ),
         longest=128,
+        examples=20,
     ),
 }
