@@ -106,13 +106,19 @@ async def test_outcomes_after_a_cancelled_step(strategy: Any, when: When) -> Non
 
 async def gather(client: SieveClient, strategy: Any) -> list[JobOutcome]:
     """Wait for all jobs."""
-    return await client.wait_for_jobs(IDS, strategy=strategy)
+    try:
+        return await client.wait_for_jobs(IDS, strategy=strategy)
+    finally:
+        check_quiet(client)  # at once: the workers have ended before the call has
 
 
 async def iterate(client: SieveClient, strategy: Any) -> list[JobOutcome]:
     """Take all outcomes, in a block."""
-    async with client.as_completed(IDS, strategy=strategy) as outcomes:
-        return [outcome async for outcome in outcomes]
+    try:
+        async with client.as_completed(IDS, strategy=strategy) as outcomes:
+            return [outcome async for outcome in outcomes]
+    finally:
+        check_quiet(client)
 
 
 Consume: TypeAlias = Callable[[SieveClient, Any], Awaitable[list[JobOutcome]]]

@@ -1,0 +1,106 @@
+"""Each kind of wait with a deadline, and what must be true when that has come."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import pytest
+from asking import now
+from faults.wire import JOB, check_error
+
+from sieve_async import FunctionVersion, Job, JobOutcome, SieveClient, WaitTimeoutError
+
+IDS = [JOB, "job-2", "job-3"]
+TIMEOUTS = 0.3, 2.5, 7.7
+NAME = "o/f:latest"
+
+Wait: TypeAlias = Callable[[SieveClient, float], Awaitable[list[WaitTimeoutError]]]
+
+
+async def of_job(client: SieveClient, seconds: float, **how: Any) -> list[WaitTimeoutError]:
+    """Wait for one job."""
+    with pytest.raises(WaitTimeoutError) as caught:
+        await client.wait_for_job(JOB, timeout=seconds, **how)
+    return [caught.value]
+
+
+async def of_job_by_long_polls(client: SieveClient, seconds: float) -> list[WaitTimeoutError]:
+    """Wait for one job by requests that the server holds."""
+    return await of_job(client, seconds, strategy="long_poll")
+
+
+async def of_version(client: SieveClient, seconds: float) -> list[WaitTimeoutError]:
+    """Wait for one version."""
+    with pytest.raises(WaitTimeoutError) as caught:
+        await client.wait_until_ready("o", "f", timeout=seconds)
+    return [caught.value]
+
+
+async def of_stream(client: SieveClient, seconds: float) -> list[WaitTimeoutError]:
+    """Wait for an output."""
+    with pytest.raises(WaitTimeoutError) as caught:
+        await anext(client.stream_outputs(JOB, timeout=seconds))
+    return [caught.value]
+
+
+def errors_of(outcomes: list[JobOutcome]) -> list[WaitTimeoutError]:
+    """The errors of outcomes, one for each job, all of them deadlines."""
+    assert sorted(outcome.job_id for outcome in outcomes) == IDS
+    errors = [outcome.error for outcome in outcomes if isinstance(outcome.error, WaitTimeoutError)]
+    assert [outcome.job for outcome in outcomes] == [None] * len(errors)
+    return errors
+
+
+def of_jobs(strategy: Any) -> Wait:
+    """Gather the outcomes of many jobs."""
+
+    async def wait(client: SieveClient, seconds: float) -> list[WaitTimeoutError]:
+        return errors_of(await client.wait_for_jobs(IDS, strategy=strategy, timeout=seconds))
+
+    return wait
+
+
+async def of_iterator(client: SieveClient, seconds: float) -> list[WaitTimeoutError]:
+    """Take the outcomes of many jobs one by one."""
+    return errors_of([one async for one in client.as_completed(IDS, timeout=seconds)])
+
+
+WAITS: dict[str, Wait] = {
+    "job": of_job,
+    "job, long_poll": of_job_by_long_polls,
+    "version": of_version,
+    "stream": of_stream,
+    "jobs": of_jobs("poll"),
+    "jobs, long_poll": of_jobs("long_poll"),
+    "jobs, sweep": of_jobs("sweep"),
+    "iterator": of_iterator,
+}
+
+
+async def checked(client: SieveClient, wait: Wait, seconds: float) -> list[WaitTimeoutError]:
+    """Wait until the deadline, and check that it came when it should, and says what it must."""
+    started, in_flight = now(), client.stats.in_flight
+
+    errors = await wait(client, seconds)
+
+    assert seconds - 1e-6 <= now() - started <= seconds + 0.1
+    stats = client.stats
+    assert (stats.waits, stats.queued, stats.in_flight) == (0, 0, in_flight)
+    for error in errors:
+        assert seconds - 1e-6 <= error.elapsed <= seconds + 0.1
+        assert (error.job_id is None) is (wait is of_version) is (error.function_version == NAME)
+        assert error.job_id is None or error.job_id in IDS
+    check_error(errors[0])
+    return errors
+
+
+def check_last(error: WaitTimeoutError, *, was_seen: bool) -> None:
+    """Whether an error holds the state that was seen, and nothing that was not."""
+    last = error.last_version if error.job_id is None else error.last
+    other = error.last if error.job_id is None else error.last_version
+    assert other is None
+    assert (last is not None) is was_seen
+    assert error.polls >= was_seen
+    if isinstance(last, Job):
+        assert (last.id, last.status) == (error.job_id, "processing")
+    if isinstance(last, FunctionVersion):
+        assert last.build_status == "building"
