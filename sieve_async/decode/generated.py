@@ -16,6 +16,8 @@ from sieve_async.decode.fields import (
 )
 from sieve_async.decode.freeform import PLAIN, look
 from sieve_async.decode.hooks import MISSING, Hook, misfit
+from sieve_async.decode.sharing import shared
+from sieve_async.models import Function
 
 
 def fast_object(converter: Converter, *, is_parsed_exactly: bool) -> Callable[[type], Hook]:
@@ -47,7 +49,7 @@ def fast_object(converter: Converter, *, is_parsed_exactly: bool) -> Callable[[t
             names[f"convert_{field.name}"] = field.converter
         exec(_source(model, looks=not is_parsed_exactly), names)  # noqa: S102 - as attrs and cattrs do; from our fields alone
         check: Hook = names["check"]
-        return check
+        return shared(check) if model is Function else check
 
     return build
 
