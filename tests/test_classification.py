@@ -9,7 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
-from faults.wire import JOB, Do, Wire, answer, failure_of, once
+from faults.closed_world import failure_of
+from faults.wire import JOB, Do, Wire, answer, once
 
 from sieve_async import (
     ClientClosedError,

@@ -11,8 +11,9 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from asking import now
 from checks import check_quiet
+from faults.closed_world import KEY
 from faults.waits import TIMEOUTS, WAITS, check_last, checked
-from faults.wire import JOB, KEY, Do, Script, Wire, answer, version
+from faults.wire import JOB, Do, Script, Wire, answer, version
 from moments import collect
 from stage import Asked, Stage, document, failing, running
 

@@ -6,9 +6,9 @@ import random
 from collections import Counter
 
 import pytest
+from faults.closed_world import KEY
 from faults.storm import Storm, Way
 from faults.weather import brew, restart_now_and_then
-from faults.wire import KEY
 
 from sieve_async import PollPolicy, SieveClient, Timeout
 from sieve_async.testing import FakeSieve

@@ -5,8 +5,8 @@ import asyncio
 import attrs
 import pytest
 from asking import now
+from faults.closed_world import KEY
 from faults.storm import Meter, Storm, Way
-from faults.wire import KEY
 
 from sieve_async import Limits, PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve

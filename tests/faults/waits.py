@@ -5,7 +5,8 @@ from typing import Any, TypeAlias
 
 import pytest
 from asking import now
-from faults.wire import JOB, check_error
+from faults.closed_world import check_error
+from faults.wire import JOB
 
 from sieve_async import FunctionVersion, Job, JobOutcome, SieveClient, WaitTimeoutError
 
