@@ -222,11 +222,11 @@ class Transport:
             return self._session_closed()
         failure = classify(error, answering=answering)
         if failure.kind is ConnectError:
+            is_reused = isinstance(error, BrokenConnectionError) and error.reused
+            if is_reused and isinstance(self._session.connector, Pool):
+                self._session.connector.drop_idle()
             return ConnectError(
-                failure.reason,
-                request.method,
-                request.path,
-                reused_connection=isinstance(error, BrokenConnectionError) and error.reused,
+                failure.reason, request.method, request.path, reused_connection=is_reused
             )
         return failure.kind(failure.reason, request.method, request.path)
 
