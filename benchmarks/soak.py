@@ -18,7 +18,7 @@ from benchmarks.soaking import Soak
 
 _KIBIBYTE = 1024
 _HEADER = ("minutes", "waits", "MiB", "objects", "tasks", "descriptors")
-BOUNDS = Bounds(per_minute=256 * _KIBIBYTE, per_thousand=64 * _KIBIBYTE, objects=50, descriptors=72)
+BOUNDS = Bounds(per_minute=512 * _KIBIBYTE, per_thousand=32 * _KIBIBYTE, objects=50, descriptors=72)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,7 +85,7 @@ def _report(soak: Soak, rests: Sequence[Rest], requests: int) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=3.0, help="how long (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=5.0, help="how long (%(default)s)")
     parser.add_argument("--seed", type=int, default=20241215, help="which churn")
     parser.add_argument("--crew", type=int, default=48, help="errands at once (%(default)s)")
     parser.add_argument(
