@@ -14,6 +14,7 @@ Answer = TypeVar("Answer", Job, FunctionVersion)
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 
 _EXCERPT_LENGTH = 300
+_LONGEST_BEGINNING = 64 * 1024  # to mask all of a large body would hold up the loop for a second
 # The query of a signed URL is as good as a password, and an excerpt may end in a log.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line ends
 _URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*")
@@ -78,7 +79,8 @@ class Response:
 
     def excerpt(self) -> str:
         """The beginning of the body, fit to be logged."""
-        return shorten(self.text()[: 8 * _EXCERPT_LENGTH])
+        beginning = self.mask(self.body[:_LONGEST_BEGINNING].decode("utf-8", "replace"))
+        return shorten(beginning[: 8 * _EXCERPT_LENGTH])
 
 
 def printable(text: str) -> str:
