@@ -40,6 +40,11 @@ def queued_job() -> Document:
     }
 
 
+def job_of_its_own_function() -> Document:
+    """A job that has finished, of a function that no other job has: its id stands there, too."""
+    return {**job("finished"), "function": _function() | {"latest_version": version()}}
+
+
 def job_with(outputs: int) -> Document:
     """A job that has finished, with so many outputs."""
     return {

@@ -1,6 +1,7 @@
 """Who makes models of bytes, and by which means: the stage of ``decode``."""
 
 import importlib
+import itertools
 import json
 import warnings
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -23,6 +24,7 @@ Fields: TypeAlias = Mapping[str, tuple[Any, Any]]
 """By name: the type, and the default; an ellipsis for none."""
 Make: TypeAlias = Callable[[type, Fields], Any]
 
+_VARIETY = 500
 _ID = ID_OF_USUAL_LENGTH.decode()
 
 
@@ -38,12 +40,12 @@ async def contending(settings: Mapping[str, Any]) -> AsyncIterator[Company]:
     turns: dict[str, Turn] = {}
     sizes = {}
     for word in words:
-        body = ID_OF_USUAL_LENGTH.join(prepared()[word.encode()])
-        expected = len(_ours(body).outputs)
+        bodies = _bodies(word)
+        expected = len(_ours(bodies[0]).outputs)
         for name, decode in decoders.items():
-            _check(name, decode(body), expected)
-            turns[f"{word} {name}"] = _decoding(decode, body)
-            sizes[f"{word} {name}"] = len(body)
+            _check(name, decode(bodies[0]), expected)
+            turns[f"{word} {name}"] = _decoding(decode, bodies)
+            sizes[f"{word} {name}"] = len(bodies[0])
     yield Company(turns, sizes, absent)
 
 
@@ -55,9 +57,20 @@ def find_spec_of(module: str) -> bool:
         return False
 
 
-def _decoding(decode: Decode, body: bytes) -> Turn:
+def _bodies(word: str) -> list[bytes]:
+    """The bytes of a job, or of many that differ in their function alone: it may be remembered."""
+    before, *between, after = prepared()[word.encode()]
+    if not between:
+        return [ID_OF_USUAL_LENGTH.join([before, after])]
+    others = (b"%08x%b" % (number, ID_OF_USUAL_LENGTH[8:]) for number in range(_VARIETY))
+    return [other.join([ID_OF_USUAL_LENGTH.join([before, *between]), after]) for other in others]
+
+
+def _decoding(decode: Decode, bodies: list[bytes]) -> Turn:
+    endless = itertools.cycle(bodies)
+
     async def turn(count: int) -> None:
-        for _ in range(count):
+        for body in itertools.islice(endless, count):
             decode(body)
 
     return turn

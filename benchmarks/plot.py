@@ -6,6 +6,7 @@ the README. The colours follow those of the reader's system, wherever the pictur
 
 import json
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ _JOB, _IN_FLIGHT = "full", 64
 _OURS = "get_job"
 _LABELS = {
     "asyncio streams, by hand": "asyncio streams and orjson",
-    "aiohttp + orjson": "aiohttp and orjson",
+    "aiohttp + orjson": "bare aiohttp and orjson",
     _OURS: "sieve-async",
     "httpx": "httpx",
     "aiobotocore": "aiobotocore",
@@ -29,7 +30,7 @@ _LABELS = {
     "replicate": "replicate",
     "fal": "fal-client",
 }
-_WIDTH, _LEFT, _RIGHT = 720, 190, 70
+_WIDTH, _LEFT, _RIGHT = 720, 210, 70
 _TOP, _STEP, _BAR = 58, 26, 18
 _STYLE = """\
 text { font: 13px system-ui, sans-serif; fill: #1f2328 }
@@ -87,13 +88,13 @@ def bars(figures: Mapping[str, Any]) -> list[Bar]:
 def table(figures: Mapping[str, Any]) -> str:
     """The table of the README, and what was measured with what."""
     lines = [
-        "| client | microseconds for a lookup | lookups in a second | times ours |",
+        "| client | processor time, microseconds | lookups in a processor second | time to ours |",
         "|---|---:|---:|---:|",
     ]
     for bar in bars(figures):
         label = f"**{bar.label}**" if bar.name == _OURS else bar.label
         lines.append(f"| {label} | {bar.took:.0f} | {1e6 / bar.took:,.0f} | {bar.times:.2g} |")
-    lines += ["", f"{figures['date']}: {in_a_line(figures['versions'])}."]
+    lines += ["", textwrap.fill(f"{figures['date']}: {in_a_line(figures['versions'])}.", 118)]
     return "\n".join(lines)
 
 
