@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from asking import now
-from faults.wire import JOB, Do, Script, answer, failure_of, serving
+from faults.closed_world import failure_of
+from faults.wire import JOB, Do, Script, answer, serving
 from stage import Asked, Stage, ended
 
 from sieve_async import Job, PollPolicy, SieveClient, WaitTimeoutError

@@ -4,7 +4,8 @@ import gzip
 import json
 
 import pytest
-from faults.wire import JOB, answer, failure_of, job, once, version
+from faults.closed_world import failure_of
+from faults.wire import JOB, answer, job, once, version
 
 from sieve_async import DecodeError
 
