@@ -25,16 +25,16 @@ async def test_many_kept_connections_that_break() -> None:
 
     stage = Stage(reply)
     async with stage, stage.client() as client:
-        await asyncio.gather(*(client.get_job(f"{place}") for place in range(5)))
+        await asyncio.gather(*(client.get_job(f"{place}") for place in range(4)))
 
         (outcome,) = await client.wait_for_jobs(["job"], polling=EVERY_SECOND)
 
         assert outcome.ok
         times = [asked.at for asked in stage.asked if asked.job_id == "job"]
         pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
-        assert len(pauses) == 5
+        assert len(pauses) == 4
         assert pauses[0] < 0.1
-        assert min(pauses[1:]) >= 1
+        assert min(pauses[1:]) >= 0.99
 
 
 async def test_no_timer_is_left() -> None:
