@@ -9,7 +9,8 @@ DISTRIBUTION = "sieve-async"
 def required() -> dict[str, str]:
     """The requirements without extras: names and versions."""
     lines = [line for line in requires(DISTRIBUTION) or [] if "extra ==" not in line]
-    return dict(re.fullmatch(r"([a-z-]+)(.*)", line).groups() for line in lines)  # type: ignore[union-attr] # all match
+    names = [re.split("[^a-z-]", line, maxsplit=1)[0] for line in lines]
+    return {name: line.removeprefix(name) for name, line in zip(names, lines, strict=True)}
 
 
 def floor(versions: str) -> tuple[int, ...]:

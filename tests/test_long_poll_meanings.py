@@ -39,7 +39,7 @@ def meanings(error: SieveError) -> list[str]:
 
 @pytest.mark.parametrize(("status", "meaning"), BY_STATUS.items())
 def test_error_answers(status: int, meaning: str) -> None:
-    """Each status means one thing at the most: no endpoint, time is up, or a proxy lost patience."""
+    """Each status means one thing at the most: no endpoint, time is up, or it was cut off."""
     error = api_error_class(status)(status)
 
     assert meanings(error) == [meaning] * bool(meaning)

@@ -14,8 +14,8 @@ async def test_client_that_was_never_closed(caplog: pytest.LogCaptureFixture) ->
     async with Wire(answer()) as wire:
         client = wire.client()
         await client.get_job(JOB)
+        del client
         with pytest.warns(ResourceWarning, match="Unclosed") as told:
-            del client
             gc.collect()
 
     assert all(KEY not in str(warning.message) for warning in told)
