@@ -149,9 +149,15 @@ def misfit(
         request.path,
         response.status,
         response.excerpt(),
-        problems=tuple(map(response.mask, problems)),
+        problems=tuple(_short(response.mask(problem)) for problem in problems),
         payload=_masked(payload, response.mask),
     )
+
+
+def _short(problem: str) -> str:
+    """A problem with a path that can be read: the keys in it are the server's own."""
+    path, colon, text = problem.rpartition(": ")
+    return f"{shorten(path)}{colon}{text}"
 
 
 def read_model(request: Request[Answer], response: Response) -> Answer:
