@@ -47,7 +47,7 @@ _CLASSES: dict[int, type[APIError]] = {
     422: UnprocessableError,
     429: RateLimitError,
 }
-_HOLDERS = (
+HOLDERS = (
     b"%s",
     b'{"detail": "%s"}',
     b'{"detail": [{"loc": ["header", "%s"], "msg": "no %s"}]}',
@@ -88,7 +88,7 @@ def target(data: bytes) -> None:
 
 
 def _body(draws: Draws, key: str) -> bytes:
-    holder = draws.choice((*_HOLDERS, draws.piece()))
+    holder = draws.choice((*HOLDERS, draws.piece()))
     for _ in range(holder.count(b"%s")):
         holder = holder.replace(b"%s", _spelling(draws, key) + draws.piece(), 1)
     return holder + draws.rest()

@@ -68,13 +68,18 @@ def pages() -> Iterator[bytes]:
         yield b"\x00" + steps
 
 
-def errors(lengths: Sequence[int]) -> Iterator[bytes]:
-    """For errors: a status, which key of what length, and the key in each spelling and place."""
+def errors(lengths: Sequence[int], places: Sequence[int]) -> Iterator[bytes]:
+    """For errors: a status, which key of what length, and the key in each spelling and place.
+
+    Args:
+        lengths: How long each key is.
+        places: In how many places each body has the key.
+    """
     for key, length in enumerate(lengths):
         odd = [bytes([6, *[form] * length, 0]) for form in (1, 3, 4, 5)]
         for spelling in (*(bytes([number, 0]) for number in range(6)), *odd):
-            for holder in range(12):
-                yield bytes([0, 0, holder % 2, key, 0, 0, 0, holder]) + spelling * 3
+            for holder, times in enumerate(places):
+                yield bytes([0, 0, holder % 2, key, 0, 0, 0, holder]) + spelling * times
     long = "\x1b[2J\n" + "a" * 3000
     for status in range(17):
         for body in (
@@ -82,9 +87,13 @@ def errors(lengths: Sequence[int]) -> Iterator[bytes]:
             {"detail": [{"loc": [long], "msg": long}]},
             {"detail": long},
         ):
-            yield bytes([0, 0, status, 0, 0, 0, 0, 12]) + as_body(body)
+            yield bytes([0, 0, status, 0, 0, 0, 0, len(places)]) + as_body(body)
         for name in range(6):  # the key in a header
             yield bytes([0, 0, status, 0, 0, 1, name, 0, 0, 0])
+    inputs = {f"{long}{number}": {"type": 5} for number in range(9)}
+    for request in range(3):
+        misfit = {"id": "job-1", "status": "a", "inputs": inputs}
+        yield bytes([0, 0, 0, 0, request, 0, 0, len(places)]) + as_body(misfit)
 
 
 def pauses() -> Iterator[bytes]:

@@ -37,7 +37,13 @@ TARGETS: Mapping[str, Target] = {
     "good_answers": Target(good_answers.target, tuple(seeds.answers())),
     "pages": Target(pages.target, tuple(seeds.pages())),
     "error_answers": Target(
-        error_answers.target, tuple(seeds.errors([len(key) for key in error_answers.KEYS]))
+        error_answers.target,
+        tuple(
+            seeds.errors(
+                [len(key) for key in error_answers.KEYS],
+                [holder.count(b"%s") for holder in error_answers.HOLDERS],
+            )
+        ),
     ),
     "pauses": Target(pauses.target, tuple(seeds.pauses()), longest=256),
     "identifiers": Target(
