@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from benchmarks.errands import Ledger
+from benchmarks.ledger import Ledger
 
 
 @attrs.frozen

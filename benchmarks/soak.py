@@ -35,9 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 async def _soak(url: str, options: argparse.Namespace) -> list[str]:
     minutes, longest = options.minutes, 2000
     seconds = max(1.0, min(10.0, minutes * 60 / 20))
+    crew = options.crew
     if options.quick:
-        minutes, seconds, longest = 0.015, 0.4, 200
-    soak = Soak(url, seed=options.seed, crew=options.crew, longest=longest)
+        minutes, seconds, longest, crew = 0.01, 0.3, 200, 12
+    soak = Soak(url, seed=options.seed, crew=crew, longest=longest)
     first = await soak.rest()
     rests: list[Rest] = []
     print(table([_HEADER]))

@@ -4,7 +4,8 @@ import gc
 import logging
 
 import pytest
-from faults.wire import JOB, KEY, Do, Wire, answer
+from faults.closed_world import KEY
+from faults.wire import JOB, Do, Wire, answer
 
 pytestmark = pytest.mark.looptime
 

@@ -16,7 +16,7 @@ from sieve_async.decode.parsing import (
 )
 from sieve_async.decode.refusals import masked, refusal
 from sieve_async.errors import DecodeError, ResponseError, ResponseTooLargeError
-from sieve_async.messages import Answer, Request, Response
+from sieve_async.messages import Answer, Request, Response, shorten
 from sieve_async.models import BuildStatus, FunctionVersion, Job, JobStatus
 
 _WORDS: Mapping[type, Mapping[str, JobStatus | BuildStatus]] = {
@@ -150,9 +150,15 @@ def misfit(
         request.path,
         response.status,
         response.excerpt(),
-        problems=tuple(map(response.mask, problems)),
+        problems=tuple(_short(response.mask(problem)) for problem in problems),
         payload=masked(payload, response.mask),
     )
+
+
+def _short(problem: str) -> str:
+    """A problem with a path that can be read: the keys in it are the server's own."""
+    path, colon, text = problem.rpartition(": ")
+    return f"{shorten(path)}{colon}{text}"
 
 
 def read_model(request: Request[Answer], response: Response) -> Answer:

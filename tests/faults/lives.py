@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import looptime
+from faults.closed_world import KEY
 from faults.life import JobTruth, VersionTruth
 from faults.life_waits import Lookup, OneJob, OneVersion, Waiting
 from faults.life_watches import ManyJobs, Outputs
 from faults.life_weather import KINDS, OUTAGE, TARGETS, Weather
-from faults.wire import KEY
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
