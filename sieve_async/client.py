@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 import attrs
 
@@ -136,6 +136,9 @@ class SieveClient:
         if transport is None:  # refused while it was made, and shown by a traceback with locals
             return "<SieveClient>"
         return f"<SieveClient {transport.base_url}{' (closed)' if self.closed else ''}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client cannot be copied or pickled")
 
     async def __aenter__(self) -> Self:
         self._transport.check_home()

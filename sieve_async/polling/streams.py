@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Self
+from typing import NoReturn, Self
 
 from sieve_async.errors import JobRestartedError
 from sieve_async.models import Output
@@ -58,6 +58,9 @@ class OutputStream:
         """End here: there is nothing to wait for, and nothing more is asked."""
         self._end()
         self._outputs.clear()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a stream of outputs cannot be copied or pickled")
 
     def __del__(self) -> None:
         self._end()

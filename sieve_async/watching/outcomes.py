@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Self
+from typing import NoReturn, Self
 
 from sieve_async.models import JobStatus
 from sieve_async.watching.batch import Batch
@@ -52,6 +52,9 @@ class JobOutcomes:
             ending = set(self._batch.stop()) - {asyncio.current_task()}  # the source may close us
             if ending:
                 await asyncio.wait(ending)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a watch cannot be copied or pickled")
 
     def __del__(self) -> None:
         batch = getattr(self, "_batch", None)
