@@ -106,11 +106,19 @@ def _tuple(converter: Converter) -> Callable[[Any], Hook]:
         item = get_args(declared)[0]
         hook = converter.get_structure_hook(item)
 
+        # Nearly every output is an object: whoever sees that need not ask the hook of the union.
+        objects = converter.get_structure_hook(InputOutput) if _is_output(item) else hook
+
         def check(value: Any, _: Any) -> tuple[Any, ...]:
             if value.__class__ is list:
                 if item is str:
                     return tuple([one if one.__class__ is str else hook(one, str) for one in value])
-                return tuple([hook(one, item) for one in value])
+                return tuple(
+                    [
+                        objects(one, InputOutput) if one.__class__ is dict else hook(one, item)
+                        for one in value
+                    ]
+                )
             if value is None:
                 return ()
             raise misfit("an array", value)
