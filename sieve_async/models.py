@@ -183,7 +183,10 @@ class FunctionVersion(ShownVersion):
 
 @attrs.frozen
 class Function:
-    """The function of a job; newer answers give only ``name`` and ``owner_name``."""
+    """The function of a job; newer answers give only ``name`` and ``owner_name``.
+
+    Jobs whose answers say just the same of their function share one object.
+    """
 
     name: str | None = None
     owner_name: str | None = None

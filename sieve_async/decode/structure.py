@@ -7,6 +7,7 @@ validation, goes over the same object to name every problem with its path.
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -33,12 +34,21 @@ _MOST_MISFITS = 20  # of one array or object
 
 
 def structure(document: Document, model: type[Model]) -> Model:
-    """Build a model.
+    """Build a model from a document that was parsed exactly.
 
     Raises:
         ValueError: The document does not fit; ``explain`` says where.
     """
-    made: Model = _HOOKS[model](document, model)
+    made: Model = _exact().get_structure_hook(model)(document, model)
+    return made
+
+
+def structure_quickly(document: Document, model: type[Model]) -> Model | None:
+    """Build a model from a document that was parsed fast; None if it must be parsed with care."""
+    try:
+        made: Model = _HOOKS[model](document, model)
+    except ValueError:
+        return None
     return made
 
 
@@ -96,9 +106,19 @@ def _tuple(converter: Converter) -> Callable[[Any], Hook]:
         item = get_args(declared)[0]
         hook = converter.get_structure_hook(item)
 
+        # Nearly every output is an object: whoever sees that need not ask the hook of the union.
+        objects = converter.get_structure_hook(InputOutput) if _is_output(item) else hook
+
         def check(value: Any, _: Any) -> tuple[Any, ...]:
             if value.__class__ is list:
-                return tuple([hook(one, item) for one in value])
+                if item is str:
+                    return tuple([one if one.__class__ is str else hook(one, str) for one in value])
+                return tuple(
+                    [
+                        objects(one, InputOutput) if one.__class__ is dict else hook(one, item)
+                        for one in value
+                    ]
+                )
             if value is None:
                 return ()
             raise misfit("an array", value)
@@ -190,8 +210,8 @@ def _detailed_object(converter: Converter) -> Callable[[type], Hook]:
     return build
 
 
-def _converter(*, detailed: bool) -> Converter:
-    converter = Converter(detailed_validation=detailed)
+def _converter(objects: Callable[[Converter], Callable[[type], Hook]]) -> Converter:
+    converter = Converter(detailed_validation=objects is _detailed_object)
     scalars: dict[Any, Hook] = {
         str: scalar("a string", str),
         int: scalar("an integer", int),
@@ -207,15 +227,20 @@ def _converter(*, detailed: bool) -> Converter:
         (lambda declared: get_origin(declared) is Mapping, _mapping(converter)),
         (is_optional, _optional(converter)),
         (_is_output, _output(converter)),
-        (attrs.has, _detailed_object(converter) if detailed else fast_object(converter)),
+        (attrs.has, objects(converter)),
     ]
     for applies, factory in factories:
         converter.register_structure_hook_factory(applies, factory)
     return converter
 
 
-_FAST = _converter(detailed=False)
+_FAST = _converter(partial(fast_object, is_parsed_exactly=False))
 _HOOKS: dict[type, Hook] = {
     model: _FAST.get_structure_hook(model) for model in (Job, FunctionVersion)
 }
-_DETAILED = _converter(detailed=True)
+_DETAILED = _converter(_detailed_object)
+
+
+@cache
+def _exact() -> Converter:
+    return _converter(partial(fast_object, is_parsed_exactly=True))

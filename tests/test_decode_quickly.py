@@ -1,0 +1,200 @@
+"""The fast way from bytes to a model: what it takes is what the careful way makes of it."""
+
+import copy
+import json
+import pickle
+import re
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sieve_async import DecodeError, Function, InputOutput, Job, JobStatus
+from sieve_async.decode import read_model, read_state
+from sieve_async.decode.parsing import parse, peek
+from sieve_async.decode.structure import structure, structure_quickly
+from sieve_async.endpoints import get_job
+from sieve_async.messages import Response
+
+STEADY = settings(derandomize=True, deadline=None, max_examples=300)
+NUMBERS = (
+    st.integers(-(2**66), 2**66)
+    | st.sampled_from([sign * 2**exponent for sign in (-1, 1) for exponent in (53, 62, 63, 64)])
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    NUMBERS | st.sampled_from([None, True, "text"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+PLACES = ["inputs", "outputs", "schema", "children", "extra", "nested extra", "latest version"]
+
+
+def document_with(place: str, value: Any) -> dict[str, Any]:
+    """A job that has a value where the API says "anything"."""
+    fields: dict[str, dict[str, Any]] = {
+        "inputs": {"inputs": {"a": {"data": value}}},
+        "outputs": {"outputs": [{"data": 1}, [{"data": value}]]},
+        "schema": {"outputs": [{"schema": {"a": value}}]},
+        "children": {"children": {"a": value}},
+        "extra": {"new": value},
+        "nested extra": {"restarts": [{"new": value}]},
+        "latest version": {
+            "function": {
+                "latest_version": {
+                    "id": "v",
+                    "build_status": "ready",
+                    "environment_variables": [value],
+                }
+            }
+        },
+    }
+    return {"id": "j", "status": "finished", **fields[place]}
+
+
+def answer(document: dict[str, Any]) -> Response:
+    """The answer that holds a document."""
+    return Response(200, (), json.dumps(document).encode(), str)
+
+
+def nested(depth: int) -> Any:
+    """An array in an array in an array."""
+    value: Any = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+@STEADY
+@given(st.sampled_from(PLACES), VALUES)
+def test_exact_or_in_doubt(place: str, value: Any) -> None:
+    """What the fast way takes it has read to the last digit; the rest it leaves to the other."""
+    body = answer(document_with(place, value)).body
+    document, exact = peek(body), parse(body)
+    assert isinstance(document, dict)
+    assert isinstance(exact, dict)
+
+    quick, careful = structure_quickly(document, Job), structure(exact, Job)
+
+    assert quick is None or repr(quick) == repr(careful)
+    assert repr(read_model(get_job("j"), answer(document_with(place, value)))) == repr(careful)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 10**30])
+def test_long_integers(place: str, number: int) -> None:
+    """An integer that the fast parser would round is read exactly, wherever it stands."""
+    for value in (number, [[number]], {"a": {"b": number}}):
+        response = answer(document_with(place, value))
+
+        models = [read_model(get_job("j"), response), read_state(get_job("j"), response).model()]
+
+        assert all(str(number) in repr(model) for model in models)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_usual_values_are_beyond_doubt(place: str) -> None:
+    """Texts, floats and nested values of any usual kind are not parsed twice."""
+    document = document_with(place, {"segments": [{"start": 0.25, "words": ["a", None, True]}]})
+
+    assert structure_quickly(document, Job) == structure(document, Job)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_depth(place: str) -> None:
+    """What is nested as deep as it may be is read, and one level more is not JSON for us."""
+    around = json.dumps(document_with(place, None)).partition("null")[0]
+    most = 200 - sum(map(around.count, "[{")) + sum(map(around.count, "]}"))
+    job = read_model(get_job("j"), answer(document_with(place, nested(most))))
+
+    assert "[" * most in repr(job)
+    with pytest.raises(DecodeError, match="nested more than 200 deep"):
+        read_model(get_job("j"), answer(document_with(place, nested(most + 1))))
+
+
+def test_shared_extra() -> None:
+    """Models without extra keys share one empty ``extra``, which nobody can change."""
+    job = read_model(get_job("j"), answer(document_with("outputs", 1)))
+    extra: Any = job.extra
+
+    assert (extra, repr(extra), isinstance(extra, dict)) == ({}, "{}", True)
+    for change in (extra.__setitem__, extra.setdefault):
+        with pytest.raises(TypeError, match="immutable"):
+            change("a", 1)
+    for change in (extra.update, extra.__ior__):
+        with pytest.raises(TypeError, match="immutable"):
+            change({"a": 1})
+    assert job.extra == {}
+
+
+def test_copies_of_shared_extra() -> None:
+    """A copy of a model has a plain dict for its ``extra``, however it was made."""
+    job = read_model(get_job("j"), answer(document_with("outputs", 1)))
+
+    for made in (copy.deepcopy(job), pickle.loads(pickle.dumps(job))):
+        assert made == job
+        assert type(made.extra) is dict
+    assert type(copy.copy(job.extra)) is dict
+    assert attrs.asdict(job)["extra"] == {}
+    assert (
+        Job("j", JobStatus.FINISHED, outputs=(InputOutput(data=1), (InputOutput(data=1),))) == job
+    )
+
+
+def job_of(function: Any) -> Job:
+    """Read a job of this function."""
+    document = {"id": "j", "status": "finished", "function": function}
+    return read_model(get_job("j"), answer(document))
+
+
+def test_shared_functions() -> None:
+    """Two jobs that say the same of their function have it in common, and no others."""
+    function = {"name": "dubbing", "tags": ["a"], "latest_version": None}
+
+    first, second = job_of(function), job_of(dict(function))
+    other = job_of(function | {"tags": ["b"]})
+
+    assert first.function is second.function
+    assert other.function == Function("dubbing", tags=("b",))
+
+
+@pytest.mark.parametrize(
+    "value", [1, 1.0, True, 2**64, float(2**64), "\ud800", "1", None, [], {}], ids=range(10)
+)
+def test_functions_that_python_takes_for_equal(value: Any) -> None:
+    """What differs in nothing but a type is not the same, whatever came before."""
+    for before in (1, True, 1.0, 2**64, float(2**64)):
+        assert repr(function_of({"new": before}).extra["new"]) == repr(before)
+
+        assert repr(function_of({"new": value}).extra["new"]) == repr(value)
+
+
+def test_misfits_are_not_shared() -> None:
+    """A function that does not fit spoils each answer that has it, also after one that fits."""
+    assert function_of({"featured_key": 1}).featured_key == 1
+    for wrong in (True, 1.0, "1"):
+        for _ in range(2):
+            with pytest.raises(DecodeError, match=re.escape("$.function.featured_key")):
+                function_of({"featured_key": wrong})
+
+
+def test_no_more_is_shared_than_has_room() -> None:
+    """Neither many functions nor large ones are kept."""
+    first, large = function_of({"name": "first"}), {"readme": "x" * 40_000}
+
+    for number in range(100):
+        assert function_of({"name": str(number)}).name == str(number)
+
+    assert function_of({"name": "first"}) is not first
+    assert function_of(large) is not function_of(large)
+
+
+def function_of(document: dict[str, Any]) -> Function:
+    """Read a function."""
+    function = job_of(document).function
+    assert function is not None
+    return function
