@@ -18,7 +18,7 @@ from benchmarks.soaking import Soak
 
 _KIBIBYTE = 1024
 _HEADER = ("minutes", "waits", "MiB", "objects", "tasks", "descriptors")
-BOUNDS = Bounds(per_minute=512 * _KIBIBYTE, per_thousand=32 * _KIBIBYTE, objects=50, descriptors=72)
+BOUNDS = Bounds(per_minute=512 * _KIBIBYTE, per_thousand=64 * _KIBIBYTE, objects=50, descriptors=72)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
