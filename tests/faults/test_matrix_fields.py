@@ -1,4 +1,4 @@
-"""Fault class H: every field of every model, absent, null and of each other kind, by both parsers."""
+"""Fault class H: every field of every model, absent, null and of each other kind."""
 
 import copy
 import json
