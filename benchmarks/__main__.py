@@ -25,8 +25,10 @@ def run() -> None:
     options = parser.parse_args()
     if unknown := set(options.names) - set(names()):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    if options.quick:
+        print("Toy size: this shows that the programs run, and their figures mean nothing.")
     for name in options.names or names():
-        print(f"== {name}", flush=True)
+        print(f"\n== {name}", flush=True)
         importlib.import_module(f"benchmarks.{name}").main(["--quick"] if options.quick else [])
 
 

@@ -17,6 +17,51 @@ _TIMES = (
 )
 
 
+def queued_job() -> Document:
+    """A job that has not begun: much of it is null, and its function only has a name."""
+    return {
+        "id": ID,
+        "function_id": _FUNCTION_ID[:7],
+        "organization_id": _RUN_ID,
+        "function": {"name": "dubbing", "owner_name": "sieve"},
+        "status": "queued",
+        "created_at": _TIMES[0],
+        "started_at": None,
+        "completed_at": None,
+        "inputs": {
+            "source_file": _value("sieve.File", "source_file", _file("talk.mp4"), "What to dub."),
+        },
+        "outputs": None,
+        "error": None,
+        "visibility": "private",
+        "run_id": None,
+        "children": None,
+        "restarts": None,
+    }
+
+
+def job_of_its_own_function() -> Document:
+    """A job that has finished, of a function that no other job has: its id stands there, too."""
+    return {**job("finished"), "function": _function() | {"latest_version": version()}}
+
+
+def job_with(outputs: int) -> Document:
+    """A job that has finished, with so many outputs."""
+    return {
+        **job("finished"),
+        "outputs": [
+            _value(
+                "sieve.File",
+                None,
+                _file(f"part-{number:04}.mp4"),
+                "One scene, in its new language, lips and all.",
+            )
+            | {"run_id": _RUN_ID, "is_optional": False}
+            for number in range(outputs)
+        ],
+    }
+
+
 def job(status: str) -> Document:
     """A job of the dubbing function, with the outputs that it has so far."""
     has_ended = status == "finished"

@@ -1,18 +1,23 @@
-"""Who looks jobs and versions up, and by which means."""
+"""Who looks jobs and versions up, and by which means: the stage of ``lookup``."""
 
+import asyncio
+import importlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, TypeAlias
 
 import aiohttp
 import attrs
+from yarl import URL
 
-from sieve_async import Limits, SieveClient, endpoints
-from sieve_async.decode import read_state
+from benchmarks.asking import API_KEY, Ask, Contender, attribute, company, item
+from benchmarks.peers import PEERS
+from benchmarks.turns import Company
+from sieve_async import Limits, SieveClient
 
-Loads = Callable[[bytes], Any]
-Ask = Callable[[str], Awaitable[Any]]
+Loads: TypeAlias = Callable[[bytes], Any]
 
 loads: Loads
 try:
@@ -22,99 +27,112 @@ except ImportError:  # it comes with the [speedups] extra, and without it the SD
 else:
     LOADS = "orjson"
 
-_API_KEY = "a-key-for-nobody-but-this-benchmark"
-
 
 @attrs.frozen
-class Contender:
-    """One way to look something up.
+class Scene:
+    """What is asked, and how.
 
     Attributes:
-        name: What the table calls it.
-        word: What its ids begin with; it says what the server answers.
-        ask: Looks up one id.
-        target: The least ratio to the yardstick that we want.
+        url: Where the server is.
+        word: Which job it answers with.
+        in_flight: How many requests there are at once.
+        versions: Whether versions are looked up, too.
+        peers: Whether it is about the clients of other services, or about other means.
+        alone: Whether those take part here that do not care about orjson: in the process with it,
+            or in the only one.
     """
 
-    name: str
+    url: str
     word: str
-    ask: Ask
-    target: float | None = None
-
-
-@attrs.frozen
-class Group:
-    """Contenders that get the same body.
-
-    Attributes:
-        plain: The yardstick: aiohttp as it comes.
-        tuned: The other yardstick: aiohttp with the settings that cost it least.
-        others: Those that are compared with the two.
-    """
-
-    plain: Contender
-    tuned: Contender
-    others: tuple[Contender, ...]
-
-    @property
-    def all(self) -> tuple[Contender, ...]:
-        """The yardsticks and the others."""
-        return self.plain, self.tuned, *self.others
+    in_flight: int
+    versions: bool
+    peers: bool
+    alone: bool = False
 
 
 @asynccontextmanager
-async def contending(url: str, in_flight: int) -> AsyncIterator[tuple[Group, ...]]:
-    """Open all sessions and clients, and close them at the end.
-
-    Args:
-        url: Where the server is.
-        in_flight: How many requests there will be at once.
-    """
+async def contending(settings: Mapping[str, Any]) -> AsyncIterator[Company]:
+    """Open all sessions and clients, and close them at the end."""
+    scene = Scene(**settings)
+    absent: list[str] = []
     async with AsyncExitStack() as stack:
-        plain = await stack.enter_async_context(_plain(in_flight))
-        again = await stack.enter_async_context(_plain(in_flight))
-        tuned = await stack.enter_async_context(_tuned(in_flight))
-        client = await stack.enter_async_context(
-            SieveClient(_API_KEY, base_url=url, limits=Limits(max_in_flight=in_flight))
-        )
-        jobs, versions = f"{url}/v2/jobs", f"{url}/v2/functions/sieve/dubbing/versions"
-        # A session's settings cost the same whatever it asks for, so it may serve two contenders.
-        yield (
-            Group(
-                Contender(f"aiohttp + {LOADS}", "finished", _bare(plain, jobs)),
-                Contender(f"aiohttp + {LOADS}, tuned", "finished", _bare(tuned, jobs)),
-                (
-                    Contender("the first once more", "finished", _bare(again, jobs)),
-                    Contender(
-                        "aiohttp + the standard json", "finished", _bare(plain, jobs, json.loads)
-                    ),
-                    Contender("SieveClient.get_job", "finished", client.get_job, 0.75),
-                    Contender("a poll, job not ended", "processing", _poll(client), 0.85),
-                ),
-            ),
-            Group(
-                Contender(f"aiohttp + {LOADS}, a version", "ready", _bare(plain, versions)),
-                Contender(f"aiohttp + {LOADS}, tuned, a version", "ready", _bare(tuned, versions)),
-                (Contender("SieveClient.get_version", "ready", _get_version(client)),),
-            ),
-        )
+        contenders = await _ours(stack, scene)
+        if LOADS == "orjson" or scene.alone:
+            contenders |= await (_peers if scene.peers else _others)(stack, scene, absent)
+        yield await company(contenders, scene.in_flight, absent)
 
 
-def _plain(in_flight: int) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(limit=in_flight)
-    return aiohttp.ClientSession(connector=connector, headers={"X-API-Key": _API_KEY})
+async def _ours(stack: AsyncExitStack, scene: Scene) -> dict[str, Contender]:
+    """The SDK, and aiohttp with the parser that the SDK has."""
+    plain = await stack.enter_async_context(_session(scene))
+    limits = Limits(max_in_flight=scene.in_flight)
+    client = await stack.enter_async_context(
+        SieveClient(API_KEY, base_url=scene.url, limits=limits)
+    )
+    jobs, versions = f"{scene.url}/v2/jobs", f"{scene.url}/v2/functions/sieve/dubbing/versions"
+    suffix = "" if LOADS == "orjson" else ", no orjson"
+    contenders = {
+        f"aiohttp + {LOADS}": Contender(scene.word, bare(plain, jobs), item),
+        f"get_job{suffix}": Contender(scene.word, client.get_job, attribute),
+    }
+    if not scene.versions:
+        return contenders
+
+    async def get_version(version_id: str) -> Any:
+        return await client.get_version("sieve", "dubbing", version_id)
+
+    return contenders | {
+        f"version: aiohttp + {LOADS}": Contender("ready", bare(plain, versions), item),
+        f"get_version{suffix}": Contender("ready", get_version, attribute),
+    }
 
 
-def _tuned(in_flight: int) -> aiohttp.ClientSession:
+async def _others(stack: AsyncExitStack, scene: Scene, absent: list[str]) -> dict[str, Contender]:
+    """Those who do the same by other means."""
+    again = await stack.enter_async_context(_session(scene))
+    tuned = await stack.enter_async_context(_tuned(scene))
+    streams = _Streams(URL(scene.url))
+    stack.callback(streams.close)
+    jobs = f"{scene.url}/v2/jobs"
+    contenders = {
+        "asyncio streams, by hand": Contender(scene.word, streams.ask, item),
+        f"aiohttp + {LOADS}, once more": Contender(scene.word, bare(again, jobs), item),
+        f"aiohttp + {LOADS}, tuned": Contender(scene.word, bare(tuned, jobs), item),
+    }
+    if find_spec("httpx") is None:
+        absent.append("httpx")
+    else:
+        contenders["httpx"] = Contender(scene.word, await _httpx(stack, scene), item)
+    return contenders
+
+
+async def _peers(stack: AsyncExitStack, scene: Scene, absent: list[str]) -> dict[str, Contender]:
+    """The clients of other services."""
+    contenders = {}
+    for name, (module, peer) in PEERS.items():
+        if find_spec(module) is None:
+            absent.append(name)
+        else:
+            contenders[name] = await peer(stack, scene.url, scene.in_flight)
+    return contenders
+
+
+def _session(scene: Scene) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=scene.in_flight)
+    return aiohttp.ClientSession(connector=connector, headers={"X-API-Key": API_KEY})
+
+
+def _tuned(scene: Scene) -> aiohttp.ClientSession:
+    """With the settings that cost least."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=in_flight),
+        connector=aiohttp.TCPConnector(limit=scene.in_flight),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"X-API-Key": _API_KEY},
+        headers={"X-API-Key": API_KEY},
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
     )
 
 
-def _bare(session: aiohttp.ClientSession, url: str, loads: Loads = loads) -> Ask:
+def bare(session: aiohttp.ClientSession, url: str) -> Ask:
     """What nobody can do without: ask, read, parse. It checks nothing and builds nothing."""
 
     async def ask(id_: str) -> Any:
@@ -124,22 +142,47 @@ def _bare(session: aiohttp.ClientSession, url: str, loads: Loads = loads) -> Ask
     return ask
 
 
-def _poll(client: SieveClient) -> Ask:
-    """A poll without the pause that follows it.
+async def _httpx(stack: AsyncExitStack, scene: Scene) -> Ask:
+    httpx: Any = importlib.import_module("httpx")
+    limits = httpx.Limits(
+        max_connections=scene.in_flight, max_keepalive_connections=scene.in_flight
+    )
+    client = await stack.enter_async_context(
+        httpx.AsyncClient(headers={"X-API-Key": API_KEY}, limits=limits)
+    )
+    url = f"{scene.url}/v2/jobs"
 
-    It goes through the client's internals: ``wait_for_job`` would pause between two polls, and a
-    wait of 0 s builds the model that a poll does without, for the error that it ends with.
+    async def ask(id_: str) -> Any:
+        response = await client.get(f"{url}/{id_}")
+        return response.json()
+
+    return ask
+
+
+class _Streams:
+    """The floor: a request of bytes, an answer of bytes, and a parser for its body.
+
+    It trusts that the server is the one of these benchmarks.
     """
-    retrier = client._retrier  # noqa: SLF001
 
-    async def ask(job_id: str) -> Any:
-        return await retrier.poll(endpoints.get_job(job_id), read_state, deadline=None)
+    def __init__(self, url: URL) -> None:
+        self._host, self._port = url.host, url.port
+        self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._head = f"host: {url.authority}\r\nx-api-key: {API_KEY}\r\n\r\n".encode()
 
-    return ask
+    async def ask(self, id_: str) -> Any:
+        reader, writer = (
+            self._free.pop()
+            if self._free
+            else await asyncio.open_connection(self._host, self._port)
+        )
+        writer.write(b"GET /v2/jobs/%b HTTP/1.1\r\n%b" % (id_.encode(), self._head))
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = head.partition(b"content-length: ")[2].partition(b"\r")[0]
+        body = await reader.readexactly(int(length))
+        self._free.append((reader, writer))
+        return loads(body)
 
-
-def _get_version(client: SieveClient) -> Ask:
-    async def ask(version_id: str) -> Any:
-        return await client.get_version("sieve", "dubbing", version_id)
-
-    return ask
+    def close(self) -> None:
+        for _, writer in self._free:
+            writer.close()

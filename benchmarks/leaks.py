@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from benchmarks.errands import Ledger
+from benchmarks.ledger import Ledger
 
 
 @attrs.frozen
@@ -46,7 +46,7 @@ class Bounds:
     per_thousand: float
     objects: float
     descriptors: int
-    warm_up: float = 0.25
+    warm_up: float = 0.4
     fewest: int = 8
 
 

@@ -1,191 +1,286 @@
-"""What a lookup costs with the SDK, over aiohttp alone.
+"""What a lookup costs with the SDK, over bare aiohttp, and against the clients of other services.
 
-All contenders ask the same server over loopback, from one process, in short blocks that take
-turns, so that a noisy machine slows all of them down. What counts is the processor time of this
-process: an asyncio program does its work on one processor, so what a request takes of it bounds how
-many there can be. Nothing is asked for twice: yarl remembers a URL that it has seen.
+All ask the same server over loopback, in short blocks that take turns, so that a noisy machine
+slows all of them down. What counts is the processor time of the asking process: an asyncio program
+does its work on one processor, so what a request takes of it bounds how many there can be.
 """
 
 import argparse
-import asyncio
-import gc
-import itertools
-import platform
-import random
+import json
 import resource
 import statistics
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
 
-import aiohttp
 import attrs
 
-import sieve_async
-from benchmarks.comparing import ratio, table
-from benchmarks.contenders import LOADS, Contender, Group, contending
-from benchmarks.server import PROCESSOR_TIME, serving
+from benchmarks.comparing import (
+    Verdict,
+    at_least,
+    in_a_line,
+    judged,
+    middle,
+    ratio,
+    table,
+    versions,
+)
+from benchmarks.server import Meter, serving
+from benchmarks.workers import Measured, Size, compare, with_and_without_orjson
 
-_SESSIONS = 4
-_FEWEST_REQUESTS = 640  # some 60 ms for the yardstick
-_HEADER = ("", "us", "requests/s", "to plain", "to tuned", "target")
+_STAGE = "benchmarks.contenders"
+_PACKAGES = (
+    "sieve-async",
+    "aiohttp",
+    "attrs",
+    "cattrs",
+    "orjson",
+    "httpx",
+    "openai",
+    "anthropic",
+    "replicate",
+    "fal-client",
+    "aiobotocore",
+)
+_SESSIONS = 12
+_HEADER = (
+    "job",
+    "at once",
+    "client",
+    "bytes",
+    "us",
+    "middle 80 %",
+    "per CPU second",
+    "per second",
+    "server us",
+    "to bare aiohttp",
+)
+_LEGEND = """\
+us               processor time of the client for one lookup, the median of all rounds
+server us        processor time of the server for one
+to bare aiohttp  lookups per CPU second, over those of aiohttp with the same parser"""
+_YARDSTICKS = ("aiohttp + orjson", "aiohttp + json")
+_BODIES = {
+    "queued": "queued, nulls",
+    "finished": "full",
+    "various": "full, functions differ",
+    "many": "200 outputs",
+    "most": "5,000 outputs",
+}
+_PEERS = ("openai", "anthropic", "replicate", "fal")
 
 
 @attrs.frozen
-class Size:
-    """How much is measured.
+class Case:
+    """One comparison.
 
     Attributes:
-        rounds: How often each contender has its turn.
-        requests: How many requests a turn has.
+        word: Which job is looked up.
+        in_flight: How many requests there are at once.
+        rounds: How often each has its turn.
+        peers: Whether it is about the clients of other services, or about other means.
     """
 
+    word: str
+    in_flight: int
     rounds: int
-    requests: int
+    peers: bool = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is about the full job, where versions are looked up, too."""
+        return self.word == "finished"
 
 
-@attrs.define
-class Load:
-    """What a measurement has taken, in seconds, apart from what it was made for."""
+# The pools of some peers end at 100 connections, and what a job holds is no matter of theirs.
+_CASES = (
+    Case("finished", 64, 25),
+    Case("finished", 64, 25, peers=True),
+    Case("finished", 1, 10),
+    Case("finished", 1, 10, peers=True),
+    Case("finished", 512, 10),
+    Case("queued", 64, 15),
+    Case("various", 64, 15),
+    Case("many", 64, 15),
+    Case("most", 4, 8),
+)
+_QUICK = (
+    Case("finished", 4, 2),
+    Case("finished", 4, 2, peers=True),
+    Case("most", 1, 2),
+)
+# httpx closes what was idle for longer, and takes some turns to recover from it.
+_LONGEST_ROUND = 5.0
 
-    wall: float = 0.0
-    client: float = 0.0
-    server: float = 0.0
-    requests: int = 0
 
-    def __str__(self) -> str:
-        server, client = self.server / self.requests, self.client / self.requests
-        verdict = "not the bottleneck" if server < client / 2 else "MAY BE THE BOTTLENECK"
+@attrs.frozen
+class Found:
+    """What one comparison has shown.
+
+    Attributes:
+        case: What was compared.
+        measured: What each took.
+    """
+
+    case: Case
+    measured: Measured
+
+    def yardstick(self, name: str) -> str:
+        """With whom one is compared: bare aiohttp with its parser, as far as it is there."""
+        prefix = "version: " if "version" in name else ""
+        wanted = _YARDSTICKS[1:] if name.endswith("no orjson") else _YARDSTICKS
+        for yardstick in wanted:
+            if prefix + yardstick in self.measured.tooks:
+                return prefix + yardstick
+        raise LookupError(name)
+
+    def row(self, name: str) -> tuple[str, ...]:
+        """What the table says of one."""
+        measured, times = self.measured, self.measured.processor(name)
+        yardstick = self.yardstick(name)
+        median, low, high = middle([1e6 * seconds for seconds in times])
+        to = "1" if name == yardstick else str(ratio(measured.processor(yardstick), times))
         return (
-            f"The server took {1e6 * server:.0f} us of its processor per request and was busy for "
-            f"{self.server / self.wall:.0%} of the time, this process for "
-            f"{self.client / self.wall:.0%}: {verdict}."
+            _BODIES[self.case.word],
+            f"{self.case.in_flight}",
+            name,
+            f"{measured.notes[name]}",
+            f"{median:.1f}",
+            f"{low:.1f}-{high:.1f}",
+            f"{1e6 / median:.0f}",
+            f"{measured.per_second(name):.0f}",
+            f"{1e6 * measured.server(name):.1f}",
+            to,
         )
 
-
-def _ids(word: str, counter: Iterator[int], count: int) -> Iterator[str]:
-    """Ids that look like those of real jobs, each of them new."""
-    return (f"{word}-{next(counter):08x}-4c5e-8f2d-7b6a5c4d3e2f" for _ in range(count))
-
-
-async def _turn(contender: Contender, ids: Iterator[str], in_flight: int) -> None:
-    """Ask for all ids, so many at once."""
-
-    async def worker() -> None:
-        for id_ in ids:  # the workers share the iterator, so that all are busy until its end
-            await contender.ask(id_)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(in_flight):
-            group.create_task(worker())
-
-
-async def _check(contender: Contender, id_: str) -> None:
-    """Make sure that it brings what it was asked for before its speed counts."""
-    answer: Any = await contender.ask(id_)
-    found = answer["id"] if isinstance(answer, dict) else answer.id
-    if found != id_:
-        raise RuntimeError(f"{contender.name} asked for {id_} and got {found}")
+    def records(self, number: int) -> Iterator[dict[str, object]]:
+        """The same for other programs, with the number of this comparison."""
+        for name in self.measured.tooks:
+            times = self.measured.processor(name)
+            pace = ratio(self.measured.processor(self.yardstick(name)), times)
+            yield {
+                "case": number,
+                "job": _BODIES[self.case.word],
+                "in_flight": self.case.in_flight,
+                "client": name,
+                "bytes": self.measured.notes[name],
+                "microseconds": 1e6 * statistics.median(times),
+                "to_bare_aiohttp": attrs.asdict(pace),
+                "per_second": self.measured.per_second(name),
+            }
 
 
-async def _processor_time(url: str) -> float:
-    """What the server has taken so far."""
-    async with aiohttp.ClientSession() as session, session.get(url + PROCESSOR_TIME) as response:
-        return float((await response.json())["seconds"])
+def verdicts(found: Sequence[Found]) -> Iterator[Verdict]:
+    """The targets that these say something of."""
+    for one in found:
+        if one.case.peers and one.case.in_flight == 64:
+            yield from _to_peers(one, _PEERS, 9)
+            yield from _to_peers(one, ("aiobotocore",), 5)
+        elif one.case.word in {"finished", "various"} and one.case.in_flight == 64:
+            yield from _to_aiohttp(one, "get_job", 0.85)
+            yield from _to_aiohttp(one, "get_job, no orjson", 0.85)
+        elif one.case.word == "many":
+            yield from _to_aiohttp(one, "get_job", 0.55)
 
 
-async def _measure(
-    url: str, groups: Sequence[Group], size: Size, in_flight: int
-) -> tuple[dict[str, list[float]], Load]:
-    """Seconds per request of each contender in each round."""
-    contenders = [contender for group in groups for contender in group.all]
-    times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
-    counter = itertools.count()
-    for contender in contenders:  # all connections are opened, and all that is lazy is done
-        await _check(contender, next(_ids(contender.word, counter, 1)))
-        await _turn(contender, _ids(contender.word, counter, size.requests), in_flight)
-    gc.collect()
-    gc.freeze()
-    load = Load(server=-await _processor_time(url))
-    for _ in range(size.rounds):
-        for contender in random.sample(contenders, len(contenders)):
-            gc.collect()  # nobody cleans up after the one before
-            ids = _ids(contender.word, counter, size.requests)
-            wall, started = time.perf_counter(), time.process_time()
-            await _turn(contender, ids, in_flight)
-            took = time.process_time() - started
-            load.wall += time.perf_counter() - wall
-            load.client += took
-            load.requests += size.requests
-            times[contender.name].append(took / size.requests)
-    load.server += await _processor_time(url)
-    gc.unfreeze()
-    return times, load
+def _to_aiohttp(found: Found, name: str, bound: float) -> Iterator[Verdict]:
+    if name in found.measured.tooks:
+        yardstick = found.yardstick(name)
+        pace = ratio(found.measured.processor(yardstick), found.measured.processor(name))
+        job = _BODIES[found.case.word]
+        yield at_least(f"{name}, job: {job}, to bare {yardstick}", pace.middle, bound)
 
 
-def report(groups: Sequence[Group], times: Mapping[str, Sequence[float]]) -> str:
-    """The table: medians, and ratios with the middle 80 % of all rounds."""
-    rows = [_HEADER]
-    for group in groups:
-        plain, tuned = times[group.plain.name], times[group.tuned.name]
-        for contender in group.all:
-            measured = times[contender.name]
-            seconds = statistics.median(measured)
-            rows.append(
-                (
-                    contender.name,
-                    f"{1e6 * seconds:.1f}",
-                    f"{1 / seconds:.0f}",
-                    "1" if measured is plain else str(ratio(plain, measured)),
-                    "1" if measured is tuned else str(ratio(tuned, measured)),
-                    "" if contender.target is None else f">= {contender.target:.2f}",
-                )
-            )
-    return table(rows)
+def _to_peers(found: Found, peers: Sequence[str], bound: float) -> Iterator[Verdict]:
+    """As many times as many lookups as the fastest of them."""
+    measured = found.measured
+    present = [peer for peer in peers if peer in measured.tooks]
+    if present and "get_job" in measured.tooks:
+        mine = measured.processor("get_job")
+        least = min(ratio(measured.processor(peer), mine).middle for peer in present)
+        yield at_least(f"get_job to the fastest of {', '.join(present)}", least, bound)
 
 
-def versions() -> str:
-    """What was measured with what."""
-    packages = ("aiohttp", "attrs", "cattrs", "orjson")
-    found = [f"Python {platform.python_version()}", f"sieve_async {sieve_async.__version__}"]
-    return ", ".join([*found, *map(_version, packages)])
-
-
-def _version(package: str) -> str:
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:
-        return f"no {package} (so everybody uses {LOADS})"
+def report(found: Sequence[Found]) -> str:
+    """The table, who is missing in it, and whether the targets are met."""
+    rows = [_HEADER, *(one.row(name) for one in found for name in one.measured.tooks)]
+    lines = [table(rows, left=3), _LEGEND]
+    busiest = max(
+        (one.measured.server(name) / statistics.median(one.measured.processor(name)), name)
+        for one in found
+        for name in one.measured.tooks
+    )
+    lines.append(
+        f"The server took at most {busiest[0]:.2f} of what the client took ({busiest[1]})."
+    )
+    lines += [
+        f"A round took {one.measured.longest_round:.1f} s: that is long enough for the clients "
+        f"that use httpx to close their connections, and they may be at a disadvantage."
+        for one in found
+        if one.measured.longest_round > _LONGEST_ROUND
+    ]
+    if absent := {name for one in found for name in one.measured.absent}:
+        lines.append(f"Left out, for not installed: {', '.join(sorted(absent))}.")
+    return "\n".join([*lines, judged(verdicts(found))])
 
 
 def _allow_sockets(wanted: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
 
 
-async def _run(size: Size, in_flight: int) -> None:
-    with serving() as url:
-        async with contending(url, in_flight) as groups:
-            times, load = await _measure(url, groups, size, in_flight)
-    print(f"\n{in_flight} in flight, {size.rounds} rounds of {size.requests} requests:")
-    print(report(groups, times))
-    print(load)
+def measure(case: Case, *, quick: bool) -> Found:
+    """Run one comparison."""
+    _allow_sockets(_SESSIONS * case.in_flight + 100)
+    fewest = case.in_flight if quick else max(case.in_flight, min(2 * case.in_flight, 128))
+    size = Size(case.rounds, 0.0 if quick else 0.06, fewest, case.in_flight // 4)
+    settings = {
+        "word": case.word,
+        "in_flight": case.in_flight,
+        "versions": case.is_full and not case.peers,
+        "peers": case.peers,
+    }
+    with serving() as url, closing(Meter(url)) as meter:
+        settings["url"] = url
+        with with_and_without_orjson(_STAGE, settings) as workers:
+            return Found(case, compare(workers, size, meter))
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.lookup", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="toy size, to see that it runs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures, too")
+    parser.add_argument("--jobs", nargs="+", choices=_BODIES, help="only these")
+    parser.add_argument("--in-flight", type=int, nargs="+", help="only with so many at once")
+    return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lookup", description=__doc__)
-    parser.add_argument("--in-flight", type=int, nargs="+", default=[64], metavar="REQUESTS")
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--quick", action="store_true", help="toy size, to see that it runs")
-    options = parser.parse_args(arguments)
-    print(versions())
-    for in_flight in options.in_flight:
-        _allow_sockets(_SESSIONS * in_flight + 100)
-        size = Size(options.rounds, max(_FEWEST_REQUESTS, 4 * in_flight))
-        asyncio.run(_run(Size(3, 2 * in_flight) if options.quick else size, in_flight))
+    options = _parse(arguments)
+    found = []
+    for case in _QUICK if options.quick else _CASES:
+        if case.word not in (options.jobs or _BODIES):
+            continue
+        if case.in_flight not in (options.in_flight or [case.in_flight]):
+            continue
+        found.append(measure(case, quick=options.quick))
+        if options.json:
+            options.json.write_text(_record(found), "utf-8")
+    print(in_a_line(versions(_PACKAGES)))
+    print(report(found))
+
+
+def _record(found: Sequence[Found]) -> str:
+    """All figures so far, for other programs."""
+    record = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "versions": versions(_PACKAGES),
+        "lookups": [record for number, one in enumerate(found) for record in one.records(number)],
+    }
+    return json.dumps(record, indent=1) + "\n"
 
 
 if __name__ == "__main__":

@@ -7,17 +7,21 @@ says what to answer, and the rest makes it one that was never asked for before:
 
 import argparse
 import asyncio
+import json
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from http.client import HTTPConnection
 from pathlib import Path
 
-from benchmarks import bodies
+from benchmarks import bodies, peer_bodies
 
 PROCESSOR_TIME = "/processor-time"
+ID_OF_USUAL_LENGTH = b"finished-00000017-4c5e-8f2d-7b6a5c4d3e2f"
 
 _ROOT = Path(__file__).parent.parent
 _BACKLOG = 1024
@@ -45,15 +49,51 @@ def serving() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
+class Meter:
+    """Tells how much of its processor a server has used so far.
+
+    Args:
+        url: Where it is.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._connection = HTTPConnection(url.removeprefix("http://"))
+
+    def __call__(self) -> float:
+        """Ask it."""
+        self._connection.request("GET", PROCESSOR_TIME)
+        with self._connection.getresponse() as response:
+            return float(json.load(response)["seconds"])
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+@cache
 def prepared() -> dict[bytes, list[bytes]]:
     """For each first word of an id, the pieces of a body between which the id stands."""
     documents = {
-        b"finished": bodies.job("finished"),
+        b"queued": bodies.queued_job(),
         b"processing": bodies.job("processing"),
+        b"finished": bodies.job("finished"),
+        b"various": bodies.job_of_its_own_function(),
+        b"many": bodies.job_with(200),
+        b"most": bodies.job_with(5000),
         b"ready": bodies.version(),
+        b"batch": peer_bodies.batch(),
+        b"messages": peer_bodies.message_batch(),
+        b"prediction": peer_bodies.prediction(),
+        b"request": peer_bodies.request_status(),
+        b"media": peer_bodies.media_job(),
     }
     placeholder = bodies.ID.encode()
     return {word: bodies.encode(body).split(placeholder) for word, body in documents.items()}
+
+
+def size(word: str) -> int:
+    """How many bytes the body of this word has."""
+    return len(ID_OF_USUAL_LENGTH.join(prepared()[word.encode()]))
 
 
 class Connection(asyncio.Protocol):
@@ -80,6 +120,7 @@ class Connection(asyncio.Protocol):
 
     def _answer(self, request: bytes) -> bytes:
         path = request.split(b" ", 2)[1]
+        path = path.partition(b"?")[0].removesuffix(b"/status")
         asked_for = path.rpartition(b"/")[2]
         pieces = self._answers.get(asked_for.partition(b"-")[0])
         if pieces is None:

@@ -18,7 +18,7 @@ from benchmarks.soaking import Soak
 
 _KIBIBYTE = 1024
 _HEADER = ("minutes", "waits", "MiB", "objects", "tasks", "descriptors")
-BOUNDS = Bounds(per_minute=256 * _KIBIBYTE, per_thousand=64 * _KIBIBYTE, objects=50, descriptors=72)
+BOUNDS = Bounds(per_minute=512 * _KIBIBYTE, per_thousand=32 * _KIBIBYTE, objects=50, descriptors=72)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,9 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 async def _soak(url: str, options: argparse.Namespace) -> list[str]:
     minutes, longest = options.minutes, 2000
     seconds = max(1.0, min(10.0, minutes * 60 / 20))
+    crew = options.crew
     if options.quick:
-        minutes, seconds, longest = 0.015, 0.4, 200
-    soak = Soak(url, seed=options.seed, crew=options.crew, longest=longest)
+        minutes, seconds, longest, crew = 0.01, 0.3, 200, 12
+    soak = Soak(url, seed=options.seed, crew=crew, longest=longest)
     first = await soak.rest()
     rests: list[Rest] = []
     print(table([_HEADER]))
@@ -85,7 +86,7 @@ def _report(soak: Soak, rests: Sequence[Rest], requests: int) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=3.0, help="how long (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=5.0, help="how long (%(default)s)")
     parser.add_argument("--seed", type=int, default=20241215, help="which churn")
     parser.add_argument("--crew", type=int, default=48, help="errands at once (%(default)s)")
     parser.add_argument(

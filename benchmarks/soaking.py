@@ -8,8 +8,10 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from benchmarks.errands import ERRANDS, Errand, Ledger
+from benchmarks.errand import Errand
+from benchmarks.errands import ERRANDS
 from benchmarks.leaks import Rest
+from benchmarks.ledger import Ledger
 from sieve_async import Limits, PollPolicy, SieveClient, SieveError
 
 _STATM, _OPEN = Path("/proc/self/statm"), Path("/proc/self/fd")

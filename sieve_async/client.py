@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 import attrs
 
@@ -420,9 +420,9 @@ class SieveClient:
         self._transport.check_home()
         return await self._retrier.call(request, read_text)
 
-    async def _call(self, request: Request[Answer]) -> Answer:
+    def _call(self, request: Request[Answer]) -> Coroutine[Any, Any, Answer]:
         self._transport.check_home()
-        return await self._retrier.call(request, read_model)
+        return self._retrier.call(request, read_model)
 
     def _check_wait(
         self, timeout: float | timedelta | None, polling: PollPolicy | None

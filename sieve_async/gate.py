@@ -98,6 +98,18 @@ class Gate:
             return True
         return self._probe is not None and self._clock() < self._next_at
 
+    def enter_at_once(self) -> Ticket | None:
+        """Take a slot if one is free; None when it must be waited for.
+
+        Raises:
+            ClientClosedError: The gate was closed before.
+        """
+        if self._closed:
+            raise ClientClosedError
+        if self.in_flight < self._slots and not self._queue and not self._recovering:
+            return self._admit()
+        return None
+
     async def enter(
         self, *, deadline: float | None = None, patience: float | None = None
     ) -> Ticket | None:
@@ -113,10 +125,9 @@ class Gate:
         Raises:
             ClientClosedError: The gate was closed before or while waiting.
         """
-        if self._closed:
-            raise ClientClosedError
-        if self.in_flight < self._slots and not self._queue and not self._recovering:
-            return self._admit()
+        ticket = self.enter_at_once()
+        if ticket is not None:
+            return ticket
         if patience is not None and self.held()[0] > patience:
             return None
         return await self._wait(deadline, patience)

@@ -5,7 +5,7 @@ retries from multiplying the load on a server that is down: they stop when it is
 successes refill it (the rule of the AWS SDKs).
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 import attrs
@@ -170,31 +170,31 @@ class Retrier:
         self._send = send
         self._clock = clock
 
-    async def call(
+    def call(
         self, request: Request[Answer], read: Callable[[Request[Answer], Response], Result]
-    ) -> Result:
+    ) -> Coroutine[Any, Any, Result]:
         """Ask once, for a caller that waits for this one answer.
 
         Raises:
             SieveError: The last error, when trying again is no use, not allowed, or asked for so
                 late that ``max_retry_after`` forbids to wait.
         """
-        return await self._run(request, read, None, self._policy.max_retry_after)
+        return self._run(request, read, None, self._policy.max_retry_after)
 
-    async def poll(
+    def poll(
         self,
         request: Request[Answer],
         read: Callable[[Request[Answer], Response], Result],
         *,
         deadline: float | None,
         attempts: int | None = None,
-    ) -> Result:
+    ) -> Coroutine[Any, Any, Result]:
         """Ask once, as one poll of a wait that ends at ``deadline`` (a time of the loop).
 
         Raises:
             SieveError: The last error; also when the deadline came first.
         """
-        return await self._run(request, read, deadline, None, attempts)
+        return self._run(request, read, deadline, None, attempts)
 
     async def _run(
         self,
@@ -250,7 +250,9 @@ class Retrier:
         deadline: float | None,
         patience: float | None,
     ) -> Result:
-        ticket = await self._gate.enter(deadline=deadline, patience=patience)
+        ticket = self._gate.enter_at_once()
+        if ticket is None:
+            ticket = await self._gate.enter(deadline=deadline, patience=patience)
         if ticket is None:
             raise self._not_admitted(request, patience)
         self.counters.requests += 1

@@ -104,3 +104,17 @@ def test_answers_of_too_many_parts() -> None:
         read_model(JOB, answer(200, b"[" * 2_000_001))
 
     assert len(caught.value.excerpt) <= 300
+
+
+def test_problems_with_long_paths() -> None:
+    """A problem fits into a log however long the keys are that lead to it, and says what it is."""
+    inputs = {"k" * 100_000: {"type": 5}, "\x1b[2J": {"type": 5}}
+
+    with pytest.raises(DecodeError) as caught:
+        read_model(JOB, answer(200, {"id": "j", "status": "a", "inputs": inputs}))
+
+    first, second = caught.value.problems
+    assert len(first) < 400
+    assert first.startswith("$.inputs['kkk")
+    assert first.endswith("...: must be a string, not an integer")
+    assert second == "$.inputs['\\x1b[2J'].type: must be a string, not an integer"

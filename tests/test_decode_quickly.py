@@ -116,6 +116,44 @@ def test_depth(place: str) -> None:
         read_model(get_job("j"), answer(document_with(place, nested(most + 1))))
 
 
+def careful(document: dict[str, Any]) -> Job | None:
+    """What the careful way makes of a document; None when it does not fit."""
+    try:
+        return structure(document, Job)
+    except ValueError:
+        return None
+
+
+ITEMS = st.dictionaries(
+    st.sampled_from([*(field.name for field in attrs.fields(InputOutput)), "new"]),
+    st.sampled_from(["text", "text", None, None, {"a": 1}, True, 1, 2.0**70]),
+    max_size=4,
+)
+
+
+@STEADY
+@given(st.lists(ITEMS | st.lists(ITEMS, max_size=2) | st.none(), max_size=4))
+def test_arrays(items: list[Any]) -> None:
+    """Items with the same keys, with others, with unknown ones or none: all are read as alone."""
+    document = {"id": "j", "status": "finished", "outputs": items}
+
+    quick = structure_quickly(document, Job)
+
+    assert repr(quick) == repr(careful(document)) or (quick is None and "e+21" in repr(items))
+
+
+def test_any_array() -> None:
+    """However many sets of keys have come before, the next one is read too."""
+    names = [field.name for field in attrs.fields(InputOutput) if field.name != "extra"]
+    for number in range(2 ** len(names)):
+        keys = [name for place, name in enumerate(names) if number >> place & 1]
+        item: dict[str, Any] = dict.fromkeys(keys)
+
+        job = structure_quickly({"id": "j", "status": "finished", "outputs": [item] * 2}, Job)
+
+        assert job == Job("j", JobStatus.FINISHED, outputs=(InputOutput(),) * 2)
+
+
 def test_shared_extra() -> None:
     """Models without extra keys share one empty ``extra``, which nobody can change."""
     job = read_model(get_job("j"), answer(document_with("outputs", 1)))

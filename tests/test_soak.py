@@ -9,8 +9,8 @@ import pytest
 
 with pytest.MonkeyPatch.context() as patch:  # the checkout is not where modules are looked for
     patch.syspath_prepend(Path(__file__).parent.parent)
-    from benchmarks.errands import Ledger
     from benchmarks.leaks import Bounds, Rest, broken, slopes
+    from benchmarks.ledger import Ledger
 
 BOUNDS = Bounds(per_minute=100, per_thousand=10, objects=5, descriptors=9, fewest=4)
 GOOD = Ledger(waits=9000, ended=8000, stopped=1000)

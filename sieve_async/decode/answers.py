@@ -16,7 +16,7 @@ from sieve_async.decode.parsing import (
 )
 from sieve_async.decode.refusals import masked, refusal
 from sieve_async.errors import DecodeError, ResponseError, ResponseTooLargeError
-from sieve_async.messages import Answer, Request, Response
+from sieve_async.messages import Answer, Request, Response, shorten
 from sieve_async.models import BuildStatus, FunctionVersion, Job, JobStatus
 
 _WORDS: Mapping[type, Mapping[str, JobStatus | BuildStatus]] = {
@@ -150,9 +150,15 @@ def misfit(
         request.path,
         response.status,
         response.excerpt(),
-        problems=tuple(map(response.mask, problems)),
+        problems=tuple(_short(response.mask(problem)) for problem in problems),
         payload=masked(payload, response.mask),
     )
+
+
+def _short(problem: str) -> str:
+    """A problem with a path that can be read: the keys in it are the server's own."""
+    path, colon, text = problem.rpartition(": ")
+    return f"{shorten(path)}{colon}{text}"
 
 
 def read_model(request: Request[Answer], response: Response) -> Answer:
@@ -225,8 +231,7 @@ def _refuse_ambiguity(request: Request[Any], response: Response, document: Docum
     is_suspect = (
         _stands_more_often(body, b'"id"', _ids(document))
         or _stands_more_often(body, _QUOTED[status_key], 1)
-        or body.rfind(b"\\u006") >= 0  # with such escapes a key can be spelt in another way
-        or body.rfind(b"\\u007") >= 0
+        or _may_spell_keys_otherwise(body)
     )
     if is_suspect and repeats_a_key(body, ("id", status_key)):
         problem = f"$: has its id or {status_key} more than once"
@@ -242,6 +247,13 @@ def _stands_more_often(body: bytes, part: bytes, times: int) -> bool:
             return False
         times -= 1
     return True
+
+
+def _may_spell_keys_otherwise(body: bytes) -> bool:
+    """Whether a body has escapes for letters. The first question is answered ten times as fast."""
+    if b"\\" not in body or body.rfind(b"\\u00") < 0:
+        return False
+    return body.rfind(b"\\u006") >= 0 or body.rfind(b"\\u007") >= 0
 
 
 def _ids(document: Document) -> int:

@@ -23,7 +23,7 @@ from sieve_async.decode.fields import (
     is_optional,
     without_none,
 )
-from sieve_async.decode.generated import fast_object
+from sieve_async.decode.generated import fast_array, fast_object
 from sieve_async.decode.hooks import Hook, misfit, scalar, time, word
 from sieve_async.decode.parsing import Document
 from sieve_async.models import BuildStatus, FunctionVersion, InputOutput, Job, JobStatus
@@ -108,8 +108,6 @@ def _tuple(converter: Converter) -> Callable[[Any], Hook]:
 
         def check(value: Any, _: Any) -> tuple[Any, ...]:
             if value.__class__ is list:
-                if item is str:
-                    return tuple([one if one.__class__ is str else hook(one, str) for one in value])
                 return tuple([hook(one, item) for one in value])
             if value is None:
                 return ()
@@ -123,6 +121,39 @@ def _tuple(converter: Converter) -> Callable[[Any], Hook]:
         return check_each if converter.detailed_validation else check
 
     return build
+
+
+def _fast_tuple(converter: Converter) -> Callable[[Any], Hook]:
+    """The same for documents that were parsed fast."""
+
+    def build(declared: Any) -> Hook:
+        item = get_args(declared)[0]
+        hook = converter.get_structure_hook(item)
+        if item is str:
+            return _texts
+        many = fast_array(converter, InputOutput if _is_output(item) else item, hook)
+
+        def check(value: Any, _: Any) -> tuple[Any, ...]:
+            if value.__class__ is list:
+                return tuple(many(value)) if value else ()
+            if value is None:
+                return ()
+            raise misfit("an array", value)
+
+        return check
+
+    return build
+
+
+def _texts(value: Any, _: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if value.__class__ is not list:
+        raise misfit("an array", value)
+    for one in value:
+        if one.__class__ is not str:
+            raise misfit("a string", one)
+    return tuple(value)
 
 
 def _mapping(converter: Converter) -> Callable[[Any], Hook]:
@@ -202,7 +233,10 @@ def _detailed_object(converter: Converter) -> Callable[[type], Hook]:
     return build
 
 
-def _converter(objects: Callable[[Converter], Callable[[type], Hook]]) -> Converter:
+def _converter(
+    objects: Callable[[Converter], Callable[[type], Hook]],
+    arrays: Callable[[Converter], Callable[[Any], Hook]] = _tuple,
+) -> Converter:
     converter = Converter(detailed_validation=objects is _detailed_object)
     scalars: dict[Any, Hook] = {
         str: scalar("a string", str),
@@ -215,7 +249,7 @@ def _converter(objects: Callable[[Converter], Callable[[type], Hook]]) -> Conver
     for kind, hook in scalars.items():
         converter.register_structure_hook(kind, hook)
     factories: list[tuple[Callable[[Any], bool], Callable[[Any], Hook]]] = [
-        (lambda declared: get_origin(declared) is tuple, _tuple(converter)),
+        (lambda declared: get_origin(declared) is tuple, arrays(converter)),
         (lambda declared: get_origin(declared) is Mapping, _mapping(converter)),
         (is_optional, _optional(converter)),
         (_is_output, _output(converter)),
@@ -226,7 +260,7 @@ def _converter(objects: Callable[[Converter], Callable[[type], Hook]]) -> Conver
     return converter
 
 
-_FAST = _converter(partial(fast_object, is_parsed_exactly=False))
+_FAST = _converter(partial(fast_object, is_parsed_exactly=False), _fast_tuple)
 _HOOKS: dict[type, Hook] = {
     model: _FAST.get_structure_hook(model) for model in (Job, FunctionVersion)
 }

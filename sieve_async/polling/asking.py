@@ -1,6 +1,7 @@
 """How the polls of a wait are asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import attrs
 
@@ -29,7 +30,7 @@ class Asking:
     attempts: int | None = None
     long_polls: LongPolls | None = None
 
-    async def poll(self, request: Request[Answer], wait: Wait) -> Seen[Answer]:
+    def poll(self, request: Request[Answer], wait: Wait) -> Coroutine[Any, Any, Seen[Answer]]:
         """Ask once for the wait; a wait of 0 s is one whole look."""
         deadline, attempts = wait.deadline, self.attempts
         if wait.is_one_look:
@@ -37,4 +38,4 @@ class Asking:
             deadline, attempts = None if limit is None else self.clock() + limit, 1
         if request.held_for:
             attempts = 1
-        return await self.retrier.poll(request, read_state, deadline=deadline, attempts=attempts)
+        return self.retrier.poll(request, read_state, deadline=deadline, attempts=attempts)

@@ -17,6 +17,7 @@ _LARGE = 256 * 1024
 _ALL_LARGE_BODIES = 64 * 1024 * 1024
 _STEP = 256 * 1024
 
+_CONTENT_ENCODING = aiohttp.hdrs.CONTENT_ENCODING
 _PLAIN = frozenset({"", "identity"})
 _GZIP = frozenset({"gzip", "x-gzip"})
 _GZIP_OR_ZLIB_HEADER = 32 + zlib.MAX_WBITS
@@ -42,6 +43,22 @@ class BodyReader:
         self._limit = limit
         self._permits = asyncio.Semaphore(max(1, _ALL_LARGE_BODIES // limit))
 
+    def at_once(self, response: aiohttp.ClientResponse) -> bytes | None:
+        """The whole body, as nearly every one comes: uncompressed, and with its headers.
+
+        None for one that is still to come or must be decompressed. It is not waited for, for that
+        takes 1 us also when there is nothing to wait for.
+
+        Raises:
+            TooLargeError: It is larger than the limit.
+        """
+        if not response.content.is_eof() or response.headers.get(_CONTENT_ENCODING) is not None:
+            return None
+        body = response.content.read_nowait()
+        if len(body) > self._limit:
+            raise TooLargeError
+        return body
+
     async def whole(self, response: aiohttp.ClientResponse) -> bytes:
         """The whole body.
 
@@ -50,11 +67,8 @@ class BodyReader:
             UnreadableError: It cannot be decompressed.
         """
         coding = _coding(response)
-        pieces = []
+        pieces: list[bytes] = []
         if coding in _PLAIN:
-            pieces.append(await response.content.readany())
-            if response.content.at_eof() and len(pieces[0]) <= self._limit:
-                return pieces[0]  # nearly every body comes in one piece
             read = _plain_pieces(response)
         else:
             read = _decompressed_pieces(response, coding, self._limit)
@@ -86,7 +100,7 @@ class BodyReader:
 
 
 def _coding(response: aiohttp.ClientResponse) -> str:
-    coding = response.headers.get("Content-Encoding")
+    coding = response.headers.get(_CONTENT_ENCODING)
     return "" if coding is None else coding.strip().lower()
 
 

@@ -46,6 +46,15 @@ class Pool(aiohttp.TCPConnector):
             req.reuses_connection = False
         return await super()._create_connection(req, traces, timeout)
 
+    def drop_idle(self) -> None:
+        """Close what nobody uses: one such connection had died unseen, and so may the others.
+
+        After the machine has slept they all have, and a call has few tries.
+        """
+        for idle in self._conns.values():
+            for connection, _ in idle:
+                connection.close()
+
 
 async def once(
     req: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType

@@ -37,7 +37,7 @@ from sieve_async import (
 from sieve_async.decode import read_model, read_page, read_state, read_text
 
 # The second one has every character that JSON, HTML, a URL or a regular expression writes oddly.
-_KEYS = (KEY, "k3y\"<a&b>'/\\=+%7.*[(~{$^|#?;:,@!`_-")
+KEYS = (KEY, "k3y\"<a&b>'/\\=+%7.*[(~{$^|#?;:,@!`_-")
 _STATUSES = (200, 422, 400, 401, 402, 403, 404, 409, 408, 429, 500, 503, 599, 300, 302, 308, 199)
 _CLASSES: dict[int, type[APIError]] = {
     401: AuthenticationError,
@@ -47,7 +47,7 @@ _CLASSES: dict[int, type[APIError]] = {
     422: UnprocessableError,
     429: RateLimitError,
 }
-_HOLDERS = (
+HOLDERS = (
     b"%s",
     b'{"detail": "%s"}',
     b'{"detail": [{"loc": ["header", "%s"], "msg": "no %s"}]}',
@@ -69,7 +69,7 @@ def target(data: bytes) -> None:
     """What an error says is bounded and fit for a log, and the key is in nothing of it."""
     draws = Draws(data)
     status = draws.choice((*_STATUSES, 100 + draws.number(500)))
-    key = draws.choice(_KEYS)
+    key = draws.choice(KEYS)
     request = draws.choice((*REQUESTS, LIST))
     headers = tuple((draws.choice(_NAMES), _filled(draws, key)) for _ in range(draws.number(4)))
     answer = response(_body(draws, key), status, headers, key)
@@ -88,7 +88,7 @@ def target(data: bytes) -> None:
 
 
 def _body(draws: Draws, key: str) -> bytes:
-    holder = draws.choice((*_HOLDERS, draws.piece()))
+    holder = draws.choice((*HOLDERS, draws.piece()))
     for _ in range(holder.count(b"%s")):
         holder = holder.replace(b"%s", _spelling(draws, key) + draws.piece(), 1)
     return holder + draws.rest()

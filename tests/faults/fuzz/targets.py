@@ -11,8 +11,8 @@ from faults.fuzz import (
     large_bodies,
     pages,
     pauses,
+    seeds,
 )
-from faults.fuzz.documents import JOB, PAGE, VERSION, as_body
 
 
 @attrs.frozen
@@ -32,50 +32,20 @@ class Target:
     examples: int = 150
 
 
-_BODIES = tuple(map(as_body, (JOB, VERSION, PAGE)))
-_JSON = (
-    *_BODIES,
-    *(b"[1, 1.0, -0.0, 1e999, NaN, true, null]", b"18446744073709551616", b'"\\ud800"', b'"\xff"'),
-    *(b"[" * 201 + b"]" * 201, b'{"id": 1, "\\u0069d": 2}', b"\xef\xbb\xbf{}", b"1" * 4301),
-)
-_STEPS = tuple(
-    bytes([*begin, *range(place, place + 24)]) for begin in ((), (1,)) for place in (0, 7, 90)
-)
-
 TARGETS: Mapping[str, Target] = {
-    "json_bodies": Target(json_bodies.target, _JSON),
-    "good_answers": Target(
-        good_answers.target,
-        (
-            *(bytes([number, 1, 0]) + body for number in range(5) for body in _JSON),
-            *(bytes([number, 0, 0, *steps]) for number in range(5) for steps in _STEPS),
-        ),
-    ),
-    "pages": Target(
-        pages.target,
-        (*(b"\x01" + body for body in _JSON), *(b"\x00" + steps for steps in _STEPS)),
-    ),
+    "json_bodies": Target(json_bodies.target, seeds.JSON),
+    "good_answers": Target(good_answers.target, tuple(seeds.answers())),
+    "pages": Target(pages.target, tuple(seeds.pages())),
     "error_answers": Target(
         error_answers.target,
-        (
-            *_STEPS,
-            *(
-                bytes([status, 0, 0, 0, 0, 0, 0, 6, holder])
-                for status in range(17)
-                for holder in range(12)
-            ),
+        tuple(
+            seeds.errors(
+                [len(key) for key in error_answers.KEYS],
+                [holder.count(b"%s") for holder in error_answers.HOLDERS],
+            )
         ),
-        longest=1024,
     ),
-    "pauses": Target(
-        pauses.target,
-        (
-            *(b"\x01\x00\x20" + date for date in (b"Sun, 06 Nov 1994 08:49:37 GMT",)),
-            *(bytes([0, 1, 0, len(value)]) + value for value in (b"5", b"1e3", b"9" * 10, b"-1")),
-            *(bytes([1, 2, form, 3, 2, 2, 9, other]) for form in range(3) for other in range(3)),
-        ),
-        longest=256,
-    ),
+    "pauses": Target(pauses.target, tuple(seeds.pauses()), longest=256),
     "identifiers": Target(
         identifiers.target,
         (

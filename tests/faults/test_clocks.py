@@ -1,0 +1,172 @@
+"""Fault class L: clocks that jump, machines that sleep, and waits that take a day."""
+
+import asyncio
+import gc
+import time
+from collections.abc import Iterator
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from asking import now
+from faults.closed_world import failure_of
+from faults.wire import JOB, Do, Script, answer, serving
+from stage import Asked, Stage, ended
+
+from sieve_async import Job, PollPolicy, SieveClient, WaitTimeoutError
+from sieve_async.testing import FakeSieve
+
+pytestmark = pytest.mark.looptime
+
+DAY = 86_400.0
+# The time of day on the server when it says how long to wait, from one answer to the next.
+STEPS = {"forward": [0, 400 * DAY], "back": [0, -400 * DAY], "to and fro": [0, DAY, -DAY, DAY]}
+
+
+@pytest.fixture(params=[1e9, -1e9], ids=["forward", "back"])
+def wall_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A time of day that jumps by 30 years each time that anybody asks."""
+    real, jumps = time.time, iter(range(10**9))
+    monkeypatch.setattr(time, "time", lambda: real() + request.param * (next(jumps) % 2))
+    yield
+    assert next(jumps) > 0
+
+
+def pausing(time_of_day: float, seconds: float) -> Script:
+    """The script of an answer that asks for a pause, in dates."""
+    dates = [("Date", formatdate(time_of_day, usegmt=True))]
+    dates.append(("Retry-After", formatdate(time_of_day + seconds, usegmt=True)))
+    return answer({"detail": "slowly"}, status=429, headers=dates)
+
+
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+async def test_dates_from_a_clock_that_steps(steps: list[float]) -> None:
+    """A date to wait for counts from the date of the same answer, wherever the clocks stand."""
+    scripts = [*(pausing(1e9 + step, 30) for step in steps), answer()]
+    async with serving(*scripts) as (wire, client):
+        ended = await client.wait_for_job(JOB)
+
+    assert ended.is_finished
+    assert len(wire.gaps) == len(steps)
+    assert all(30 - 1e-6 <= gap <= 60 + 31 for gap in wire.gaps)
+
+
+@pytest.mark.usefixtures("wall_clock")
+@pytest.mark.parametrize("strategy", ["poll", "long_poll", "sweep"])
+async def test_time_of_day_that_jumps(sieve: FakeSieve, strategy: Any) -> None:
+    """No pause, deadline or retry goes by the time of day."""
+    sieve.add_job("soon", queued=20, processing=40)
+    sieve.add_job("late", processing=4000)
+    sieve.fault(status=500, probability=0.3, seed=1)
+    async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
+        began = now()
+        outcomes = client.as_completed(["soon", "late"], timeout=600, strategy=strategy)
+        found = {outcome.job_id: (outcome, now() - began) async for outcome in outcomes}
+
+    (soon, soon_at), (late, late_at) = found["soon"], found["late"]
+    assert soon.unwrap().is_finished
+    assert 60 <= soon_at <= 140
+    assert isinstance(late.error, WaitTimeoutError)
+    assert 600 <= late_at <= 600.1
+
+
+@pytest.mark.usefixtures("wall_clock")
+async def test_streams_and_lookups_when_the_time_of_day_jumps(sieve: FakeSieve) -> None:
+    """Nor do streams, single waits and the retries of a lookup."""
+    job_id = sieve.add_job(processing=100, outputs=[1, 2, 3, 4], streams=True)
+    async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
+        waiting = asyncio.create_task(client.wait_for_job(job_id, timeout=300))
+        with sieve.fault(status=503, retry_after=7, times=1):
+            looked = await client.get_job(job_id)
+        looked_at = now()
+        found = [output async for output in client.stream_outputs(job_id, timeout=300)]
+        ended = await waiting
+
+    assert looked.status == "processing"
+    assert 7 <= looked_at <= 30
+    assert (len(found), ended.is_finished) == (4, True)
+    assert 100 <= now() <= 120
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+@pytest.mark.parametrize("hours", [0.9, 1, 6])
+async def test_pause_of_hours(sieve: FakeSieve, hours: float, *, as_date: bool) -> None:
+    """A wait keeps a pause of up to an hour, asks nothing meanwhile, and ends with the truth."""
+    job_id = sieve.add_job(processing=100, outputs=["x"])
+    async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
+        sieve.fault(status=503, retry_after=3600 * hours, as_date=as_date, times=1)
+        ended = await client.wait_for_job(job_id)
+
+    kept = min(3600 * hours, 3600)
+    assert ended.is_finished
+    assert len(sieve.requests) == 2
+    assert kept - 1e-6 <= sieve.requests[1].at <= 1.25 * kept + 62
+
+
+async def test_deadline_within_a_pause_of_hours(sieve: FakeSieve) -> None:
+    """A pause of an hour puts off no deadline, and a plain call does not wait for its end."""
+    job_id = sieve.add_job(processing=100)
+    async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
+        sieve.fault(status=429, retry_after=3600, times=1)
+        with pytest.raises(WaitTimeoutError) as caught:
+            await client.wait_for_job(job_id, timeout=1800)
+        await failure_of(client.get_job(job_id))
+
+    assert caught.value.elapsed == pytest.approx(1800, abs=0.1)
+    assert len(sieve.requests) == 1
+
+
+@pytest.mark.parametrize("end", [Do.FIN, Do.RST], ids=["closed", "reset"])
+@pytest.mark.parametrize("kept", [1, 2, 8, 64])
+async def test_all_connections_are_dead(kept: int, end: Do) -> None:
+    """When all kept connections died while the machine slept, whoever asks next has an answer."""
+    dead = 0
+
+    def reply(asked: Asked) -> Script:
+        if asked.connection <= dead:
+            return [end]  # nobody had told of it before
+        return [0.5, *ended(asked.job_id)]
+
+    async with Stage(reply) as stage, stage.client() as client:
+        await asyncio.gather(*(client.get_job(f"job-{number}") for number in range(kept)))
+        dead = stage.connections
+        began = now()
+        await client.get_job("lookup")
+        looked_at = now()
+        dead = stage.connections
+        await asyncio.gather(*(client.wait_for_job(f"wait-{number}") for number in range(kept)))
+
+    assert dead >= kept
+    assert looked_at - began <= 0.6
+    assert now() - looked_at <= 0.6 + 0.5 * kept
+
+
+async def test_a_day(sieve: FakeSieve) -> None:
+    """A day of waits in all ways costs no more polls than promised, and no memory."""
+    job_id, held = (sieve.add_job(processing=DAY, outputs=["x"]) for _ in range(2))
+    slow = PollPolicy(maximum=300)
+    async with SieveClient(sieve.api_key, base_url=sieve.url, polling=slow) as client:
+        waits: list[asyncio.Task[Any]] = [
+            asyncio.create_task(client.wait_for_job(job_id)),
+            asyncio.create_task(client.wait_for_job(held, strategy="long_poll")),
+            asyncio.create_task(client.wait_for_jobs([job_id])),
+            asyncio.create_task(client.wait_for_jobs([job_id], strategy="sweep")),
+        ]
+        await asyncio.sleep(DAY / 8)
+        before = objects(sieve)
+        await asyncio.sleep(DAY * 3 / 4)
+        after = objects(sieve)
+        ended = await asyncio.gather(*waits)
+
+    assert {type(each) for each in ended[:2]} == {Job}
+    assert now() <= DAY + 376
+    assert after - before <= 300  # and thousands of polls lie between them
+    assert sieve.requests_for(held) <= DAY / 600 + 10
+    assert sieve.requests_for(job_id) <= 3 * (DAY / 300 * 1.03 + 150)
+
+
+def objects(sieve: FakeSieve) -> int:
+    """How many objects there are, but for what the server remembers of its requests."""
+    sieve.requests._entries.clear()
+    gc.collect()
+    return len(gc.get_objects())

@@ -1,0 +1,39 @@
+"""Fault class G: codings of bodies and of their text, in a wait as in a lookup."""
+
+import gzip
+import json
+
+import pytest
+from faults.closed_world import failure_of
+from faults.wire import JOB, answer, job, once, version
+
+from sieve_async import DecodeError
+
+pytestmark = pytest.mark.looptime
+
+MARK = b"\xef\xbb\xbf"
+
+
+async def test_byte_order_mark_in_a_wait() -> None:
+    """A byte order mark before a good body keeps no wait from its end."""
+    async with once(answer(MARK + json.dumps(job()).encode())) as (wire, client):
+        ended = await client.wait_for_job(JOB, timeout=60)
+
+        assert ended.is_finished
+        assert len(wire.requests) == 1
+    async with once(answer(MARK + json.dumps(version()).encode())) as (wire, client):
+        ready = await client.wait_until_ready("sieve", "dubbing", timeout=60)
+
+        assert ready.is_ready
+        assert len(wire.requests) == 1
+
+
+@pytest.mark.parametrize("coding", ["br", "gzip, gzip", "x-deflate"])
+async def test_name_of_the_coding_counts(coding: str) -> None:
+    """A body is read by the name of its coding, and not by what it looks like."""
+    body = gzip.compress(json.dumps(job()).encode())
+    async with once(answer(body, headers=[("Content-Encoding", coding)])) as (_, client):
+        error = await failure_of(client.get_job(JOB))
+
+    assert type(error) is DecodeError
+    assert "coded in a way that was not asked for" in str(error)

@@ -1,0 +1,54 @@
+"""Fault class J: any interleaving of what happens to jobs, what fails and who waits for them."""
+
+import random
+import time
+
+import pytest
+from faults.life_walk import walk
+from faults.lives import Lives
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+ONCE = settings(
+    max_examples=15,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+OFTEN = settings(
+    ONCE,
+    max_examples=500,
+    stateful_step_count=50,
+    derandomize=False,
+    phases=[Phase.generate],  # to make an example smaller takes longer than to find one
+)
+SECONDS = 600.0
+
+
+def test_lives() -> None:
+    """Whatever happens in whichever order: each wait ends once, with the truth."""
+    run_state_machine_as_test(Lives, settings=ONCE)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_walks(seed: int) -> None:
+    """The same for lives in which each turn is as likely as any other."""
+    walk(seed)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(3600)
+def test_many_lives() -> None:
+    """The same for many more lives."""
+    run_state_machine_as_test(Lives, settings=OFTEN)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(3600)
+def test_many_walks() -> None:
+    """The same for ten minutes of such walks, others each time."""
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        walk(random.SystemRandom().getrandbits(32))
