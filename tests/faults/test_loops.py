@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import sys
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -126,12 +127,19 @@ def test_each_call_after_the_loop_has_ended() -> None:
     assert client.closed
 
 
+def fork() -> int:
+    """Fork, whatever other threads there may be: the child does without them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 async def test_each_call_in_a_fork() -> None:
     """Every call in a forked child says so, and the parent's connections go on."""
     async with Stage(lambda asked: ended(asked.job_id)) as stage, stage.client() as client:
         await client.get_job(JOB)
         reading, writing = os.pipe()
-        if os.fork() == 0:  # pragma: no cover - another process
+        if fork() == 0:  # pragma: no cover - another process
             step = refused(client).__await__()
             try:
                 next(step)
