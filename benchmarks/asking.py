@@ -79,12 +79,11 @@ async def check(name: str, contender: Contender) -> None:
         raise RuntimeError(f"{name} asked for {id_} and got {found}")
 
 
-async def company(contenders: dict[str, Contender], in_flight: int, absent: list[str]) -> Company:
+async def company(contenders: dict[str, Contender], in_flight: int) -> Company:
     """All contenders, checked."""
     for name, contender in contenders.items():
         await check(name, contender)
     return Company(
         {name: asking(contender, in_flight) for name, contender in contenders.items()},
         {name: size(contender.word) for name, contender in contenders.items()},
-        absent,
     )

@@ -5,7 +5,6 @@ import importlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -37,7 +36,8 @@ class Scene:
         word: Which job it answers with.
         in_flight: How many requests there are at once.
         versions: Whether versions are looked up, too.
-        peers: Whether it is about the clients of other services, or about other means.
+        peer: The one client of others that takes part; None for those who do the same by other
+            means.
         alone: Whether those take part here that do not care about orjson: in the process with it,
             or in the only one.
     """
@@ -46,7 +46,7 @@ class Scene:
     word: str
     in_flight: int
     versions: bool
-    peers: bool
+    peer: str | None
     alone: bool = False
 
 
@@ -54,12 +54,13 @@ class Scene:
 async def contending(settings: Mapping[str, Any]) -> AsyncIterator[Company]:
     """Open all sessions and clients, and close them at the end."""
     scene = Scene(**settings)
-    absent: list[str] = []
     async with AsyncExitStack() as stack:
         contenders = await _ours(stack, scene)
-        if LOADS == "orjson" or scene.alone:
-            contenders |= await (_peers if scene.peers else _others)(stack, scene, absent)
-        yield await company(contenders, scene.in_flight, absent)
+        if scene.peer is not None:
+            contenders[scene.peer] = await _peer(stack, scene, scene.peer)
+        elif LOADS == "orjson" or scene.alone:
+            contenders |= await _others(stack, scene)
+        yield await company(contenders, scene.in_flight)
 
 
 async def _ours(stack: AsyncExitStack, scene: Scene) -> dict[str, Contender]:
@@ -87,34 +88,24 @@ async def _ours(stack: AsyncExitStack, scene: Scene) -> dict[str, Contender]:
     }
 
 
-async def _others(stack: AsyncExitStack, scene: Scene, absent: list[str]) -> dict[str, Contender]:
+async def _others(stack: AsyncExitStack, scene: Scene) -> dict[str, Contender]:
     """Those who do the same by other means."""
     again = await stack.enter_async_context(_session(scene))
     tuned = await stack.enter_async_context(_tuned(scene))
     streams = _Streams(URL(scene.url))
     stack.callback(streams.close)
     jobs = f"{scene.url}/v2/jobs"
-    contenders = {
+    return {
         "asyncio streams, by hand": Contender(scene.word, streams.ask, item),
         f"aiohttp + {LOADS}, once more": Contender(scene.word, bare(again, jobs), item),
         f"aiohttp + {LOADS}, tuned": Contender(scene.word, bare(tuned, jobs), item),
     }
-    if find_spec("httpx") is None:
-        absent.append("httpx")
-    else:
-        contenders["httpx"] = Contender(scene.word, await _httpx(stack, scene), item)
-    return contenders
 
 
-async def _peers(stack: AsyncExitStack, scene: Scene, absent: list[str]) -> dict[str, Contender]:
-    """The clients of other services."""
-    contenders = {}
-    for name, (module, peer) in PEERS.items():
-        if find_spec(module) is None:
-            absent.append(name)
-        else:
-            contenders[name] = await peer(stack, scene.url, scene.in_flight)
-    return contenders
+async def _peer(stack: AsyncExitStack, scene: Scene, name: str) -> Contender:
+    if name == "httpx":
+        return Contender(scene.word, await _httpx(stack, scene), item)
+    return await PEERS[name][1](stack, scene.url, scene.in_flight)
 
 
 def _session(scene: Scene) -> aiohttp.ClientSession:

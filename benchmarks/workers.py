@@ -165,16 +165,24 @@ def compare(
 
 
 @contextmanager
-def with_and_without_orjson(stage: str, settings: Mapping[str, Any]) -> Iterator[list[Worker]]:
+def with_and_without_orjson(
+    stage: str, settings: Mapping[str, Any], *, both: bool = True
+) -> Iterator[list[Worker]]:
     """One process with orjson, if it is installed, and one that cannot import it.
 
     The latter is told whether it is ``alone``, and has those contenders too that do not care.
+
+    Args:
+        stage: The module of the contenders.
+        settings: What it gets.
+        both: Whether the second is wanted where there is the first.
     """
     has_orjson = find_spec("orjson") is not None
     with ExitStack() as stack:
         workers = []
         if has_orjson:
             workers.append(stack.enter_context(working(stage, settings)))
-        plain = {**settings, "alone": not has_orjson}
-        workers.append(stack.enter_context(working(stage, plain, without=["orjson"])))
+        if both or not has_orjson:
+            plain = {**settings, "alone": not has_orjson}
+            workers.append(stack.enter_context(working(stage, plain, without=["orjson"])))
         yield workers
