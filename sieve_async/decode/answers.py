@@ -1,6 +1,7 @@
 """From an answer to what it says: a model, the little that a poll needs, or an error."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any, Generic, Protocol
 
@@ -15,7 +16,7 @@ from sieve_async.decode.parsing import (
     repeats_a_key,
 )
 from sieve_async.decode.refusals import masked, refusal
-from sieve_async.errors import DecodeError, ResponseError, ResponseTooLargeError
+from sieve_async.errors import DecodeError, ResponseError, ResponseTooLargeError, TransportError
 from sieve_async.messages import Answer, Request, Response, shorten
 from sieve_async.models import BuildStatus, FunctionVersion, Job, JobStatus
 
@@ -79,6 +80,7 @@ def read_state(request: Request[Answer], response: Response) -> Seen[Answer]:
     Raises:
         SieveError: The answer is an error, or its id and status cannot be read.
     """
+    _enter_structuring(request)
     document = glance(response)
     found, word = document.get("id"), document.get(_status_key(request))
     if found.__class__ is not str or word.__class__ is not str or not word:
@@ -167,6 +169,7 @@ def read_model(request: Request[Answer], response: Response) -> Answer:
     Raises:
         SieveError: The answer is an error, or does not fit.
     """
+    _enter_structuring(request)
     document = glance(response)
     model = _build_quickly(request, document)
     if model is None:
@@ -205,9 +208,30 @@ class _Structuring(Protocol):
     def explain(self, document: Document, model: type[Answer]) -> tuple[str, ...]: ...
 
 
+def prepare() -> None:
+    """Enter the room of cattrs before sockets take all descriptors, if it can be entered now."""
+    with suppress(OSError):
+        _structuring()
+
+
+def _enter_structuring(request: Request[Any]) -> None:
+    """Have the room of cattrs open before anything is said of an answer.
+
+    Raises:
+        TransportError: Its files cannot be read now: sockets have taken all descriptors.
+    """
+    failure = None
+    try:
+        _structuring()
+    except OSError as error:
+        failure = f"the decoder cannot be loaded: {error.strerror}"
+    if failure is not None:
+        raise TransportError(failure, request.method, request.path)
+
+
 @cache
 def _structuring() -> _Structuring:
-    """The room of cattrs, entered with the first answer, since it takes long to import."""
+    """The room of cattrs, entered with the first call, since it takes long to import."""
     from sieve_async.decode import structure  # noqa: PLC0415 - as the docstring says
 
     return structure

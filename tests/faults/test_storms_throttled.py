@@ -1,0 +1,92 @@
+"""Thousands of waits at a server that says it is asked too much, in virtual time."""
+
+import asyncio
+
+import pytest
+from asking import now
+from faults.closed_world import KEY
+from faults.storm import Meter, Storm, Way
+
+from sieve_async import PollPolicy, SieveClient
+from sieve_async.testing import FakeSieve
+
+pytestmark = pytest.mark.looptime
+
+CALM = PollPolicy(minimum=10)
+BEFORE, STORM, PAUSE = 8.0, 120.0, 30
+
+
+def most_in(seconds: int, counts: list[int]) -> int:
+    """The largest sum of so many that follow one another."""
+    return max(sum(counts[at : at + seconds]) for at in range(len(counts) - seconds + 1))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("took", "way", "strategy"),
+    [
+        (0.2, "each", "poll"),
+        (0.2, "all", "poll"),
+        pytest.param(0.0, "each", "poll", marks=pytest.mark.campaign),
+        pytest.param(2.0, "each", "poll", marks=pytest.mark.campaign),
+        pytest.param(2.0, "all", "poll", marks=pytest.mark.campaign),
+        pytest.param(0.2, "all", "sweep", marks=pytest.mark.campaign),
+    ],
+)
+async def test_told_when_to_come_back(
+    sieve: FakeSieve, took: float, way: Way, strategy: str
+) -> None:
+    """5,000 waits that are told to come back in 30 s send at most one request for each slot."""
+    storm = Storm(sieve)
+    storm.add(5000, ends_in=(0, BEFORE + STORM))
+    if took:
+        sieve.fault(delay=took)
+
+    async with SieveClient(KEY, base_url=sieve.url, polling=CALM) as client:
+        waiting = asyncio.create_task(storm.wait(client, way, strategy=strategy))
+        await asyncio.sleep(BEFORE)
+        throttled = sieve.fault(status=429, retry_after=PAUSE)
+        await asyncio.sleep(took)  # what was asked before is answered as before
+        async with Meter(client) as meter:
+            await asyncio.sleep(STORM)
+        throttled.remove()
+        await waiting
+        storm.check(client)
+
+    assert most_in(PAUSE, meter.seconds()) <= 64
+    assert throttled.hits <= 64 + STORM / PAUSE
+    assert sum(meter.seconds()) >= 3
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("number", "way", "strategy"),
+    [
+        (500, "each", "poll"),
+        (500, "all", "sweep"),
+        pytest.param(5000, "each", "poll", marks=pytest.mark.campaign),
+        pytest.param(5000, "all", "poll", marks=pytest.mark.campaign),
+    ],
+)
+async def test_not_told_when_to_come_back(
+    sieve: FakeSieve, number: int, way: Way, strategy: str
+) -> None:
+    """Without a time to come back at, each wait slows down by itself."""
+    storm = Storm(sieve)
+    storm.add(number, ends_in=(3 * BEFORE, STORM))
+
+    async with SieveClient(KEY, base_url=sieve.url, polling=CALM) as client:
+        waiting = asyncio.create_task(storm.wait(client, way, strategy=strategy))
+        async with Meter(client) as meter:
+            await asyncio.sleep(3 * BEFORE)
+            with sieve.fault(status=429):
+                await asyncio.sleep(STORM)
+        over = now()
+        await waiting
+        storm.check(client)
+
+    healthy, sent = meter.rate(BEFORE, 3 * BEFORE), meter.seconds(3 * BEFORE)
+    assert max(sent) <= 2 * max(healthy, 2)  # a sweep hardly asks anything
+    if strategy == "poll":
+        assert sum(sent[60:]) / len(sent[60:]) <= 0.25 * healthy
+    assert max(at for [(at, _)] in storm.told.values()) <= over + 75
