@@ -10,7 +10,8 @@ from sieve_async.watching.pace import Pace
 from sieve_async.watching.tasks import Tasks, start
 from sieve_async.watching.watch import Watch
 
-# While the server's pause holds everybody back, nobody joins the queue; looked at this often.
+# While the server's pause holds everybody back, nobody joins the queue; looked at this often
+# once it is over.
 _HELD_BACK = 0.05
 _LONGEST_QUEUEING = 1.0
 # A look that takes longer was held by the server, and says nothing of how fast it is.
@@ -118,7 +119,7 @@ class Crew:
             return
         when = max(due, self._pace.next_at)
         if self._must_wait(now := self._clock()):
-            when = max(when, now + _HELD_BACK)
+            when = max(when, now + max(_HELD_BACK, self._gate.held()[0]))
         if self._timer is not None:
             if self._timer.when() <= when:
                 return
