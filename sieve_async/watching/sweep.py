@@ -34,6 +34,8 @@ _LONGEST_PAUSE_OF_LISTS = 1800.0
 _SMALLEST_PAGE = 8
 # After sweeps that met fewer jobs than they read pages, so many in a row read none at the most.
 _MOST_SKIPPED = 32
+# No longer lie two requests apart, unless the server's pause or the machine's sleep was in between.
+_LONGEST_GAP = 180.0
 # The share of jobs that may have ended unseen when the last sweep before a deadline begins.
 _SHARE_TO_LOOK_AT = 0.1
 # Rows move up when jobs before them end: so many are read twice, and more after a failure.
@@ -246,6 +248,8 @@ class Sweep:
             self._give_up(shorten(str(error)), until=self._end_of_pause(now))
             return
         self._scheduler.troubles.note_failure(error)
+        if self._failures == 0:  # time in which nobody asked is no outage
+            self._valid_at = max(self._valid_at, now - _LONGEST_GAP)
         self._failures += 1
         self._trouble += 1
         self._end_unreachable(error, now)

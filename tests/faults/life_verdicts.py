@@ -27,6 +27,8 @@ MAX_UNREACHABLE = 300.0
 _IN_TIME = 1.0
 # How long a look without a deadline of its own may take, all told.
 _ONE_LOOK = 31.0
+# Who joins a watch of the same job may be told what a look shows that was begun before.
+_SHARED_LOOK = 60.0
 # Between two good answers, at the most.
 _LONGEST_PAUSE = 13.0
 
@@ -58,7 +60,7 @@ class Circumstances:
         return [
             entry.status
             for entry in self.sieve.requests
-            if entry.at >= self.started - 1 and entry.path.startswith(paths)
+            if entry.at >= self.started - _SHARED_LOOK and entry.path.startswith(paths)
         ]
 
     def was_unreachable(self) -> bool:

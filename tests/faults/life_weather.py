@@ -27,7 +27,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
             "retry_after": seconds,
             "as_date": status == 503,
         }
-        for status, seconds in ((429, 1), (503, 20), (429, 300), (408, 5), (503, 5000))
+        for status, seconds in ((429, 1), (503, 20), (429, 300), (408, 5), (503, 700))
     },
     **{f"dropped {drop}": {"drop": drop} for drop in ("before", "headers", "body")},
     "half": {"truncate": True},

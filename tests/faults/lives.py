@@ -244,7 +244,7 @@ class Lives(RuleBasedStateMachine):
             self.run(self.client.close())
             self.client = self.new_client()
         if stopped:
-            self.run(asyncio.wait([waiting.task for waiting in stopped], timeout=500))
+            self.run(asyncio.wait([waiting.task for waiting in stopped], timeout=100_000))
         assert [waiting for waiting in stopped if not waiting.task.done()] == []
         assert self.now == before or any(waiting.busy for waiting in stopped)
 

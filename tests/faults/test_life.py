@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 ONCE = settings(
-    max_examples=15,
+    max_examples=10,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
@@ -32,7 +32,7 @@ def test_lives() -> None:
     run_state_machine_as_test(Lives, settings=ONCE)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(8))
 def test_walks(seed: int) -> None:
     """The same for lives in which each turn is as likely as any other."""
     walk(seed)

@@ -78,3 +78,18 @@ async def test_outage_that_begins_in_the_gap(sieve: FakeSieve, client: SieveClie
 
     assert took == pytest.approx(300, abs=15)
     assert now() - asked_at == pytest.approx(300, abs=15)
+
+
+async def test_pause_that_another_call_was_told(sieve: FakeSieve, client: SieveClient) -> None:
+    """After a long pause, which all keep, one list that fails does not end all watches."""
+    ids = [sieve.add_job(f"job-{number}", processing=3000) for number in range(20)]
+    watching = asyncio.create_task(client.wait_for_jobs(ids, strategy="sweep"))
+    await asyncio.sleep(100)
+    sieve.fault(status=503, retry_after=2000, job="another", times=1)
+    with pytest.raises(SieveError, match="503"):
+        await client.get_job("another")
+    sieve.fault(path="/v2/jobs", status=503, times=1)
+
+    outcomes = await watching
+
+    assert [outcome.ok for outcome in outcomes] == [True] * 20
