@@ -1,9 +1,12 @@
 """Sweeps that cost more than they tell are made less often, and never given up for good."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import pytest
 from asking import now
-from faults.wire import Document
-from stage import Asked
+from faults.wire import Document, Script, answer
+from stage import Asked, Stage, document, until
 from village import Village, row
 
 from sieve_async import PollPolicy
@@ -30,3 +33,41 @@ async def test_lists_are_tried_again() -> None:
     # Once lists tell something, hardly any look is needed.
     assert sum(440 <= asked.at < 590 for asked in village.stage.looks) <= 8
     assert max(found.values()) <= 605
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("number", [1, 50])
+async def test_ids_in_between(number: int) -> None:
+    """Few ids that come between two sweeps are looked at; many bring the next sweep forward."""
+    early = [f"early{n}" for n in range(50)]
+    late = [f"late{n}" for n in range(number)]
+
+    async def source() -> AsyncIterator[str]:
+        for job_id in early:
+            yield job_id
+        await asyncio.sleep(5)
+        for job_id in late:
+            yield job_id
+
+    def reply(asked: Asked) -> Script:
+        if not asked.is_list:
+            return until(28, asked.job_id)
+        rows = [document(job_id) for job_id in (*early, *late)]
+        is_running = asked.query["status"] == "processing" and now() < 28
+        return answer({"data": rows if is_running else [], "next_offset": -1})
+
+    policy = PollPolicy(minimum=10, maximum=10, growth=0, jitter=0)
+    async with Stage(reply) as stage, stage.client() as client:
+        seen = [
+            one async for one in client.as_completed(source(), polling=policy, strategy="sweep")
+        ]
+
+    assert sorted(one.job_id for one in seen if one.ok) == sorted((*early, *late))
+    sweeps = [asked.at for asked in stage.lists if asked.query["status"] == "processing"]
+    looks = [asked.at for asked in stage.looks if asked.job_id in late and asked.at < 20]
+    if number == 1:
+        assert sweeps[:3] == pytest.approx([0, 10, 20], abs=0.5)
+        assert looks == pytest.approx([5], abs=0.5)
+    else:
+        assert sweeps[:4] == pytest.approx([0, 5, 15, 25], abs=0.5)
+        assert looks == []
