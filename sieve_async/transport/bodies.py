@@ -7,6 +7,7 @@ needs one of a few permits, so that all bodies together stay bounded too.
 """
 
 import asyncio
+import io
 import zlib
 from collections.abc import AsyncIterator
 
@@ -67,36 +68,36 @@ class BodyReader:
             UnreadableError: It cannot be decompressed.
         """
         coding = _coding(response)
-        pieces: list[bytes] = []
+        body = io.BytesIO()  # it grows in its place, and gives itself away: no body is held twice
         if coding in _PLAIN:
             read = _plain_pieces(response)
         else:
             read = _decompressed_pieces(response, coding, self._limit)
         if (response.content_length or 0) > self._limit:
             raise TooLargeError
-        if await _gather(read, pieces, min(_LARGE, self._limit)):
-            return b"".join(pieces)
+        if await _gather(read, body, min(_LARGE, self._limit)):
+            return body.getvalue()
         async with self._permits:
-            if await _gather(read, pieces, self._limit):
-                return b"".join(pieces)
+            if await _gather(read, body, self._limit):
+                return body.getvalue()
         raise TooLargeError
 
     async def beginning(self, response: aiohttp.ClientResponse) -> bytes:
         """At most 64 KiB of the body of an error; what can be read of it before it breaks."""
         coding = _coding(response)
-        pieces: list[bytes] = []
+        body = io.BytesIO()
         is_whole = False
         try:
             if coding in _PLAIN:
                 read = _plain_pieces(response)
             else:
                 read = _decompressed_pieces(response, coding, _LARGEST_ERROR_BODY)
-            is_whole = await _gather(read, pieces, _LARGEST_ERROR_BODY)
+            is_whole = await _gather(read, body, _LARGEST_ERROR_BODY)
         except (TooLargeError, UnreadableError):
             pass
         if not is_whole:
             response.close()  # the rest is not wanted, so the connection cannot be kept
-        return b"".join(pieces)[:_LARGEST_ERROR_BODY]
+        return body.getvalue()[:_LARGEST_ERROR_BODY]
 
 
 def _coding(response: aiohttp.ClientResponse) -> str:
@@ -104,15 +105,13 @@ def _coding(response: aiohttp.ClientResponse) -> str:
     return "" if coding is None else coding.strip().lower()
 
 
-async def _gather(read: AsyncIterator[bytes], pieces: list[bytes], limit: int) -> bool:
+async def _gather(read: AsyncIterator[bytes], body: io.BytesIO, limit: int) -> bool:
     """Collect pieces; False as soon as there is more than the limit."""
-    size = sum(map(len, pieces))
-    if size > limit:
+    if body.tell() > limit:
         return False
     async for piece in read:
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
+        body.write(piece)
+        if body.tell() > limit:
             return False
     return True
 

@@ -83,6 +83,7 @@ ON_THE_WIRE: dict[str, tuple[str, Script]] = {
     "gzip-in-gzip": ("DecodeError", coded("gzip", *twice())),
     "gzip-of-an-error": ("ServerError", coded("gzip", *packed(31, 1000), status=500)),
 }
+BELOW = {"get tiny-chunks", "get interim", "get trailers", "get headers"}
 # What is refused by its structure, before it is parsed.
 BY_STRUCTURE: dict[str, Callable[[str], Script]] = {
     "arrays": sending(lambda: filled(b"[],")),
@@ -92,19 +93,25 @@ BY_STRUCTURE: dict[str, Callable[[str], Script]] = {
     "strings": sending(lambda: filled(b'"",')),
     "tokens": sending(lambda: filled(b"0,", 4_200_000)),
 }
-# What is parsed, and then taken or refused.
+# What is parsed, and then taken or refused; some have nearly as many parts as there may be.
 PARSED: dict[str, tuple[str, Callable[[str], Script]]] = {
-    "a-million-tokens": ("taken", sending(lambda: filled(b"0,", 2_000_000))),
+    "a-million-numbers": ("taken", sending(lambda: filled(b"0,", 1_990_000))),
     "long-text": ("taken", sending(lambda: b'"%b"' % (b"x" * (LARGEST - 200)))),
     "long-text-cut": ("refused", sending(lambda: b'"%b"' % (b"x" * (LARGEST - 200)), -1)),
     "surrogates": ("taken", sending(lambda: b'"%b"' % (b"\\ud800" * (LARGEST // 6 - 100)))),
     "digits": ("refused", sending(lambda: b"9" * (LARGEST - 200))),
     "5000-digits": ("refused", sending(lambda: filled(b"9" * 5000 + b","))),
     "4000-digits": ("taken", sending(lambda: filled(b"9" * 4000 + b","))),
-    "unlike-keys": ("taken", sending(lambda: keyed(990_000))),
-    "unlike-keys-cut": ("refused", sending(lambda: keyed(990_000), -1)),
-    "a-million-arrays": ("taken", sending(lambda: filled(b"[],", 2_900_000))),
-    "objects": ("taken", sending(lambda: filled(b'{"a":0},', 5_000_000))),
+    "unlike-keys": ("taken", sending(lambda: keyed(495_000))),
+    "unlike-keys-cut": ("refused", sending(lambda: keyed(495_000), -1)),
+    "strings": ("taken", sending(lambda: filled(b'"",', 2_970_000))),
+    "arrays": ("taken", sending(lambda: filled(b"[],", 740_000))),
+    "nested": ("taken", sending(lambda: filled(b"[" * 180 + b"]" * 180 + b",", 660_000))),
+    "objects": ("taken", sending(lambda: filled(b'{"a":0},', 1_580_000))),
+    "outputs": (
+        "taken",
+        lambda job_id: answer(job_with(b"1}" + b",{}" * 248_000 + b',{"data":1', job_id)),
+    ),
 }
 
 
@@ -139,18 +146,19 @@ async def test_refused_on_the_wire() -> None:
     assert results == {name: result for name, (result, _) in ON_THE_WIRE.items()}
     for case, cost in costs.items():
         assert cost["mebibytes"] < 32, case
-        assert cost["milliseconds"] < 250, case
+        # Where there are thousands of parts of HTTP in one piece, the parser below takes its time.
+        assert cost["milliseconds"] < (250 if case in BELOW else 50), case
 
 
 async def test_refused_by_its_structure() -> None:
-    """What would fill the memory when parsed is counted and refused: 16 MiB, joined once."""
+    """What would fill the memory when parsed is counted and refused, before it is parsed."""
     cases = [f"{way} {name}" for name in BY_STRUCTURE for way in ("get", "wait")]
     costs = await cost_of(cases, lambda name: BY_STRUCTURE[name](name))
 
     for case, cost in costs.items():
         assert cost["result"] == "ResponseTooLargeError", case
-        assert cost["mebibytes"] < 40, case
-        assert cost["milliseconds"] < 200, case
+        assert cost["mebibytes"] < 32, case
+        assert cost["milliseconds"] < 50, case
 
 
 async def test_parsed() -> None:
@@ -162,4 +170,4 @@ async def test_parsed() -> None:
         name = case.partition(" ")[2]
         expected = name if PARSED[name][0] == "taken" else "DecodeError"
         assert cost["result"] == expected, case
-        assert cost["mebibytes"] < 200, case
+        assert cost["mebibytes"] < 100, case

@@ -55,6 +55,5 @@ def target(data: bytes) -> None:
     began = time.thread_time()
     errors = [failure_of(read, request, answer) for read in (read_model, read_state, read_page)]
     assert time.thread_time() - began < _MOST_SECONDS
-    if len(answer.body) > plain_json.COUNTED_FROM:
-        too_many = plain_json.parts(answer.body) > plain_json.MOST_PARTS
-        assert too_many == any(isinstance(error, ResponseTooLargeError) for error in errors)
+    too_many = plain_json.parts(answer.body) > plain_json.MOST_PARTS
+    assert too_many == any(isinstance(error, ResponseTooLargeError) for error in errors)

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeAlias
 
 Document: TypeAlias = dict[str, Any]
 
-DEEPEST, MOST_PARTS, COUNTED_FROM = 200, 2_000_000, 1024 * 1024
+DEEPEST, MOST_PARTS = 200, 1_000_000
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
@@ -34,7 +34,7 @@ def read(body: bytes) -> Any:
     Raises:
         UnreadableError: It has none.
     """
-    if len(body) > COUNTED_FROM and parts(body) > MOST_PARTS:
+    if parts(body) > MOST_PARTS:
         raise TooManyError
     text = text_of(body)
     try:
@@ -47,8 +47,8 @@ def read(body: bytes) -> Any:
 
 
 def parts(body: bytes) -> int:
-    """How many commas, colons and opening brackets there are, in texts too."""
-    return sum(body.count(mark) for mark in (b",", b":", b"[", b"{"))
+    """How many commas and colons there are, in texts too; an opening bracket counts thrice."""
+    return sum(map(body.count, (b",", b":"))) + 3 * sum(map(body.count, (b"[", b"{")))
 
 
 def depth(text: str) -> int:
