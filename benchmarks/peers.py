@@ -34,9 +34,9 @@ async def _anthropic(stack: AsyncExitStack, url: str, _: int) -> Contender:
 async def _replicate(_: AsyncExitStack, url: str, in_flight: int) -> Contender:
     replicate: Any = importlib.import_module("replicate")
     httpx: Any = importlib.import_module("httpx")
-    limits = httpx.Limits(
-        max_connections=max(100, in_flight), max_keepalive_connections=max(20, in_flight)
-    )
+    # With fewer kept alive than there may be, httpx closes and opens them all the time.
+    most = max(100, in_flight)
+    limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
     client = replicate.Client(
         api_token=API_KEY, base_url=url, transport=httpx.AsyncHTTPTransport(limits=limits)
     )
