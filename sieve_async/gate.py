@@ -19,6 +19,7 @@ LONGEST_HOLD = 3600.0
 # How long the others wait for the answer to the request that goes first after a pause.
 _HEAD_START = 1.0
 _SPREAD = 0.25  # of the pause, at the least
+_NO_INTERVAL = 0.001
 
 Ticket = int
 
@@ -236,10 +237,21 @@ class Gate:
             self._next_at = now + _HEAD_START
         elif self._interval == 0.0:  # the probe has not come back within its head start
             self._spread()
-        elif now >= self._spread_ends:
+        elif now >= self._spread_ends and self._has_caught_up():
             self._recovering = False
         else:
-            self._next_at = now + self._interval * random.uniform(0.5, 1.5)
+            self._go_on_spreading(now)
+
+    def _has_caught_up(self) -> bool:
+        """Whether it is the slots that who waits now waits for."""
+        return self.queued <= self._slots or self._interval < _NO_INTERVAL
+
+    def _go_on_spreading(self, now: float) -> None:
+        """Let the next one go after a while: half of it if more have come than were let go."""
+        if now >= self._spread_ends:
+            self._interval /= 2
+            self._spread_ends = now + self._interval * self.queued
+        self._next_at = now + self._interval * random.uniform(0.5, 1.5)
 
     def _spread(self) -> None:
         waiting = max(1, self.queued)

@@ -7,7 +7,7 @@ from asking import now
 from faults.closed_world import KEY
 from faults.storm import Meter, Storm, Way
 
-from sieve_async import PollPolicy, SieveClient
+from sieve_async import Limits, PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -90,3 +90,49 @@ async def test_not_told_when_to_come_back(
     if strategy == "poll":
         assert sum(sent[60:]) / len(sent[60:]) <= 0.25 * healthy
     assert max(at for [(at, _)] in storm.told.values()) <= over + 75
+
+
+async def test_let_go_without_a_burst(sieve: FakeSieve) -> None:
+    """Waits that queue up behind those that are let go after a pause do not leave all at once."""
+    ids = [sieve.add_job(processing=3600) for _ in range(1000)]
+    limits = Limits(polls_per_second=20)
+    healthy = len(ids) / CALM.minimum
+
+    async with (
+        SieveClient(KEY, base_url=sieve.url, polling=CALM, limits=limits) as client,
+        Meter(client) as meter,
+    ):
+        waits = [asyncio.create_task(client.wait_for_job(job_id)) for job_id in ids]
+        await asyncio.sleep(25)
+        sieve.fault(status=429, retry_after=10, times=1)
+        await asyncio.sleep(120)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.wait(waits)
+
+    assert max(meter.tenths[250:]) <= 64 + 0.2 * healthy
+    assert max(meter.seconds(25)) <= 2 * healthy
+    assert meter.rate(125) >= 0.75 * healthy
+
+
+async def test_full_slots_after_a_pause(sieve: FakeSieve) -> None:
+    """Where the slots are what limits a client, they do so again soon after a pause."""
+    ids = [sieve.add_job(processing=3600) for _ in range(100)]
+    sieve.fault(delay=0.01)
+    limits = Limits(max_in_flight=1, polls_per_second=20)
+    often = PollPolicy(minimum=0.5, maximum=0.5)
+
+    async with (
+        SieveClient(KEY, base_url=sieve.url, polling=often, limits=limits) as client,
+        Meter(client) as meter,
+    ):
+        waits = [asyncio.create_task(client.wait_for_job(job_id)) for job_id in ids]
+        await asyncio.sleep(1)
+        sieve.fault(status=429, retry_after=1, times=1)
+        await asyncio.sleep(29)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.wait(waits)
+
+    assert min(meter.seconds(15)) >= 90
+    assert max(meter.seconds(15)) <= 101
