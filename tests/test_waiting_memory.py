@@ -34,9 +34,9 @@ async def test_last_errors_of_many() -> None:
 async def test_answers_of_many() -> None:
     """Of jobs that run, whole answers are kept up to 4 MiB together; of the rest, the status."""
     note = "x" * 100_000
-    async with Stage(lambda asked: answer(document(asked.job_id, note=note))) as stage:
-        async with stage.client() as client:
-            outcomes = await client.wait_for_jobs([f"{place}" for place in range(60)], timeout=5)
+    stage = Stage(lambda asked: answer(document(asked.job_id, note=note)))
+    async with stage, stage.client() as client:
+        outcomes = await client.wait_for_jobs([f"{place}" for place in range(60)], timeout=5)
 
     last = [one.error.last for one in outcomes if isinstance(one.error, WaitTimeoutError)]
     assert [job and job.status for job in last] == [JobStatus.PROCESSING] * 60
