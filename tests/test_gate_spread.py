@@ -58,3 +58,32 @@ async def test_who_comes_later_goes_at_once() -> None:
         assert ticket is not None
         one.leave(ticket)
         assert loop.time() == came
+
+
+async def test_nobody_waits_for_one_that_has_come_back() -> None:
+    """When the request that goes first is back, who comes now need not be held back."""
+    loop = asyncio.get_running_loop()
+    one = Gate(slots=10, steady_rate=None, clock=loop.time)
+    one.hold(80, THROTTLED)
+    first = await one.enter()
+    assert first is not None
+    assert one.holds_back()
+
+    one.leave(first)
+
+    assert not one.holds_back()
+
+
+async def test_deadline_that_did_not_come() -> None:
+    """A deadline in the queue that was not needed leaves no timer in the loop."""
+    loop = asyncio.get_running_loop()
+    one = Gate(slots=1, steady_rate=None, clock=loop.time)
+    first = await one.enter()
+    assert first is not None
+    waiting = asyncio.create_task(one.enter(deadline=loop.time() + 1000))
+    await asyncio.sleep(1)
+    one.leave(first)
+    assert await waiting is not None
+
+    timers = loop._scheduled  # type: ignore[attr-defined] # asyncio's own
+    assert [timer for timer in timers if not timer.cancelled()] == []

@@ -1,10 +1,10 @@
 """What errors keep alive: nothing of the calls in which they came up."""
 
 import pytest
-from faults.wire import JOB, Do, serving
-from stage import Stage, failing
+from faults.wire import JOB, Do, answer, serving
+from stage import Stage, document, failing
 
-from sieve_async import ConnectError, ServerError, WaitTimeoutError
+from sieve_async import ConnectError, JobStatus, ServerError, WaitTimeoutError
 
 pytestmark = pytest.mark.looptime
 
@@ -29,3 +29,15 @@ async def test_last_errors_of_many() -> None:
         assert outcome.error.__traceback__ is None
         assert isinstance(outcome.error.last_error, ServerError)
         assert outcome.error.last_error.__traceback__ is None
+
+
+async def test_answers_of_many() -> None:
+    """Of jobs that run, whole answers are kept up to 4 MiB together; of the rest, the status."""
+    note = "x" * 100_000
+    stage = Stage(lambda asked: answer(document(asked.job_id, note=note)))
+    async with stage, stage.client() as client:
+        outcomes = await client.wait_for_jobs([f"{place}" for place in range(60)], timeout=5)
+
+    last = [one.error.last for one in outcomes if isinstance(one.error, WaitTimeoutError)]
+    assert [job and job.status for job in last] == [JobStatus.PROCESSING] * 60
+    assert sum(job is not None and "note" in job.extra for job in last) == 41
