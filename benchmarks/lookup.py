@@ -17,6 +17,7 @@ from pathlib import Path
 
 import attrs
 
+from benchmarks.cases import BODIES, CASES, CLIENTS, QUICK_CASES, Case
 from benchmarks.comparing import (
     Verdict,
     at_least,
@@ -27,7 +28,6 @@ from benchmarks.comparing import (
     table,
     versions,
 )
-from benchmarks.peers import PEERS
 from benchmarks.server import Meter, serving
 from benchmarks.workers import Measured, Size, compare, with_and_without_orjson
 
@@ -63,62 +63,9 @@ us               processor time of the client for one lookup, the median of all 
 server us        processor time of the server for one
 to bare aiohttp  lookups per CPU second, over those of aiohttp with the same parser"""
 _YARDSTICKS = ("aiohttp + orjson", "aiohttp + json")
-_BODIES = {
-    "queued": "queued, nulls",
-    "finished": "full",
-    "various": "full, functions differ",
-    "many": "200 outputs",
-    "most": "5,000 outputs",
-}
 _PEERS = ("openai", "anthropic", "replicate", "fal")
 
 
-@attrs.frozen
-class Case:
-    """One comparison.
-
-    Attributes:
-        word: Which job is looked up.
-        in_flight: How many requests there are at once.
-        rounds: How often each has its turn.
-        peer: The one client of others that takes part; None for those who do the same by other
-            means. Each has a comparison of its own, so that its turns come soon enough for it not
-            to close its connections.
-    """
-
-    word: str
-    in_flight: int
-    rounds: int
-    peer: str | None = None
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it is about the full job, where versions are looked up, too."""
-        return self.word == "finished"
-
-
-_CLIENTS = {"httpx": "httpx"} | {name: module for name, (module, _) in PEERS.items()}
-# The pools of some end at 100 connections, and what a job holds is no matter of other services.
-_CASES = (
-    Case("finished", 64, 25),
-    *(Case("finished", 64, 15, peer=name) for name in _CLIENTS),
-    Case("finished", 1, 10),
-    *(Case("finished", 1, 5, peer=name) for name in _CLIENTS),
-    Case("finished", 512, 10),
-    Case("finished", 512, 5, peer="httpx"),
-    Case("queued", 64, 15),
-    Case("queued", 64, 10, peer="httpx"),
-    Case("various", 64, 15),
-    Case("many", 64, 15),
-    Case("many", 64, 10, peer="httpx"),
-    Case("most", 4, 8),
-    Case("most", 4, 5, peer="httpx"),
-)
-_QUICK = (
-    Case("finished", 4, 2),
-    *(Case("finished", 4, 2, peer=name) for name in _CLIENTS),
-    Case("most", 1, 2),
-)
 # httpx closes what was idle for longer, and takes some turns to recover from it.
 _LONGEST_ROUND = 5.0
 
@@ -151,7 +98,7 @@ class Found:
         median, low, high = middle([1e6 * seconds for seconds in times])
         to = "1" if name == yardstick else str(ratio(measured.processor(yardstick), times))
         return (
-            _BODIES[self.case.word],
+            BODIES[self.case.word],
             f"{self.case.in_flight}",
             name,
             f"{measured.notes[name]}",
@@ -170,7 +117,7 @@ class Found:
             pace = ratio(self.measured.processor(self.yardstick(name)), times)
             yield {
                 "case": number,
-                "job": _BODIES[self.case.word],
+                "job": BODIES[self.case.word],
                 "in_flight": self.case.in_flight,
                 "client": name,
                 "bytes": self.measured.notes[name],
@@ -197,7 +144,7 @@ def _to_aiohttp(found: Found, name: str, bound: float) -> Iterator[Verdict]:
     if name in found.measured.tooks:
         yardstick = found.yardstick(name)
         pace = ratio(found.measured.processor(yardstick), found.measured.processor(name))
-        job = _BODIES[found.case.word]
+        job = BODIES[found.case.word]
         yield at_least(f"{name}, job: {job}, to bare {yardstick}", pace.middle, bound)
 
 
@@ -238,7 +185,7 @@ def report(found: Sequence[Found]) -> str:
         for one in found
         if one.measured.longest_round > _LONGEST_ROUND
     ]
-    if absent := [name for name, module in _CLIENTS.items() if find_spec(module) is None]:
+    if absent := [name for name, module in CLIENTS.items() if find_spec(module) is None]:
         lines.append(f"Left out, for not installed: {', '.join(absent)}.")
     return "\n".join([*lines, judged(verdicts(found))])
 
@@ -272,7 +219,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lookup", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="toy size, to see that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures, too")
-    parser.add_argument("--jobs", nargs="+", choices=_BODIES, help="only these")
+    parser.add_argument("--jobs", nargs="+", choices=BODIES, help="only these")
     parser.add_argument("--in-flight", type=int, nargs="+", help="only with so many at once")
     return parser.parse_args(arguments)
 
@@ -281,12 +228,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     options = _parse(arguments)
     found = []
-    for case in _QUICK if options.quick else _CASES:
-        if case.word not in (options.jobs or _BODIES):
+    for case in QUICK_CASES if options.quick else CASES:
+        if case.word not in (options.jobs or BODIES):
             continue
         if case.in_flight not in (options.in_flight or [case.in_flight]):
             continue
-        if case.peer is not None and find_spec(_CLIENTS[case.peer]) is None:
+        if case.peer is not None and find_spec(CLIENTS[case.peer]) is None:
             continue
         found.append(measure(case, quick=options.quick))
         if options.json:

@@ -54,7 +54,8 @@ async def test_told_when_to_come_back(
         storm.check(client)
 
     assert most_in(PAUSE, meter.seconds()) <= 64
-    assert throttled.hits <= 64 + STORM / PAUSE
+    # One asks whether it is over; the others do not wait for an answer that takes longer than 1 s.
+    assert throttled.hits <= 64 + STORM / PAUSE * (1 if took < 1 else 64)
     assert sum(meter.seconds()) >= 3
 
 
