@@ -160,7 +160,7 @@ class Wait:
         if status.is_terminal:
             return Ended()
         if paused_since is None:
-            return self._again(self.policy.pause(now - self.changed_at), now, took=now - asked_at)
+            return self._again(self._pause(now), now, took=now - asked_at)
         return self._after(paused_since, now)
 
     def unended(self, *, asked_at: float, now: float) -> Step:
@@ -242,6 +242,10 @@ class Wait:
             began = max(asked_at, now - _LONGEST_POLL)
             self.valid_at = max(self.valid_at, began - self.policy.maximum)
         self.failures += 1
+
+    def _pause(self, now: float) -> float:
+        is_first = self.polls == 1
+        return self.policy.first_pause() if is_first else self.policy.pause(now - self.changed_at)
 
     def _after(self, since: float, now: float) -> Step:
         """Ask again after a pause that began at ``since``: at once when that was long ago."""

@@ -18,7 +18,8 @@ class PollPolicy:
         minimum: The shortest pause, in seconds.
         growth: The share of the time waited.
         maximum: The longest pause, in seconds.
-        jitter: Each pause is multiplied by a random number from 1 - jitter to 1 + jitter.
+        jitter: Each pause is multiplied by a random number from 1 - jitter to 1 + jitter; the first
+            one with twice the jitter, so that waits which begin together do not go on together.
         max_unreachable: A wait ends with the last error after this many seconds without any valid
             answer, not counting time in which nobody asked; None is no limit.
     """
@@ -41,6 +42,10 @@ class PollPolicy:
     def pause(self, waited: float) -> float:
         """The pause after a good answer that changed nothing, ``waited`` seconds after one did."""
         return delays.jittered(self.plain_pause(waited), self.jitter)
+
+    def first_pause(self) -> float:
+        """The pause after the first look."""
+        return delays.jittered(self.plain_pause(0.0), min(1.0, 2 * self.jitter))
 
     def plain_pause(self, waited: float) -> float:
         """The same without the jitter."""

@@ -29,7 +29,7 @@ INTERVAL = PollPolicy().minimum
 async def test_no_waves(
     sieve: FakeSieve, number: int, way: Way, per_second: float | None, seconds: float
 ) -> None:
-    """After four looks those that began at once are mixed: no tenth of a second stands out."""
+    """From the third look on those that began at once are mixed: no tenth of a second is fuller."""
     storm = Storm(sieve)
     storm.add(number, ends_in=(3600, 7200))
     limits = Limits(polls_per_second=per_second)
@@ -44,7 +44,7 @@ async def test_no_waves(
         with contextlib.suppress(asyncio.CancelledError):
             await waiting
 
-    first = 4 * INTERVAL
+    first = 2 * INTERVAL
     while first + 1 <= seconds:  # the rate of young jobs falls from second to second
         assert meter.peak_to_mean(first, first + 1) <= 1.5
         first += 1
