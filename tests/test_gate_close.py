@@ -39,3 +39,12 @@ async def test_those_who_wait_for_the_end_of_a_pause() -> None:
     assert [type(end) for end in ends] == [ClientClosedError] * 5
     assert (one.in_flight, one.queued) == (0, 0)
     assert now() == 1
+
+
+async def test_sleepers_are_forgotten() -> None:
+    """Who has slept is not remembered: a client may sleep millions of times."""
+    one = Gate(slots=5, steady_rate=None, clock=now)
+
+    await asyncio.gather(*(one.sleep_until(now() + place) for place in range(10)))
+
+    assert one._sleepers == set()

@@ -37,3 +37,12 @@ async def test_name_of_the_coding_counts(coding: str) -> None:
 
     assert type(error) is DecodeError
     assert "coded in a way that was not asked for" in str(error)
+
+
+async def test_part_of_a_body() -> None:
+    """A body that calls itself a part of one is not taken for the whole, whatever it looks like."""
+    async with once(answer(job(), status=206)) as (_, client):
+        error = await failure_of(client.get_job(JOB))
+
+    assert type(error) is DecodeError
+    assert error.status == 206
