@@ -29,13 +29,15 @@ class Failure(NamedTuple):
     reason: str
 
 
-def classify(error: BaseException, *, answering: bool) -> Failure:
+def classify(error: BaseException, *, answering: bool, over_tls: bool = False) -> Failure:
     """Say what an exception means.
 
     Args:
         error: What aiohttp or the system raised.
         answering: Whether the headers of an answer had come before.
+        over_tls: Whether the request was one over TLS.
     """
+    is_new = not (isinstance(error, BrokenConnectionError) and error.reused)
     if isinstance(error, BrokenConnectionError) and error.__cause__ is not None:
         error = error.__cause__
     if isinstance(error, _TLS):
@@ -46,7 +48,11 @@ def classify(error: BaseException, *, answering: bool) -> Failure:
         return Failure(TransportError, "the answer was cut off")
     if isinstance(error, aiohttp.ClientResponseError):
         return Failure(TransportError, "the answer is malformed as HTTP")
-    return _before_an_answer(error)
+    failure = _before_an_answer(error)
+    if over_tls and is_new and isinstance(error, aiohttp.ServerDisconnectedError):
+        # With TLS 1.3 this is how a server looks that has refused us after the handshake.
+        return failure._replace(reason=f"{failure.reason}: TLS may want a certificate of ours")
+    return failure
 
 
 def _before_an_answer(error: BaseException) -> Failure:

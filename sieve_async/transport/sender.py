@@ -222,7 +222,8 @@ class Transport:
     def _translate(self, error: Exception, request: Request[Any], *, answering: bool) -> SieveError:
         if self._session is None or self._session.closed:
             return self._session_closed()
-        failure = classify(error, answering=answering)
+        over_tls = self._origin.scheme == "https"
+        failure = classify(error, answering=answering, over_tls=over_tls)
         if failure.kind is ConnectError:
             is_reused = isinstance(error, BrokenConnectionError) and error.reused
             if is_reused and isinstance(self._session.connector, Pool):

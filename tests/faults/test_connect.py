@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from datetime import UTC, datetime
 
 import aiohttp
@@ -198,6 +199,19 @@ async def test_trust(authority: trustme.CA) -> None:
 
         assert seen.is_finished
         assert wire.connections == 1
+
+
+async def test_server_that_wants_a_certificate(authority: trustme.CA) -> None:
+    """A server that refuses us for want of a certificate only hangs up; the error names TLS."""
+    tls = server_tls(authority)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(tls)
+    async with trusting(authority) as session, Wire(tls=tls) as wire:
+        error = await failure_of(wire.client(session=session).get_job(JOB))
+
+        assert type(error) is ConnectError
+        assert "TLS may want a certificate" in str(error)
+        assert wire.requests == []
 
 
 async def test_tls_that_breaks_in_the_answer(authority: trustme.CA) -> None:
