@@ -7,13 +7,15 @@ import pytest
 from faults.closed_world import KEY
 from faults.wire import JOB, Do, Wire, answer
 
+from sieve_async import SieveClient
+
 pytestmark = pytest.mark.looptime
 
 
 async def test_client_that_was_never_closed(caplog: pytest.LogCaptureFixture) -> None:
     """Whoever forgets to close a client is told so by Python's own warning, without the key."""
     async with Wire(answer()) as wire:
-        client = wire.client()
+        client = SieveClient(KEY, base_url=wire.url)
         await client.get_job(JOB)
         del client
         with pytest.warns(ResourceWarning, match="Unclosed") as told:

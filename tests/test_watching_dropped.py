@@ -1,7 +1,6 @@
 """Connections that the server has closed while nobody used them, and what is left after a close."""
 
 import asyncio
-import itertools
 
 import pytest
 from faults.wire import Do, Script, answer
@@ -16,7 +15,7 @@ EVERY_SECOND = PollPolicy(minimum=1, maximum=1, growth=0, jitter=0)
 
 
 async def test_many_kept_connections_that_break() -> None:
-    """One kept connection that breaks is made up for at once; a server that drops all is spared."""
+    """One kept connection that breaks is made up for at once, and the others are not tried."""
 
     def reply(asked: Asked) -> Script:
         if asked.job_id != "job":
@@ -32,10 +31,8 @@ async def test_many_kept_connections_that_break() -> None:
 
         assert outcome.ok
         times = [asked.at for asked in stage.asked if asked.job_id == "job"]
-        pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
-        assert len(pauses) == 4
-        assert pauses[0] < 0.1
-        assert min(pauses[1:]) >= 0.99
+        assert len(times) == 2
+        assert times[1] - times[0] < 0.1
 
 
 @pytest.mark.parametrize("strategy", ["poll", "long_poll", "sweep"])
