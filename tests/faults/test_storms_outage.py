@@ -114,7 +114,7 @@ async def test_total_outage(sieve: FakeSieve, outage: Outage) -> None:
         await waiting
         storm.check(client)
 
-    healthy = meter.rate(HEALTHY / 2, HEALTHY)
+    healthy = outage.number / max(GROWN_UP.minimum, outage.seconds_for_all)
     sent = meter.seconds(HEALTHY)
     if outage.strategy == "poll":  # a sweep is cheaper than that in good times and in bad
         assert sum(sent) / len(sent) <= 0.25 * healthy
