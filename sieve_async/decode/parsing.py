@@ -6,19 +6,16 @@ words NaN and Infinity are refused.
 """
 
 import json
-import marshal
 import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TypeAlias
 
 _parse_fast: Callable[[bytes], object] | None
-_spell_fast: Callable[[object], bytes] | None
 try:
-    from orjson import dumps as _spell_fast
     from orjson import loads as _parse_fast
 except ImportError:  # it comes with the [speedups] extra
-    _parse_fast = _spell_fast = None
+    _parse_fast = None
 
 Document: TypeAlias = dict[str, Any]
 
@@ -71,16 +68,6 @@ def peek(body: bytes) -> object:
     """
     _count_parts(body)
     return _parse(body)
-
-
-def spell(value: Any) -> bytes:
-    """A spelling of a value that was parsed; no two values have the same, 1 and 1.0 neither."""
-    if _spell_fast is not None:
-        try:
-            return _spell_fast(value)
-        except TypeError:  # long integers, lone surrogates, what is nested deep
-            pass
-    return marshal.dumps(value)
 
 
 def repeats_a_key(body: bytes, keys: Iterable[str]) -> bool:
