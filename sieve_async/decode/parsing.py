@@ -27,6 +27,8 @@ MOST_PARTS = 1_000_000
 _COUNTED_FROM = MOST_PARTS // 3
 # Counted piece by piece, what has too many parts is refused after a few milliseconds.
 _PIECE = 512 * 1024
+# To leave out all other bytes takes less than half of the time of counting each mark in all bytes.
+_NO_MARKS = bytes(set(range(256)) - set(b",:[{"))
 
 _BOM = b"\xef\xbb\xbf"
 # Digits to one digit, and brackets to one bracket: two questions for one look at the bytes.
@@ -86,8 +88,8 @@ def _count_parts(body: bytes) -> None:
         return
     parts = 0
     for start in range(0, len(body), _PIECE):
-        count = body[start : start + _PIECE].count
-        parts += count(b",") + count(b":") + 3 * (count(b"[") + count(b"{"))
+        marks = body[start : start + _PIECE].translate(None, _NO_MARKS)
+        parts += len(marks) + 2 * (marks.count(b"[") + marks.count(b"{"))
         if parts > MOST_PARTS:
             raise TooManyPartsError("the body has more parts than can be parsed safely")
 

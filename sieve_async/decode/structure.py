@@ -144,7 +144,9 @@ def _fast_tuple(converter: Converter) -> Callable[[Any], Hook]:
 
         def check(value: Any, _: Any) -> tuple[Any, ...]:
             if value.__class__ is list:
-                return tuple(many(value)) if value else ()
+                if len(value) > 1:
+                    return tuple(many(value))
+                return (hook(value[0], item),) if value else ()
             if value is None:
                 return ()
             raise misfit("an array", value)
