@@ -1,6 +1,7 @@
 """The front door: the one place where the parts are joined."""
 
 import asyncio
+import importlib
 import os
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from datetime import timedelta
@@ -12,7 +13,7 @@ import attrs
 from sieve_async import endpoints
 from sieve_async.config import Limits, Secret, Timeout, read_config
 from sieve_async.decode import read_model, read_text
-from sieve_async.errors import ConfigError, InvalidArgumentError
+from sieve_async.errors import ConfigError, InvalidArgumentError, TransportError
 from sieve_async.gate import Gate
 from sieve_async.messages import Answer, Request
 from sieve_async.models import FunctionVersion, Job
@@ -30,19 +31,11 @@ from sieve_async.polling import (
 )
 from sieve_async.retry import Retrier, RetryPolicy
 from sieve_async.transport import Transport
-from sieve_async.watching import (
-    STRATEGIES,
-    Batch,
-    JobOutcome,
-    JobOutcomes,
-    OutcomeList,
-    Strategy,
-    Watcher,
-    refusal,
-)
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from sieve_async.watching import Batch, JobOutcome, JobOutcomes, Strategy, Watcher
 
 
 @attrs.frozen(kw_only=True)
@@ -123,13 +116,8 @@ class SieveClient:
         self._asking = Asking(self._retrier, _now, timeout.attempt)
         self._long_polls = LongPolls(self._transport.slots)
         self._max_watched = limits.max_watched
-        self._watcher = Watcher(
-            self._asking,
-            self._long_polls,
-            self._gate,
-            most_workers=self._transport.slots,
-            per_second=limits.polls_per_second,
-        )
+        self._polls_per_second = limits.polls_per_second
+        self._watcher: Watcher | None = None  # made with the first watch
 
     def __repr__(self) -> str:
         transport = getattr(self, "_transport", None)
@@ -154,7 +142,8 @@ class SieveClient:
         """
         self._transport.shut()
         self._gate.close()
-        ending = set(self._watcher.close()) - {asyncio.current_task()}
+        watches = () if self._watcher is None else self._watcher.close()
+        ending = set(watches) - {asyncio.current_task()}
         if ending:
             await asyncio.wait(ending)
         await self._transport.close()
@@ -172,7 +161,7 @@ class SieveClient:
             retries=self._retrier.counters.retries,
             in_flight=self._gate.in_flight,
             queued=self._gate.queued,
-            waits=self._poller.going_on + self._watcher.going_on,
+            waits=self._poller.going_on + (self._watcher.going_on if self._watcher else 0),
             bytes_received=self._transport.bytes_received,
             retry_tokens=self._retrier.budget.tokens,
         )
@@ -300,8 +289,8 @@ class SieveClient:
         *,
         timeout: float | timedelta | None = None,
         polling: PollPolicy | None = None,
-        strategy: Strategy = "poll",
-    ) -> JobOutcomes:
+        strategy: "Strategy" = "poll",
+    ) -> "JobOutcomes":
         """Watch many jobs, and hand out an outcome for each as its end is seen.
 
         All watches of a client share one schedule and ``Limits.polls_per_second``; no job has a
@@ -329,15 +318,26 @@ class SieveClient:
         """
         _check_ids(job_ids, Iterable, AsyncIterable)
         seconds, policy = self._check_wait(timeout, polling)
-        _check_word("strategy", strategy, STRATEGIES)
+        _enter_watching()
+        from sieve_async import watching  # noqa: PLC0415 - it is there now
 
-        def begin() -> Batch:
+        _check_word("strategy", strategy, watching.STRATEGIES)
+
+        def begin() -> "Batch":
             self._transport.check_home()
+            if self._watcher is None:
+                self._watcher = watching.Watcher(
+                    self._asking,
+                    self._long_polls,
+                    self._gate,
+                    most_workers=self._transport.slots,
+                    per_second=self._polls_per_second,
+                )
             return self._watcher.begin(
                 job_ids, most=self._max_watched, policy=policy, strategy=strategy, seconds=seconds
             )
 
-        return JobOutcomes(begin)
+        return watching.JobOutcomes(begin)
 
     async def wait_for_jobs(
         self,
@@ -345,8 +345,8 @@ class SieveClient:
         *,
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - the deadline is the point
         polling: PollPolicy | None = None,
-        strategy: Strategy = "poll",
-    ) -> list[JobOutcome]:
+        strategy: "Strategy" = "poll",
+    ) -> "list[JobOutcome]":
         """Watch many jobs until all have ended, and return their outcomes in the order given.
 
         The same as :meth:`as_completed`, gathered; an id that is given twice is watched once, and
@@ -364,15 +364,20 @@ class SieveClient:
         """
         _check_ids(job_ids, Iterable)
         self._check_wait(timeout, polling)
-        _check_word("strategy", strategy, STRATEGIES)
+        _enter_watching()
+        from sieve_async import watching  # noqa: PLC0415 - it is there now
+
+        _check_word("strategy", strategy, watching.STRATEGIES)
         wanted = list(job_ids)
-        refused = [refusal(job_id) for job_id in wanted]
+        refused = [watching.refusal(job_id) for job_id in wanted]
         good = [job_id for job_id, outcome in zip(wanted, refused, strict=True) if outcome is None]
         async with self.as_completed(
             good, timeout=timeout, polling=polling, strategy=strategy
         ) as outcomes:
             found = {outcome.job_id: outcome async for outcome in outcomes}
-        return OutcomeList(outcome or found[wanted[place]] for place, outcome in enumerate(refused))
+        return watching.OutcomeList(
+            outcome or found[wanted[place]] for place, outcome in enumerate(refused)
+        )
 
     def stream_outputs(
         self,
@@ -453,6 +458,21 @@ def _check_ids(job_ids: object, *kinds: type) -> None:
 def _check_word(name: str, word: object, words: tuple[str, ...]) -> None:
     if word not in words:
         raise InvalidArgumentError(f"{name} must be one of {', '.join(words)}, not {word!r}")
+
+
+def _enter_watching() -> None:
+    """Enter the room of watches, with the first of them: it takes a while to import.
+
+    Raises:
+        TransportError: Its files cannot be read now: sockets have taken all descriptors.
+    """
+    try:
+        importlib.import_module("sieve_async.watching")
+    except OSError as error:
+        failure = TransportError(f"the watcher cannot be loaded: {error.strerror}")
+    else:
+        return
+    raise failure
 
 
 def _now() -> float:

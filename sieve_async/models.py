@@ -185,7 +185,7 @@ class FunctionVersion(ShownVersion):
 class Function:
     """The function of a job; newer answers give only ``name`` and ``owner_name``.
 
-    Jobs whose answers say just the same of their function share one object.
+    Jobs whose answers spell their function in the same way mostly share one object.
     """
 
     name: str | None = None

@@ -6,7 +6,6 @@ from elsewhere.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from html import escape
 from typing import Protocol
 
 _LONGEST_CELL = 500
@@ -173,6 +172,8 @@ def _style(cell: str) -> str:
 
 def _cell(text: str) -> str:
     """A text that is shown and cannot do anything; of a long one its end, which says most."""
+    from html import escape  # noqa: PLC0415 - few want to see it, and it knows all names of HTML
+
     shown = text if len(text) <= _LONGEST_CELL else f"...{text[-_LONGEST_CELL:]}"
     printable = "".join(each for each in shown if each.isprintable() or each == "\n")
     return escape(printable)

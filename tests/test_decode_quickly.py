@@ -3,7 +3,6 @@
 import copy
 import json
 import pickle
-import re
 from typing import Any
 
 import attrs
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sieve_async import DecodeError, Function, InputOutput, Job, JobStatus
+from sieve_async import DecodeError, InputOutput, Job, JobStatus
 from sieve_async.decode import read_model, read_state
 from sieve_async.decode.parsing import parse, peek
 from sieve_async.decode.structure import structure, structure_quickly
@@ -181,58 +180,3 @@ def test_copies_of_shared_extra() -> None:
     assert (
         Job("j", JobStatus.FINISHED, outputs=(InputOutput(data=1), (InputOutput(data=1),))) == job
     )
-
-
-def job_of(function: Any) -> Job:
-    """Read a job of this function."""
-    document = {"id": "j", "status": "finished", "function": function}
-    return read_model(get_job("j"), answer(document))
-
-
-def test_shared_functions() -> None:
-    """Two jobs that say the same of their function have it in common, and no others."""
-    function = {"name": "dubbing", "tags": ["a"], "latest_version": None}
-
-    first, second = job_of(function), job_of(dict(function))
-    other = job_of(function | {"tags": ["b"]})
-
-    assert first.function is second.function
-    assert other.function == Function("dubbing", tags=("b",))
-
-
-@pytest.mark.parametrize(
-    "value", [1, 1.0, True, 2**64, float(2**64), "\ud800", "1", None, [], {}], ids=range(10)
-)
-def test_functions_that_python_takes_for_equal(value: Any) -> None:
-    """What differs in nothing but a type is not the same, whatever came before."""
-    for before in (1, True, 1.0, 2**64, float(2**64)):
-        assert repr(function_of({"new": before}).extra["new"]) == repr(before)
-
-        assert repr(function_of({"new": value}).extra["new"]) == repr(value)
-
-
-def test_misfits_are_not_shared() -> None:
-    """A function that does not fit spoils each answer that has it, also after one that fits."""
-    assert function_of({"featured_key": 1}).featured_key == 1
-    for wrong in (True, 1.0, "1"):
-        for _ in range(2):
-            with pytest.raises(DecodeError, match=re.escape("$.function.featured_key")):
-                function_of({"featured_key": wrong})
-
-
-def test_no_more_is_shared_than_has_room() -> None:
-    """Neither many functions nor large ones are kept."""
-    first, large = function_of({"name": "first"}), {"readme": "x" * 40_000}
-
-    for number in range(100):
-        assert function_of({"name": str(number)}).name == str(number)
-
-    assert function_of({"name": "first"}) is not first
-    assert function_of(large) is not function_of(large)
-
-
-def function_of(document: dict[str, Any]) -> Function:
-    """Read a function."""
-    function = job_of(document).function
-    assert function is not None
-    return function

@@ -7,24 +7,17 @@ from typing import Any, Generic, Protocol
 
 import attrs
 
-from sieve_async.decode.parsing import (
-    Document,
-    NotJSONError,
-    TooManyPartsError,
-    parse,
-    peek,
-    repeats_a_key,
-)
+from sieve_async.decode.ambiguity import is_ambiguous
+from sieve_async.decode.parsing import Document, NotJSONError, TooManyPartsError, parse, peek
 from sieve_async.decode.refusals import masked, refusal
 from sieve_async.errors import DecodeError, ResponseError, ResponseTooLargeError, TransportError
 from sieve_async.messages import Answer, Request, Response, shorten
-from sieve_async.models import BuildStatus, FunctionVersion, Job, JobStatus
+from sieve_async.models import BuildStatus, Function, FunctionVersion, Job, JobStatus
 
 _WORDS: Mapping[type, Mapping[str, JobStatus | BuildStatus]] = {
     Job: {word.value: word for word in JobStatus},
     FunctionVersion: {word.value: word for word in BuildStatus},
 }
-_QUOTED = {"status": b'"status"', "build_status": b'"build_status"'}
 _PARTIAL_CONTENT = 206  # of something that was not asked for in parts
 
 
@@ -56,13 +49,13 @@ class Seen(Generic[Answer]):
             DecodeError: A field does not fit.
         """
         if self._model is None:
-            self._model = _build_quickly(self.request, glance(self.response))
+            self._model = _build_quickly(self.request, _glance(self.request, self.response)[0])
         if self._model is None:
             document = read_document(self.request, self.response)
             self._model = _build(self.request, self.response, document)
         return self._model
 
-    def settle(self, document: Document) -> None:
+    def settle(self, document: Document, body: bytes) -> None:
         """Make sure of an answer that ends a wait, and build its model while it is at hand.
 
         Raises:
@@ -70,8 +63,8 @@ class Seen(Generic[Answer]):
         """
         self._model = _build_quickly(self.request, document)
         if self._model is None:
-            document = read_document(self.request, self.response)
-        _refuse_ambiguity(self.request, self.response, document)
+            document, body = read_document(self.request, self.response), self.response.body
+        _refuse_ambiguity(self.request, self.response, document, body)
 
 
 def read_state(request: Request[Answer], response: Response) -> Seen[Answer]:
@@ -81,7 +74,7 @@ def read_state(request: Request[Answer], response: Response) -> Seen[Answer]:
         SieveError: The answer is an error, or its id and status cannot be read.
     """
     _enter_structuring(request)
-    document = glance(response)
+    document, body = _glance(request, response)
     found, word = document.get("id"), document.get(_status_key(request))
     if found.__class__ is not str or word.__class__ is not str or not word:
         document = read_document(request, response)
@@ -100,7 +93,7 @@ def read_state(request: Request[Answer], response: Response) -> Seen[Answer]:
         _length(document, "restarts"),
     )
     if status.is_terminal:  # what ends a wait is read with all care
-        seen.settle(document)
+        seen.settle(document, body)
     return seen
 
 
@@ -170,13 +163,27 @@ def read_model(request: Request[Answer], response: Response) -> Answer:
         SieveError: The answer is an error, or does not fit.
     """
     _enter_structuring(request)
-    document = glance(response)
+    document, body = _glance(request, response)
     model = _build_quickly(request, document)
     if model is None:
-        document = read_document(request, response)
+        document, body = read_document(request, response), response.body
         model = _build(request, response, document)
-    _refuse_ambiguity(request, response, document)
+    elif body is response.body and model.__class__ is Job and model.function is not None:
+        _structuring().learn(body, model.function)
+    _refuse_ambiguity(request, response, document, body)
     return model
+
+
+def _glance(request: Request[Any], response: Response) -> tuple[Document, bytes]:
+    """What ``glance`` says, and the bytes in which that stands: without a function that is known.
+
+    All that is said of keys that stand twice can be said of these bytes, too.
+    """
+    if response.status == 200 and request.model is Job:
+        found = _structuring().recognize(response.body)
+        if found is not None:
+            return found
+    return glance(response), response.body
 
 
 def _build_quickly(request: Request[Answer], document: Document) -> Answer | None:
@@ -203,6 +210,8 @@ def _explain(request: Request[Any], document: Document) -> tuple[str, ...]:
 
 
 class _Structuring(Protocol):
+    def recognize(self, body: bytes) -> tuple[Document, bytes] | None: ...
+    def learn(self, body: bytes, function: Function) -> None: ...
     def structure(self, document: Document, model: type[Answer]) -> Answer: ...
     def structure_quickly(self, document: Document, model: type[Answer]) -> Answer | None: ...
     def explain(self, document: Document, model: type[Answer]) -> tuple[str, ...]: ...
@@ -249,39 +258,11 @@ def _status(request: Request[Any], word: str) -> JobStatus | BuildStatus:
     return BuildStatus(word) if request.model is FunctionVersion else JobStatus(word)
 
 
-def _refuse_ambiguity(request: Request[Any], response: Response, document: Document) -> None:
-    """Raise when a key that decides stands there twice; looked at closely only on suspicion."""
-    status_key, body = _status_key(request), response.body
-    is_suspect = (
-        _stands_more_often(body, b'"id"', _ids(document))
-        or _stands_more_often(body, _QUOTED[status_key], 1)
-        or _may_spell_keys_otherwise(body)
-    )
-    if is_suspect and repeats_a_key(body, ("id", status_key)):
+def _refuse_ambiguity(
+    request: Request[Any], response: Response, document: Document, body: bytes
+) -> None:
+    """Raise when a key that decides stands there twice."""
+    status_key = _status_key(request)
+    if is_ambiguous(body, document, status_key):
         problem = f"$: has its id or {status_key} more than once"
-        raise misfit(request, response, document, (problem,))
-
-
-def _stands_more_often(body: bytes, part: bytes, times: int) -> bool:
-    """Look from the end: on all versions of Python ``rfind`` is four times as fast as ``count``."""
-    position = len(body)
-    while times >= 0:
-        position = body.rfind(part, 0, position)
-        if position < 0:
-            return False
-        times -= 1
-    return True
-
-
-def _may_spell_keys_otherwise(body: bytes) -> bool:
-    """Whether a body has escapes for letters. The first question is answered ten times as fast."""
-    if b"\\" not in body or body.rfind(b"\\u00") < 0:
-        return False
-    return body.rfind(b"\\u006") >= 0 or body.rfind(b"\\u007") >= 0
-
-
-def _ids(document: Document) -> int:
-    """How many ids a document has where they belong: its own, and that of the latest version."""
-    function = document.get("function")
-    latest = function.get("latest_version") if isinstance(function, dict) else None
-    return 2 if isinstance(latest, dict) and "id" in latest else 1
+        raise misfit(request, response, read_document(request, response), (problem,))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Any, get_args, get_origin
 
+import attrs
 from cattrs import Converter
 
 from sieve_async.decode.extras import NOTHING, extras
@@ -17,8 +18,6 @@ from sieve_async.decode.fields import (
 )
 from sieve_async.decode.freeform import PLAIN, look
 from sieve_async.decode.hooks import MISSING, Hook, misfit
-from sieve_async.decode.sharing import shared
-from sieve_async.models import Function
 
 _MOST_LOOPS = 16  # of one model; each takes half a millisecond to make
 
@@ -38,7 +37,7 @@ def fast_object(converter: Converter, *, is_parsed_exactly: bool) -> Callable[[t
     def build(model: type) -> Hook:
         source = _source_of_one(model, looks=not is_parsed_exactly)
         check: Hook = _compiled(source, "check", _names(converter, model))
-        return shared(check) if model is Function else check
+        return check
 
     return build
 
@@ -74,6 +73,22 @@ def fast_array(converter: Converter, model: type, hook: Hook) -> Callable[[list[
     return build
 
 
+def fast_copy(model: type, changed: str) -> Callable[[Any, Any], Any]:
+    """A function that makes a copy of a model with another value in one field."""
+    others = [field.name for field in attrs.fields(model) if field.name != changed]
+    lines = [
+        "def copy(old, value):",
+        "    made = new()",
+        *(f"    made.{name} = old.{name}" for name in others),
+        f"    made.{changed} = value",
+        "    made.__class__ = model",
+        "    return made",
+    ]
+    names = {"new": _changeable(model), "model": model}
+    copy: Callable[[Any, Any], Any] = _compiled("\n".join(lines), "copy", names)
+    return copy
+
+
 def _names(converter: Converter, model: type) -> dict[str, Any]:
     """What the generated code speaks of."""
     names: dict[str, Any] = {"misfit": misfit, "missing": MISSING, "model": model}
@@ -103,6 +118,8 @@ def _source_of_one(model: type, *, looks: bool) -> str:
     lines = [
         "def check(value, _):",
         "    if value.__class__ is not dict:",
+        "        if value.__class__ is model:",  # a function that was known
+        "            return value",
         "        raise misfit('an object', value)",
         "    get = value.get",
         "    extra = nothing if known.issuperset(value) else extras(value, known)",

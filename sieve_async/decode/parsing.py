@@ -6,19 +6,16 @@ words NaN and Infinity are refused.
 """
 
 import json
-import marshal
 import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TypeAlias
 
 _parse_fast: Callable[[bytes], object] | None
-_spell_fast: Callable[[object], bytes] | None
 try:
-    from orjson import dumps as _spell_fast
     from orjson import loads as _parse_fast
 except ImportError:  # it comes with the [speedups] extra
-    _parse_fast = _spell_fast = None
+    _parse_fast = None
 
 Document: TypeAlias = dict[str, Any]
 
@@ -30,6 +27,8 @@ MOST_PARTS = 1_000_000
 _COUNTED_FROM = MOST_PARTS // 3
 # Counted piece by piece, what has too many parts is refused after a few milliseconds.
 _PIECE = 512 * 1024
+# To leave out all other bytes takes less than half of the time of counting each mark in all bytes.
+_NO_MARKS = bytes(set(range(256)) - set(b",:[{"))
 
 _BOM = b"\xef\xbb\xbf"
 # Digits to one digit, and brackets to one bracket: two questions for one look at the bytes.
@@ -73,16 +72,6 @@ def peek(body: bytes) -> object:
     return _parse(body)
 
 
-def spell(value: Any) -> bytes:
-    """A spelling of a value that was parsed; no two values have the same, 1 and 1.0 neither."""
-    if _spell_fast is not None:
-        try:
-            return _spell_fast(value)
-        except TypeError:  # long integers, lone surrogates, what is nested deep
-            pass
-    return marshal.dumps(value)
-
-
 def repeats_a_key(body: bytes, keys: Iterable[str]) -> bool:
     """Whether the object in a body has one of these keys more than once.
 
@@ -99,8 +88,8 @@ def _count_parts(body: bytes) -> None:
         return
     parts = 0
     for start in range(0, len(body), _PIECE):
-        count = body[start : start + _PIECE].count
-        parts += count(b",") + count(b":") + 3 * (count(b"[") + count(b"{"))
+        marks = body[start : start + _PIECE].translate(None, _NO_MARKS)
+        parts += len(marks) + 2 * (marks.count(b"[") + marks.count(b"{"))
         if parts > MOST_PARTS:
             raise TooManyPartsError("the body has more parts than can be parsed safely")
 

@@ -16,6 +16,7 @@ from cattrs import Converter, transform_error
 from cattrs.errors import IterableValidationError, IterableValidationNote
 from cattrs.gen import make_dict_structure_fn, override
 
+from sieve_async.decode.familiar import Functions
 from sieve_async.decode.fields import (
     LOOSE,
     field_hook,
@@ -23,10 +24,18 @@ from sieve_async.decode.fields import (
     is_optional,
     without_none,
 )
-from sieve_async.decode.generated import fast_array, fast_object
+from sieve_async.decode.generated import fast_array, fast_copy, fast_object
 from sieve_async.decode.hooks import Hook, misfit, scalar, time, word
 from sieve_async.decode.parsing import Document
-from sieve_async.models import BuildStatus, FunctionVersion, InputOutput, Job, JobStatus
+from sieve_async.models import (
+    BuildStatus,
+    Function,
+    FunctionVersion,
+    InputOutput,
+    Job,
+    JobStatus,
+    WorkerCounts,
+)
 
 Model = TypeVar("Model", Job, FunctionVersion)
 
@@ -135,7 +144,9 @@ def _fast_tuple(converter: Converter) -> Callable[[Any], Hook]:
 
         def check(value: Any, _: Any) -> tuple[Any, ...]:
             if value.__class__ is list:
-                return tuple(many(value)) if value else ()
+                if len(value) > 1:
+                    return tuple(many(value))
+                return (hook(value[0], item),) if value else ()
             if value is None:
                 return ()
             raise misfit("an array", value)
@@ -264,6 +275,12 @@ _FAST = _converter(partial(fast_object, is_parsed_exactly=False), _fast_tuple)
 _HOOKS: dict[type, Hook] = {
     model: _FAST.get_structure_hook(model) for model in (Job, FunctionVersion)
 }
+_FUNCTIONS = Functions(
+    _FAST.get_structure_hook(WorkerCounts),
+    with_workers=fast_copy(FunctionVersion, "current_workers"),
+    with_version=fast_copy(Function, "latest_version"),
+)
+recognize, learn = _FUNCTIONS.recognize, _FUNCTIONS.learn
 _DETAILED = _converter(_detailed_object)
 
 
