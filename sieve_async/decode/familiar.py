@@ -89,9 +89,11 @@ class Functions:
             if not workers_end or not body.startswith(familiar.after, workers_end):
                 return None
             workers = body[end:workers_end]
-            if workers != last_workers and not self._take(familiar, workers):
-                return None
-            function = familiar.latest[1]
+            if workers != last_workers:
+                taken = self._take(familiar, function, workers)
+                if taken is None:
+                    return None
+                function = taken
             end = workers_end + len(familiar.after)
         rest = b"".join((body[:key], _KEY_AND_MARK, body[end:]))
         document = _parsed(rest)
@@ -130,16 +132,16 @@ class Functions:
         self._credit -= 1
         return self._credit >= 0 or self._credit % _NOW_AND_THEN == 0
 
-    def _take(self, familiar: _Familiar, workers: bytes) -> bool:
-        """Give a function other workers; whether they fit."""
-        function = familiar.latest[1]
+    def _take(self, familiar: _Familiar, function: Function, workers: bytes) -> Function | None:
+        """The function with other workers; None if they do not fit."""
         try:
             counts = self._build_workers(peek(workers), WorkerCounts)
         except ValueError:
-            return False
+            return None
         version = self._with_workers(function.latest_version, counts)
-        familiar.latest = workers, self._with_version(function, version)
-        return True
+        taken: Function = self._with_version(function, version)
+        familiar.latest = workers, taken  # clients in other threads may have set others meanwhile
+        return taken
 
 
 def _parsed(body: bytes) -> Document:
