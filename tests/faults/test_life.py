@@ -15,6 +15,7 @@ ONCE = settings(
     deadline=None,
     derandomize=True,
     database=None,
+    phases=[Phase.generate],  # to make an example smaller takes longer than to find one
     suppress_health_check=list(HealthCheck),
 )
 OFTEN = settings(
@@ -22,7 +23,6 @@ OFTEN = settings(
     max_examples=500,
     stateful_step_count=50,
     derandomize=False,
-    phases=[Phase.generate],  # to make an example smaller takes longer than to find one
 )
 SECONDS = 600.0
 
