@@ -27,6 +27,8 @@ MAX_UNREACHABLE = 300.0
 _IN_TIME = 1.0
 # How long a look without a deadline of its own may take, all told.
 _ONE_LOOK = 31.0
+# The same of a watch, which waits for the end of a pause that the server asked for.
+_ONE_WATCHED_LOOK = 31.0 + 1.5 * 300.0
 # Who joins a watch of the same job may be told what a look shows that was begun before.
 _SHARED_LOOK = 60.0
 # Between two good answers, at the most.
@@ -45,6 +47,7 @@ class Circumstances:
         timeout: How long it was to take at the most.
         seen: How often it has told of a state; None if it never tells.
         busy: For how long its caller may have been busy with what it was told.
+        is_watch: Whether it may have joined a watch that others had begun.
     """
 
     sieve: FakeSieve
@@ -54,6 +57,7 @@ class Circumstances:
     timeout: float | None
     seen: int | None = None
     busy: float = 0.0
+    is_watch: bool = False
 
     def answers(self, *paths: str) -> list[int]:
         """The statuses that were answered meanwhile, below these paths."""
@@ -65,9 +69,9 @@ class Circumstances:
 
     def was_unreachable(self) -> bool:
         """Whether nothing valid can have come for as long as is put up with."""
+        began = 0.0 if self.is_watch else self.started
         return any(
-            min(until, self.ended) - max(since - _LONGEST_PAUSE, self.started)
-            >= MAX_UNREACHABLE - 1e-3
+            min(until, self.ended) - max(since - _LONGEST_PAUSE, began) >= MAX_UNREACHABLE - 1e-3
             for since, until in self.weather.bad
         )
 
@@ -116,7 +120,8 @@ def _why_not_the_deadline(
 ) -> Complaint:
     if about.timeout is None:
         return "there is no deadline"
-    late = _ONE_LOOK if about.timeout == 0 else 0.1
+    one_look = _ONE_WATCHED_LOOK if about.is_watch else _ONE_LOOK
+    late = one_look if about.timeout == 0 else 0.1
     if about.busy:  # it is told when the caller comes back
         late = about.ended - about.started
     if not about.timeout - 1e-3 <= error.elapsed <= about.timeout + late:

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 from faults.life import Complaint, JobTruth
-from faults.life_verdicts import first, why_not
+from faults.life_verdicts import Circumstances, first, why_not
 from faults.life_waits import POLICY, Waiting
 
 from sieve_async import ClientClosedError, JobOutcome, Output, SieveError
@@ -29,7 +29,15 @@ class ManyJobs(Waiting):
         ends = [job.over_at for job in self._jobs()]
         if self.all_at_once:
             return [None if None in ends else max((end or 0.0 for end in ends), default=0.0)]
-        return ends or [0.0]
+        return ends or [self.ended]
+
+    def must_be_over(self, now: float, patience: float) -> bool:
+        """The same; it is over only once its caller had the time for each outcome."""
+        return super().must_be_over(now, patience + self.busy * len(self.jobs))
+
+    def about(self, seen: int | None = None, busy: float = 0.0) -> Circumstances:
+        """The same; it may have joined others."""
+        return attrs.evolve(super().about(seen, busy), is_watch=True)
 
     async def _ask(self) -> None:
         ids = [job.id for job in self.jobs]
