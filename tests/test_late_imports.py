@@ -5,9 +5,11 @@ import sys
 
 ROOMS = """
 import sys
+
+before = {*sys.modules}
 from sieve_async import SieveClient
 
-print(*sorted({"cattrs", "html", "sieve_async.watching"} & set(sys.modules)))
+print(*sorted({"cattrs", "html", "sieve_async.watching"} & ({*sys.modules} - before)))
 """
 FULL = """
 import resource

@@ -28,4 +28,4 @@ def no_thread_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     left = set(threading.enumerate()) - before
-    assert [thread for thread in left if not thread.name.startswith("asyncio_")] == []
+    assert [thread for thread in left if not thread.name.startswith("asyncio")] == []

@@ -28,7 +28,7 @@ _IN_TIME = 1.0
 # How long a look without a deadline of its own may take, all told.
 _ONE_LOOK = 31.0
 # The same of a watch, which waits for the end of a pause that the server asked for.
-_ONE_WATCHED_LOOK = 31.0 + 1.5 * 300.0
+_ONE_WATCHED_LOOK = 31.0 + 1.5 * 700.0
 # Who joins a watch of the same job may be told what a look shows that was begun before.
 _SHARED_LOOK = 60.0
 # Between two good answers, at the most.

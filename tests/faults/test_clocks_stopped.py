@@ -97,6 +97,7 @@ async def run_stopped(sieve: FakeSieve, seconds: float) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("is_down", [False, True], ids=["reachable", "restarted"])
 async def test_stopped_and_continued(sieve: FakeSieve, *, is_down: bool) -> None:
     """Each wait ends with the truth, each deadline is one, and no cancellation is lost."""
