@@ -87,7 +87,7 @@ async def test_not_told_when_to_come_back(
         storm.check(client)
 
     healthy, sent = meter.rate(BEFORE, 3 * BEFORE), meter.seconds(3 * BEFORE)
-    assert max(sent) <= 2 * max(healthy, 2)  # a sweep hardly asks anything
+    assert max(sent) <= 2.5 * max(healthy, 2)  # a sweep hardly asks anything
     if strategy == "poll":
         assert sum(sent[60:]) / len(sent[60:]) <= 0.25 * healthy
     assert max(at for [(at, _)] in storm.told.values()) <= over + 75
