@@ -20,6 +20,7 @@ except ImportError:  # it comes with the [speedups] extra
 Document: TypeAlias = dict[str, Any]
 
 DEEPEST_NESTING = 200
+_TOO_DEEP = f"the body is nested more than {DEEPEST_NESTING} deep"
 # Parsing costs up to 26 times the bytes in memory: large bodies are counted before they are parsed.
 # With at most so many parts no body takes more than 100 MiB; what opens an array or an object
 # takes as much as three values.
@@ -57,7 +58,7 @@ def parse(body: bytes) -> object:
     # orjson would turn an integer of more than 64 bits into a float.
     value = _parse_exactly(body) if _TOO_LONG_FOR_64_BITS in alike else _parse(body)
     if alike.count(b"{") > DEEPEST_NESTING and _is_too_deep(value):
-        raise NotJSONError(f"the body is nested more than {DEEPEST_NESTING} deep")
+        raise NotJSONError(_TOO_DEEP)
     return value
 
 
@@ -108,7 +109,9 @@ def _parse(body: bytes) -> object:
 def _parse_exactly(body: bytes) -> object:
     try:
         return _decode(body.removeprefix(_BOM).decode())
-    except (ValueError, RecursionError):
+    except RecursionError:
+        raise NotJSONError(_TOO_DEEP) from None
+    except ValueError:
         raise NotJSONError("the body is not JSON") from None
 
 
