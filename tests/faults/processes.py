@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -14,6 +13,8 @@ from typing import Self
 from faults.closed_world import KEY
 
 _TESTS = Path(__file__).parents[1]
+# Seconds in which nobody listens; real ones, for the server is another process.
+_AWAY = 0.2
 
 
 @contextlib.contextmanager
@@ -84,7 +85,7 @@ class KilledAgainAndAgain:
                 if self._may_end.wait(self._every):
                     return
             self.killed += 1
-            time.sleep(0.2)
+            self._may_end.wait(_AWAY)
         with server(**self._settings):
             self._may_end.wait()
 

@@ -63,7 +63,7 @@ async def test_told_when_to_come_back(
 @pytest.mark.parametrize(
     ("number", "way", "strategy"),
     [
-        (500, "each", "poll"),
+        (1000, "each", "poll"),
         (500, "all", "sweep"),
         pytest.param(5000, "each", "poll", marks=pytest.mark.campaign),
         pytest.param(5000, "all", "poll", marks=pytest.mark.campaign),
@@ -87,7 +87,7 @@ async def test_not_told_when_to_come_back(
         storm.check(client)
 
     healthy, sent = meter.rate(BEFORE, 3 * BEFORE), meter.seconds(3 * BEFORE)
-    assert max(sent) <= 2.5 * max(healthy, 2)  # a sweep hardly asks anything
+    assert max(sent) <= 2 * max(healthy, 2)  # a sweep hardly asks anything
     if strategy == "poll":
         assert sum(sent[60:]) / len(sent[60:]) <= 0.25 * healthy
     assert max(at for [(at, _)] in storm.told.values()) <= over + 75
@@ -95,8 +95,8 @@ async def test_not_told_when_to_come_back(
 
 async def test_let_go_without_a_burst(sieve: FakeSieve) -> None:
     """Waits that queue up behind those that are let go after a pause do not leave all at once."""
-    ids = [sieve.add_job(processing=3600) for _ in range(1000)]
-    limits = Limits(polls_per_second=20)
+    ids = [sieve.add_job(processing=3600) for _ in range(2000)]
+    limits = Limits(polls_per_second=40)
     healthy = len(ids) / CALM.minimum
 
     async with (
@@ -112,7 +112,7 @@ async def test_let_go_without_a_burst(sieve: FakeSieve) -> None:
         await asyncio.wait(waits)
 
     assert max(meter.tenths[250:]) <= 64 + 0.2 * healthy
-    assert max(meter.seconds(25)) <= 2.5 * healthy
+    assert max(meter.seconds(25)) <= 2 * healthy
     assert meter.rate(125) >= 0.75 * healthy
 
 
