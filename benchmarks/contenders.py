@@ -66,7 +66,7 @@ async def contending(settings: Mapping[str, Any]) -> AsyncIterator[Company]:
 async def _ours(stack: AsyncExitStack, scene: Scene) -> dict[str, Contender]:
     """The SDK, and aiohttp with the parser that the SDK has."""
     plain = await stack.enter_async_context(_session(scene))
-    limits = Limits(max_in_flight=scene.in_flight)
+    limits = Limits(max_connections=scene.in_flight)
     client = await stack.enter_async_context(
         SieveClient(API_KEY, base_url=scene.url, limits=limits)
     )

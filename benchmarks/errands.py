@@ -116,7 +116,7 @@ async def outputs(errand: Errand) -> None:
     seen: list[str] = []
     end = "finished"
     try:
-        async for output in errand.client.stream_outputs(life.id, on_restart="again"):
+        async for output in errand.client.stream_outputs(life.id, on_restart="continue"):
             seen.extend(texts([output]))
     except JobFailedError:
         end = "error"

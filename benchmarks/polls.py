@@ -28,7 +28,7 @@ async def contending(settings: Mapping[str, Any]) -> AsyncIterator[Company]:
     url, in_flight = settings["url"], settings["in_flight"]
     connector = aiohttp.TCPConnector(limit=in_flight)
     headers = {"X-API-Key": API_KEY}
-    limits = Limits(max_in_flight=in_flight, polls_per_second=None)
+    limits = Limits(max_connections=in_flight, polls_per_second=None)
     async with (
         aiohttp.ClientSession(connector=connector, headers=headers) as session,
         SieveClient(API_KEY, base_url=url, limits=limits) as client,

@@ -67,7 +67,9 @@ class Soak:
         return SieveClient(
             "key-of-the-soak",
             base_url=self._url,
-            polling=PollPolicy(minimum=0.1, growth=0.1, maximum=max(0.1, self._longest / 4000)),
+            polling=PollPolicy(
+                min_interval=0.1, growth=0.1, max_interval=max(0.1, self._longest / 4000)
+            ),
             limits=Limits(polls_per_second=None),
         )
 

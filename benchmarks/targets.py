@@ -12,7 +12,7 @@ Costs: TypeAlias = dict[int, dict[str, Cost]]
 
 # What the luck of single answers brings differs from one to the next, and so does the noise of the
 # machine: each must reach what can be counted, and their median what is timed.
-SWEEPS = ("sweep", "sweep once more", "sweep again")
+SWEEPS = ("list", "sweep once more", "sweep again")
 
 _PACED = 100
 # Evenly spread: no tenth of a second has more than a fifth above its share.

@@ -107,8 +107,8 @@ async def _tasks(url: str, job_ids: Sequence[str], *, keep: bool) -> Memory:
 
 async def _watch(url: str, job_ids: Sequence[str]) -> Memory:
     """The same with the SDK."""
-    limits = Limits(max_in_flight=_CONNECTIONS, polls_per_second=None)
-    polling = PollPolicy(minimum=_PAUSE, maximum=_PAUSE)
+    limits = Limits(max_connections=_CONNECTIONS, polls_per_second=None)
+    polling = PollPolicy(min_interval=_PAUSE, max_interval=_PAUSE)
     async with SieveClient(API_KEY, base_url=url, limits=limits, polling=polling) as client:
         await client.get_job(*ids(_WORD, 1))
         gauge = _Gauge()

@@ -8,8 +8,8 @@ from benchmarks.encoded_lives import Life
 from benchmarks.errand import Errand
 from sieve_async import InvalidArgumentError, JobOutcome
 
-Strategy: TypeAlias = Literal["poll", "long_poll", "sweep"]
-_STRATEGIES: tuple[Strategy, ...] = ("poll", "long_poll", "sweep")
+Strategy: TypeAlias = Literal["poll", "long_poll", "list"]
+_STRATEGIES: tuple[Strategy, ...] = ("poll", "long_poll", "list")
 
 
 async def many(errand: Errand) -> None:

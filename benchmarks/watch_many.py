@@ -40,8 +40,8 @@ _HEADER = (
 )
 _LEGEND = """\
 naive        asyncio.gather of one coroutine per job: aiohttp (64 connections) and json, every 2 s
-poll         SieveClient, Limits(max_in_flight=64, polls_per_second=None) unless it says otherwise
-long_poll    the same with max_in_flight=2048, of which at most half are held by the server
+poll         SieveClient, Limits(max_connections=64, polls_per_second=None) unless it says otherwise
+long_poll    the same with max_connections=2048, of which at most half are held by the server
 sweep        the same as poll
 client s     processor time without what the server took within the same process
 MiB          what the process, the server's connections included, grew by at its peak
@@ -64,8 +64,8 @@ def runs(jobs: int, options: argparse.Namespace) -> dict[str, Run]:
         f"poll{cut}": Run(way="poll", minutes=minutes, **common),
         "poll, 100/s": Run(way="poll", per_second=100.0, **common),
         "long_poll": Run(way="long_poll", slots=_MANY_SLOTS, **common),
-        "sweep, 100/s": Run(way="sweep", per_second=100.0, **common),
-        **{name: Run(way="sweep", **common) for name in SWEEPS},
+        "sweep, 100/s": Run(way="list", per_second=100.0, **common),
+        **{name: Run(way="list", **common) for name in SWEEPS},
     }
 
 

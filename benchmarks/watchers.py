@@ -41,7 +41,7 @@ class Run:
         way: ``naive``, or a strategy of the SDK.
         jobs: How many jobs there are.
         per_second: ``Limits.polls_per_second``.
-        slots: ``Limits.max_in_flight``.
+        slots: ``Limits.max_connections``.
         minutes: After how many of virtual time to stop; None for the end of the last job.
         failing: The share of answers that fail.
         queued: The share of its duration that each job spends in the queue.
@@ -131,7 +131,7 @@ async def _naive(url: str, site: Site, deliveries: Deliveries) -> None:
 
 def _watching(run: Run, strategy: Strategy) -> Watch:
     """The same with the SDK."""
-    limits = Limits(max_in_flight=run.slots, polls_per_second=run.per_second)
+    limits = Limits(max_connections=run.slots, polls_per_second=run.per_second)
 
     async def watch(url: str, site: Site, deliveries: Deliveries) -> None:
         async with SieveClient(_API_KEY, base_url=url, limits=limits) as client:
@@ -153,7 +153,7 @@ def _way(run: Run) -> Watch:
     match run.way:
         case "naive":
             return _naive
-        case "poll" | "long_poll" | "sweep" as strategy:
+        case "poll" | "long_poll" | "list" as strategy:
             return _watching(run, strategy)
     raise ValueError(f"no such way: {run.way}")
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         SieveError,
         TLSError,
         TransportError,
-        UnprocessableError,
+        UnprocessableEntityError,
         WaitTimeoutError,
     )
     from sieve_async.models import (
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     )
     from sieve_async.polling import OutputStream, PollPolicy
     from sieve_async.retry import RetryPolicy
-    from sieve_async.watching import JobOutcome, JobOutcomes, Strategy
+    from sieve_async.watching import JobOutcome, JobWatch, Strategy
 
 __all__ = [
     "APIError",
@@ -74,9 +74,9 @@ __all__ = [
     "JobCancelledError",
     "JobFailedError",
     "JobOutcome",
-    "JobOutcomes",
     "JobRestartedError",
     "JobStatus",
+    "JobWatch",
     "Limits",
     "NotFoundError",
     "OutOfCreditsError",
@@ -99,7 +99,7 @@ __all__ = [
     "TLSError",
     "Timeout",
     "TransportError",
-    "UnprocessableError",
+    "UnprocessableEntityError",
     "WaitTimeoutError",
     "Webhook",
     "WorkerCounts",
@@ -142,7 +142,7 @@ _HOMES = {
         "SieveError",
         "TLSError",
         "TransportError",
-        "UnprocessableError",
+        "UnprocessableEntityError",
         "WaitTimeoutError",
     ),
     "sieve_async.models": (
@@ -165,7 +165,7 @@ _HOMES = {
     "sieve_async.retry": ("RetryPolicy",),
     "sieve_async.watching": (
         "JobOutcome",
-        "JobOutcomes",
+        "JobWatch",
         "Strategy",
     ),
 }

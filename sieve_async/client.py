@@ -35,7 +35,7 @@ from sieve_async.transport import Transport
 if TYPE_CHECKING:
     import aiohttp
 
-    from sieve_async.watching import Batch, JobOutcome, JobOutcomes, Strategy, Watcher
+    from sieve_async.watching import Batch, JobOutcome, JobWatch, Strategy, Watcher
 
 
 @attrs.frozen(kw_only=True)
@@ -113,9 +113,9 @@ class SieveClient:
         )
         self._retrier = Retrier(retry, self._gate, self._transport.send, _now)
         self._poller = Poller(self._gate, _now)
-        self._asking = Asking(self._retrier, _now, timeout.attempt)
+        self._asking = Asking(self._retrier, _now, timeout.request)
         self._long_polls = LongPolls(self._transport.slots)
-        self._max_watched = limits.max_watched
+        self._max_watched = limits.max_pending_jobs
         self._polls_per_second = limits.polls_per_second
         self._watcher: Watcher | None = None  # made with the first watch
 
@@ -228,7 +228,7 @@ class SieveClient:
             JobCancelledError: With ``check``, the job was cancelled.
             NotFoundError: There is no such job; once it was seen, only after two more looks.
             SieveError: The server refuses for good, or nothing valid came for
-                ``PollPolicy.max_unreachable`` seconds. A failed poll by itself ends no wait.
+                ``PollPolicy.outage_timeout`` seconds. A failed poll by itself ends no wait.
         """
         endpoints.check_job_id(job_id)
         seconds, policy = self._check_wait(timeout, polling)
@@ -290,7 +290,7 @@ class SieveClient:
         timeout: float | timedelta | None = None,
         polling: PollPolicy | None = None,
         strategy: "Strategy" = "poll",
-    ) -> "JobOutcomes":
+    ) -> "JobWatch":
         """Watch many jobs, and hand out an outcome for each as its end is seen.
 
         All watches of a client share one schedule and ``Limits.polls_per_second``; no job has a
@@ -298,8 +298,8 @@ class SieveClient:
 
         Args:
             job_ids: The ids, from any iterable or async iterable, which may be without end: they
-                are taken while fewer than ``Limits.max_watched`` are watched or wait to be handed
-                out. Each distinct id is watched and handed out once, and remembered for that.
+                are taken while fewer than ``Limits.max_pending_jobs`` are watched or wait to be
+                handed out. Each distinct id is watched and handed out once, and remembered for it.
             timeout: The longest time for the whole, in seconds, from the first step of the
                 iterator; None for no limit, 0 for exactly one look at each. Jobs that still run
                 then have an outcome with ``WaitTimeoutError``.
@@ -337,7 +337,7 @@ class SieveClient:
                 job_ids, most=self._max_watched, policy=policy, strategy=strategy, seconds=seconds
             )
 
-        return watching.JobOutcomes(begin)
+        return watching.JobWatch(begin)
 
     async def wait_for_jobs(
         self,
@@ -386,7 +386,7 @@ class SieveClient:
         offset: int = 0,
         timeout: float | timedelta | None = None,
         polling: PollPolicy | None = None,
-        on_restart: Literal["raise", "again"] = "raise",
+        on_restart: Literal["raise", "continue"] = "raise",
     ) -> OutputStream:
         """Hand out the outputs of a job while it runs, each once and in order.
 
@@ -413,12 +413,12 @@ class SieveClient:
         """
         endpoints.get_job(job_id, offset=offset)
         seconds, policy = self._check_wait(timeout, polling)
-        _check_word("on_restart", on_restart, ("raise", "again"))
+        _check_word("on_restart", on_restart, ("raise", "continue"))
 
         def begin() -> JobFollower:
             return JobFollower(self._asking, self._begin(policy, seconds), job_id, offset)
 
-        return OutputStream(self._poller, begin, goes_on_after_restart=on_restart == "again")
+        return OutputStream(self._poller, begin, goes_on_after_restart=on_restart == "continue")
 
     async def _document(self, request: Request[Answer]) -> str:
         """The document itself, for those who want what the server has said to the letter."""

@@ -58,15 +58,15 @@ class Timeout:
 
     Attributes:
         connect: For opening one connection, TLS handshake included.
-        attempt: For one request from looking up the host to the last byte of the body. It starts
+        request: For one request from looking up the host to the last byte of the body. It starts
             when the request has its slot, so that queueing causes no false timeouts.
     """
 
     connect: float | None = 10.0
-    attempt: float | None = 30.0
+    request: float | None = 30.0
 
     def __attrs_post_init__(self) -> None:
-        for name in ("connect", "attempt"):
+        for name in ("connect", "request"):
             check_seconds(f"Timeout.{name}", getattr(self, name), optional=True)
             if getattr(self, name) == 0:
                 raise ConfigError(f"Timeout.{name} must be more than 0; None is no limit")
@@ -77,26 +77,26 @@ class Limits:
     """How much the client does at once.
 
     Attributes:
-        max_in_flight: Requests, and so sockets, at the same time; others queue, first come first
+        max_connections: Requests, and so sockets, at the same time; others queue, first come first
             served.
         polls_per_second: Requests a second of all watches of many jobs together, evenly spread: n
             jobs are then looked at every n / 100 seconds at the most. Also the pace at which
             requests that a ``Retry-After`` held back are let go. None is as fast as the slots
             allow. No rate is documented; a hundred is polite.
-        max_watched: Jobs that one call watches at once, ended ones that were not yet taken
+        max_pending_jobs: Jobs that one call watches at once, ended ones that were not yet taken
             included. Further ids are taken from their source as room appears.
-        max_body: Bytes of one answer, after decompression.
+        max_response_bytes: Bytes of one answer, after decompression.
     """
 
-    max_in_flight: int = 64
+    max_connections: int = 64
     polls_per_second: float | None = 100.0
-    max_watched: int = 100_000
-    max_body: int = 16 * 1024 * 1024
+    max_pending_jobs: int = 100_000
+    max_response_bytes: int = 16 * 1024 * 1024
 
     def __attrs_post_init__(self) -> None:
-        check_count("Limits.max_in_flight", self.max_in_flight)
-        check_count("Limits.max_watched", self.max_watched)
-        check_count("Limits.max_body", self.max_body)
+        check_count("Limits.max_connections", self.max_connections)
+        check_count("Limits.max_pending_jobs", self.max_pending_jobs)
+        check_count("Limits.max_response_bytes", self.max_response_bytes)
         check_seconds("Limits.polls_per_second", self.polls_per_second, optional=True)
         if self.polls_per_second == 0:
             raise ConfigError("Limits.polls_per_second must be more than 0; None is no limit")

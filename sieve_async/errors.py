@@ -20,7 +20,7 @@
     │   ├── OutOfCreditsError                 402
     │   ├── PermissionDeniedError             403
     │   ├── NotFoundError                     404
-    │   ├── UnprocessableError                422
+    │   ├── UnprocessableEntityError                422
     │   ├── RateLimitError                    429
     │   └── ServerError                       5xx
     ├── WaitTimeoutError (TimeoutError)       the deadline of a wait came first
@@ -114,7 +114,7 @@ class TLSError(ConnectError):
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """One request took longer than ``Timeout.attempt`` or ``Timeout.connect`` allows.
+    """One request took longer than ``Timeout.request`` or ``Timeout.connect`` allows.
 
     Not the end of a wait: that is :class:`WaitTimeoutError`.
     """
@@ -168,7 +168,7 @@ class DecodeError(ResponseError):
 
 
 class ResponseTooLargeError(ResponseError):
-    """The body is larger than ``Limits.max_body``, or has more parts than can be parsed safely."""
+    """The body exceeds ``Limits.max_response_bytes``, or has too many parts to be parsed."""
 
 
 class RedirectError(ResponseError):
@@ -232,7 +232,7 @@ class NotFoundError(APIError):
 
 
 @attrs.define(slots=False)
-class UnprocessableError(APIError):
+class UnprocessableEntityError(APIError):
     """422: the server refused an argument.
 
     Attributes:
@@ -345,7 +345,7 @@ _BY_STATUS: Mapping[int, type[APIError]] = {
     402: OutOfCreditsError,
     403: PermissionDeniedError,
     404: NotFoundError,
-    422: UnprocessableError,
+    422: UnprocessableEntityError,
     429: RateLimitError,
 }
 

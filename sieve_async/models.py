@@ -238,17 +238,17 @@ class Job(ShownJob):
     extra: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
-    def is_finished(self) -> bool:
+    def succeeded(self) -> bool:
         """Whether the job ended well."""
         return self.status is JobStatus.FINISHED
 
     @property
-    def queued_for(self) -> timedelta | None:
+    def queue_duration(self) -> timedelta | None:
         """How long the job was queued; None until it has started."""
         return _between(self.created_at, self.started_at)
 
     @property
-    def ran_for(self) -> timedelta | None:
+    def run_duration(self) -> timedelta | None:
         """How long the job ran; None until it has ended, or when it never started."""
         return _between(self.started_at, self.completed_at)
 

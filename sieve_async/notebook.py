@@ -29,11 +29,11 @@ class JobLike(Protocol):
         """When it was created."""
 
     @property
-    def queued_for(self) -> timedelta | None:
+    def queue_duration(self) -> timedelta | None:
         """How long it was queued."""
 
     @property
-    def ran_for(self) -> timedelta | None:
+    def run_duration(self) -> timedelta | None:
         """How long it ran."""
 
     @property
@@ -131,19 +131,22 @@ def _cells(outcome: OutcomeLike) -> tuple[str, str, str, str, str]:
     if job is None:
         return outcome.job_id, type(outcome.error).__name__, "", "", str(outcome.error or "")
     note = _last_line(job.error) if job.error else _outputs(job)
-    return job.id, str(job.status), _length(job.queued_for), _length(job.ran_for), note
+    return job.id, str(job.status), _length(job.queue_duration), _length(job.run_duration), note
 
 
 def _facts_of_job(job: JobLike) -> dict[str, str]:
     facts = {"status": str(job.status)}
     if job.created_at is not None:
         facts["created_at"] = _moment(job.created_at)
-    facts |= {"queued_for": _length(job.queued_for), "ran_for": _length(job.ran_for)}
+    facts |= {
+        "queue_duration": _length(job.queue_duration),
+        "run_duration": _length(job.run_duration),
+    }
     return facts | {"outputs": str(len(job.outputs))}
 
 
 def _notes(job: JobLike) -> Iterable[str]:
-    for word, length in (("queued", job.queued_for), ("ran", job.ran_for)):
+    for word, length in (("queued", job.queue_duration), ("ran", job.run_duration)):
         if length is not None:
             yield f"{word} {_length(length)}"
     if job.outputs:

@@ -1,6 +1,6 @@
 """What is tried again, when, and how often.
 
-One call makes at most ``RetryPolicy.attempts`` requests. A budget that all calls share keeps
+One call makes at most ``RetryPolicy.max_attempts`` requests. A budget that all calls share keeps
 retries from multiplying the load on a server that is down: they stop when it is spent, and
 successes refill it (the rule of the AWS SDKs).
 """
@@ -42,25 +42,27 @@ class RetryPolicy:
     and bodies that are not JSON. What the server refuses for good is never tried again.
 
     Attributes:
-        attempts: Tries of one request, the first included.
-        base: Limit of the first pause in seconds; it doubles with each try (full jitter below it).
-        cap: The largest such limit in seconds.
+        max_attempts: Tries of one request, the first included.
+        initial_delay: Limit of the first pause in seconds (full jitter); it doubles each time.
+        max_delay: The largest such limit in seconds.
         max_retry_after: A plain call does not wait for a ``Retry-After`` above this many seconds:
             it raises, and the error holds the number. A wait does wait. None is no limit.
     """
 
-    attempts: int = 3
-    base: float = 0.5
-    cap: float = 8.0
+    max_attempts: int = 3
+    initial_delay: float = 0.5
+    max_delay: float = 8.0
     max_retry_after: float | None = 120.0
 
     def __attrs_post_init__(self) -> None:
-        check_count("RetryPolicy.attempts", self.attempts)
-        check_seconds("RetryPolicy.base", self.base)
-        check_seconds("RetryPolicy.cap", self.cap)
+        check_count("RetryPolicy.max_attempts", self.max_attempts)
+        check_seconds("RetryPolicy.initial_delay", self.initial_delay)
+        check_seconds("RetryPolicy.max_delay", self.max_delay)
         check_seconds("RetryPolicy.max_retry_after", self.max_retry_after, optional=True)
-        if self.cap < self.base:
-            raise ConfigError("RetryPolicy.cap must not be less than RetryPolicy.base")
+        if self.max_delay < self.initial_delay:
+            raise ConfigError(
+                "RetryPolicy.max_delay must not be less than RetryPolicy.initial_delay"
+            )
 
 
 @attrs.define(eq=False)
@@ -142,7 +144,9 @@ class Pauses:
             self.throttled = self.throttled or delays.throttled()
             return next(self.throttled)
         if self.transient is None:
-            self.transient = delays.transient(base=self.policy.base, cap=self.policy.cap)
+            self.transient = delays.transient(
+                base=self.policy.initial_delay, cap=self.policy.max_delay
+            )
         return next(self.transient)
 
 
@@ -205,7 +209,7 @@ class Retrier:
         attempts: int | None = None,
     ) -> Result:
         started = self._clock()
-        most = self._policy.attempts if attempts is None else attempts
+        most = self._policy.max_attempts if attempts is None else attempts
         pauses: Pauses | None = None
         cost = 1
         attempt = 0

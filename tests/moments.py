@@ -11,7 +11,7 @@ from sieve_async import Job, Output, PollPolicy, SieveClient
 # A whole job, a status of HTTP, or nothing but a cut connection.
 Moment: TypeAlias = Document | int | None
 
-EVERY_SECOND = PollPolicy(minimum=1, maximum=1, growth=0, jitter=0)
+EVERY_SECOND = PollPolicy(min_interval=1, max_interval=1, growth=0, jitter=0)
 
 
 def telling(*moments: Moment) -> Stage:

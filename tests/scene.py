@@ -12,7 +12,7 @@ from sieve_async.retry import Retrier
 from sieve_async.watching.outcome import JobOutcome
 from sieve_async.watching.watch import Pool, Watch
 
-STEADY = PollPolicy(minimum=2, growth=0.1, maximum=10, jitter=0)
+STEADY = PollPolicy(min_interval=2, growth=0.1, max_interval=10, jitter=0)
 
 
 @attrs.define(eq=False)
@@ -42,7 +42,7 @@ class Scene:
             raise ConnectError("there is no server here")
 
         gate = Gate(slots=1, steady_rate=None, clock=clock)
-        retrier = Retrier(RetryPolicy(attempts=1), gate, send, clock)
+        retrier = Retrier(RetryPolicy(max_attempts=1), gate, send, clock)
         self.pool = Pool(STEADY, is_one_look=False, asking=Asking(retrier, clock, None))
 
     def watch(self, job_id: str, due: float = 0.0) -> Watch:

@@ -21,7 +21,7 @@ from sieve_async import (
     ResponseError,
     ServerError,
     SieveError,
-    UnprocessableError,
+    UnprocessableEntityError,
 )
 from sieve_async.decode import read_model, read_state
 from sieve_async.messages import Request, Response
@@ -71,7 +71,7 @@ def api_error_of(response: Response) -> APIError:
         (408, BadRequestError),
         (409, BadRequestError),
         (418, BadRequestError),
-        (422, UnprocessableError),
+        (422, UnprocessableEntityError),
         (425, BadRequestError),
         (429, RateLimitError),
         (451, BadRequestError),
@@ -135,7 +135,7 @@ def test_refused_arguments() -> None:
 
     error = api_error_of(answer(422, {"detail": items}))
 
-    assert isinstance(error, UnprocessableError)
+    assert isinstance(error, UnprocessableEntityError)
     assert error.problems == ("path.job_id: too long", "query.offset.0: not a number")
     assert error.detail == "path.job_id: too long; query.offset.0: not a number"
 
@@ -144,7 +144,7 @@ def test_refused_without_list() -> None:
     """A 422 with a plain text has no problems, but the text."""
     error = api_error_of(answer(422, {"detail": "no"}))
 
-    assert isinstance(error, UnprocessableError)
+    assert isinstance(error, UnprocessableEntityError)
     assert (error.problems, error.detail) == ((), "no")
 
 

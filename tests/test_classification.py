@@ -185,7 +185,7 @@ async def test_no_connection_in_time() -> None:
     async with Wire([Do.NOT_READ, Do.SILENCE]) as wire:
         url = wire.url.replace("http:", "https:")
         settings: dict[str, Any] = {"timeout": Timeout(connect=1), "base_url": url}
-        async with wire.client(retry=RetryPolicy(attempts=1), **settings) as client:
+        async with wire.client(retry=RetryPolicy(max_attempts=1), **settings) as client:
             error = await failure_of(client.get_job(JOB))
 
     assert type(error) is RequestTimeoutError
@@ -207,7 +207,7 @@ async def test_session_closed_in_the_only_attempt() -> None:
     """Who closes the session that was passed in is told so, and not that the server broke."""
     async with Wire([answer()[0], Do.SILENCE], [Do.SILENCE]) as wire:
         session = aiohttp.ClientSession()
-        policy = RetryPolicy(attempts=1)
+        policy = RetryPolicy(max_attempts=1)
         async with wire.client(session=session, retry=policy) as client:
             await client.get_job(JOB)
             asking = asyncio.create_task(client.get_job(JOB))

@@ -52,7 +52,7 @@ async def test_demo() -> None:
     assert len(re.findall(r"job-\d\d +(?:finished|error|cancelled)", told)) == 50
 
 
-@pytest.mark.parametrize("strategy", ["poll", "long_poll", "sweep"])
+@pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
 async def test_demo_of_many_jobs(strategy: str) -> None:
     """The demo watches as many jobs as it is asked to, by any strategy, and prints the totals."""
     program = await run("demo", "--jobs", "200", "--strategy", strategy, "--speed", "5")

@@ -53,7 +53,7 @@ async def test_job_get_raw(sieve: FakeSieve) -> None:
 
 async def test_job_get_quiet(sieve: FakeSieve) -> None:
     """``-o quiet`` prints nothing: the exit code is all."""
-    sieve.add_job("a", ends="error")
+    sieve.add_job("a", status="error")
 
     ended = await command(sieve, "job", "get", "a", "-o", "quiet")
 
@@ -75,7 +75,7 @@ async def test_job_outputs(sieve: FakeSieve) -> None:
 
 async def test_outputs_of_failed_job(sieve: FakeSieve) -> None:
     """After the outputs, a failure is told in one line and is the exit code."""
-    sieve.add_job("a", outputs=["x"], streams=True, processing=1, ends="error", error="Boom: no")
+    sieve.add_job("a", outputs=["x"], streams=True, processing=1, status="error", error="Boom: no")
 
     ended = await command(sieve, "job", "outputs", "a", "-o", "json")
 
@@ -102,7 +102,7 @@ async def test_version(sieve: FakeSieve) -> None:
 async def test_watch(sieve: FakeSieve, output: str) -> None:
     """Each job is printed once in the order of the ends, in any format."""
     sieve.add_job("slow", processing=1.5)
-    sieve.add_job("fast", ends="error", error="Traceback\nValueError: no")
+    sieve.add_job("fast", status="error", error="Traceback\nValueError: no")
 
     ended = await command(sieve, "watch", "slow", "fast", "slow", "-o", output)
 
@@ -124,7 +124,7 @@ async def test_watch(sieve: FakeSieve, output: str) -> None:
     assert "Traceback" not in ended.told
 
 
-@pytest.mark.parametrize("strategy", ["poll", "long_poll", "sweep"])
+@pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
 async def test_watch_ids_of_file(sieve: FakeSieve, tmp_path: Path, strategy: str) -> None:
     """Ids come also from a file, whatever white space parts them, and any strategy will do."""
     ids = sieve.add_jobs(60, seed=1, processing=0.2, queued=0.2)
@@ -163,8 +163,8 @@ async def test_watch_nothing(sieve: FakeSieve) -> None:
 
 async def test_any(sieve: FakeSieve) -> None:
     """``--any`` ends with the first end; its code is that job's."""
-    sieve.add_job("never", ends=None)
-    sieve.add_job("soon", ends="cancelled")
+    sieve.add_job("never", status=None)
+    sieve.add_job("soon", status="cancelled")
 
     ended = await command(sieve, "job", "wait", "never", "gone", "soon", "--any")
 
@@ -174,9 +174,9 @@ async def test_any(sieve: FakeSieve) -> None:
 
 async def test_fail_fast(sieve: FakeSieve) -> None:
     """``--fail-fast`` ends with the first that goes wrong."""
-    sieve.add_job("never", ends=None)
+    sieve.add_job("never", status=None)
     sieve.add_job("good")
-    sieve.add_job("bad", processing=0.5, ends="error")
+    sieve.add_job("bad", processing=0.5, status="error")
 
     ended = await command(sieve, "job", "wait", "never", "good", "bad", "--fail-fast", "-o", "json")
 
@@ -198,7 +198,7 @@ async def test_reader_that_goes(sieve: FakeSieve) -> None:
 
 async def test_closed_output(sieve: FakeSieve) -> None:
     """With standard output closed, the exit code still tells."""
-    sieve.add_job("a", ends="cancelled")
+    sieve.add_job("a", status="cancelled")
 
     ended = await shell(sieve, "sieve-async watch a --no-progress >&- 2>&-")
 
@@ -215,10 +215,10 @@ async def test_full_disk(sieve: FakeSieve) -> None:
     assert ended.told == "sieve-async: [Errno 28] No space left on device\n"
 
 
-@pytest.mark.parametrize("how", ["raise", "again"])
+@pytest.mark.parametrize("how", ["raise", "continue"])
 async def test_outputs_of_restarted_job(sieve: FakeSieve, how: str) -> None:
     """When a job begins its outputs again, that is 1 with a hint, or they are printed again."""
-    job = sieve.job(sieve.add_job("a", by="hand"))
+    job = sieve.job(sieve.add_job("a", by="manual"))
     job.start()
     job.yield_output("first")
     program = await start(sieve, "job", "outputs", "a", "--on-restart", how)
@@ -232,5 +232,5 @@ async def test_outputs_of_restarted_job(sieve: FakeSieve, how: str) -> None:
 
     again = [json.loads(each)["data"] for each in ended.printed.splitlines()]
     assert json.loads(line)["data"] == "first"
-    assert (ended.code, again) == ((0, ["again"]) if how == "again" else (1, []))
+    assert (ended.code, again) == ((0, ["again"]) if how == "continue" else (1, []))
     assert ("--on-restart again" in ended.told) is (how == "raise")

@@ -28,8 +28,8 @@ ENDS = {
 async def town(sieve: FakeSieve) -> FakeSieve:
     """A server with a job for each way to end."""
     for end in ("finished", "error", "cancelled"):
-        sieve.add_job(end, ends=end)
-    sieve.add_job("never", ends=None)
+        sieve.add_job(end, status=end)
+    sieve.add_job("never", status=None)
     sieve.add_job("broken", fields={"created_at": "yesterday"})
     return sieve
 
@@ -65,8 +65,8 @@ async def test_no_fail(town: FakeSieve) -> None:
 
 async def test_builds(sieve: FakeSieve) -> None:
     """A failed build is 1, one that takes too long 124, one that is not there 5."""
-    sieve.add_version("me", "bad", ends="error")
-    sieve.add_version("me", "slow", ends=None)
+    sieve.add_version("me", "bad", status="error")
+    sieve.add_version("me", "slow", status=None)
 
     codes = [
         (await command(sieve, "version", "wait", *arguments)).code

@@ -45,12 +45,12 @@ def job(name: str, status: str, *, queued: float = 60, ran: float = 600, error: 
     )
 
 
-def page_of(*outcomes: JobOutcome, still_running: tuple[str, ...] = ()) -> str:
+def page_of(*outcomes: JobOutcome, pending: tuple[str, ...] = ()) -> str:
     """The page of these outcomes."""
     report = Report(NOON)
     for outcome in outcomes:
         report.add(outcome)
-    return report.page(NOON + timedelta(hours=1), still_running=still_running)
+    return report.page(NOON + timedelta(hours=1), pending=pending)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -86,7 +86,7 @@ def test_nothing_from_elsewhere() -> None:
     """Whatever a server says, the page has no scripts, no links and nothing to load."""
     evil = Job(EVIL, JobStatus("error"), created_at=NOON, error=f"first\n{EVIL}")
 
-    page = page_of(JobOutcome(EVIL, evil), still_running=(EVIL,))
+    page = page_of(JobOutcome(EVIL, evil), pending=(EVIL,))
 
     found = Tags(page)
     assert {"script", "link", "img", "iframe", "a", "object"}.isdisjoint(found.tags)
@@ -120,7 +120,7 @@ def test_without_ends() -> None:
     page = page_of(
         JobOutcome("a", None, late),
         JobOutcome("b", None, NotFoundError(404, path="/v2/jobs/b")),
-        still_running=("c",),
+        pending=("c",),
     )
 
     assert len(svg_of(page).findall("g")) == 1

@@ -19,7 +19,7 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 async def test_interrupted(sieve: FakeSieve, tmp_path: Path, number: int) -> None:
     """The ids that still run and the command that goes on are told, within a second."""
     sieve.add_job("done")
-    job = sieve.job(sieve.add_job("going", by="hand"))
+    job = sieve.job(sieve.add_job("going", by="manual"))
     report = tmp_path / "a batch.html"
     program = await start(
         sieve,
@@ -53,7 +53,7 @@ async def test_interrupted(sieve: FakeSieve, tmp_path: Path, number: int) -> Non
 async def test_whole_results(sieve: FakeSieve) -> None:
     """What was printed until then is whole in every format."""
     sieve.add_job("done")
-    sieve.add_job("going", ends=None)
+    sieve.add_job("going", status=None)
     program = await start(sieve, "job", "wait", "done", "going", "-o", "json")
     assert program.stdout is not None
 
@@ -68,7 +68,7 @@ async def test_whole_results(sieve: FakeSieve) -> None:
 
 async def test_many_that_still_run(sieve: FakeSieve) -> None:
     """Ids that are too many for a command are put into a file, which the command names."""
-    ids = [sieve.add_job(f"job-{number}", ends=None) for number in range(50)]
+    ids = [sieve.add_job(f"job-{number}", status=None) for number in range(50)]
     program = await start(sieve, "job", "wait", *ids)
 
     await asked(sieve, *(f"/v2/jobs/{job_id}" for job_id in ids))
@@ -84,7 +84,7 @@ async def test_many_that_still_run(sieve: FakeSieve) -> None:
 
 async def test_while_reading_ids(sieve: FakeSieve) -> None:
     """An open standard input does not hold the program."""
-    sieve.add_job("going", ends=None)
+    sieve.add_job("going", status=None)
     program = await start(sieve, "watch", "-")
     assert program.stdin is not None
 
@@ -108,8 +108,8 @@ async def test_while_reading_ids(sieve: FakeSieve) -> None:
 )
 async def test_other_waits(sieve: FakeSieve, arguments: tuple[str, ...], again: str) -> None:
     """The other waits end as soon, and say how to go on."""
-    sieve.add_job("a", ends=None)
-    sieve.add_version("me", "mine", ends=None)
+    sieve.add_job("a", status=None)
+    sieve.add_version("me", "mine", status=None)
     program = await start(sieve, *arguments)
 
     await asked(sieve)

@@ -49,7 +49,7 @@ async def test_live_of_hundreds(sieve: FakeSieve) -> None:
     ids = sieve.add_jobs(600, seed=1, queued=2, processing=1)
 
     ended, shown = await at_terminal(
-        sieve, "watch", f"{ids[0]}", *ids[1:], "--strategy", "sweep", "-o", "jsonl", size=(80, 24)
+        sieve, "watch", f"{ids[0]}", *ids[1:], "--strategy", "list", "-o", "jsonl", size=(80, 24)
     )
 
     assert ended.code == 1
@@ -76,7 +76,7 @@ async def test_wishes(sieve: FakeSieve, variable: str, value: str) -> None:
 
 async def test_no_progress(sieve: FakeSieve) -> None:
     """``--no-progress`` shows nothing at all."""
-    sieve.add_job("a", processing=3, by="polls", ends="error")
+    sieve.add_job("a", processing=3, by="polls", status="error")
 
     ended, shown = await at_terminal(sieve, "watch", "a", "--no-progress", size=(80, 24))
 
@@ -90,7 +90,7 @@ def test_where_it_is_live() -> None:
 
 async def test_failures_in_pipes(sieve: FakeSieve) -> None:
     """Away from a terminal each failure is told in one line, without any movement."""
-    sieve.add_job("bad", ends="error", error="a\nb: c\x1b[31m")
+    sieve.add_job("bad", status="error", error="a\nb: c\x1b[31m")
 
     ended = await command(sieve, "watch", "bad", "gone", "-o", "jsonl")
 

@@ -21,12 +21,16 @@ SECONDS = st.floats(0, 1e9)
 @given(base=SECONDS, cap=SECONDS)
 def test_transient(base: float, cap: float) -> None:
     """A pause after a transient failure is at most min(cap, base * 2**n), and at least 0.05 s."""
-    policy = RetryPolicy(base=min(base, cap), cap=cap)
+    policy = RetryPolicy(initial_delay=min(base, cap), max_delay=cap)
 
-    pauses = list(islice(delays.transient(base=policy.base, cap=policy.cap), 12))
+    pauses = list(islice(delays.transient(base=policy.initial_delay, cap=policy.max_delay), 12))
 
     for number, pause in enumerate(pauses):
-        assert SHORTEST <= pause <= max(SHORTEST, min(policy.cap, policy.base * 2**number))
+        assert (
+            SHORTEST
+            <= pause
+            <= max(SHORTEST, min(policy.max_delay, policy.initial_delay * 2**number))
+        )
 
 
 def test_transient_fills_its_range() -> None:
@@ -81,12 +85,12 @@ def test_growing(
 ) -> None:
     """A poll's pause is a share of the time waited, between its bounds, give or take the jitter."""
     policy = PollPolicy(
-        minimum=min(minimum, maximum), growth=growth, maximum=maximum, jitter=jitter
+        min_interval=min(minimum, maximum), growth=growth, max_interval=maximum, jitter=jitter
     )
 
     pauses = [policy.pause(waited) for _ in range(10)]
 
-    plain = min(max(growth * waited, policy.minimum), policy.maximum)
+    plain = min(max(growth * waited, policy.min_interval), policy.max_interval)
     low, high = plain * (1 - jitter), plain * (1 + jitter)
     assert max(SHORTEST, low) <= min(pauses)
     assert max(pauses) <= max(SHORTEST, high)

@@ -62,7 +62,7 @@ async def test_closed_gate() -> None:
 async def test_no_limits(sieve: FakeSieve) -> None:
     """``None`` is no limit: without one, an answer may take a day."""
     day = 24 * 3600.0
-    patient = Timeout(connect=None, attempt=None)
+    patient = Timeout(connect=None, request=None)
     async with Wire([day, *answer(job())]) as wire, wire.client(timeout=patient) as client:
         assert (await client.get_job("job-1")).id == "job-1"
     async with Wire([Do.FIN]) as wire, wire.client(timeout=patient) as client:
@@ -79,7 +79,7 @@ async def test_closed_twice_at_once() -> None:
     """Two tasks may close a client at the same time, while a request times out as well."""
     loop = asyncio.get_running_loop()
     async with Wire([Do.SILENCE]) as wire:
-        client = wire.client(timeout=Timeout(attempt=5))
+        client = wire.client(timeout=Timeout(request=5))
         asking = asyncio.create_task(client.get_job("job-1"))
         closing: list[asyncio.Task[None]] = []
 
@@ -132,7 +132,7 @@ async def test_compressed_in_pieces() -> None:
     head = f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode()
     script: Script = [head, 0.01, packed[:10], 0.01, packed[10:20], 0.01, packed[20:]]
     async with Wire(script) as wire, wire.client() as client:
-        assert (await client.get_job("job-1")).is_finished
+        assert (await client.get_job("job-1")).succeeded
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ async def test_more_than_one_compressed_body() -> None:
     headers = [("Content-Encoding", "gzip"), ("Content-Length", str(len(packed)))]
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
     script = [f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode() + packed]
-    async with Wire(script) as wire, wire.client(retry=RetryPolicy(attempts=1)) as client:
+    async with Wire(script) as wire, wire.client(retry=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(DecodeError, match="follows"):
             await client.get_job("job-1")
 
@@ -237,13 +237,13 @@ async def test_loop_that_died_with_a_wait() -> None:
 async def test_slow_first_poll_does_not_end_the_looking() -> None:
     """When the last poll was planned early, for a slow one, and is quick, there is another."""
     loop = asyncio.get_running_loop()
-    running, policy = answer(job(status="processing")), PollPolicy(minimum=2, jitter=0)
+    running, policy = answer(job(status="processing")), PollPolicy(min_interval=2, jitter=0)
     scripts: list[Script] = [[2.0, *running], running, answer(job(status="finished"))]
     async with Wire(*scripts) as wire, wire.client() as client:
         started = loop.time()
         ended = await client.wait_for_job("job-1", timeout=4, polling=policy)
 
-    assert ended.is_finished
+    assert ended.succeeded
     assert loop.time() - started == pytest.approx(3.9)
 
 

@@ -38,7 +38,7 @@ from sieve_async import (
     SieveError,
     TLSError,
     TransportError,
-    UnprocessableError,
+    UnprocessableEntityError,
     WaitTimeoutError,
     errors,
 )
@@ -63,7 +63,7 @@ TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
     OutOfCreditsError: (APIError,),
     PermissionDeniedError: (APIError,),
     NotFoundError: (APIError,),
-    UnprocessableError: (APIError,),
+    UnprocessableEntityError: (APIError,),
     RateLimitError: (APIError,),
     ServerError: (APIError,),
     WaitTimeoutError: (SieveError, TimeoutError),
@@ -111,7 +111,7 @@ EXAMPLES: list[tuple[SieveError, str]] = [
         ServerError(500, "", "e-1", None, None, *TRIED),
         "GET /v2/jobs/j1: HTTP 500 (error id e-1)",
     ),
-    (UnprocessableError(422, "no", problems=("a: no",)), "HTTP 422: no"),
+    (UnprocessableEntityError(422, "no", problems=("a: no",)), "HTTP 422: no"),
     (BadRequestError(400, "no"), "HTTP 400: no"),
     (AuthenticationError(401, "no"), "HTTP 401: no"),
     (OutOfCreditsError(402, "no"), "HTTP 402: no"),
@@ -222,7 +222,7 @@ def test_errors_are_raised_and_caught(error: SieveError) -> None:
             "status detail error_id request_id retry_after method path attempts elapsed",
         ),
         (
-            UnprocessableError,
+            UnprocessableEntityError,
             "status detail error_id request_id retry_after method path attempts elapsed problems",
         ),
         (
@@ -263,7 +263,7 @@ def test_api_error_class() -> None:
         402: OutOfCreditsError,
         403: PermissionDeniedError,
         404: NotFoundError,
-        422: UnprocessableError,
+        422: UnprocessableEntityError,
         429: RateLimitError,
     }
 

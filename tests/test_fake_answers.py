@@ -60,8 +60,8 @@ async def test_build_goes_through_all_states(sieve: FakeSieve, get: Get) -> None
 
 async def test_failed_build_was_not_built(sieve: FakeSieve, get: Get) -> None:
     """A build that failed while building has no later times; one failed in deploying has."""
-    sieve.add_version("me", "mine", "early", building=1, ends="error", by="polls")
-    sieve.add_version("me", "mine", "late", deploying=1, ends="error", by="polls")
+    sieve.add_version("me", "mine", "early", building=1, status="error", by="polls")
+    sieve.add_version("me", "mine", "late", deploying=1, status="error", by="polls")
 
     path = "/v2/functions/me/mine/versions"
     seen = [await get(f"{path}/{name}") for name in ("early", "early", "late", "late")]

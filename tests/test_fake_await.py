@@ -28,8 +28,8 @@ async def session(sieve: FakeSieve) -> AsyncIterator[aiohttp.ClientSession]:
 async def test_ended_job_is_answered_at_once(sieve: FakeSieve, get: Get) -> None:
     """Whatever its end, a job that has ended is not waited for; its outputs begin at offset."""
     sieve.add_job("good", outputs=[1, 2, 3])
-    sieve.add_job("bad", ends="error")
-    sieve.add_job("stopped", ends="cancelled")
+    sieve.add_job("bad", status="error")
+    sieve.add_job("stopped", status="cancelled")
 
     seen = [await get(f"/v2/jobs/{name}/await?offset=2") for name in ("good", "bad", "stopped")]
 
@@ -57,7 +57,7 @@ async def test_running_job_is_answered_when_it_ends(sieve: FakeSieve, get: Get) 
 async def test_rounding_does_not_matter(speed: float, processing: float) -> None:
     """At whatever speed and hour, the job has ended when the answer comes, for lookups too."""
     async with (
-        FakeSieve(speed=speed, longest_await=1e6) as sieve,
+        FakeSieve(speed=speed, max_await=1e6) as sieve,
         aiohttp.ClientSession(sieve.url, timeout=PATIENT) as session,
     ):
         await asyncio.sleep(0.1)
@@ -107,8 +107,8 @@ async def test_ten_minutes_are_the_limit(sieve: FakeSieve, get: Get, script: Doc
 @pytest.mark.looptime
 async def test_limit_is_of_the_servers_seconds() -> None:
     """The longest hold can be chosen, and passes as fast as the server's clock does."""
-    sieve = FakeSieve(longest_await=50, speed=10)
-    sieve.add_job("j", ends=None)
+    sieve = FakeSieve(max_await=50, speed=10)
+    sieve.add_job("j", status=None)
 
     async with sieve, aiohttp.ClientSession(sieve.url) as session:
         key = {"X-API-Key": sieve.api_key}
@@ -150,7 +150,7 @@ async def test_life_by_polls_is_ended_by_another_look(
 @pytest.mark.looptime
 async def test_removed_job_is_not_found(sieve: FakeSieve, get: Get) -> None:
     """A job that vanishes while it is waited for is gone at once, even when it comes and goes."""
-    sieve.add_job("j", ends=None)
+    sieve.add_job("j", status=None)
     waiting = [asyncio.ensure_future(get("/v2/jobs/j/await")) for _ in range(2)]
     await held(sieve, 2)
 
@@ -185,8 +185,8 @@ async def test_refusals_are_those_of_lookups(
 @pytest.mark.parametrize("longest", [-1, math.nan])
 def test_longest_hold_must_be_a_time(longest: float) -> None:
     """A limit that is none is told when the server is made."""
-    with pytest.raises(ValueError, match="longest_await must be zero or more"):
-        FakeSieve(longest_await=longest)
+    with pytest.raises(ValueError, match="max_await must be zero or more"):
+        FakeSieve(max_await=longest)
 
 
 # What it leaves behind
@@ -194,7 +194,7 @@ def test_longest_hold_must_be_a_time(longest: float) -> None:
 
 async def test_stopping_cuts_held_requests(sieve: FakeSieve, get: Get) -> None:
     """They get no answer, nothing waits for them, and no task of theirs is left."""
-    sieve.add_job("j", ends=None)
+    sieve.add_job("j", status=None)
     waiting = [asyncio.ensure_future(get("/v2/jobs/j/await")) for _ in range(3)]
     await held(sieve, 3)
 
@@ -208,8 +208,8 @@ async def test_stopping_cuts_held_requests(sieve: FakeSieve, get: Get) -> None:
 
 async def test_hold_ends_with_its_connection() -> None:
     """A client that hangs up is waited for no longer, even when there is no limit."""
-    sieve = FakeSieve(longest_await=math.inf)
-    sieve.add_job("j", ends=None)
+    sieve = FakeSieve(max_await=math.inf)
+    sieve.add_job("j", status=None)
     async with sieve, aiohttp.ClientSession(sieve.url) as session:
         key = {"X-API-Key": sieve.api_key}
         waiting = asyncio.ensure_future(session.get("/v2/jobs/j/await", headers=key))
@@ -272,7 +272,7 @@ async def test_ledger_counts_holds_when_they_come(sieve: FakeSieve, get: Get) ->
 
     first, second = sieve.requests
     assert before == (1, 0, 0, 0.0)
-    assert (sieve.requests_for("j"), sieve.most_in_flight) == (2, 2)
+    assert (sieve.requests_for("j"), sieve.max_in_flight) == (2, 2)
     assert sieve.requests.by_path == {"/v2/jobs/j/await": 1, "/v2/jobs/j": 1}
     assert (first.at, first.took, first.status, second.at, second.took) == (1, 8, 200, 1, 0)
     assert by_lookups == second.body_bytes

@@ -70,7 +70,7 @@ async def test_slow_answers_follow_the_clock_by_hand(
 ) -> None:
     """An answer that is late and slow is whole when its time is over, in however many steps."""
     sieve.add_job("j", outputs=["x" * 1000])
-    sieve.fault(delay=5, drip=10)
+    sieve.fault(delay=5, slow_body=10)
     waiting = asyncio.ensure_future(get("/v2/jobs/j"))
     await held(sieve)
 

@@ -15,7 +15,7 @@ async def test_answers_without_a_body(
     job_id = sieve.add_job()
     url = f"{sieve.url}/v2/jobs/{job_id}"
 
-    with sieve.fault(status=status, drip=drip):
+    with sieve.fault(status=status, slow_body=drip):
         async with session.get(url) as bare:
             assert (bare.status, await bare.read()) == (status, b"")
     async with session.get(url, headers={"X-API-Key": sieve.api_key}) as whole:

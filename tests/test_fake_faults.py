@@ -178,7 +178,7 @@ async def test_delay_by_a_manual_clock() -> None:
 async def test_drip(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
     """The headers come at once, and the body in pieces over the time asked for."""
     sieve.add_job("j", outputs=["x" * 1000])
-    sieve.fault(drip=30)
+    sieve.fault(slow_body=30)
 
     async with session.get("/v2/jobs/j") as response:
         began = now()
@@ -194,7 +194,7 @@ async def test_short_bodies_drip_too(
     sieve: FakeSieve, session: aiohttp.ClientSession, body: str
 ) -> None:
     """A body with fewer bytes than pieces is sent as a whole."""
-    sieve.fault(body=body, drip=0.001)
+    sieve.fault(body=body, slow_body=0.001)
 
     async with session.get("/") as response:
         assert await response.text() == body

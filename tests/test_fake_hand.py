@@ -20,7 +20,7 @@ ENDS = ("finished", "error", "cancelled")
 @pytest.mark.looptime
 async def test_job_is_told_by_hand(sieve: FakeSieve, get: Get) -> None:
     """It is queued until it starts, shows what it has yielded, and ends when it is told to."""
-    job = sieve.job(sieve.add_job("j", by="hand"))
+    job = sieve.job(sieve.add_job("j", by="manual"))
 
     seen = [await get("/v2/jobs/j")]
     await asyncio.sleep(60)
@@ -41,7 +41,7 @@ async def test_job_is_told_by_hand(sieve: FakeSieve, get: Get) -> None:
 
 async def test_restart_by_hand(sieve: FakeSieve, get: Get) -> None:
     """The run that died is listed with its reason, and the next one begins without outputs."""
-    job = sieve.job(sieve.add_job("j", by="hand"))
+    job = sieve.job(sieve.add_job("j", by="manual"))
     job.start()
     job.yield_output("lost")
     first = await get("/v2/jobs/j")
@@ -79,7 +79,7 @@ async def test_queued_job_can_end(
     has_started: bool,
 ) -> None:
     """A job may end from the queue; only one that is cancelled there has never started."""
-    job = sieve.job(sieve.add_job("j", by="hand"))
+    job = sieve.job(sieve.add_job("j", by="manual"))
 
     tell(job)
     seen = await get("/v2/jobs/j")
@@ -94,7 +94,7 @@ async def test_queued_job_can_end(
 @pytest.mark.looptime
 async def test_hold_is_answered_when_told(sieve: FakeSieve, get: Get) -> None:
     """An await comes back as soon as the job is told to end, and lists follow as well."""
-    job = sieve.job(sieve.add_job("j", by="hand"))
+    job = sieve.job(sieve.add_job("j", by="manual"))
     waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
     await asyncio.sleep(60)
 
@@ -112,7 +112,7 @@ async def test_hold_is_answered_when_told(sieve: FakeSieve, get: Get) -> None:
 def test_what_cannot_happen_is_refused() -> None:
     """Each deed has its time, an ended job has none, and only a life by hand can be told."""
     sieve = FakeSieve()
-    job, ended = [sieve.job(sieve.add_job(name, by="hand")) for name in ("j", "ended")]
+    job, ended = [sieve.job(sieve.add_job(name, by="manual")) for name in ("j", "ended")]
     ended.cancel()
     deeds: list[tuple[Callable[[], None], str]] = [
         (partial(job.yield_output, 1), "job 'j' is queued and cannot yield an output"),
@@ -132,7 +132,7 @@ def test_what_cannot_happen_is_refused() -> None:
 def test_mistakes_in_telling_are_refused() -> None:
     """An output must be JSON and a restart of a known kind, or nothing has happened."""
     sieve = FakeSieve()
-    job = sieve.job(sieve.add_job("j", by="hand"))
+    job = sieve.job(sieve.add_job("j", by="manual"))
     job.start()
 
     with pytest.raises(ValueError, match="an output cannot be written as JSON"):
@@ -151,15 +151,15 @@ def test_mistakes_in_telling_are_refused() -> None:
 def test_script_by_hand_is_empty(script: Document) -> None:
     """What will be told cannot be scripted as well."""
     with pytest.raises(ValueError, match=f"{next(iter(script))} is not for a life by hand"):
-        FakeSieve().add_job(by="hand", **script)
+        FakeSieve().add_job(by="manual", **script)
 
 
 def test_removed_job_is_told_nothing() -> None:
     """A handle never reaches another job that has taken the id."""
     sieve = FakeSieve()
-    job = sieve.job(sieve.add_job("j", by="hand"))
+    job = sieve.job(sieve.add_job("j", by="manual"))
     sieve.remove_job("j")
-    sieve.add_job("j", by="hand")
+    sieve.add_job("j", by="manual")
 
     with pytest.raises(RuntimeError, match="job 'j' was removed and cannot start"):
         job.start()
@@ -169,7 +169,7 @@ def test_removed_job_is_told_nothing() -> None:
 
 async def test_handle_shows_scripts_too(sieve: FakeSieve, get: Get) -> None:
     """Any job can be taken in hand to see how it is, which is no look at it."""
-    job = sieve.job(sieve.add_job("j", queued=1, by="polls", ends="error", restarts=2))
+    job = sieve.job(sieve.add_job("j", queued=1, by="polls", status="error", restarts=2))
 
     seen = [job.status, job.status]
     for _ in range(2):

@@ -32,7 +32,7 @@ async def rows(get: Get, path: str) -> AsyncIterator[Document]:
 async def test_rows_are_whole_jobs(sieve: FakeSieve, get: Get) -> None:
     """The newest job comes first, and each is what a lookup shows, outputs included."""
     sieve.add_job("old", outputs=["a"], fields={"new_key": 1})
-    sieve.add_job("new", ends="error")
+    sieve.add_job("new", status="error")
 
     page = await get("/v2/jobs")
     jobs = [await get("/v2/jobs/new"), await get("/v2/jobs/old")]
@@ -119,7 +119,7 @@ async def test_lists_of_a_function(sieve: FakeSieve, get: Get) -> None:
     """A function has its own jobs, none when it has only versions, and else is not found."""
     sieve.add_job("a", function="me/mine")
     sieve.add_job("b", function="me/other")
-    sieve.add_job("c", function="me/mine", ends="error")
+    sieve.add_job("c", function="me/mine", status="error")
     sieve.add_version("me", "built")
 
     path = "/v2/functions/me/{}/jobs"
@@ -171,7 +171,7 @@ async def test_status_follows_the_clock(sieve: FakeSieve, get: Get) -> None:
     """At each moment a job is in the list of the status that it shows, and in no other."""
     await asyncio.sleep(0.1)
     sieve.add_job("short", queued=0.2, processing=0.1)
-    sieve.add_job("long", queued=0.2, processing=1, ends="cancelled")
+    sieve.add_job("long", queued=0.2, processing=1, status="cancelled")
     words = ("queued", "processing", "finished", "cancelled", "unheard")
 
     seen = []
@@ -241,7 +241,7 @@ async def test_long_lists_are_right(sieve: FakeSieve, get: Get) -> None:
             job_id,
             queued=dice.choice([0, 1, 5]),
             processing=dice.uniform(0, 20),
-            ends=dice.choice(["finished", "error", "cancelled", None]),
+            status=dice.choice(["finished", "error", "cancelled", None]),
             function=dice.choice(["me/mine", "me/other"]),
         )
 

@@ -77,7 +77,7 @@ async def test_job_ends_at_once_by_default(sieve: FakeSieve, get: Get) -> None:
 @pytest.mark.looptime
 async def test_job_without_an_end_stays_processing(sieve: FakeSieve, get: Get) -> None:
     """``ends=None`` goes on for ever, with all streamed outputs there after its span."""
-    sieve.add_job("j", queued=1, processing=2, ends=None, outputs=[1, 2], streams=True)
+    sieve.add_job("j", queued=1, processing=2, status=None, outputs=[1, 2], streams=True)
 
     await asyncio.sleep(1e6)
     job = await get("/v2/jobs/j")
@@ -94,8 +94,8 @@ async def test_job_can_wait_for_ever(sieve: FakeSieve, get: Get) -> None:
 
 async def test_failed_job_tells_why(sieve: FakeSieve, get: Get) -> None:
     """A failure has its text, or a traceback of many lines, and no outputs."""
-    sieve.add_job("told", ends="error", error="no disk", outputs=["lost"])
-    sieve.add_job("untold", ends="error", by="polls", processing=1)
+    sieve.add_job("told", status="error", error="no disk", outputs=["lost"])
+    sieve.add_job("untold", status="error", by="polls", processing=1)
 
     told = await get("/v2/jobs/told")
     before = await get("/v2/jobs/untold")
@@ -109,8 +109,8 @@ async def test_failed_job_tells_why(sieve: FakeSieve, get: Get) -> None:
 
 async def test_cancelled_job_may_never_have_started(sieve: FakeSieve, get: Get) -> None:
     """A job cancelled without processing has no time of starting; one that processed has."""
-    sieve.add_job("waiting", ends="cancelled")
-    sieve.add_job("working", ends="cancelled", processing=1, by="polls")
+    sieve.add_job("waiting", status="cancelled")
+    sieve.add_job("working", status="cancelled", processing=1, by="polls")
 
     waiting = await get("/v2/jobs/waiting")
     await get("/v2/jobs/working")
@@ -160,7 +160,7 @@ async def test_restarts_by_lookups(sieve: FakeSieve, get: Get) -> None:
 @pytest.mark.looptime
 async def test_streamed_outputs_appear_one_by_one(sieve: FakeSieve, get: Get) -> None:
     """They are spread evenly over the processing, and stay when the job fails."""
-    sieve.add_job("j", processing=0.9, outputs=[1, 2, 3], streams=True, ends="error")
+    sieve.add_job("j", processing=0.9, outputs=[1, 2, 3], streams=True, status="error")
 
     seen = []
     for _ in range(4):

@@ -64,7 +64,7 @@ async def test_client(fake_sieve, sieve_client, job_id):
 
 
 @MARK
-@pytest.mark.fake_sieve(longest_await=0.5)
+@pytest.mark.fake_sieve(max_await=0.5)
 async def test_server_is_on_the_loop_of_the_test(fake_sieve):
     async with SieveClient() as client:  # the environment leads to the server
         assert (await client.get_job(fake_sieve.add_job())).status == "finished"

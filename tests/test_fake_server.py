@@ -54,24 +54,24 @@ async def test_requests_after_the_end_are_counted(sieve: FakeSieve, get: Get) ->
     for name in ("a", "a", "b", "odd", "odd", "a", "a/await", "x", "x"):
         await get(f"/v2/jobs/{name}")
     await get("/v2/jobs")
-    before = [sieve.requests_after_end(name) for name in ("a", "b", "odd", "x", None)]
+    before = [sieve.requests_after_terminal(name) for name in ("a", "b", "odd", "x", None)]
     sieve.remove_job("a")
     await get("/v2/jobs/a")
 
     assert before == [2, 0, 0, 0, 2]
-    assert sieve.requests_after_end("a") == 2
+    assert sieve.requests_after_terminal("a") == 2
 
 
 async def test_requests_in_flight_at_the_end_are_not_blamed(sieve: FakeSieve, get: Get) -> None:
     """Only those that came after the answer had asked in vain."""
-    job = sieve.job(sieve.add_job("j", by="hand"))
+    job = sieve.job(sieve.add_job("j", by="manual"))
     waiting = [asyncio.ensure_future(get("/v2/jobs/j/await")) for _ in range(2)]
     await held(sieve, 2)
 
     job.finish()
     await asyncio.gather(*waiting)
 
-    assert sieve.requests_after_end() == 0
+    assert sieve.requests_after_terminal() == 0
 
 
 async def test_spoilt_ends_are_no_ends(sieve: FakeSieve, get: Get) -> None:
@@ -84,7 +84,7 @@ async def test_spoilt_ends_are_no_ends(sieve: FakeSieve, get: Get) -> None:
         await get("/v2/jobs/j")
     await get("/v2/jobs/j")
 
-    assert sieve.requests_after_end("j") == 0
+    assert sieve.requests_after_terminal("j") == 0
 
 
 async def test_ledger_never_holds_the_key(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
@@ -145,7 +145,7 @@ async def test_requests_sent_together_are_in_flight_together(sieve: FakeSieve) -
         await writer.wait_closed()
 
     assert answers == [b"HTTP/1.1 401 Unauthorized\r\n"] * 5
-    assert (sieve.most_in_flight, sieve.in_flight, sieve.connections) == (5, 0, 5)
+    assert (sieve.max_in_flight, sieve.in_flight, sieve.connections) == (5, 0, 5)
 
 
 # Running, stopping, time

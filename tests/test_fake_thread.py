@@ -45,7 +45,7 @@ def test_server_in_a_thread() -> None:
 def test_everything_can_be_called_from_outside() -> None:
     """What a test tells is done in the server's thread: a held request is answered at once."""
     with FakeSieve.in_thread(clock="manual") as sieve, ThreadPoolExecutor() as pool:
-        jobs = [sieve.job(sieve.add_job(name, by="hand")) for name in ("a", "b", "c", "d")]
+        jobs = [sieve.job(sieve.add_job(name, by="manual")) for name in ("a", "b", "c", "d")]
         sieve.add_job("timed", processing=60)
         deeds = {
             "a": partial(jobs[0].finish),
@@ -95,7 +95,7 @@ def test_client_on_another_loop() -> None:
             return (await client.wait_for_job(job_id)).status.value
 
     with FakeSieve.in_thread() as sieve:
-        job_ids = [sieve.add_job(ends=end) for end in ("finished", "cancelled")]
+        job_ids = [sieve.add_job(status=end) for end in ("finished", "cancelled")]
         ends = [asyncio.run(run(job_id)) for job_id in job_ids]
 
     assert ends == ["finished", "cancelled"]

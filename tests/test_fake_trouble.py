@@ -96,7 +96,7 @@ async def test_faults_have_their_effects_together(
 async def test_stopping_cuts_trouble_short(sieve: FakeSieve) -> None:
     """Delayed and dripping answers are not waited for."""
     sieve.fault(path="/late", delay=1e6)
-    sieve.fault(path="/slow", drip=1e6)
+    sieve.fault(path="/slow", slow_body=1e6)
     waiting = [asyncio.ensure_future(raw(sieve, path)) for path in ("/late", "/slow")]
     await held(sieve, 2)
 

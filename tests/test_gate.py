@@ -243,7 +243,7 @@ async def test_calls_are_not_held_for_too_long() -> None:
         assert (refused.value.retry_after, refused.value.attempts) == (600, 1)
         assert not_sent.value.retry_after == pytest.approx(500, abs=1)
         assert (not_sent.value.path, not_sent.value.attempts) == ("/v2/jobs/job-2", 0)
-        assert ended.is_finished
+        assert ended.succeeded
         assert len(wire.requests) == 2
         assert wire.requests[1].at - wire.requests[0].at >= 600
 
@@ -252,8 +252,8 @@ async def test_calls_are_not_held_for_too_long() -> None:
 async def test_budget_of_retries(sieve: FakeSieve) -> None:
     """When the server is down, retries stop before they multiply the load; success refills it."""
     sieve.add_job("job")
-    retry = RetryPolicy(attempts=3, base=0)
-    limits = Limits(max_in_flight=4)
+    retry = RetryPolicy(max_attempts=3, initial_delay=0)
+    limits = Limits(max_connections=4)
     async with SieveClient(sieve.api_key, base_url=sieve.url, retry=retry, limits=limits) as client:
         await sieve.stop()
         await asyncio.gather(*(client.get_job("job") for _ in range(100)), return_exceptions=True)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.looptime
 
 async def test_calls_that_queue() -> None:
     """Calls that wait for a slot end at once when the client is closed, and are never sent."""
-    async with serving([Do.SILENCE], limits=Limits(max_in_flight=1)) as (wire, client):
+    async with serving([Do.SILENCE], limits=Limits(max_connections=1)) as (wire, client):
         calls = [asyncio.create_task(client.get_job(f"job{place}")) for place in range(5)]
         await asyncio.sleep(1)
 

@@ -39,14 +39,14 @@ async def test_one_request(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_ended_before(sieve: FakeSieve, client: SieveClient) -> None:
     """A job that has ended already costs one request and no time, whichever way it ended."""
     sieve.add_job("good")
-    sieve.add_job("bad", ends="error", error="boom")
+    sieve.add_job("bad", status="error", error="boom")
     started = now()
 
     good = await client.wait_for_job("good", strategy="long_poll", check=True)
     with pytest.raises(JobFailedError, match="boom"):
         await client.wait_for_job("bad", strategy="long_poll", check=True)
 
-    assert good.is_finished
+    assert good.succeeded
     assert now() == pytest.approx(started, abs=0.1)
     assert sieve.requests.total == 2
 
@@ -59,7 +59,7 @@ async def test_ten_minutes_are_over(sieve: FakeSieve, client: SieveClient) -> No
 
     job = await client.wait_for_job("job", strategy="long_poll")
 
-    assert job.is_finished
+    assert job.succeeded
     assert now() - started == pytest.approx(1500, abs=0.2)
     assert paths(sieve) == ["/v2/jobs/job/await"] * 3
     assert [entry.at for entry in sieve.requests] == pytest.approx([0, 600, 1200], abs=0.2)
@@ -72,7 +72,7 @@ async def test_patience_outlasts_an_outage_limit(sieve: FakeSieve, client: Sieve
 
     job = await client.wait_for_job("job", strategy="long_poll")
 
-    assert job.is_finished
+    assert job.succeeded
     assert sieve.requests.total <= 150
 
 
@@ -81,10 +81,10 @@ async def test_attempt_timeout(sieve: FakeSieve) -> None:
     """The time that an attempt may take does not cut a request that is held."""
     sieve.add_job("job", processing=400)
 
-    async with SieveClient(sieve.api_key, base_url=sieve.url, timeout=Timeout(attempt=2)) as client:
+    async with SieveClient(sieve.api_key, base_url=sieve.url, timeout=Timeout(request=2)) as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
-    assert job.is_finished
+    assert job.succeeded
     assert sieve.requests.total == 1
 
 
@@ -95,7 +95,7 @@ async def test_many(sieve: FakeSieve) -> None:
     started = now()
     late = []
 
-    limits = Limits(max_in_flight=256)
+    limits = Limits(max_connections=256)
     async with (
         SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client,
         client.as_completed(ends, strategy="long_poll") as outcomes,
@@ -131,7 +131,7 @@ async def test_deadline_of_many(sieve: FakeSieve) -> None:
     ended = sieve.add_job(processing=10)
     started = now()
 
-    limits = Limits(max_in_flight=8)
+    limits = Limits(max_connections=8)
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
         outcomes = await client.wait_for_jobs([*ids, ended], strategy="long_poll", timeout=60)
 
@@ -152,7 +152,7 @@ async def test_one_look(sieve: FakeSieve, client: SieveClient) -> None:
         await client.wait_for_job("running", strategy="long_poll", timeout=0)
     many = await client.wait_for_jobs(["ended", "running"], strategy="long_poll", timeout=0)
 
-    assert ended.is_finished
+    assert ended.succeeded
     assert caught.value.last is not None
     assert [outcome.ok for outcome in many] == [True, False]
     assert now() == pytest.approx(started, abs=0.1)
@@ -194,7 +194,7 @@ async def test_updates(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_unknown_strategies(sieve: FakeSieve, client: SieveClient) -> None:
     """A strategy that a call does not know is refused at the call."""
     with pytest.raises(InvalidArgumentError, match="strategy"):
-        await client.wait_for_job("job", strategy="sweep")  # type: ignore[arg-type] # the point
+        await client.wait_for_job("job", strategy="list")  # type: ignore[arg-type] # the point
     with pytest.raises(InvalidArgumentError, match="strategy"):
         client.as_completed(["job"], strategy="push")  # type: ignore[arg-type] # the point
 

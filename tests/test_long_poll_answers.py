@@ -73,7 +73,7 @@ async def test_answers_too_early(word: str) -> None:
     async with Stage(reply) as stage, stage.client() as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
-    assert job.is_finished
+    assert job.succeeded
     assert now() <= 300 + 12.5
     assert len(stage.asked) <= 110
     assert most_in_a_second(stage.times) <= 3
@@ -104,7 +104,7 @@ async def test_wrong_id_for_good() -> None:
     def reply(_: Asked) -> Script:
         return ended("other")
 
-    policy = PollPolicy(max_unreachable=60)
+    policy = PollPolicy(outage_timeout=60)
     async with Stage(reply) as stage, stage.client(polling=policy) as client:
         error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
 

@@ -44,7 +44,7 @@ async def test_silent_server(sieve: FakeSieve, client: SieveClient) -> None:
     job = await client.wait_for_job("job", strategy="long_poll")
 
     first, second = sieve.requests[:2]
-    assert job.is_finished
+    assert job.succeeded
     assert 600 < second.at - first.at <= 700
     assert now() <= 1400
     assert len(sieve.requests) <= 6
@@ -63,7 +63,7 @@ async def test_cut_every_minute_for_two_hours(cut: Script) -> None:
             return [max(0.0, left), *ended("job")]
         return [60.0, *cut]
 
-    policy = PollPolicy(max_unreachable=300)
+    policy = PollPolicy(outage_timeout=300)
     async with Stage(reply) as stage, stage.client(polling=policy) as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
@@ -85,7 +85,7 @@ async def test_cut_every_minute_for_many(cut: Script) -> None:
             return [60.0, *cut]
         return until(ends[asked.job_id], asked.job_id)
 
-    policy = PollPolicy(max_unreachable=200)
+    policy = PollPolicy(outage_timeout=200)
     async with Stage(reply) as stage, stage.client(polling=policy) as client:
         outcomes = await client.wait_for_jobs(ends, strategy="long_poll")
 
@@ -105,7 +105,7 @@ async def test_cut_at_once(cut: Script) -> None:
     async with Stage(reply) as stage, stage.client() as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
-    assert job.is_finished
+    assert job.succeeded
     assert now() <= 300 + 2 * 12.5 + 1
     assert most_in_a_second(stage.times) <= 10
     assert len(stage.asked) <= 220  # as polling would need, twice
@@ -128,12 +128,12 @@ async def test_refused_at_once_for_many(sieve: FakeSieve, client: SieveClient, s
 
 @pytest.mark.looptime
 async def test_down_for_good() -> None:
-    """When held requests and lookups fail alike, ``max_unreachable`` ends the wait."""
+    """When held requests and lookups fail alike, ``outage_timeout`` ends the wait."""
 
     def reply(_: Asked) -> Script:
         return [Do.RST]
 
-    policy = PollPolicy(max_unreachable=600)
+    policy = PollPolicy(outage_timeout=600)
     async with Stage(reply) as stage, stage.client(polling=policy) as client:
         error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
 
@@ -158,7 +158,7 @@ async def test_outage_and_recovery() -> None:
     async with Stage(reply) as stage, stage.client() as client:
         job = await client.wait_for_job("job", strategy="long_poll", timeout=2000)
 
-    assert job.is_finished
+    assert job.succeeded
     assert now() == pytest.approx(1200, abs=0.2)
     assert stage.awaits[-1].at <= 780
     assert most_in_a_second(stage.times) <= 6
@@ -190,7 +190,7 @@ async def test_slow_drip() -> None:
     async with Stage(reply) as stage, stage.client() as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
-    assert job.is_finished
+    assert job.succeeded
     assert now() <= 700
     assert len(stage.asked) <= 4
 
@@ -208,7 +208,7 @@ async def test_closed_idle_connection() -> None:
             return [30.0, *ended("job")]
         return running("job")
 
-    slow = PollPolicy(minimum=10, maximum=10, jitter=0)
+    slow = PollPolicy(min_interval=10, max_interval=10, jitter=0)
     async with Stage(reply) as stage, stage.client(polling=slow) as client:
         await client.get_job("job")
         await client.wait_for_job("job", strategy="long_poll")
@@ -224,8 +224,8 @@ async def test_unheld_lookup_takes_no_ten_minutes() -> None:
     def reply(asked: Asked) -> Script:
         return [Do.FIN] if asked.is_await else [Do.SILENCE]
 
-    policy = PollPolicy(max_unreachable=200)
-    once = RetryPolicy(attempts=1)
+    policy = PollPolicy(outage_timeout=200)
+    once = RetryPolicy(max_attempts=1)
     async with Stage(reply) as stage, stage.client(polling=policy, retry=once) as client:
         error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
 

@@ -22,7 +22,7 @@ async def test_no_such_endpoint(
     ids = [sieve.add_job(f"j{n}", queued=30 + n) for n in range(40)]
     missing = sieve.fault(path=AWAITS, status=status, body={"detail": "Not Found"})
 
-    limits = Limits(max_in_flight=16)
+    limits = Limits(max_connections=16)
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
         first = await client.wait_for_jobs(ids, strategy="long_poll")
         before = missing.hits
@@ -30,7 +30,7 @@ async def test_no_such_endpoint(
         third = await client.wait_for_jobs(ids, strategy="long_poll")
 
     assert all(outcome.ok for outcome in (*first, *third))
-    assert second.is_finished
+    assert second.succeeded
     assert len(warnings_of(caplog)) == 1
     assert before <= 40  # those that were asked for before the first answer was understood
     assert missing.hits == before
@@ -63,7 +63,7 @@ async def test_fallback_costs_no_time(sieve: FakeSieve, client: SieveClient, sta
 
     job = await client.wait_for_job("job", strategy="long_poll")
 
-    assert job.is_finished
+    assert job.succeeded
     assert now() < 0.1
     assert len(sieve.requests) == 2
 
@@ -86,6 +86,6 @@ async def test_job_that_vanishes(caplog: pytest.LogCaptureFixture) -> None:
 
     assert isinstance(error, NotFoundError)
     assert gone_at <= 40
-    assert other.is_finished
+    assert other.succeeded
     assert stage.asked[-1].is_await
     assert not [line for line in warnings_of(caplog) if "endpoint" in line]

@@ -32,7 +32,7 @@ async def test_cancelling(sieve: FakeSieve) -> None:
     """Cancelling passes at once while a request is held, and frees its slot for the next."""
     sieve.add_job("job", processing=3600)
     sieve.add_job("next", processing=100)
-    limits = Limits(max_in_flight=2)
+    limits = Limits(max_connections=2)
 
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
         task = asyncio.create_task(client.wait_for_job("job", strategy="long_poll"))
@@ -45,7 +45,7 @@ async def test_cancelling(sieve: FakeSieve) -> None:
         assert (client.stats.in_flight, client.stats.waits) == (0, 0)
         job = await client.wait_for_job("next", strategy="long_poll")
 
-    assert job.is_finished
+    assert job.succeeded
     assert sieve.requests_for("/v2/jobs/next/await") == 1
     assert sieve.requests_for("next") == 1
 
@@ -54,7 +54,7 @@ async def test_cancelling(sieve: FakeSieve) -> None:
 async def test_leaving_the_block(sieve: FakeSieve) -> None:
     """Leaving the block of many frees all slots, and asks nothing more."""
     ids = [sieve.add_job(processing=3600) for _ in range(50)]
-    limits = Limits(max_in_flight=8)
+    limits = Limits(max_connections=8)
 
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
         async with client.as_completed(ids, strategy="long_poll"):
@@ -102,7 +102,7 @@ async def test_half_of_the_slots(sieve: FakeSieve, slots: int, *, single: bool) 
         outcomes = await client.wait_for_jobs(ids, strategy="long_poll")
         return [outcome.unwrap() for outcome in outcomes]
 
-    limits = Limits(max_in_flight=slots)
+    limits = Limits(max_connections=slots)
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
         waiting = asyncio.create_task(wait(client))
         took = []
@@ -114,9 +114,9 @@ async def test_half_of_the_slots(sieve: FakeSieve, slots: int, *, single: bool) 
         jobs = await waiting
 
     assert [job.id for job in jobs] == ids
-    assert all(job.is_finished for job in jobs)
+    assert all(job.succeeded for job in jobs)
     assert most_held(sieve) == slots // 2
-    assert sieve.most_in_flight <= slots
+    assert sieve.max_in_flight <= slots
     assert max(took) < 0.5
     assert now() <= 140 * 1.1 + 1
 
@@ -126,7 +126,7 @@ async def test_half_of_the_slots_for_all_calls(sieve: FakeSieve) -> None:
     """Single waits and watches of many share the half of the slots that may be held."""
     ids = [sieve.add_job(processing=100) for _ in range(12)]
 
-    limits = Limits(max_in_flight=6)
+    limits = Limits(max_connections=6)
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
         waits = (client.wait_for_job(job_id, strategy="long_poll") for job_id in ids[6:])
         outcomes, jobs = await asyncio.gather(
@@ -134,5 +134,5 @@ async def test_half_of_the_slots_for_all_calls(sieve: FakeSieve) -> None:
         )
 
     assert all(outcome.ok for outcome in outcomes)
-    assert all(job.is_finished for job in jobs)
+    assert all(job.succeeded for job in jobs)
     assert most_held(sieve) == 3

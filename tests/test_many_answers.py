@@ -198,8 +198,8 @@ async def test_restarted_jobs(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_ends(sieve: FakeSieve, client: SieveClient) -> None:
     """``ok`` is finished; ``unwrap`` returns the job, or raises its failure or the error."""
     sieve.add_job("good", processing=3, outputs=["done"])
-    sieve.add_job("bad", processing=3, ends="error", error="ValueError: no audio")
-    sieve.add_job("gone", queued=3, ends="cancelled")
+    sieve.add_job("bad", processing=3, status="error", error="ValueError: no audio")
+    sieve.add_job("gone", queued=3, status="cancelled")
     sieve.add_job("slow", processing=300)
 
     good, bad, gone, slow, none = await client.wait_for_jobs(

@@ -14,7 +14,7 @@ from faults.closed_world import KEY
 from sieve_async import (
     ClientClosedError,
     JobOutcome,
-    JobOutcomes,
+    JobWatch,
     Limits,
     PollPolicy,
     SieveClient,
@@ -44,7 +44,7 @@ async def test_block_begins_the_watch(sieve: FakeSieve, client: SieveClient) -> 
     sieve.add_job("b", processing=2)
 
     async with client.as_completed(["b", "a", "none"]) as outcomes:
-        assert isinstance(outcomes, JobOutcomes)
+        assert isinstance(outcomes, JobWatch)
         await asyncio.sleep(10)
         before = now()
         seen = [outcome async for outcome in outcomes]
@@ -178,14 +178,14 @@ async def test_cancelled_taker_at_every_turn(sieve: FakeSieve, client: SieveClie
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("max_watched", [100_000, 10])
+@pytest.mark.parametrize("max_pending_jobs", [100_000, 10])
 @pytest.mark.parametrize("pause", [0, 0.0001, 0.5, 10])
-async def test_closing_the_client(sieve: FakeSieve, max_watched: int, pause: float) -> None:
+async def test_closing_the_client(sieve: FakeSieve, max_pending_jobs: int, pause: float) -> None:
     """When the client is closed, each job of a list has one outcome, those untaken as well."""
     ids = [sieve.add_job(f"{number}", processing=600) for number in range(200)]
     sieve.add_job("early", processing=0)
     ids.insert(0, "early")
-    limits = Limits(max_watched=max_watched)
+    limits = Limits(max_pending_jobs=max_pending_jobs)
     client = SieveClient(KEY, base_url=sieve.url, limits=limits)
 
     async with client.as_completed(ids) as outcomes:
@@ -210,7 +210,7 @@ async def test_closing_at_every_turn(sieve: FakeSieve, number_of_jobs: int) -> N
     """Whichever turn the client is closed in, each job has one outcome, and nobody waits on."""
     ids = [sieve.add_job(f"{number}", processing=600) for number in range(number_of_jobs)]
     ids.append(sieve.add_job("ended"))
-    limits = Limits(max_in_flight=2, polls_per_second=None)
+    limits = Limits(max_connections=2, polls_per_second=None)
     for number in range(60):
         client = SieveClient(KEY, base_url=sieve.url, limits=limits)
         async with asyncio.timeout(5), client.as_completed(ids) as outcomes:
@@ -286,7 +286,7 @@ def test_end_of_the_program(end: str) -> None:
 async def test_policy_of_the_call(sieve: FakeSieve, client: SieveClient) -> None:
     """The ``polling`` of a call replaces that of the client."""
     sieve.add_job("a", processing=100)
-    policy = PollPolicy(minimum=20, maximum=20, growth=0, jitter=0)
+    policy = PollPolicy(min_interval=20, max_interval=20, growth=0, jitter=0)
 
     await client.wait_for_jobs(["a"], polling=policy)
 

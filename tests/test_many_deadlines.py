@@ -121,7 +121,7 @@ async def test_answers_on_their_way(sieve: FakeSieve, client: SieveClient) -> No
 async def test_deadline_behind_full_slots(sieve: FakeSieve) -> None:
     """Looks that queue for a slot behind silent ones end at the deadline too."""
     sieve.fault(delay=3600)
-    limits = Limits(max_in_flight=2)
+    limits = Limits(max_connections=2)
     async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:
         started = now()
         outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(50)], timeout=9)
@@ -155,7 +155,7 @@ async def test_deadline_during_a_pause_of_the_server() -> None:
 async def test_ids_that_were_not_taken(sieve: FakeSieve, number: int) -> None:
     """Ids of a list that nobody had the time to take have outcomes as well, each one."""
     ids = [sieve.add_job(f"{place}", processing=3600) for place in range(number)]
-    limits = Limits(max_watched=20, polls_per_second=10)
+    limits = Limits(max_pending_jobs=20, polls_per_second=10)
     async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:
         seen = [outcome async for outcome in client.as_completed([*ids, "0", "a/b"], timeout=1)]
         listed = await client.wait_for_jobs([*ids, "0"], timeout=1)
@@ -255,7 +255,7 @@ async def test_two_deadlines(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_deadline_with_all_ends(sieve: FakeSieve, client: SieveClient) -> None:
     """Jobs that end all around the deadline have one outcome each, and none is lost."""
     ids = [sieve.add_job(f"{number}", processing=9 + number / 100) for number in range(200)]
-    policy = PollPolicy(minimum=0.5, maximum=0.5)
+    policy = PollPolicy(min_interval=0.5, max_interval=0.5)
 
     seen = [o async for o in client.as_completed(ids, timeout=10, polling=policy)]
 

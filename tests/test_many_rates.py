@@ -16,7 +16,7 @@ from sieve_async.testing import FakeSieve
 
 def limited(sieve: FakeSieve, per_second: float | None, slots: int = 64) -> SieveClient:
     """A client with limits."""
-    limits = Limits(polls_per_second=per_second, max_in_flight=slots)
+    limits = Limits(polls_per_second=per_second, max_connections=slots)
     return SieveClient(KEY, base_url=sieve.url, limits=limits)
 
 
@@ -75,7 +75,7 @@ async def test_two_calls_share_the_rate(sieve: FakeSieve) -> None:
 @pytest.mark.looptime
 async def test_no_burst_after_a_lull(sieve: FakeSieve) -> None:
     """Seconds in which nothing was asked are not made up for."""
-    policy = PollPolicy(minimum=10, maximum=10, jitter=0)
+    policy = PollPolicy(min_interval=10, max_interval=10, jitter=0)
     ids = [sieve.add_job(processing=25) for _ in range(30)]
 
     async with limited(sieve, 20) as client:
@@ -96,7 +96,7 @@ async def test_slots(sieve: FakeSieve, slots: int) -> None:
         outcomes = await client.wait_for_jobs(ids)
 
     assert all(outcome.ok for outcome in outcomes)
-    assert sieve.most_in_flight == slots
+    assert sieve.max_in_flight == slots
     assert sieve.connections <= slots
     assert now() - started <= 0.1 * (300 / slots + 3)
 
@@ -123,7 +123,7 @@ async def test_ten_thousand(sieve: FakeSieve, client: SieveClient) -> None:
             asked = now()
             assert (await client.get_job("other")).id == "other"
             assert now() - asked <= 0.1
-        assert (await client.wait_for_job("other", timeout=1)).is_finished
+        assert (await client.wait_for_job("other", timeout=1)).succeeded
         assert client.stats.waits == 10_000
         assert len(asyncio.all_tasks()) <= 2 * 64 + 10
         assert most_in_a_second([entry.at for entry in sieve.requests]) <= 100 + 5
@@ -166,7 +166,7 @@ async def test_server_asks_for_a_pause(sieve: FakeSieve, client: SieveClient, pa
 @pytest.mark.looptime
 async def test_server_always_asks_for_a_pause(sieve: FakeSieve, client: SieveClient) -> None:
     """While the server has nothing but 429 to say, few requests go, and all end with the truth."""
-    policy = PollPolicy(max_unreachable=300)
+    policy = PollPolicy(outage_timeout=300)
     ids = [f"job-{number}" for number in range(200)]
     sieve.fault(status=429, retry_after=30)
 

@@ -15,13 +15,13 @@ async def test_still_running(sieve: FakeSieve, client: SieveClient) -> None:
     sieve.add_job("late", queued=60, processing=60)
     outcomes = client.as_completed(["soon", "late"])
 
-    before = outcomes.still_running()
+    before = outcomes.pending()
     async with outcomes:
         await anext(outcomes)
         await asyncio.sleep(30)
-        ((job_id, status, seconds),) = outcomes.still_running()
+        ((job_id, status, seconds),) = outcomes.pending()
         await anext(outcomes)
-        after = outcomes.still_running()
+        after = outcomes.pending()
 
     assert (before, after) == ([], [])
     assert (job_id, status) == ("late", JobStatus.QUEUED)
@@ -36,6 +36,6 @@ async def test_not_seen_yet(sieve: FakeSieve, client: SieveClient) -> None:
 
     async with client.as_completed(["a"]) as outcomes:
         await asyncio.sleep(1)
-        running = outcomes.still_running()
+        running = outcomes.pending()
 
     assert [(job_id, status) for job_id, status, _ in running] == [("a", None)]

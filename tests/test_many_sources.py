@@ -17,9 +17,9 @@ from sieve_async.testing import FakeSieve
 IDS = ["a", "b", "c"]
 
 
-def few(sieve: FakeSieve, max_watched: int) -> SieveClient:
+def few(sieve: FakeSieve, max_pending_jobs: int) -> SieveClient:
     """A client that watches only so many at once."""
-    limits = Limits(max_watched=max_watched, polls_per_second=None)
+    limits = Limits(max_pending_jobs=max_pending_jobs, polls_per_second=None)
     return SieveClient(KEY, base_url=sieve.url, limits=limits)
 
 
@@ -139,7 +139,7 @@ async def test_equal_ids(sieve: FakeSieve, client: SieveClient) -> None:
     """Equal ids are watched once: one outcome by their end, one for each place in the list."""
     sieve.add_job("a", processing=30)
     sieve.add_job("b")
-    policy = PollPolicy(minimum=10, growth=0, jitter=0)
+    policy = PollPolicy(min_interval=10, growth=0, jitter=0)
 
     seen = [outcome async for outcome in client.as_completed(["a", "b", "a", "a"], polling=policy)]
     listed = await client.wait_for_jobs(["a", "b", "a", "x/", "x/"], polling=policy)
@@ -159,7 +159,7 @@ async def test_two_calls_share_their_looks(
     """Two calls for the same ids, begun a second apart, look once for both."""
     for job_id in IDS:
         sieve.add_job(job_id, processing=100.5)
-    policy = PollPolicy(minimum=10, growth=0, jitter=0)
+    policy = PollPolicy(min_interval=10, growth=0, jitter=0)
 
     async def later() -> list[str]:
         await asyncio.sleep(1)
@@ -270,7 +270,7 @@ async def test_source_that_raises(
 async def test_broken_sources_cost_no_slot(sieve: FakeSieve, kind: str) -> None:
     """However often sources raise, the next watch and the next lookup work as ever."""
     sieve.add_job("a")
-    limits = Limits(max_in_flight=2, polls_per_second=None)
+    limits = Limits(max_connections=2, polls_per_second=None)
     async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:
         for _ in range(5):
             with pytest.raises(SourceError):

@@ -12,7 +12,7 @@ from checks import check_quiet, check_silence, ids_of, turns
 from faults.wire import Do, Script
 from stage import Asked, Stage, ended, running
 
-from sieve_async import JobOutcome, JobOutcomes, Limits, SieveClient
+from sieve_async import JobOutcome, JobWatch, Limits, SieveClient
 from sieve_async.testing import FakeSieve
 
 IDS = ["ends", "runs", "hangs", "another"]
@@ -191,24 +191,24 @@ async def test_stopped(how: str) -> None:
         assert outcome.ok
 
 
-async def stop_by_aclose(outcomes: JobOutcomes) -> None:
+async def stop_by_aclose(outcomes: JobWatch) -> None:
     """Stop as a block does."""
     await outcomes.aclose()
 
 
-async def stop_by_drop(outcomes: JobOutcomes) -> None:
+async def stop_by_drop(outcomes: JobWatch) -> None:
     """Leave it to whoever drops the iterator."""
-    assert isinstance(outcomes, JobOutcomes)
+    assert isinstance(outcomes, JobWatch)
 
 
 @pytest.mark.parametrize("stop", [stop_by_aclose, stop_by_drop])
 async def test_stop_at_every_turn(
-    sieve: FakeSieve, stop: Callable[[JobOutcomes], Awaitable[None]]
+    sieve: FakeSieve, stop: Callable[[JobWatch], Awaitable[None]]
 ) -> None:
     """Whichever turn of the loop the stop comes in, the slots are free for the next watch."""
     sieve.add_job("runs", processing=600)
     sieve.add_job("ended")
-    limits = Limits(max_in_flight=2, polls_per_second=None)
+    limits = Limits(max_connections=2, polls_per_second=None)
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
         for number in range(40):
             outcomes = client.as_completed(["runs", "ended"])
@@ -227,7 +227,7 @@ async def test_stop_at_every_turn(
 async def test_cancel_at_every_turn(sieve: FakeSieve) -> None:
     """Whichever turn the cancellation of ``wait_for_jobs`` comes in, it passes, and frees all."""
     sieve.add_job("runs", processing=600)
-    limits = Limits(max_in_flight=1, polls_per_second=None)
+    limits = Limits(max_connections=1, polls_per_second=None)
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
         for number in range(40):
             task = asyncio.create_task(client.wait_for_jobs(["runs", "not/an/id"]))

@@ -57,7 +57,7 @@ async def test_all_end_in_one_second(sieve: FakeSieve) -> None:
     ids = [sieve.add_job(f"{number}", processing=30 + number / 500) for number in range(500)]
     limits = Limits(polls_per_second=None)
     async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:
-        policy = PollPolicy(minimum=5, maximum=10)
+        policy = PollPolicy(min_interval=5, max_interval=10)
         seen = [outcome async for outcome in client.as_completed(ids, polling=policy)]
 
     assert Counter(ids_of(seen)) == Counter(ids)
@@ -91,9 +91,9 @@ async def test_outage(
 
 @pytest.mark.looptime
 async def test_unreachable_for_too_long(sieve: FakeSieve, client: SieveClient) -> None:
-    """Nothing valid for ``max_unreachable`` ends each job with the last error."""
+    """Nothing valid for ``outage_timeout`` ends each job with the last error."""
     ids = [sieve.add_job(f"{number}", processing=3600) for number in range(200)]
-    policy = PollPolicy(max_unreachable=300)
+    policy = PollPolicy(outage_timeout=300)
     waiting = asyncio.create_task(client.wait_for_jobs(ids, polling=policy))
     await asyncio.sleep(60)
     await sieve.stop()
@@ -111,8 +111,8 @@ async def test_unreachable_for_too_long(sieve: FakeSieve, client: SieveClient) -
 
 @pytest.mark.looptime
 async def test_never_reachable(sieve: FakeSieve, client: SieveClient) -> None:
-    """A server that only fails ends each job with its error, once ``max_unreachable`` is over."""
-    policy = PollPolicy(max_unreachable=60)
+    """A server that only fails ends each job with its error, once ``outage_timeout`` is over."""
+    policy = PollPolicy(outage_timeout=60)
     ids = [f"{number}" for number in range(100)]
     sieve.fault(status=503, body={"detail": f"no, and {KEY} is your key"})
     started = now()

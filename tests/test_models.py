@@ -190,7 +190,7 @@ def test_error_of_a_job(error: str | None, kept: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "queued_for", "ran_for"),
+    ("times", "queue_duration", "run_duration"),
     [
         ((None, None, None), None, None),
         ((0, None, None), None, None),
@@ -202,7 +202,7 @@ def test_error_of_a_job(error: str | None, kept: str | None) -> None:
     ],
 )
 def test_durations(
-    times: tuple[int | None, ...], queued_for: int | None, ran_for: int | None
+    times: tuple[int | None, ...], queue_duration: int | None, run_duration: int | None
 ) -> None:
     """How long a job was queued and ran is the time between its times, None where one is not."""
     created, started, completed = (
@@ -211,8 +211,10 @@ def test_durations(
 
     job = Job("j", JobStatus.QUEUED, created_at=created, started_at=started, completed_at=completed)
 
-    assert job.queued_for == (None if queued_for is None else timedelta(seconds=queued_for))
-    assert job.ran_for == (None if ran_for is None else timedelta(seconds=ran_for))
+    assert job.queue_duration == (
+        None if queue_duration is None else timedelta(seconds=queue_duration)
+    )
+    assert job.run_duration == (None if run_duration is None else timedelta(seconds=run_duration))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,7 @@ def test_files_far_down() -> None:
 
 def test_ended_well() -> None:
     """Only ``finished`` is finished, and only ``ready`` is ready."""
-    assert [word for word in JobStatus if Job("j", word).is_finished] == ["finished"]
+    assert [word for word in JobStatus if Job("j", word).succeeded] == ["finished"]
     assert [word for word in BuildStatus if FunctionVersion("v", word).is_ready] == ["ready"]
 
 

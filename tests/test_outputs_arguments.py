@@ -17,7 +17,7 @@ BAD_VALUES: dict[str, tuple[Any, ...]] = {
     "offset": (-1, 1.0, "1", True, None, 2**63, math.nan),
     "timeout": (-1, math.nan, True, "5", timedelta(seconds=-1), object()),
     "polling": (0.5, "fast", {}, object()),
-    "on_restart": ("", "Again", "ignore", None, True, ["again"], {"raise"}),
+    "on_restart": ("", "Continue", "ignore", None, True, ["continue"], {"raise"}),
 }
 BAD_ARGUMENTS = [{name: value} for name, values in BAD_VALUES.items() for value in values]
 

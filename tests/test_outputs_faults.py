@@ -61,11 +61,11 @@ async def test_failed_looks_lose_and_repeat_nothing(fault: Moment, times: int) -
 
 @pytest.mark.looptime
 async def test_outage_ends_the_stream() -> None:
-    """When nothing valid comes for ``max_unreachable``, the stream raises the last error."""
+    """When nothing valid comes for ``outage_timeout``, the stream raises the last error."""
     found: list[Any] = []
     async with telling(running("r", 1), 500) as server, server.client() as client:
         with pytest.raises(ServerError) as caught:
-            await collect(stream(client, polling=PollPolicy(max_unreachable=60)), found)
+            await collect(stream(client, polling=PollPolicy(outage_timeout=60)), found)
         assert client.stats.waits == 0
 
     assert found == [1]

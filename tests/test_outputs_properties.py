@@ -64,8 +64,8 @@ def make_follower(truth: Truth, offset: int) -> JobFollower:
         return 0.0
 
     gate = Gate(slots=1, steady_rate=None, clock=clock)
-    retrier = Retrier(RetryPolicy(attempts=1), gate, truth.send, clock)
-    wait = Wait(PollPolicy(max_unreachable=None), 0.0)
+    retrier = Retrier(RetryPolicy(max_attempts=1), gate, truth.send, clock)
+    wait = Wait(PollPolicy(outage_timeout=None), 0.0)
     return JobFollower(Asking(retrier, clock, None), wait, JOB, offset)
 
 

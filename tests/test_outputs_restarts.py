@@ -83,7 +83,7 @@ async def test_restart_before_any_output(offset: int) -> None:
 @pytest.mark.looptime
 @pytest.mark.parametrize("before_failing", [[], [running(NEW, "x")]])
 async def test_again(before_failing: list[Any]) -> None:
-    """``on_restart="again"`` hands out the new run from its first output, and how that ends."""
+    """``on_restart="continue"`` hands out the new run from its first output, and how that ends."""
     moments = [
         running(OLD, "a", "b"),
         *before_failing,
@@ -92,7 +92,7 @@ async def test_again(before_failing: list[Any]) -> None:
     found: list[Any] = []
     async with telling(*moments) as server, server.client() as client:
         with pytest.raises(JobFailedError, match="boom"):
-            await collect(stream(client, on_restart="again"), found)
+            await collect(stream(client, on_restart="continue"), found)
 
     assert found == ["a", "b", "x", "y", "z"]
 
@@ -103,7 +103,7 @@ async def test_again_and_again(sieve: FakeSieve, client: SieveClient) -> None:
     sieve.add_job("job", processing=40, outputs=range(4), streams=True, restarts=2)
     found: list[Any] = []
 
-    await collect(client.stream_outputs("job", on_restart="again"), found)
+    await collect(client.stream_outputs("job", on_restart="continue"), found)
 
     begins = [place for place, data in enumerate(found) if data == 0]
     runs = [found[begin:end] for begin, end in zip(begins, [*begins[1:], len(found)], strict=True)]
@@ -117,7 +117,7 @@ async def test_again_begins_with_the_first_output() -> None:
     """After a restart the caller's ``offset``, which counted outputs that are void, is void too."""
     moments = running(OLD, 0, 1, 2, 3), finished(NEW, "a", "b", "c")
 
-    found, server = await streamed(*moments, offset=3, on_restart="again")
+    found, server = await streamed(*moments, offset=3, on_restart="continue")
 
     assert found == [3, "a", "b", "c"]
     assert server.offsets == ["3", "4", None]
@@ -160,21 +160,21 @@ async def test_result_is_of_one_run(later: list[Any], *, is_watched: bool) -> No
 @pytest.mark.looptime
 async def test_terminal_answer_of_a_new_run_wins_over_the_deadline() -> None:
     """A job that restarted and ended in time is returned, also when only the last look shows it."""
-    once_more = PollPolicy(minimum=1000, maximum=1000)  # the second look is the last
+    once_more = PollPolicy(min_interval=1000, max_interval=1000)  # the second look is the last
     async with (
         telling(running(OLD, "a"), finished(NEW, "x", "y")) as server,
         server.client() as client,
     ):
         job = await client.wait_for_job(JOB, timeout=60, polling=once_more)
 
-    assert job.is_finished
+    assert job.succeeded
     assert values_of(job) == ["x", "y"]
 
 
 @pytest.mark.looptime
 async def test_outcome_of_a_new_run_wins_over_the_deadline() -> None:
     """The same holds among many jobs: what ended in time has an outcome that says so."""
-    once_more = PollPolicy(minimum=1000, maximum=1000)
+    once_more = PollPolicy(min_interval=1000, max_interval=1000)
     async with (
         telling(running(OLD, "a"), finished(NEW, "x", "y")) as server,
         server.client() as client,
@@ -187,7 +187,7 @@ async def test_outcome_of_a_new_run_wins_over_the_deadline() -> None:
 @pytest.mark.looptime
 async def test_restart_that_the_last_look_shows() -> None:
     """A stream tells of a restart also when only the last look before the deadline shows it."""
-    once_more = PollPolicy(minimum=1000, maximum=1000)
+    once_more = PollPolicy(min_interval=1000, max_interval=1000)
     moments = running(OLD, "a"), finished(NEW, "x", "y")
     async with telling(*moments) as server, server.client() as client:
         with pytest.raises(JobRestartedError) as caught:
@@ -198,14 +198,14 @@ async def test_restart_that_the_last_look_shows() -> None:
 
 @pytest.mark.looptime
 async def test_end_of_a_new_run_that_the_last_look_shows() -> None:
-    """With ``on_restart="again"`` a terminal answer in time brings its outputs in time too."""
-    once_more = PollPolicy(minimum=1000, maximum=1000)
+    """With ``on_restart="continue"`` a terminal answer in time brings its outputs in time too."""
+    once_more = PollPolicy(min_interval=1000, max_interval=1000)
     found: list[Any] = []
     async with (
         telling(running(OLD, "a"), finished(NEW, "x", "y")) as server,
         server.client() as client,
     ):
-        await collect(stream(client, timeout=60, polling=once_more, on_restart="again"), found)
+        await collect(stream(client, timeout=60, polling=once_more, on_restart="continue"), found)
 
     assert found == ["a", "x", "y"]
 

@@ -92,7 +92,7 @@ async def test_earlier_run_after_the_new_one(stale: dict[str, Any]) -> None:
     ]
 
     job, server = await waited(*moments)
-    found, _ = await streamed(*moments, on_restart="again")
+    found, _ = await streamed(*moments, on_restart="continue")
 
     assert job.run_id == NEW
     assert values_of(job) == ["x", "y", "z"]
@@ -136,7 +136,7 @@ async def test_nothing_but_earlier_runs() -> None:
     """When only answers of an earlier run come any more, the wait ends, and says why."""
     moments = running(OLD, "a"), running(NEW, "x"), running(NEW, "x"), finished(OLD, "a", "b")
     async with telling(*moments) as server, server.client() as client:
-        gone = PollPolicy(max_unreachable=60)
+        gone = PollPolicy(outage_timeout=60)
         given_up = await failure_of(client.wait_for_job(JOB, polling=gone))
     async with telling(*moments) as server, server.client() as client:
         timed_out = await failure_of(client.wait_for_job(JOB, timeout=10))
@@ -160,7 +160,7 @@ async def test_flapping_runs_are_no_hot_loop(runs: str) -> None:
     waiting = len(server.requests)
     async with telling(*moments) as server, server.client() as client:
         with pytest.raises(WaitTimeoutError):
-            await collect(stream(client, on_restart="again", timeout=60), [])
+            await collect(stream(client, on_restart="continue", timeout=60), [])
 
     assert waiting <= 2 * 61
     assert len(server.requests) <= 2 * 61

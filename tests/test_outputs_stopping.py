@@ -264,7 +264,7 @@ async def test_a_stream_holds_no_output_that_it_handed_out() -> None:
     data = ["x" * 100_000 + str(number) for number in range(100)]
     moments = [running("r", *data[:number]) for number in range(101)]
     async with telling(*moments, finished("r", *data)) as server, server.client() as client:
-        outputs = stream(client, polling=PollPolicy(minimum=1))
+        outputs = stream(client, polling=PollPolicy(min_interval=1))
         await anext(outputs)
         tracemalloc.start()
         async for _ in outputs:

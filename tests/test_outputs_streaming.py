@@ -63,7 +63,7 @@ async def test_bytes_are_of_the_order_of_the_outputs(
     """Outputs of 1 MB in all cost about 1 MB, however often the job is looked at."""
     large = "x" * 50_000
     sieve.add_job("job", processing=200, outputs=[large] * 20, streams=True)
-    often = PollPolicy(minimum=1, maximum=1)
+    often = PollPolicy(min_interval=1, max_interval=1)
 
     if how == "stream":
         found = [output async for output in client.stream_outputs("job", polling=often)]
@@ -161,7 +161,7 @@ async def test_offset_beyond_the_end(sieve: FakeSieve, client: SieveClient) -> N
 async def test_failed_job(sieve: FakeSieve, client: SieveClient, *, streams: bool) -> None:
     """A job that ends in error raises it after its last output, with the job and its text."""
     sieve.add_job(
-        "job", processing=20, outputs="abc", streams=streams, ends="error", error="ValueError: no"
+        "job", processing=20, outputs="abc", streams=streams, status="error", error="ValueError: no"
     )
     found: list[Any] = []
 
@@ -176,7 +176,7 @@ async def test_failed_job(sieve: FakeSieve, client: SieveClient, *, streams: boo
 @pytest.mark.looptime
 async def test_cancelled_job(sieve: FakeSieve, client: SieveClient) -> None:
     """A job that is cancelled raises it after its last output."""
-    sieve.add_job("job", processing=20, outputs="abc", streams=True, ends="cancelled")
+    sieve.add_job("job", processing=20, outputs="abc", streams=True, status="cancelled")
     found: list[Any] = []
 
     with pytest.raises(JobCancelledError) as caught:

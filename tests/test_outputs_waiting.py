@@ -18,8 +18,8 @@ from sieve_async import (
 )
 from sieve_async.testing import FakeSieve
 
-OFTEN = PollPolicy(minimum=1, maximum=2)
-STRATEGIES: tuple[Literal["poll", "long_poll", "sweep"], ...] = ("poll", "long_poll", "sweep")
+OFTEN = PollPolicy(min_interval=1, max_interval=2)
+STRATEGIES: tuple[Literal["poll", "long_poll", "list"], ...] = ("poll", "long_poll", "list")
 
 
 @pytest.mark.looptime
@@ -65,15 +65,15 @@ async def test_end_keeps_the_other_fields(sieve: FakeSieve, client: SieveClient)
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("ends", ["finished", "error"])
-@pytest.mark.parametrize("longest_await", [7, 600])
-async def test_long_poll(ends: Any, longest_await: float) -> None:
+@pytest.mark.parametrize("max_await", [7, 600])
+async def test_long_poll(ends: Any, max_await: float) -> None:
     """A job whose looks the server holds ends with the same outputs, each fetched once."""
     large = "x" * 20_000
     async with (
-        FakeSieve(longest_await=longest_await) as sieve,
+        FakeSieve(max_await=max_await) as sieve,
         SieveClient(sieve.api_key, base_url=sieve.url) as client,
     ):
-        sieve.add_job("job", processing=60, outputs=[large] * 9, streams=True, ends=ends)
+        sieve.add_job("job", processing=60, outputs=[large] * 9, streams=True, status=ends)
 
         job = await client.wait_for_job("job", strategy="long_poll")
 
@@ -93,7 +93,7 @@ async def test_long_poll_cut_in_between(restarts: int) -> None:
     moments += [finished(runs[-1], *(f"{runs[-1]}:{number}" for number in (1, 2, 3)))]
     async with (
         telling(*moments) as server,
-        server.client(retry=RetryPolicy(attempts=1)) as client,
+        server.client(retry=RetryPolicy(max_attempts=1)) as client,
     ):
         job = await client.wait_for_job(JOB, strategy="long_poll", polling=EVERY_SECOND)
 
@@ -108,7 +108,7 @@ async def test_long_poll_cut_in_between(restarts: int) -> None:
 async def test_many_jobs(
     sieve: FakeSieve,
     client: SieveClient,
-    strategy: Literal["poll", "long_poll", "sweep"],
+    strategy: Literal["poll", "long_poll", "list"],
     restarts: int,
 ) -> None:
     """The outcomes of many jobs hold all outputs of their last runs, in order, fetched once."""
@@ -147,7 +147,7 @@ async def test_outcome_of_a_deadline(sieve: FakeSieve, client: SieveClient) -> N
 @pytest.mark.looptime
 async def test_failed_outcome(sieve: FakeSieve, client: SieveClient) -> None:
     """A failed job among many has its outputs, also in the error that ``unwrap`` raises."""
-    sieve.add_job("job", processing=30, outputs=range(3), streams=True, ends="error")
+    sieve.add_job("job", processing=30, outputs=range(3), streams=True, status="error")
 
     [outcome] = await client.wait_for_jobs(["job"])
 
@@ -162,7 +162,7 @@ async def test_failed_outcome(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_all_kinds_of_waits_at_once(sieve: FakeSieve) -> None:
     """A stream, a wait and a watch of one job share a client with one slot, and disturb nobody."""
     sieve.add_job("job", processing=60, outputs=range(6), streams=True)
-    limits = Limits(max_in_flight=1)
+    limits = Limits(max_connections=1)
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
 
         async def stream() -> list[Any]:

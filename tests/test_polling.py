@@ -23,7 +23,7 @@ from sieve_async import (
     SieveError,
     TLSError,
     TransportError,
-    UnprocessableError,
+    UnprocessableEntityError,
 )
 from sieve_async.polling.machine import (
     AskAgain,
@@ -36,8 +36,8 @@ from sieve_async.polling.machine import (
     verdict,
 )
 
-STEADY = PollPolicy(minimum=1, growth=0.1, maximum=10, jitter=0, max_unreachable=100)
-EVERY_TEN = PollPolicy(minimum=10, growth=0, maximum=10, jitter=0)
+STEADY = PollPolicy(min_interval=1, growth=0.1, max_interval=10, jitter=0, outage_timeout=100)
+EVERY_TEN = PollPolicy(min_interval=10, growth=0, max_interval=10, jitter=0)
 DOWN = ConnectError("refused")
 GONE = NotFoundError(404)
 REVOKED = AuthenticationError(401)
@@ -62,7 +62,7 @@ def failed(wait: Wait, error: SieveError, now: float) -> Step:
         (BadRequestError(409), Verdict.END, Verdict.END),
         (OutOfCreditsError(402), Verdict.END, Verdict.END),
         (PermissionDeniedError(403), Verdict.END, Verdict.END),
-        (UnprocessableError(422), Verdict.END, Verdict.END),
+        (UnprocessableEntityError(422), Verdict.END, Verdict.END),
         (ResponseTooLargeError("large"), Verdict.END, Verdict.END),
         (REVOKED, Verdict.END, Verdict.CONFIRM),
         (GONE, Verdict.END, Verdict.CONFIRM),
@@ -212,7 +212,7 @@ def test_poll_that_the_deadline_cut_off() -> None:
 
 
 def test_unreachable() -> None:
-    """Without a valid answer for ``max_unreachable`` the wait gives up, with one last look then."""
+    """Without a valid answer for ``outage_timeout`` the wait gives up, with one last look then."""
     wait = Wait(STEADY, started=0)
     answered(wait, JobStatus.QUEUED, 1000)
 
@@ -225,8 +225,8 @@ def test_unreachable() -> None:
 
 
 def test_unreachable_without_limit() -> None:
-    """``max_unreachable=None`` never gives up."""
-    wait = Wait(PollPolicy(max_unreachable=None), started=0)
+    """``outage_timeout=None`` never gives up."""
+    wait = Wait(PollPolicy(outage_timeout=None), started=0)
 
     assert isinstance(failed(wait, DOWN, 1e9), AskAgain)
 
@@ -243,7 +243,7 @@ def test_unreachable_from_the_start() -> None:
 @pytest.mark.parametrize("took", [0, 86_400], ids=["not asked", "asleep while it asked"])
 def test_gap(took: float) -> None:
     """Time in which nobody asked, or nothing ran, is no outage; what follows it may be one."""
-    wait = Wait(PollPolicy(max_unreachable=1800), started=0)
+    wait = Wait(PollPolicy(outage_timeout=1800), started=0)
     answered(wait, JobStatus.QUEUED, 0)
 
     first = wait.failed(DOWN, asked_at=86_400 - took, now=86_400)
@@ -273,7 +273,7 @@ def test_confirmed_refusals(error: SieveError, confirmations: int, pause: float)
 
 def test_never_a_hot_loop() -> None:
     """No pause is shorter than 0.05 s, whatever the policy says."""
-    wait = Wait(PollPolicy(minimum=0, growth=0, maximum=0), started=0)
+    wait = Wait(PollPolicy(min_interval=0, growth=0, max_interval=0), started=0)
 
     assert answered(wait, JobStatus.QUEUED, 0) == AskAgain(0.05)
     step = failed(wait, DOWN, 0)

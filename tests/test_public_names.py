@@ -21,7 +21,7 @@ VALUES = {
     "InputOutput",
     "Job",
     "JobOutcome",
-    "JobOutcomes",
+    "JobWatch",
     "JobStatus",
     "Output",
     "OutputStream",

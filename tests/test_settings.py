@@ -16,15 +16,15 @@ DEFAULTS: list[tuple[Any, dict[str, float | None]]] = [
     (RetryPolicy(), {"attempts": 3, "base": 0.5, "cap": 8, "max_retry_after": 120}),
     (
         PollPolicy(),
-        {"minimum": 0.5, "growth": 0.05, "maximum": 10, "jitter": 0.25, "max_unreachable": 1800},
+        {"minimum": 0.5, "growth": 0.05, "maximum": 10, "jitter": 0.25, "outage_timeout": 1800},
     ),
     (
         Limits(),
         {
-            "max_in_flight": 64,
+            "max_connections": 64,
             "polls_per_second": 100,
-            "max_watched": 100_000,
-            "max_body": 16 * 1024 * 1024,
+            "max_pending_jobs": 100_000,
+            "max_response_bytes": 16 * 1024 * 1024,
         },
     ),
 ]
@@ -64,11 +64,11 @@ BAD_VALUES: list[tuple[Callable[..., Any], str, tuple[Any, ...]]] = [
     (PollPolicy, "growth", (*NO_SECONDS, None)),
     (PollPolicy, "maximum", (*NO_SECONDS, None, 0.4)),
     (PollPolicy, "jitter", (*NO_SECONDS, None, 1, 1.5)),
-    (PollPolicy, "max_unreachable", NO_SECONDS),
-    (Limits, "max_in_flight", NO_COUNTS),
+    (PollPolicy, "outage_timeout", NO_SECONDS),
+    (Limits, "max_connections", NO_COUNTS),
     (Limits, "polls_per_second", (*NO_SECONDS, 0, 0.0)),
-    (Limits, "max_watched", NO_COUNTS),
-    (Limits, "max_body", NO_COUNTS),
+    (Limits, "max_pending_jobs", NO_COUNTS),
+    (Limits, "max_response_bytes", NO_COUNTS),
 ]
 
 
@@ -89,10 +89,10 @@ def test_bad_values(kind: Callable[..., Any], name: str, values: tuple[Any, ...]
         (Timeout, {"connect": 1, "attempt": 1e-3}),
         (RetryPolicy, {"attempts": 1, "base": 0, "cap": 0, "max_retry_after": None}),
         (RetryPolicy, {"max_retry_after": 0}),
-        (PollPolicy, {"minimum": 0, "growth": 0, "maximum": 0, "jitter": 0, "max_unreachable": 0}),
-        (PollPolicy, {"minimum": 10, "max_unreachable": None, "jitter": 0.99}),
-        (Limits, {"max_in_flight": 1, "polls_per_second": None, "max_body": 1}),
-        (Limits, {"polls_per_second": 0.5, "max_in_flight": 10_000}),
+        (PollPolicy, {"minimum": 0, "growth": 0, "maximum": 0, "jitter": 0, "outage_timeout": 0}),
+        (PollPolicy, {"minimum": 10, "outage_timeout": None, "jitter": 0.99}),
+        (Limits, {"max_connections": 1, "polls_per_second": None, "max_response_bytes": 1}),
+        (Limits, {"polls_per_second": 0.5, "max_connections": 10_000}),
     ],
 )
 def test_good_values(kind: Callable[..., Any], values: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ async def test_a_thousand(sieve: FakeSieve, client: SieveClient) -> None:
         sieve.add_job(job_id, queued=10, processing=seconds, outputs=[job_id])
     seen: dict[str, float] = {}
 
-    async with client.as_completed(processing, strategy="sweep") as outcomes:
+    async with client.as_completed(processing, strategy="list") as outcomes:
         async for outcome in outcomes:
             assert outcome.job_id not in seen
             assert data_of(outcome) == [outcome.job_id]
@@ -52,10 +52,10 @@ async def test_ended_before(sieve: FakeSieve, client: SieveClient) -> None:
     """Jobs that ended before the start are delivered soon, whichever way they ended."""
     ends = {"good": "finished", "bad": "error", "gone": "cancelled"}
     for job_id, end in ends.items():
-        sieve.add_job(job_id, ends=end, outputs=["x"])  # type: ignore[arg-type] # three of them
+        sieve.add_job(job_id, status=end, outputs=["x"])  # type: ignore[arg-type] # three of them
     ids = [*ends, *(sieve.add_job(outputs=[n]) for n in range(97))]
 
-    outcomes = await client.wait_for_jobs(ids, strategy="sweep")
+    outcomes = await client.wait_for_jobs(ids, strategy="list")
 
     assert [outcome.job_id for outcome in outcomes] == ids
     assert [str(outcome.job and outcome.job.status) for outcome in outcomes[:3]] == [*ends.values()]
@@ -70,7 +70,7 @@ async def test_few(sieve: FakeSieve, client: SieveClient, number: int) -> None:
     """A few jobs are watched no worse than by polls."""
     ids = [sieve.add_job(processing=100) for _ in range(number)]
 
-    outcomes = await client.wait_for_jobs(ids, strategy="sweep")
+    outcomes = await client.wait_for_jobs(ids, strategy="list")
 
     assert [outcome.ok for outcome in outcomes] == [True] * number
     assert now() <= 115
@@ -82,7 +82,7 @@ async def test_not_found_and_unusable(sieve: FakeSieve, client: SieveClient) -> 
     """What is wrong with one job is its own outcome, and disturbs no other."""
     ids = [sieve.add_job(processing=20) for _ in range(10)]
 
-    outcomes = await client.wait_for_jobs([*ids, "missing", "a/b", ids[0]], strategy="sweep")
+    outcomes = await client.wait_for_jobs([*ids, "missing", "a/b", ids[0]], strategy="list")
 
     assert all(outcome.ok for outcome in (*outcomes[:10], outcomes[-1]))
     assert isinstance(outcomes[10].error, NotFoundError)
@@ -96,7 +96,7 @@ async def test_vanishing(sieve: FakeSieve, client: SieveClient) -> None:
     ids = [sieve.add_job(processing=200) for _ in range(10)]
 
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(client.wait_for_jobs(ids, strategy="sweep"))
+        waiting = group.create_task(client.wait_for_jobs(ids, strategy="list"))
         await asyncio.sleep(50)
         sieve.remove_job(ids[4])
     outcomes = waiting.result()
@@ -111,10 +111,10 @@ async def test_other_organisations(sieve: FakeSieve, client: SieveClient) -> Non
     """Ids that no list shows are polled singly for good, at the pace of the policy."""
     ours = [sieve.add_job(processing=3600) for _ in range(300)]
     theirs = [sieve.add_job(processing=3000, listed=False, outputs=["x"]) for _ in range(20)]
-    policy = PollPolicy(minimum=2, growth=0.5, maximum=60, jitter=0)
+    policy = PollPolicy(min_interval=2, growth=0.5, max_interval=60, jitter=0)
     times: dict[str, float] = {}
 
-    async with client.as_completed([*ours, *theirs], strategy="sweep", polling=policy) as outcomes:
+    async with client.as_completed([*ours, *theirs], strategy="list", polling=policy) as outcomes:
         async for outcome in outcomes:
             assert outcome.ok
             times[outcome.job_id] = now()
@@ -133,7 +133,7 @@ async def test_needles_in_a_haystack(sieve: FakeSieve, client: SieveClient) -> N
     for _ in range(6000):
         sieve.add_job(processing=3600)
 
-    outcomes = await client.wait_for_jobs(old, strategy="sweep")
+    outcomes = await client.wait_for_jobs(old, strategy="list")
 
     assert all(outcome.ok for outcome in outcomes)
     assert sieve.requests.by_path[LIST] <= 60
@@ -151,7 +151,7 @@ async def test_jobs_end_while_pages_are_read(sieve: FakeSieve) -> None:
     limits = Limits(polls_per_second=40)
     async with (
         SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client,
-        client.as_completed(processing, strategy="sweep") as outcomes,
+        client.as_completed(processing, strategy="list") as outcomes,
     ):
         async for outcome in outcomes:
             assert outcome.job_id not in ends
@@ -171,7 +171,7 @@ async def test_rate_counts_pages(sieve: FakeSieve) -> None:
 
     limits = Limits(polls_per_second=10)
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
-        outcomes = await client.wait_for_jobs(ids, strategy="sweep")
+        outcomes = await client.wait_for_jobs(ids, strategy="list")
 
     assert all(outcome.ok for outcome in outcomes)
     assert most_in_a_second([entry.at for entry in sieve.requests]) <= 10
@@ -187,7 +187,7 @@ async def test_ids_that_come_late_to_few(sieve: FakeSieve, client: SieveClient) 
             await asyncio.sleep({0: 0, 1: 0, 2: 300}.get(number, 5))
             yield sieve.add_job(f"j{number}", processing=1000)
 
-    outcomes = [outcome async for outcome in client.as_completed(source(), strategy="sweep")]
+    outcomes = [outcome async for outcome in client.as_completed(source(), strategy="list")]
 
     assert all(outcome.ok for outcome in outcomes)
     looks = [sieve.requests_for(f"j{n}") for n in range(2, 40)]
@@ -203,7 +203,7 @@ async def test_ids_that_come_later(sieve: FakeSieve, client: SieveClient) -> Non
             await asyncio.sleep(5)
             yield sieve.add_job(f"j{number}", processing=200)
 
-    outcomes = [outcome async for outcome in client.as_completed(source(), strategy="sweep")]
+    outcomes = [outcome async for outcome in client.as_completed(source(), strategy="list")]
 
     assert {outcome.job_id for outcome in outcomes} == {f"j{n}" for n in range(60)}
     assert all(outcome.ok for outcome in outcomes)

@@ -75,7 +75,7 @@ async def test_lists_are_down(bad: Script) -> None:
         trouble=lambda asked: bad if asked.is_list else None,
     )
 
-    await village.watch(PollPolicy(max_unreachable=100))
+    await village.watch(PollPolicy(outage_timeout=100))
 
     assert now() <= 179 * 1.07 + 2
     assert len(village.stage.lists) <= 20
@@ -103,7 +103,7 @@ async def test_lists_are_down_and_a_job_is_missing(sieve: FakeSieve, client: Sie
     ends = add_jobs(sieve, {f"j{n}": 100.0 + n for n in range(20)})
     down = sieve.fault(path=LIST, status=500)
 
-    outcomes = await client.wait_for_jobs([*ends, "missing"], strategy="sweep")
+    outcomes = await client.wait_for_jobs([*ends, "missing"], strategy="list")
 
     assert [outcome.ok for outcome in outcomes] == [True] * 20 + [False]
     assert down.hits
@@ -178,7 +178,7 @@ async def test_lists_are_down_for_a_while(sieve: FakeSieve, client: SieveClient)
 async def test_outage_and_recovery(sieve: FakeSieve) -> None:
     """A total outage delays, and loses nothing; what failed meanwhile is told once a minute."""
     ids = [sieve.add_job(processing=10 + n) for n in range(300)]
-    policy = PollPolicy(max_unreachable=900)
+    policy = PollPolicy(outage_timeout=900)
 
     async def break_down() -> None:
         await asyncio.sleep(100)
@@ -191,7 +191,7 @@ async def test_outage_and_recovery(sieve: FakeSieve) -> None:
         asyncio.TaskGroup() as group,
     ):
         group.create_task(break_down())
-        outcomes = await client.wait_for_jobs(ids, strategy="sweep")
+        outcomes = await client.wait_for_jobs(ids, strategy="list")
 
     assert all(outcome.ok for outcome in outcomes)
     assert now() <= 700 + 75
@@ -200,11 +200,11 @@ async def test_outage_and_recovery(sieve: FakeSieve) -> None:
 
 @pytest.mark.looptime
 async def test_outage_without_end(sieve: FakeSieve, client: SieveClient) -> None:
-    """When nothing valid comes for ``max_unreachable``, each job has the error as its outcome."""
+    """When nothing valid comes for ``outage_timeout``, each job has the error as its outcome."""
     ids = [sieve.add_job(processing=1e6) for _ in range(50)]
-    policy = PollPolicy(max_unreachable=300)
+    policy = PollPolicy(outage_timeout=300)
 
-    waiting = asyncio.create_task(client.wait_for_jobs(ids, strategy="sweep", polling=policy))
+    waiting = asyncio.create_task(client.wait_for_jobs(ids, strategy="list", polling=policy))
     await asyncio.sleep(50)
     sieve.fault(status=500, body={"detail": f"{KEY} is your key"})
     outcomes = await waiting
@@ -218,10 +218,10 @@ async def test_outage_without_end(sieve: FakeSieve, client: SieveClient) -> None
 
 @pytest.mark.looptime
 async def test_page_too_large() -> None:
-    """A page over ``Limits.max_body`` is asked for in smaller ones, which suffice."""
+    """A page over ``Limits.max_response_bytes`` is asked for in smaller ones, which suffice."""
     village = Village(ends={f"j{n}": 30.0 + n for n in range(400)})
 
-    await village.watch(limits=Limits(max_body=4000))
+    await village.watch(limits=Limits(max_response_bytes=4000))
 
     assert {asked.limit for asked in village.stage.lists} > {500}
     assert len(village.stage.looks) <= 400 * 1.5

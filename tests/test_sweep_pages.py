@@ -73,7 +73,7 @@ async def test_missing_from_all_pages() -> None:
         {f"j{n}": 3000.0 for n in range(20)},
     )
 
-    await village.watch(PollPolicy(minimum=2, maximum=60, growth=0.5, jitter=0))
+    await village.watch(PollPolicy(min_interval=2, max_interval=60, growth=0.5, jitter=0))
 
     looks = [asked.at for asked in village.stage.looks if asked.job_id == "j7"]
     assert len(looks) <= 12 + 3000 / 60 + 3

@@ -132,7 +132,7 @@ async def test_last_state_seen() -> None:
     village = Village(rows, {f"j{n}": 1e6 for n in range(10)}, word="queued")
 
     async with village.stage as stage, stage.client() as client:
-        outcomes = await client.wait_for_jobs(village.ends, strategy="sweep", timeout=60)
+        outcomes = await client.wait_for_jobs(village.ends, strategy="list", timeout=60)
 
     for outcome in outcomes:
         assert isinstance(outcome.error, WaitTimeoutError)
@@ -151,8 +151,8 @@ async def test_look_that_does_not_decode() -> None:
         return None
 
     village = Village(trouble=trouble)
-    async with village.stage as stage, stage.client(limits=Limits(max_in_flight=1)) as client:
-        outcomes = await client.wait_for_jobs(village.ends, strategy="sweep")
+    async with village.stage as stage, stage.client(limits=Limits(max_connections=1)) as client:
+        outcomes = await client.wait_for_jobs(village.ends, strategy="list")
 
     assert isinstance(outcomes.pop(3).error, DecodeError)
     assert all(outcome.ok for outcome in outcomes)

@@ -23,7 +23,7 @@ async def test_deadline(sieve: FakeSieve, client: SieveClient) -> None:
     waiting = [sieve.add_job(queued=20, processing=3600) for _ in range(50)]
     ended = [sieve.add_job(processing=59) for _ in range(3)]
 
-    outcomes = await client.wait_for_jobs([*waiting, *ended], strategy="sweep", timeout=60)
+    outcomes = await client.wait_for_jobs([*waiting, *ended], strategy="list", timeout=60)
 
     assert 60 - 0.01 <= now() <= 60.1
     assert all(outcome.ok for outcome in outcomes[50:])
@@ -39,7 +39,7 @@ async def test_short_deadlines(sieve: FakeSieve, client: SieveClient, seconds: f
     """The first poll is immediate: what has ended is delivered, however short the time."""
     ids = [sieve.add_job() for _ in range(3)]
 
-    outcomes = await client.wait_for_jobs(ids, strategy="sweep", timeout=seconds)
+    outcomes = await client.wait_for_jobs(ids, strategy="list", timeout=seconds)
 
     assert [outcome.ok for outcome in outcomes] == [True] * 3
 
@@ -49,7 +49,7 @@ async def test_one_look(sieve: FakeSieve, client: SieveClient) -> None:
     """A timeout of zero is exactly one look at each."""
     ids = [sieve.add_job(processing=n % 2 * 100) for n in range(20)]
 
-    outcomes = await client.wait_for_jobs(ids, strategy="sweep", timeout=0)
+    outcomes = await client.wait_for_jobs(ids, strategy="list", timeout=0)
 
     assert [outcome.ok for outcome in outcomes] == [True, False] * 10
     assert {type(outcome.error) for outcome in outcomes} == {type(None), WaitTimeoutError}
@@ -64,7 +64,7 @@ async def test_stopping(sieve: FakeSieve, client: SieveClient, how: str) -> None
     first = sieve.add_job(processing=10)
 
     async def watch() -> None:
-        outcomes = client.as_completed([*ids, first], strategy="sweep")
+        outcomes = client.as_completed([*ids, first], strategy="list")
         if how == "drop":
             await anext(outcomes)
             return
@@ -94,7 +94,7 @@ async def test_closing(sieve: FakeSieve, client: SieveClient) -> None:
     ids = [sieve.add_job(processing=3600) for _ in range(100)]
 
     async def gather() -> list[JobOutcome]:
-        return await client.wait_for_jobs(ids, strategy="sweep")
+        return await client.wait_for_jobs(ids, strategy="list")
 
     waiting = asyncio.create_task(gather())
     await asyncio.sleep(20)
@@ -112,7 +112,7 @@ async def test_refused_key(revoked_at: float) -> None:
     async with FakeSieve(api_key=KEY) as sieve, SieveClient(KEY, base_url=sieve.url) as client:
         ids = [sieve.add_job(processing=3600) for _ in range(100)]
         async with asyncio.TaskGroup() as group:
-            waiting = group.create_task(client.wait_for_jobs(ids, strategy="sweep"))
+            waiting = group.create_task(client.wait_for_jobs(ids, strategy="list"))
             if revoked_at:
                 await asyncio.sleep(revoked_at)
             sieve.revoke_key()
@@ -131,13 +131,13 @@ async def test_stopping_while_a_page_is_read(
     sieve.fault(path="/v2/jobs", delay=3600)
 
     if how == "cancel":
-        waiting = asyncio.ensure_future(client.wait_for_jobs(ids, strategy="sweep"))
+        waiting = asyncio.ensure_future(client.wait_for_jobs(ids, strategy="list"))
         await asyncio.sleep(5)
         waiting.cancel()
         await asyncio.wait([waiting])
         assert waiting.cancelled()
     else:
-        async with client.as_completed(ids, strategy="sweep"):
+        async with client.as_completed(ids, strategy="list"):
             await asyncio.sleep(5)
             if how == "close":
                 await client.close()

@@ -11,7 +11,7 @@ from village import Village, row
 
 from sieve_async import PollPolicy
 
-EVERY_SECOND = PollPolicy(minimum=1, maximum=1, growth=0, jitter=0)
+EVERY_SECOND = PollPolicy(min_interval=1, max_interval=1, growth=0, jitter=0)
 
 
 @pytest.mark.looptime
@@ -56,11 +56,9 @@ async def test_ids_in_between(number: int) -> None:
         is_running = asked.query["status"] == "processing" and now() < 28
         return answer({"data": rows if is_running else [], "next_offset": -1})
 
-    policy = PollPolicy(minimum=10, maximum=10, growth=0, jitter=0)
+    policy = PollPolicy(min_interval=10, max_interval=10, growth=0, jitter=0)
     async with Stage(reply) as stage, stage.client() as client:
-        seen = [
-            one async for one in client.as_completed(source(), polling=policy, strategy="sweep")
-        ]
+        seen = [one async for one in client.as_completed(source(), polling=policy, strategy="list")]
 
     assert sorted(one.job_id for one in seen if one.ok) == sorted((*early, *late))
     sweeps = [asked.at for asked in stage.lists if asked.query["status"] == "processing"]

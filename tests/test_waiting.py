@@ -30,7 +30,7 @@ async def test_two_hours(sieve: FakeSieve, client: SieveClient) -> None:
 
     job = await client.wait_for_job("long")
 
-    assert job.is_finished
+    assert job.succeeded
     assert 7200 <= now() - started <= 7213
     assert sieve.requests_for("long") < 850
 
@@ -62,7 +62,7 @@ async def test_last_poll_lands_before_the_deadline(sieve: FakeSieve, client: Sie
 
     job = await client.wait_for_job("close", timeout=100)
 
-    assert job.is_finished
+    assert job.succeeded
 
 
 @pytest.mark.looptime
@@ -75,7 +75,7 @@ async def test_zero_is_one_look(sieve: FakeSieve, client: SieveClient) -> None:
     with pytest.raises(WaitTimeoutError) as caught:
         await client.wait_for_job("running", timeout=0)
 
-    assert ended.is_finished
+    assert ended.succeeded
     assert caught.value.last is not None
     assert caught.value.polls == sieve.requests_for("running") == 1
 
@@ -99,7 +99,7 @@ async def test_infinity_is_no_limit(sieve: FakeSieve, client: SieveClient) -> No
 
     job = await client.wait_for_job("running", timeout=math.inf)
 
-    assert job.is_finished
+    assert job.succeeded
 
 
 @pytest.mark.parametrize("limit", [-1, -0.1, math.nan, True, "5", timedelta(seconds=-1), object()])
@@ -129,8 +129,10 @@ async def test_bad_arguments(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_ends(sieve: FakeSieve, client: SieveClient) -> None:
     """A wait returns the job for every terminal status; ``check`` raises for the bad ones."""
     sieve.add_job("good", processing=3)
-    sieve.add_job("bad", processing=3, ends="error", error="Traceback\n  ...\nValueError: no audio")
-    sieve.add_job("gone", queued=3, ends="cancelled")
+    sieve.add_job(
+        "bad", processing=3, status="error", error="Traceback\n  ...\nValueError: no audio"
+    )
+    sieve.add_job("gone", queued=3, status="cancelled")
 
     good, bad, gone = await asyncio.gather(*map(client.wait_for_job, ("good", "bad", "gone")))
 
@@ -182,7 +184,7 @@ async def test_pauses_start_again_when_the_status_changes(
 async def test_policy_of_the_call(sieve: FakeSieve, client: SieveClient) -> None:
     """The ``polling`` of a call replaces that of the client."""
     sieve.add_job("job", processing=100)
-    policy = PollPolicy(minimum=20, maximum=20, growth=0, jitter=0)
+    policy = PollPolicy(min_interval=20, max_interval=20, growth=0, jitter=0)
 
     await client.wait_for_job("job", polling=policy)
 
@@ -241,7 +243,7 @@ async def test_restart(sieve: FakeSieve, client: SieveClient) -> None:
 
     job = await client.wait_for_job("job")
 
-    assert job.is_finished
+    assert job.succeeded
     assert now() - started >= 60
     assert len(job.restarts) == 2
     assert len(job.outputs) == 1

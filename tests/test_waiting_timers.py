@@ -9,7 +9,7 @@ from faults.wire import Do, Script, Wire, answer, job
 
 from sieve_async import Job, Limits, RetryPolicy, SieveClient, Timeout, WaitTimeoutError
 
-ONCE = RetryPolicy(attempts=1)
+ONCE = RetryPolicy(max_attempts=1)
 
 
 def cancel_after(turns: int, tasks: list[asyncio.Task[Job]], accepted: list[bool]) -> None:
@@ -31,7 +31,7 @@ async def test_cancel_when_the_attempt_timer_fires(turns: int, *, is_set_first: 
     async with (
         Wire([Do.SILENCE]) as wire,
         wire.client(
-            timeout=Timeout(attempt=5), retry=ONCE, limits=Limits(max_in_flight=100)
+            timeout=Timeout(request=5), retry=ONCE, limits=Limits(max_connections=100)
         ) as client,
     ):
         if is_set_first:
@@ -53,7 +53,7 @@ async def test_cancel_when_the_deadline_comes() -> None:
     """The same for the deadline of a wait."""
     loop = asyncio.get_running_loop()
     accepted: list[bool] = []
-    limits = Limits(max_in_flight=100)
+    limits = Limits(max_connections=100)
     async with Wire([Do.SILENCE]) as wire, wire.client(limits=limits) as client:
         tasks = [asyncio.create_task(client.wait_for_job("job-1", timeout=5)) for _ in range(100)]
         await asyncio.sleep(1)
@@ -78,10 +78,10 @@ async def test_deadline_in_each_phase(phase: str) -> None:
         "backoff": answer(status=503),
         "between polls": running,
     }
-    retry = RetryPolicy(base=100, cap=100)
+    retry = RetryPolicy(initial_delay=100, max_delay=100)
     async with (
         Wire(scripts[phase]) as wire,
-        wire.client(limits=Limits(max_in_flight=1), retry=retry) as client,
+        wire.client(limits=Limits(max_connections=1), retry=retry) as client,
     ):
         blocker = asyncio.create_task(_hold_the_slot(client, phase))
         await asyncio.sleep(0)
@@ -132,4 +132,4 @@ async def test_answer_that_comes_with_the_deadline() -> None:
         ended = await waiting
 
     await serving
-    assert ended.is_finished
+    assert ended.succeeded

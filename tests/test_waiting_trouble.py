@@ -51,7 +51,7 @@ async def test_stale_404(sieve: FakeSieve, client: SieveClient) -> None:
 
     job = await waiting
 
-    assert job.is_finished
+    assert job.succeeded
 
 
 @pytest.mark.looptime
@@ -88,13 +88,13 @@ async def test_outage(
 
     job = await waiting
 
-    assert job.is_finished
+    assert job.succeeded
     assert processing <= now() - started <= latest
 
 
 @pytest.mark.looptime
 async def test_unreachable_for_too_long(sieve: FakeSieve, client: SieveClient) -> None:
-    """Without any valid answer for ``max_unreachable`` the wait ends with the last error."""
+    """Without any valid answer for ``outage_timeout`` the wait ends with the last error."""
     sieve.add_job("job", processing=7200)
     waiting = asyncio.create_task(client.wait_for_job("job"))
     await asyncio.sleep(100)

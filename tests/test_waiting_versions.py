@@ -34,7 +34,7 @@ async def test_build(sieve: FakeSieve, client: SieveClient) -> None:
 @pytest.mark.looptime
 async def test_failed_build(sieve: FakeSieve, client: SieveClient) -> None:
     """A failed build is returned; with ``check`` it is raised, and the error holds it."""
-    sieve.add_version("owner", "name", "v1", building=5, ends="error")
+    sieve.add_version("owner", "name", "v1", building=5, status="error")
 
     version = await client.wait_until_ready("owner", "name")
     with pytest.raises(BuildFailedError, match="v1") as failed:

@@ -11,7 +11,7 @@ from sieve_async.watching import Strategy
 
 pytestmark = pytest.mark.looptime
 
-EVERY_SECOND = PollPolicy(minimum=1, maximum=1, growth=0, jitter=0)
+EVERY_SECOND = PollPolicy(min_interval=1, max_interval=1, growth=0, jitter=0)
 
 
 async def test_many_kept_connections_that_break() -> None:
@@ -35,7 +35,7 @@ async def test_many_kept_connections_that_break() -> None:
         assert times[1] - times[0] < 0.1
 
 
-@pytest.mark.parametrize("strategy", ["poll", "long_poll", "sweep"])
+@pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
 async def test_no_timer_is_left(strategy: Strategy) -> None:
     """Closing the client in the middle of a watch leaves no timer in the loop."""
     ids = [f"job{place}" for place in range(5)]

@@ -220,7 +220,7 @@ async def test_last_looks_of_a_slow_server() -> None:
     def reply(asked: Asked) -> Script:
         return [0.8, *(ended(asked.job_id) if asked.times else running(asked.job_id))]
 
-    policy = PollPolicy(minimum=60, maximum=60)
+    policy = PollPolicy(min_interval=60, max_interval=60)
     async with Stage(reply) as stage, stage.client(polling=policy) as client:
         outcomes = await client.wait_for_jobs([f"{number}" for number in range(20)], timeout=3)
 
@@ -254,7 +254,7 @@ async def test_broken_source_of_thousands() -> None:
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("strategy", ["poll", "long_poll", "sweep"])
+@pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
 async def test_mistake_of_ours(strategy: Strategy) -> None:
     """An error that nobody has thought of reaches each call, and nobody waits on."""
 

@@ -33,7 +33,7 @@ async def test_ids_that_come_where_there_are_no_lists() -> None:
                 await asyncio.sleep(2)
 
     async with Stage(play) as stage, stage.client() as client:
-        seen = [outcome async for outcome in client.as_completed(source(), strategy="sweep")]
+        seen = [outcome async for outcome in client.as_completed(source(), strategy="list")]
 
     assert [outcome.ok for outcome in seen] == [True] * 20
     assert len(stage.lists) == 1
@@ -46,10 +46,10 @@ async def test_lists_that_are_down_for_hours() -> None:
     def play(asked: Asked) -> Script:
         return answer({}, status=500) if asked.is_list else look(asked)
 
-    policy = PollPolicy(minimum=60, maximum=60, jitter=0)
+    policy = PollPolicy(min_interval=60, max_interval=60, jitter=0)
     ids = [f"j{number}" for number in range(4)]
     async with Stage(play) as stage, stage.client(polling=policy) as client:
-        outcomes = await client.wait_for_jobs(ids, strategy="sweep")
+        outcomes = await client.wait_for_jobs(ids, strategy="list")
 
     times = [0.0, *(asked.at for asked in stage.lists), 6 * 3600]
     assert all(outcome.ok for outcome in outcomes)
@@ -82,7 +82,7 @@ async def test_one_sweep_at_a_time() -> None:
             await asyncio.sleep(0.3)
 
     async with Stage(play) as stage, stage.client() as client:
-        seen = [outcome async for outcome in client.as_completed(source(), strategy="sweep")]
+        seen = [outcome async for outcome in client.as_completed(source(), strategy="list")]
 
     assert [outcome.ok for outcome in seen] == [True] * 40
     assert most == 1

@@ -43,23 +43,23 @@ async def test_leaving_and_coming_again() -> None:
         ends = asked.job_id in others and now() >= 2
         return answer(document(asked.job_id, "finished" if ends else "processing"))
 
-    policy = PollPolicy(minimum=0.2, maximum=0.3)
+    policy = PollPolicy(min_interval=0.2, max_interval=0.3)
     async with Stage(play) as stage, stage.client(polling=policy) as client:
-        async with client.as_completed(swept, strategy="sweep"):
-            first = client.as_completed(others, strategy="sweep")
+        async with client.as_completed(swept, strategy="list"):
+            first = client.as_completed(others, strategy="list")
             await first.__aenter__()
             await asyncio.sleep(0.5)
             assert len(stage.lists) == 1
 
             await first.aclose()
-            seen = await client.wait_for_jobs(others, strategy="sweep", timeout=30)
+            seen = await client.wait_for_jobs(others, strategy="list", timeout=30)
 
         assert [outcome.ok for outcome in seen] == [True] * 5
         await check_silence(client, stage.requests)
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("strategy", ["poll", "long_poll", "sweep"])
+@pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
 async def test_eager_tasks(sieve: FakeSieve, client: SieveClient, strategy: Strategy) -> None:
     """Where tasks begin at once, watches go on and end as they do elsewhere."""
     ids = [sieve.add_job(processing=number / 10) for number in range(100)]
@@ -88,7 +88,7 @@ async def test_deadline_in_an_outage(caplog: pytest.LogCaptureFixture) -> None:
 
     async with Stage(play) as stage, stage.client() as client:
         other = asyncio.create_task(client.wait_for_jobs(["p"]))
-        async with client.as_completed(ids, strategy="sweep", timeout=deadline) as outcomes:
+        async with client.as_completed(ids, strategy="list", timeout=deadline) as outcomes:
             seen = [await anext(outcomes)]
             await asyncio.sleep(5)  # the failure of the list comes now
             seen += [outcome async for outcome in outcomes]
@@ -117,9 +117,9 @@ async def test_failure_after_idleness() -> None:
         for number in range(5):
             yield f"a{number}"
 
-    policy = PollPolicy(max_unreachable=30)
+    policy = PollPolicy(outage_timeout=30)
     async with Stage(play) as stage, stage.client(polling=policy) as client:
-        seen = [outcome async for outcome in client.as_completed(source(), strategy="sweep")]
+        seen = [outcome async for outcome in client.as_completed(source(), strategy="list")]
 
     assert failures >= 2
     assert [outcome.ok for outcome in seen] == [True] * 5
@@ -147,7 +147,7 @@ async def test_source_that_ends_the_program(sieve: FakeSieve, client: SieveClien
 @pytest.mark.looptime
 async def test_deadlines_of_a_shared_job(sieve: FakeSieve, client: SieveClient) -> None:
     """A deadline tells what was seen by then, though others have seen the job end since."""
-    job = sieve.job(sieve.add_job("a", by="hand"))
+    job = sieve.job(sieve.add_job("a", by="manual"))
     job.start()
     policy = PollPolicy(jitter=0)
     longer = asyncio.create_task(client.wait_for_jobs(["a"], polling=policy))
@@ -177,17 +177,17 @@ async def test_last_looks_during_a_sweep() -> None:
             return [0.5, *page_of(asked, running)]
         return answer(document(asked.job_id, "finished" if asked.job_id in ended else "processing"))
 
-    policy = PollPolicy(minimum=4, maximum=4)
+    policy = PollPolicy(min_interval=4, max_interval=4)
     limits = Limits(polls_per_second=None)
     async with Stage(play) as stage, stage.client(polling=policy, limits=limits) as client:
-        seen = await client.wait_for_jobs(ids, strategy="sweep", timeout=10.6)
+        seen = await client.wait_for_jobs(ids, strategy="list", timeout=10.6)
 
         assert any(8 <= asked.at <= 8.3 for asked in stage.lists)
         assert ids_of(outcome for outcome in seen if outcome.ok) == ids[:3]
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("strategy", ["poll", "long_poll", "sweep"])
+@pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
 @pytest.mark.parametrize("after", [None, 0.5])
 async def test_tasks_after_closing(strategy: Strategy, after: float | None) -> None:
     """Once a client is closed, none of its tasks is there any more."""
@@ -240,7 +240,7 @@ def play_slow(asked: Asked) -> Script:
 @pytest.mark.looptime
 async def test_no_burst_of_looks() -> None:
     """Looks that could not be made while others took all slots are not made up for at once."""
-    limits = Limits(max_in_flight=64, polls_per_second=20)
+    limits = Limits(max_connections=64, polls_per_second=20)
     async with (
         Stage(play_slow) as stage,
         stage.client(limits=limits) as client,
@@ -256,7 +256,7 @@ async def test_no_burst_of_looks() -> None:
 @pytest.mark.looptime
 async def test_slots_that_are_always_taken() -> None:
     """Though others take all slots all the time, a watch gets on, at its own pace at the most."""
-    limits = Limits(max_in_flight=4, polls_per_second=20)
+    limits = Limits(max_connections=4, polls_per_second=20)
     async with (
         Stage(play_slow) as stage,
         stage.client(limits=limits) as client,

@@ -30,7 +30,7 @@ async def end_of(client: SieveClient, job_id: str, *, is_many: bool) -> bool:
     if is_many:
         outcomes = await client.wait_for_jobs([job_id], strategy="long_poll", timeout=60)
         return outcomes[0].ok
-    return (await client.wait_for_job(job_id, strategy="long_poll", timeout=60)).is_finished
+    return (await client.wait_for_job(job_id, strategy="long_poll", timeout=60)).succeeded
 
 
 # Held requests
@@ -79,14 +79,14 @@ async def test_confirmation_is_not_held(is_many: bool) -> None:  # noqa: FBT001
             return REFUSED
         return answer(document(asked.job_id, "finished" if now() >= 20 else "processing"))
 
-    limits = Limits(max_in_flight=2)
+    limits = Limits(max_connections=2)
     async with Stage(play) as stage, stage.client(limits=limits) as client:
         first = asyncio.create_task(client.wait_for_job("first", strategy="long_poll"))
         await asyncio.sleep(1)
 
         assert await end_of(client, "second", is_many=is_many)
 
-        assert (await first).is_finished
+        assert (await first).succeeded
     late = [asked for asked in stage.asked if asked.job_id == "second" and asked.at >= 5]
     assert [asked.is_await for asked in late[:3]] == [False, False, True]
 
@@ -147,14 +147,14 @@ async def test_first_looks_are_refused(is_revoked: bool) -> None:  # noqa: FBT00
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("strategy", ["poll", "long_poll", "sweep"])
+@pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
 async def test_revoked_key_ends_all_calls(sieve: FakeSieve, strategy: Strategy) -> None:
     """A key that is revoked ends the jobs of all calls, seen or not, with few requests."""
     ids = [sieve.add_job(f"a{number}", processing=3600) for number in range(100)]
     async with SieveClient(KEY, base_url=sieve.url) as client:
         calls = [
             asyncio.create_task(client.wait_for_jobs(ids, strategy=strategy)),
-            asyncio.create_task(client.wait_for_jobs(ids[:50], polling=PollPolicy(minimum=3))),
+            asyncio.create_task(client.wait_for_jobs(ids[:50], polling=PollPolicy(min_interval=3))),
         ]
         await asyncio.sleep(60)
         sieve.revoke_key()
@@ -201,7 +201,7 @@ async def test_one_list_is_refused(status: int) -> None:
 
     ids = [f"a{number}" for number in range(50)]
     async with Stage(play) as stage, stage.client() as client:
-        seen = await client.wait_for_jobs(ids, strategy="sweep", timeout=400)
+        seen = await client.wait_for_jobs(ids, strategy="list", timeout=400)
 
     assert len(seen) == 50
     assert sum(30 <= asked.at < 400 for asked in stage.lists) >= 20

@@ -80,7 +80,7 @@ async def watched(
 ) -> dict[str, float]:
     """Watch all jobs by sweeps, check each outcome, and return when they came."""
     found: dict[str, float] = {}
-    async for outcome in client.as_completed([*ends], strategy="sweep", polling=policy):
+    async for outcome in client.as_completed([*ends], strategy="list", polling=policy):
         job = outcome.unwrap()
         assert outcome.job_id == job.id
         assert now() >= ends[job.id]

@@ -17,7 +17,7 @@ from sieve_async.cli.help_texts import (
 
 FORMATS = ("text", "json", "jsonl", "quiet")
 # The same as those of the watcher, which takes long to load.
-STRATEGIES = ("poll", "long_poll", "sweep")
+STRATEGIES = ("poll", "long_poll", "list")
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "": 1.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[dhms]|$)")
@@ -141,7 +141,7 @@ def _add_job_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
     )
     outputs.add_argument(
         "--on-restart",
-        choices=("raise", "again"),
+        choices=("raise", "continue"),
         default="raise",
         help="when the job restarts: end with 1 (the default), or go on with its new outputs",
     )

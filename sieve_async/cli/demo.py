@@ -48,7 +48,7 @@ async def demo(*, jobs: int, strategy: Strategy, seed: int, speed: float) -> int
                 queued=0.5,
                 building=2,
                 pushing=1,
-                ends="ready" if end == "ready" else "error",
+                status="ready" if end == "ready" else "error",
             )
         limits = Limits(polls_per_second=None)  # nobody else needs this server
         async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
@@ -64,7 +64,7 @@ async def demo(*, jobs: int, strategy: Strategy, seed: int, speed: float) -> int
     _print_totals(of_jobs)
     wrong = sum(not row.is_right for row in rows)
     print(
-        f"{len(rows)} waits, {stats.requests} requests, at most {sieve.most_in_flight} in flight "
+        f"{len(rows)} waits, {stats.requests} requests, at most {sieve.max_in_flight} in flight "
         f"over {sieve.connections} connections; {wrong or 'none'} ended otherwise than scripted"
     )
     return 1 if wrong or len(of_jobs) != jobs else 0
@@ -96,7 +96,7 @@ def _row_of(outcome: JobOutcome, scripted: JobHandle, sieve: FakeSieve) -> Row:
         note = f"restarted after {job.restarts[0].type}; {note}"
     if job.error is not None:
         note = job.error.strip().splitlines()[-1]
-    took = (job.queued_for, job.ran_for)
+    took = (job.queue_duration, job.run_duration)
     seen_after = _since(job.completed_at)
     return Row(
         (

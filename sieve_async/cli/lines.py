@@ -53,12 +53,12 @@ def note_of_outcome(outcome: JobOutcome) -> str:
 
 
 def _notes(job: Job) -> Iterator[str]:
-    for word, length in (("queued", job.queued_for), ("ran", job.ran_for)):
+    for word, length in (("queued", job.queue_duration), ("ran", job.run_duration)):
         if isinstance(length, timedelta):
             yield f"{word} {duration(length.total_seconds())}"
     if job.error is not None:
         yield last_line(job.error)
-    elif job.is_finished:
+    elif job.succeeded:
         yield from _files(job)
 
 
@@ -83,7 +83,10 @@ def lines_of_job(job: Job) -> Iterator[str]:
     if job.function is not None and job.function.name:
         yield _fact("function", f"{job.function.owner_name or '?'}/{job.function.name}")
     yield from _moments(job, ("created_at", "started_at", "completed_at"))
-    for label, length in (("queued_for", job.queued_for), ("ran_for", job.ran_for)):
+    for label, length in (
+        ("queue_duration", job.queue_duration),
+        ("run_duration", job.run_duration),
+    ):
         yield from () if length is None else (_fact(label, duration(length.total_seconds())),)
     if job.restarts:
         yield _fact("restarts", len(job.restarts))

@@ -32,7 +32,7 @@ async def print_outputs(
         options.job_id,
         offset=options.offset,
         timeout=options.timeout,
-        on_restart="again" if options.on_restart == "again" else "raise",
+        on_restart="continue" if options.on_restart == "continue" else "raise",
     )
     printed = options.offset
     try:

@@ -55,19 +55,19 @@ class Span:
     trouble: str = ""
 
     @property
-    def queued_for(self) -> float | None:
+    def queue_duration(self) -> float | None:
         """Seconds in the queue."""
         return _seconds(self.created_at, self.started_at)
 
     @property
-    def ran_for(self) -> float | None:
+    def run_duration(self) -> float | None:
         """Seconds of running."""
         return _seconds(self.started_at, self.completed_at)
 
     @property
     def lasted(self) -> float:
         """Seconds from first to last, as far as is known."""
-        return (self.queued_for or 0.0) + (self.ran_for or 0.0)
+        return (self.queue_duration or 0.0) + (self.run_duration or 0.0)
 
 
 @attrs.frozen
@@ -146,10 +146,10 @@ def _box(left: float, right: float, top: float, height: float) -> str:
 
 def _story(span: Span) -> str:
     parts = [span.word]
-    if span.queued_for is not None:
-        parts.append(f"queued {duration(span.queued_for)}")
-    if span.ran_for is not None:
-        parts.append(f"ran {duration(span.ran_for)}")
+    if span.queue_duration is not None:
+        parts.append(f"queued {duration(span.queue_duration)}")
+    if span.run_duration is not None:
+        parts.append(f"ran {duration(span.run_duration)}")
     if span.trouble and span.trouble != span.word:
         parts.append(span.trouble.strip().splitlines()[-1][:200])
     return printable(", ".join(parts))

@@ -139,13 +139,13 @@ class Showing:
     Args:
         progress: The way of showing.
         tally: What has ended.
-        still_running: Tells what has not.
+        pending: Tells what has not.
     """
 
-    def __init__(self, progress: Progress, tally: Tally, still_running: StillRunning) -> None:
+    def __init__(self, progress: Progress, tally: Tally, pending: StillRunning) -> None:
         self._progress = progress
         self._tally = tally
-        self._still_running = still_running
+        self._still_running = pending
 
     async def __aenter__(self) -> None:
         self._task = asyncio.create_task(self._repeat())

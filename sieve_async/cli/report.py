@@ -48,13 +48,13 @@ class Report:
             )
         )
 
-    def write(self, path: Path, *, still_running: Collection[str]) -> None:
+    def write(self, path: Path, *, pending: Collection[str]) -> None:
         """Write the page, whole or not at all.
 
         Raises:
             OSError: It cannot be written.
         """
-        page = self.page(datetime.now(UTC), still_running=still_running)
+        page = self.page(datetime.now(UTC), pending=pending)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.resolve().parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -65,20 +65,20 @@ class Report:
             Path(name).unlink(missing_ok=True)
             raise
 
-    def page(self, now: datetime, *, still_running: Collection[str]) -> str:
+    def page(self, now: datetime, *, pending: Collection[str]) -> str:
         """The page as it is now."""
         failures = [span for span in self._spans if span.trouble]
         failures.sort(key=lambda span: span.word == "cancelled")  # of those there is less to say
-        total = len(self._spans) + len(still_running)
+        total = len(self._spans) + len(pending)
         return PAGE.format(
             style=STYLE,
             title=f"{total:,} job{'s'[: total != 1]} of Sieve",
             when=f"{self.began_at:%Y-%m-%d %H:%M:%S} to {now:%Y-%m-%d %H:%M:%S} UTC",
-            totals="".join(_totals(self._spans, len(still_running))),
+            totals="".join(_totals(self._spans, len(pending))),
             times="".join(_times(self._spans)),
             picture=picture(self._spans, now),
             failures="".join(_failures(failures)),
-            running="".join(_running(still_running)),
+            running="".join(_running(pending)),
         )
 
 
@@ -96,10 +96,10 @@ def _trouble(outcome: JobOutcome) -> str:
     return note_of_outcome(outcome)
 
 
-def _totals(spans: Sequence[Span], still_running: int) -> Iterator[str]:
+def _totals(spans: Sequence[Span], pending: int) -> Iterator[str]:
     counts = Counter(span.word for span in spans)
-    if still_running:
-        counts["running"] = still_running
+    if pending:
+        counts["running"] = pending
     for word, count in counts.most_common():
         kind = COLOURS.get(word, "other")
         yield f'<li class="{kind}"><b>{count:,}</b> {escape(word)}</li>'
@@ -107,8 +107,8 @@ def _totals(spans: Sequence[Span], still_running: int) -> Iterator[str]:
 
 def _times(spans: Sequence[Span]) -> Iterator[str]:
     for label, lengths in (
-        ("in the queue", [length for span in spans if (length := span.queued_for) is not None]),
-        ("running", [length for span in spans if (length := span.ran_for) is not None]),
+        ("in the queue", [length for span in spans if (length := span.queue_duration) is not None]),
+        ("running", [length for span in spans if (length := span.run_duration) is not None]),
     ):
         if lengths:
             ordered = sorted(lengths)
@@ -142,8 +142,8 @@ def _failures(failures: Sequence[Span]) -> Iterator[str]:
         yield f"<p>and {len(failures) - _MOST_FAILURES:,} more</p>"
 
 
-def _running(still_running: Collection[str]) -> Iterator[str]:
-    if still_running:
-        yield f"<h2>Still running ({len(still_running):,})</h2><details><summary>ids</summary><pre>"
-        yield "\n".join(escape(printable(job_id)) for job_id in still_running)
+def _running(pending: Collection[str]) -> Iterator[str]:
+    if pending:
+        yield f"<h2>Still running ({len(pending):,})</h2><details><summary>ids</summary><pre>"
+        yield "\n".join(escape(printable(job_id)) for job_id in pending)
         yield "</pre></details>"

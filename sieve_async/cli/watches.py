@@ -67,7 +67,7 @@ class Watching:
         outcomes = client.as_completed(source, timeout=timeout, strategy=self.strategy)
         async with (
             outcomes,
-            Showing(self.progress, self.tally, outcomes.still_running),
+            Showing(self.progress, self.tally, outcomes.pending),
         ):
             with self.printer:
                 async for outcome in outcomes:
@@ -106,7 +106,7 @@ class Watching:
 
     def _write_report(self) -> None:
         if self._report is not None and self.options.report is not None:
-            self._report.write(self.options.report, still_running=self.tally.waiting)
+            self._report.write(self.options.report, pending=self.tally.waiting)
 
     def _say_how_to_go_on(self) -> None:
         waiting = list(self.tally.waiting)

@@ -13,7 +13,7 @@ from sieve_async.errors import (
     RedirectError,
     ResponseError,
     SieveError,
-    UnprocessableError,
+    UnprocessableEntityError,
     api_error_class,
 )
 from sieve_async.messages import Request, Response, printable, shorten
@@ -51,7 +51,7 @@ def _api_error(request: Request[Any], response: Response) -> APIError:
         request.method,
         request.path,
     )
-    if isinstance(error, UnprocessableError) and isinstance(detail, list):
+    if isinstance(error, UnprocessableEntityError) and isinstance(detail, list):
         return attrs.evolve(error, problems=tuple(map(_problem, detail)))
     return error
 

@@ -19,7 +19,7 @@ class Asking:
     Attributes:
         retrier: Sends them.
         clock: The time of the loop.
-        attempt_limit: ``Timeout.attempt``: how long the only poll of a wait of 0 s may take.
+        attempt_limit: ``Timeout.request``: how long the only poll of a wait of 0 s may take.
         attempts: How often one poll is tried; None for as often as the retry policy says.
         long_polls: Lets the server hold the polls; None for not.
     """

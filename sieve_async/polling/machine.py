@@ -240,7 +240,7 @@ class Wait:
         """
         if self.failures == 0:
             began = max(asked_at, now - _LONGEST_POLL)
-            self.valid_at = max(self.valid_at, began - self.policy.maximum)
+            self.valid_at = max(self.valid_at, began - self.policy.max_interval)
         self.failures += 1
 
     def _pause(self, now: float) -> float:
@@ -261,8 +261,8 @@ class Wait:
 
     def _after_failure(self, error: SieveError, now: float, *, took: float) -> Step:
         pause = delays.after_failed_polls(self.policy.pause(now - self.changed_at), self.failures)
-        if self.policy.max_unreachable is not None and not self._has_passed(now):
-            left = self.valid_at + self.policy.max_unreachable - now
+        if self.policy.outage_timeout is not None and not self._has_passed(now):
+            left = self.valid_at + self.policy.outage_timeout - now
             if left <= 0:
                 return GaveUp(error)
             pause = max(delays.SHORTEST, min(pause, left))

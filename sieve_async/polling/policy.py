@@ -15,27 +15,29 @@ class PollPolicy:
     seeing the end stays in proportion to the duration. No pause is shorter than 0.05 s.
 
     Attributes:
-        minimum: The shortest pause, in seconds.
+        min_interval: The shortest pause, in seconds.
         growth: The share of the time waited.
-        maximum: The longest pause, in seconds.
+        max_interval: The longest pause, in seconds.
         jitter: Each pause is multiplied by a random number from 1 - jitter to 1 + jitter; the first
             one with twice the jitter, so that waits which begin together do not go on together.
-        max_unreachable: A wait ends with the last error after this many seconds without any valid
+        outage_timeout: A wait ends with the last error after this many seconds without any valid
             answer, not counting time in which nobody asked; None is no limit.
     """
 
-    minimum: float = 0.5
+    min_interval: float = 0.5
     growth: float = 0.05
-    maximum: float = 10.0
+    max_interval: float = 10.0
     jitter: float = 0.25
-    max_unreachable: float | None = 1800.0
+    outage_timeout: float | None = 1800.0
 
     def __attrs_post_init__(self) -> None:
-        for name in ("minimum", "growth", "maximum", "jitter"):
+        for name in ("min_interval", "growth", "max_interval", "jitter"):
             check_seconds(f"PollPolicy.{name}", getattr(self, name))
-        check_seconds("PollPolicy.max_unreachable", self.max_unreachable, optional=True)
-        if self.maximum < self.minimum:
-            raise ConfigError("PollPolicy.maximum must not be less than PollPolicy.minimum")
+        check_seconds("PollPolicy.outage_timeout", self.outage_timeout, optional=True)
+        if self.max_interval < self.min_interval:
+            raise ConfigError(
+                "PollPolicy.max_interval must not be less than PollPolicy.min_interval"
+            )
         if self.jitter >= 1:
             raise ConfigError("PollPolicy.jitter must be less than 1")
 
@@ -49,4 +51,4 @@ class PollPolicy:
 
     def plain_pause(self, waited: float) -> float:
         """The same without the jitter."""
-        return min(max(self.growth * waited, self.minimum), self.maximum)
+        return min(max(self.growth * waited, self.min_interval), self.max_interval)

@@ -73,7 +73,7 @@ class Answering:
         if effect.drop:
             await send_broken(request, reply, effect.drop)
         self._note(entry, reply)
-        span = begins, begins + effect.drip
+        span = begins, begins + effect.slow_body
         return await send_slowly(request, reply, span, alarms.sleep_until)
 
     def _note(self, entry: LedgerEntry, reply: Answer) -> None:

@@ -32,7 +32,7 @@ class Breaking:
         delay: float = 0.0,
         drop: Drop | None = None,
         truncate: bool = False,
-        drip: float = 0.0,
+        slow_body: float = 0.0,
         fields: Mapping[str, object] | None = None,
     ) -> Fault:
         """Let something go wrong with requests from now on.
@@ -58,7 +58,7 @@ class Breaking:
             drop: Close the connection ``"before"`` the headers, amid the ``"headers"``, or amid
                 the ``"body"``.
             truncate: Send only half of the body, as if it were all.
-            drip: How many seconds the body takes, which comes in pieces.
+            slow_body: How many seconds the body takes, which comes in pieces.
             fields: Members to add or replace in each job or version that is shown, whatever they
                 are: wrong types, unknown words.
 
@@ -77,7 +77,7 @@ class Breaking:
             delay=delay,
             drop=drop,
             truncate=truncate,
-            drip=drip,
+            slow_body=slow_body,
             fields=raw_fields(fields),
         )
         check_effect(effect)

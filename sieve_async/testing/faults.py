@@ -48,7 +48,7 @@ class Effect:
     delay: float = 0.0
     drop: Drop | None = None
     truncate: bool = False
-    drip: float = 0.0
+    slow_body: float = 0.0
     fields: Mapping[str, Any] = attrs.field(factory=dict)
 
     @property
@@ -67,7 +67,7 @@ class Effect:
             delay=self.delay + other.delay,
             drop=self.drop or other.drop,
             truncate=self.truncate or other.truncate,
-            drip=self.drip + other.drip,
+            slow_body=self.slow_body + other.slow_body,
             fields={**other.fields, **self.fields},
         )
 
@@ -215,7 +215,7 @@ def check_effect(effect: Effect) -> None:
         ValueError: A word, a number or all of it means nothing.
     """
     check_word("drop", effect.drop, ("before", "headers", "body", None))
-    for name in ("delay", "drip", "retry_after"):
+    for name in ("delay", "slow_body", "retry_after"):
         if not (getattr(effect, name) or 0) >= 0:  # written so that NaN is refused too
             message = f"{name} must be zero or more, not {getattr(effect, name)!r}"
             raise ValueError(message)

@@ -12,13 +12,13 @@ from sieve_async.testing.residents import Resident
 
 @attrs.define(eq=False, repr=False)
 class JobHandle:
-    """A job of the server, to be told what happens if it was added with ``by="hand"``.
+    """A job of the server, to be told what happens if it was added with ``by="manual"``.
 
     Whatever is told happens now, and held awaits are answered when the job has ended by it.
     The handle is of that one job: it is not of another that takes its id when it was removed.
 
     Example:
-        >>> job = sieve.job(sieve.add_job(by="hand"))
+        >>> job = sieve.job(sieve.add_job(by="manual"))
         >>> job.start()
         >>> job.yield_output("first")
         >>> job.finish()
@@ -135,7 +135,7 @@ class JobHandle:
         if self._population.jobs.get(self.id) is not self._job:
             message = f"job {self.id!r} was removed and cannot {deed}"
             raise RuntimeError(message)
-        if self._job.script.by != "hand":
+        if self._job.script.by != "manual":
             message = f"job {self.id!r} lives by {self._job.script.by}, and is not told by hand"
             raise RuntimeError(message)
         if self._stage() not in allowed:

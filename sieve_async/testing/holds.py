@@ -30,7 +30,7 @@ class Holds:
 
     def __attrs_post_init__(self) -> None:
         if not self.longest >= 0:  # written so that NaN is refused too
-            message = f"longest_await must be zero or more, not {self.longest!r}"
+            message = f"max_await must be zero or more, not {self.longest!r}"
             raise ValueError(message)
 
     async def until_ended(self, job_id: str, *, ends_at: float) -> Wake:

@@ -63,19 +63,19 @@ class JobScript:
     restart_types: tuple[RestartType, ...] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        check_word("ends", self.ends, (*JOB_ENDS, None))
+        check_word("status", self.ends, (*JOB_ENDS, None))
         spans = {"queued": self.queued, "processing": self.processing}
-        check_spans(self.by, words=("time", "polls", "hand"), spans=spans)
+        check_spans(self.by, words=("time", "polls", "manual"), spans=spans)
         split_function(self.function)
         if self.restarts < 0:
             message = f"restarts must be zero or more, not {self.restarts!r}"
             raise ValueError(message)
-        if self.by == "hand":
+        if self.by == "manual":
             self._expect_nothing()
 
     @life.default
     def _lay_out(self) -> Life:
-        if self.by == "hand":
+        if self.by == "manual":
             return Life.of([("queued", 0.0)], None)
         runs = [("processing", self.processing)] * (self.restarts + 1)
         if self.ends == "cancelled" and self.processing == 0:

@@ -44,10 +44,10 @@ class Ledger(Sequence[LedgerEntry]):
     by_version: Counter[str]
     after_end: Counter[str]  # lookups and awaits of a job whose end had been shown by one before
     in_flight: int
-    most_in_flight: int
+    max_in_flight: int
 
     def __init__(self, *, kept: int = KEPT_ENTRIES) -> None:
-        self.total = self.body_bytes = self.in_flight = self.most_in_flight = 0
+        self.total = self.body_bytes = self.in_flight = self.max_in_flight = 0
         self.by_status = Counter()
         self.by_path = Counter()
         self.bytes_by_path = Counter()
@@ -87,7 +87,7 @@ class Ledger(Sequence[LedgerEntry]):
     def one_in_flight(self) -> Iterator[None]:
         """Count one request as being in flight for as long as the block lasts."""
         self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
             yield
         finally:

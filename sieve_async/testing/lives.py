@@ -9,7 +9,7 @@ from typing import Literal, Self, TypeAlias
 import attrs
 
 By: TypeAlias = Literal["time", "polls"]
-ByOrHand: TypeAlias = Literal["time", "polls", "hand"]
+ByOrHand: TypeAlias = Literal["time", "polls", "manual"]
 
 
 @attrs.frozen

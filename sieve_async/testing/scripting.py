@@ -32,7 +32,7 @@ class Scripting:
         *,
         queued: float = 0.0,
         processing: float = 0.0,
-        ends: JobEnd | None = "finished",
+        status: JobEnd | None = "finished",
         outputs: Iterable[object] = (),
         error: str = "",
         inputs: Mapping[str, object] | None = None,
@@ -49,7 +49,7 @@ class Scripting:
             job_id: A new one is made up when there is none.
             queued: How long it is ``queued``, in seconds or in lookups (see ``by``).
             processing: How long each run is ``processing`` then.
-            ends: Its last status; None keeps it processing for ever.
+            status: Its last status; None keeps it processing for ever.
             outputs: Any JSON values. One with a ``"data"`` key is taken as a whole InputOutput,
                 a list of such is a nested output, and all else is wrapped as the data of one.
             error: Its error text, once it has ended; a failed job has a traceback by default.
@@ -70,7 +70,7 @@ class Scripting:
             id=str(uuid.uuid4()) if job_id is None else job_id,
             queued=queued,
             processing=processing,
-            ends=ends,
+            ends=status,
             outputs=outputs,
             error=error,
             inputs=inputs,
@@ -133,7 +133,7 @@ class Scripting:
                 job.id,
                 queued=job.queued,
                 processing=job.processing,
-                ends=job.ends,
+                status=job.ends,
                 outputs=job.outputs,
                 restarts=job.restarts,
                 streams=streams,
@@ -174,7 +174,7 @@ class Scripting:
         building: float = 0.0,
         pushing: float = 0.0,
         deploying: float = 0.0,
-        ends: BuildEnd | None = "ready",
+        status: BuildEnd | None = "ready",
         by: By = "time",
         **fields: object,
     ) -> str:
@@ -188,7 +188,7 @@ class Scripting:
             building: How long it is ``building`` then.
             pushing: How long it is ``pushing`` then.
             deploying: How long it is ``deploying`` then.
-            ends: Its last status; None keeps it deploying for ever. A build that ends in
+            status: Its last status; None keeps it deploying for ever. A build that ends in
                 ``"error"`` never reached the stages that were given no time.
             by: Whether its life goes by the clock or by how often it was looked up.
             **fields: Members of the document to add or replace, such as ``gpu=True``.
@@ -203,7 +203,7 @@ class Scripting:
             building=building,
             pushing=pushing,
             deploying=deploying,
-            ends=ends,
+            ends=status,
             by=by,
             fields=fields,
         )

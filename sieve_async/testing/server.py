@@ -25,7 +25,7 @@ class Options(TypedDict, total=False):
     api_key: str
     clock: Callable[[], float] | Literal["manual"] | None
     speed: float
-    longest_await: float
+    max_await: float
 
 
 class FakeSieve(Scripting, Breaking):
@@ -37,7 +37,7 @@ class FakeSieve(Scripting, Breaking):
     Stopping and starting again, on the same port, plays an outage: lives, clock and ledger go on.
 
     It answers lookups of jobs and versions, lists of jobs, and awaits: those are held until the
-    job ends or ``longest_await`` seconds of its clock have passed. Held requests are timed by the
+    job ends or ``max_await`` seconds of its clock have passed. Held requests are timed by the
     loop: a ``clock`` of your own should keep pace with it.
 
     All is right with its answers until ``fault()`` is called; ``requests`` is the ledger of what
@@ -58,7 +58,7 @@ class FakeSieve(Scripting, Breaking):
         api_key: str = "sieve-test-key",
         clock: Callable[[], float] | Literal["manual"] | None = None,
         speed: float = 1.0,
-        longest_await: float = 600.0,
+        max_await: float = 600.0,
     ) -> None:
         if not 0 <= port <= 65535:
             message = f"port must be from 0 to 65535, not {port!r}"
@@ -70,7 +70,7 @@ class FakeSieve(Scripting, Breaking):
         self._clock_source = None if clock == "manual" else clock
         self._clock = Clock(speed, is_manual=clock == "manual")
         alarms = Alarms(self._clock)
-        Scripting.__init__(self, Population(self._clock, Holds(longest_await, alarms)), alarms)
+        Scripting.__init__(self, Population(self._clock, Holds(max_await, alarms)), alarms)
         Breaking.__init__(self, self._home)
         answering = Answering(
             self.requests, self._population, self._faults, self._accepts, self._without_key
@@ -127,9 +127,9 @@ class FakeSieve(Scripting, Breaking):
         return self._listener.connections
 
     @property
-    def most_in_flight(self) -> int:
+    def max_in_flight(self) -> int:
         """The largest number of requests ever in flight at once."""
-        return self.requests.most_in_flight
+        return self.requests.max_in_flight
 
     @property
     def in_flight(self) -> int:
@@ -163,7 +163,7 @@ class FakeSieve(Scripting, Breaking):
         by_path = self.requests.bytes_by_path
         return sum(by_path[self._without_key(path)] for path in job_paths(job_id))
 
-    def requests_after_end(self, job_id: str | None = None) -> int:
+    def requests_after_terminal(self, job_id: str | None = None) -> int:
         """Count the lookups and awaits that came when one before had shown the job's end.
 
         Of one job, or of all: nobody needs to ask again, so a good client has none.

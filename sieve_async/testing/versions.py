@@ -29,7 +29,7 @@ class VersionScript:
     life: Life = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        check_word("ends", self.ends, ("ready", "error", None))
+        check_word("status", self.ends, ("ready", "error", None))
         check_spans(self.by, words=("time", "polls"), spans=self._spans())
         split_function(self.function)
 

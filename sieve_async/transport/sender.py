@@ -57,14 +57,14 @@ class Transport:
         self.bytes_received = 0
         self.closed = False
         self._timeout = timeout
-        self.slots = _slots(limits.max_in_flight, session)
-        self._largest_body = limits.max_body
+        self.slots = _slots(limits.max_connections, session)
+        self._largest_body = limits.max_response_bytes
         self._session = session
         self._owns_session = session is None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: int | None = None
         self._attempts = Attempts()
-        self._bodies = BodyReader(limits.max_body)
+        self._bodies = BodyReader(limits.max_response_bytes)
         self.base_url = config.base_url
         base = URL(config.base_url)
         self._origin, self._base_path = base.origin(), base.raw_path.rstrip("/")
@@ -89,7 +89,7 @@ class Transport:
         Args:
             request: What to ask.
             deadline: The time of the loop at which to give up, should that be earlier than what
-                ``Timeout.attempt`` allows.
+                ``Timeout.request`` allows.
 
         Raises:
             TransportError: No complete answer came; the class says why.
@@ -180,7 +180,7 @@ class Transport:
         self, loop: asyncio.AbstractEventLoop, request: Request[Any], deadline: float | None
     ) -> float | None:
         """When an attempt that begins now must have ended."""
-        limit = self._timeout.attempt
+        limit = self._timeout.request
         if limit is None:
             return deadline
         due = loop.time() + limit + request.held_for
@@ -234,7 +234,7 @@ class Transport:
         return failure.kind(failure.reason, request.method, request.path)
 
 
-def _slots(max_in_flight: int, session: aiohttp.ClientSession | None) -> int:
+def _slots(max_connections: int, session: aiohttp.ClientSession | None) -> int:
     """No more requests at once than a pool has room for: the rest would queue on their own time.
 
     Two clients on one session know nothing of each other: its pool must have room for both.
@@ -243,7 +243,7 @@ def _slots(max_in_flight: int, session: aiohttp.ClientSession | None) -> int:
         raise ConfigError("session must be an aiohttp.ClientSession")
     connector = None if session is None else session.connector
     limits = () if connector is None else (connector.limit, connector.limit_per_host)
-    return min([max_in_flight, *(limit for limit in limits if limit)])
+    return min([max_connections, *(limit for limit in limits if limit)])
 
 
 def _headers(api_key: str) -> dict[str, str]:

@@ -2,14 +2,14 @@
 
 from sieve_async.watching.batch import Batch
 from sieve_async.watching.outcome import JobOutcome, OutcomeList, refusal
-from sieve_async.watching.outcomes import JobOutcomes
+from sieve_async.watching.outcomes import JobWatch
 from sieve_async.watching.watcher import STRATEGIES, Strategy, Watcher
 
 __all__ = [
     "STRATEGIES",
     "Batch",
     "JobOutcome",
-    "JobOutcomes",
+    "JobWatch",
     "OutcomeList",
     "Strategy",
     "Watcher",

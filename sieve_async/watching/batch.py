@@ -104,7 +104,7 @@ class Batch:
         self._has_room.set()
         return kept if isinstance(kept, JobOutcome) else self._unfinished(kept.job_id, kept)
 
-    def still_running(self) -> list[tuple[str, JobStatus | None, float]]:
+    def pending(self) -> list[tuple[str, JobStatus | None, float]]:
         """What is watched now: ids, statuses as last seen, and for how many seconds so far."""
         now = self.loop.time()
         return [

@@ -26,7 +26,7 @@ class JobOutcome(ShownOutcome):
     @property
     def ok(self) -> bool:
         """Whether the job finished."""
-        return self.job is not None and self.job.is_finished
+        return self.job is not None and self.job.succeeded
 
     def unwrap(self) -> Job:
         """Return the job, if it finished.

@@ -9,7 +9,7 @@ from sieve_async.watching.batch import Batch
 from sieve_async.watching.outcome import JobOutcome
 
 
-class JobOutcomes:
+class JobWatch:
     """The outcomes of many jobs, in the order in which their ends are seen.
 
     An async iterator, and an async context manager that stops watching when its block is left.
@@ -38,12 +38,12 @@ class JobOutcomes:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def still_running(self) -> list[tuple[str, JobStatus | None, float]]:
+    def pending(self) -> list[tuple[str, JobStatus | None, float]]:
         """What is watched now: each id, its status as last seen, and for how many seconds so far.
 
         The status is None where none was seen yet. For showing how a watch gets on.
         """
-        return [] if self._batch is None else self._batch.still_running()
+        return [] if self._batch is None else self._batch.pending()
 
     async def aclose(self) -> None:
         """Stop watching. May be called more than once."""

@@ -172,7 +172,7 @@ class Sweep:
         for watch in sweep.to_look_at(now):
             self._look_at(watch)
         self._last, self._took = sweep, now - sweep.started
-        least = max(self._pool.policy.minimum, delays.SHORTEST)
+        least = max(self._pool.policy.min_interval, delays.SHORTEST)
         self._next_at = max(now, sweep.started + sweep.pause(least))
         if self._new or self._is_hastened:
             self._plan(now)
@@ -261,7 +261,7 @@ class Sweep:
 
     def _end_unreachable(self, error: SieveError, now: float) -> None:
         """End those of which nothing valid was heard for too long, by lists or by looks."""
-        longest = self._pool.policy.max_unreachable
+        longest = self._pool.policy.outage_timeout
         if longest is None or now - self._valid_at < longest:
             return
         for watch in tuple(self._swept.values()):

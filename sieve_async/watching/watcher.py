@@ -28,7 +28,7 @@ from sieve_async.watching.tasks import Tasks
 from sieve_async.watching.troubles import Troubles
 from sieve_async.watching.watch import Pool, Watch
 
-Strategy: TypeAlias = Literal["poll", "long_poll", "sweep"]
+Strategy: TypeAlias = Literal["poll", "long_poll", "list"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
 
 _Key: TypeAlias = tuple[PollPolicy, Strategy, bool]
@@ -98,14 +98,14 @@ class Watcher:
         seconds: float | None,
     ) -> Batch:
         """Begin to watch the jobs of one call."""
-        if strategy == "sweep" and seconds is not None and seconds < _SHORT:
+        if strategy == "list" and seconds is not None and seconds < _SHORT:
             strategy = "poll"
         key = (policy, strategy, seconds == 0)
         pool = self._pools.get(key)
         if pool is None:
             asking = self._long_asking if strategy == "long_poll" else self.asking
             pool = self._pools[key] = Pool(policy, seconds == 0, asking)
-            if strategy == "sweep":
+            if strategy == "list":
                 pool.sweep = Sweep(pool, self)
         pool.batches += 1
         batch = Batch(self, pool, source, most=most, seconds=seconds or None)

@@ -40,7 +40,7 @@ class JobTruth:
     """
 
     def __init__(self, sieve: FakeSieve, job_id: str) -> None:
-        self.id = sieve.add_job(job_id, by="hand")
+        self.id = sieve.add_job(job_id, by="manual")
         self.status = "queued"
         self.over_at: float | None = None
         self.is_removed = False
@@ -170,7 +170,7 @@ class VersionTruth:
             version_id,
             queued=queued,
             building=building,
-            ends="ready" if ends == "ready" else "error",
+            status="ready" if ends == "ready" else "error",
         )
         return cls(version_id, now, now + queued + building, ends)
 

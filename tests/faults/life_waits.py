@@ -20,7 +20,7 @@ from sieve_async import (
 )
 from sieve_async.testing import FakeSieve
 
-POLICY = PollPolicy(max_unreachable=MAX_UNREACHABLE)
+POLICY = PollPolicy(outage_timeout=MAX_UNREACHABLE)
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -82,7 +82,7 @@ RULES: Sequence[tuple[int, str, Choices]] = [
         {
             "which": _several(5, 0, 1, 2, 3),
             "timeout": TIMEOUT,
-            "strategy": _of("poll", "long_poll", "sweep", "sweep"),
+            "strategy": _of("poll", "long_poll", "list", "list"),
             "all_at_once": _flip,
             "busy": _of(0.0, 0.0, 30.0),
         },
@@ -94,7 +94,7 @@ RULES: Sequence[tuple[int, str, Choices]] = [
             "which": WHICH,
             "timeout": TIMEOUT,
             "offset": _of(0, 0, 1, 3),
-            "on_restart": _of("again", "raise"),
+            "on_restart": _of("continue", "raise"),
             "busy": _of(0.0, 0.0, 5.0, 400.0),
         },
     ),

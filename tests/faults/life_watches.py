@@ -112,7 +112,7 @@ class Outputs(Waiting):
 
     def _judge_outputs(self, *, over: bool) -> Complaint:
         return self.job.why_not_handed_out(
-            self.outputs, self.offset, over=over, again=self.on_restart == "again"
+            self.outputs, self.offset, over=over, again=self.on_restart == "continue"
         )
 
     def _judge_result(self, _: None) -> Complaint:

@@ -80,7 +80,7 @@ class Lives(RuleBasedStateMachine):
     )
     def open(self, slots: int, rate: float | None, jobs: int) -> None:
         """Begin with a client, some jobs and one version."""
-        self.limits = Limits(max_in_flight=slots, polls_per_second=rate)
+        self.limits = Limits(max_connections=slots, polls_per_second=rate)
         self.client = self.new_client()
         self.jobs += [JobTruth(self.sieve, f"job-{number}") for number in range(jobs)]
         self.deploy((5, 60), "ready")
@@ -190,7 +190,7 @@ class Lives(RuleBasedStateMachine):
     @rule(
         which=st.lists(WHICH, min_size=1, max_size=5),
         timeout=TIMEOUTS,
-        strategy=st.sampled_from(["poll", "long_poll", "sweep"]),
+        strategy=st.sampled_from(["poll", "long_poll", "list"]),
         all_at_once=st.booleans(),
         busy=st.sampled_from([0.0, 0.0, 30.0]),
     )
@@ -212,7 +212,7 @@ class Lives(RuleBasedStateMachine):
         which=WHICH,
         timeout=TIMEOUTS,
         offset=st.sampled_from([0, 0, 1, 3]),
-        on_restart=st.sampled_from(["again", "raise"]),
+        on_restart=st.sampled_from(["continue", "raise"]),
         busy=st.sampled_from([0.0, 0.0, 5.0, 400.0]),
     )
     def stream(

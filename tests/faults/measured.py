@@ -44,8 +44,8 @@ async def ask(url: str, case: str) -> dict[str, Any]:
     """Ask once, as a call and as a wait do, and say what came of it."""
     before, heart = most_memory(), Heart()
     settings: dict[str, Any] = {
-        "retry": RetryPolicy(attempts=1),
-        "timeout": Timeout(attempt=30),
+        "retry": RetryPolicy(max_attempts=1),
+        "timeout": Timeout(request=30),
     }
     async with SieveClient("a-key", base_url=url, **settings) as client:
         beating = asyncio.create_task(heart.beat())

@@ -87,7 +87,7 @@ class Storm:
             queued=queued,
             processing=(seconds - queued) / (restarts + 1),
             restarts=restarts,
-            ends=ends,
+            status=ends,
             outputs=[job_id],
         )
         return Fate(job_id, ends, now() + seconds - 0.001)

@@ -82,7 +82,7 @@ async def test_cut_off(sent: bytes, end: Do) -> None:
 @pytest.mark.parametrize("sent", PARTIAL.values(), ids=PARTIAL)
 async def test_silence(sent: bytes) -> None:
     """An answer that stops in the middle is given up when the attempt has had its time."""
-    async with serving([sent, Do.SILENCE], timeout=Timeout(attempt=2)) as (wire, client):
+    async with serving([sent, Do.SILENCE], timeout=Timeout(request=2)) as (wire, client):
         error = await failure_of(client.get_job(JOB))
 
         assert isinstance(error, RequestTimeoutError)
@@ -146,7 +146,7 @@ async def test_body_that_ends_with_its_connection() -> None:
     async with serving([old + BODY[:-1], Do.FIN], [old + BODY, Do.FIN]) as (wire, client):
         seen = await client.get_job(JOB)
 
-        assert seen.is_finished
+        assert seen.succeeded
         assert len(wire.requests) == 2
 
 
@@ -177,5 +177,5 @@ async def test_broken_connections_end_no_wait() -> None:
     async with serving(waiting, *([bad] * 10), answer()) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
-        assert ended.is_finished
+        assert ended.succeeded
         assert len(wire.requests) == 12

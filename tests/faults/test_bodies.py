@@ -89,7 +89,7 @@ async def test_not_json_ends_no_wait(body: bytes) -> None:
     async with once(answer(body), answer()) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
-        assert ended.is_finished
+        assert ended.succeeded
         assert len(wire.requests) == 2
 
 
@@ -151,18 +151,18 @@ def headers_of(content_type: str) -> Script:
 async def test_content_type_is_not_asked(content_type: str) -> None:
     """The body is UTF-8 JSON or it is not, whatever its headers say."""
     async with once(headers_of(content_type)) as (_, client):
-        assert (await client.get_job(JOB)).is_finished
+        assert (await client.get_job(JOB)).succeeded
 
 
 async def test_byte_order_mark() -> None:
     """A byte order mark before a good body does no harm."""
     async with once(answer(b"\xef\xbb\xbf" + GOOD)) as (_, client):
-        assert (await client.get_job(JOB)).is_finished
+        assert (await client.get_job(JOB)).succeeded
 
 
 async def test_retries_pay_off() -> None:
     """A body that is bad once is good the next time."""
-    retry = RetryPolicy(attempts=2, base=0)
+    retry = RetryPolicy(max_attempts=2, initial_delay=0)
     async with serving(answer(b"<html>"), answer(), retry=retry) as (_, client):
-        assert (await client.get_job(JOB)).is_finished
+        assert (await client.get_job(JOB)).succeeded
         assert client.stats.retries == 1

@@ -18,7 +18,7 @@ from sieve_async import ClientClosedError, JobOutcome, Limits, SieveClient
 pytestmark = pytest.mark.looptime
 
 IDS = ["silent-1", "runs-1", "runs-2"]
-STRATEGIES: list[Any] = ["poll", "long_poll", "sweep"]
+STRATEGIES: list[Any] = ["poll", "long_poll", "list"]
 
 
 def reply(asked: Asked) -> Script:
@@ -83,7 +83,7 @@ async def test_closing_is_cancelled(way: Way, when: When) -> None:
     """Wherever closing is cancelled, all waits end as closed, and to close once more ends it."""
     for stepper in each_point(when, at_least=2):
         async with Stage(reply) as stage:
-            client = stage.client(limits=Limits(max_in_flight=5))
+            client = stage.client(limits=Limits(max_connections=5))
             tasks = busy(client)
             await asyncio.sleep(3)
 
@@ -114,7 +114,7 @@ def check_closed(results: list[Any]) -> None:
 async def test_closing_in_many_tasks() -> None:
     """Any number of tasks may close a client at once, and each returns when it is closed."""
     async with Stage(reply) as stage:
-        client = stage.client(limits=Limits(max_in_flight=5))
+        client = stage.client(limits=Limits(max_connections=5))
         tasks = busy(client)
         await asyncio.sleep(3)
 

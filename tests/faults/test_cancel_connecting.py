@@ -73,7 +73,7 @@ async def test_cancelled_while_connecting(
         async with far_away(contexts) as (wire, client):
             task = await stepper.run(partial(client.get_job, JOB))
             if not stepper.is_cancelled:
-                assert task.result().is_finished
+                assert task.result().succeeded
                 continue
 
             assert task.cancelled()
@@ -85,4 +85,4 @@ async def test_cancelled_while_connecting(
             assert not connector._acquired  # type: ignore[union-attr]
             others = asyncio.all_tasks() - wire._tasks - {asyncio.current_task()}
             assert others == set()
-            assert (await client.get_job(JOB)).is_finished
+            assert (await client.get_job(JOB)).succeeded

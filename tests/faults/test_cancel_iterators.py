@@ -16,7 +16,7 @@ from sieve_async import JobOutcome, Limits, Output, SieveClient
 pytestmark = pytest.mark.looptime
 
 IDS = ["job-1", "job-2", "job-3", "job-4"]
-STRATEGIES = "poll", "long_poll", "sweep"
+STRATEGIES = "poll", "long_poll", "list"
 
 # How a job that makes outputs looks, one request after the other.
 LIFE: list[Script | str] = [
@@ -163,7 +163,7 @@ class Tripwire:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_cancelled_while_workers_are_anywhere(strategy: Any, consume: Consume) -> None:
     """Wherever the workers of a watch are when its caller is cancelled: they end, it is at once."""
-    limits = Limits(max_in_flight=2, polls_per_second=None)
+    limits = Limits(max_connections=2, polls_per_second=None)
     cancelled = 0
     for request, delay in itertools.product([0, 1, 2, 4, 7, 11], range(16)):
         tripwire = Tripwire(request, delay)

@@ -65,7 +65,7 @@ def build(status: str) -> Script:
 
 async def get_job(client: SieveClient) -> None:
     """Look up the job."""
-    assert (await client.get_job(JOB)).is_finished
+    assert (await client.get_job(JOB)).succeeded
 
 
 async def get_version(client: SieveClient) -> None:
@@ -79,7 +79,7 @@ async def wait_for_job(client: SieveClient, **how: Any) -> None:
     async def on_update(_: Job) -> None:
         await asyncio.sleep(0.1)
 
-    assert (await client.wait_for_job(JOB, on_update=on_update, timeout=900, **how)).is_finished
+    assert (await client.wait_for_job(JOB, on_update=on_update, timeout=900, **how)).succeeded
 
 
 async def wait_by_long_polls(client: SieveClient) -> None:
@@ -109,7 +109,7 @@ async def get_behind_another(client: SieveClient) -> None:
 
 async def stream_outputs(client: SieveClient) -> None:
     """Take all outputs of the job."""
-    async with client.stream_outputs(JOB, on_restart="again", timeout=900) as outputs:
+    async with client.stream_outputs(JOB, on_restart="continue", timeout=900) as outputs:
         assert len([output async for output in outputs]) == 5
 
 
@@ -153,7 +153,7 @@ class Scenario:
 
 HELD = failing(429, ("Retry-After", "3"))
 CUT: Script = [b"HTTP/1.1 200 OK\r\nContent-Le", Do.RST]
-SILENT = {"timeout": Timeout(attempt=20), "retry": RetryPolicy(base=3)}
+SILENT = {"timeout": Timeout(request=20), "retry": RetryPolicy(initial_delay=3)}
 LIFE = [
     told("queued", "r1"),
     told("processing", "r1", "a"),
@@ -175,7 +175,7 @@ SCENARIOS: dict[str, Scenario] = {
     "get_job, queued": Scenario(
         get_behind_another,
         lambda asked: [2.0, *ended(asked.job_id)],
-        {"limits": Limits(max_in_flight=1)},
+        {"limits": Limits(max_connections=1)},
     ),
     "get_version": Scenario(get_version, in_turn(CUT, failing(503), build("ready"))),
     "wait_for_job": Scenario(wait_for_job, in_turn(*LIFE), SILENT),
@@ -209,7 +209,7 @@ SCENARIOS: dict[str, Scenario] = {
     # Whoever leaves waits for the workers, each of which ends within a turn.
     "as_completed": Scenario(watching("poll"), one_by_one, most_turns=5),
     "as_completed, long_poll": Scenario(watching("long_poll"), one_by_one, most_turns=5),
-    "as_completed, sweep": Scenario(watching("sweep"), lists, most_turns=5),
+    "as_completed, sweep": Scenario(watching("list"), lists, most_turns=5),
     "wait_for_jobs": Scenario(wait_for_jobs, one_by_one, most_turns=5),
 }
 

@@ -21,8 +21,8 @@ Call: TypeAlias = Callable[[SieveClient], Awaitable[Any]]
 
 NUMBER = 20
 AFTER = 5
-MANY = Limits(max_in_flight=2 * NUMBER)
-NEVER = RetryPolicy(attempts=1)
+MANY = Limits(max_connections=2 * NUMBER)
+NEVER = RetryPolicy(max_attempts=1)
 RUNNING = answer(job(status="processing"))
 
 
@@ -77,12 +77,12 @@ def same(**settings: Any) -> Callable[[float], dict[str, Any]]:
 def pausing(unit: float) -> dict[str, Any]:
     """Settings with a pause of just five units between polls."""
     pause = 5 * unit
-    return {"polling": PollPolicy(minimum=pause, maximum=pause, growth=0, jitter=0)}
+    return {"polling": PollPolicy(min_interval=pause, max_interval=pause, growth=0, jitter=0)}
 
 
 TIMERS: dict[str, Timer] = {
     "attempt": Timer(
-        [Do.SILENCE], plainly(get), lambda unit: {"timeout": Timeout(attempt=5 * unit)}
+        [Do.SILENCE], plainly(get), lambda unit: {"timeout": Timeout(request=5 * unit)}
     ),
     "connect": Timer(
         [Do.NOT_READ, Do.SILENCE],
@@ -92,11 +92,13 @@ TIMERS: dict[str, Timer] = {
     "deadline": Timer([Do.SILENCE], until(wait), same()),
     "deadline, long poll": Timer([Do.SILENCE], until(wait, strategy="long_poll"), same()),
     "deadline between polls": Timer(
-        RUNNING, until(wait), same(polling=PollPolicy(minimum=60, maximum=60))
+        RUNNING, until(wait), same(polling=PollPolicy(min_interval=60, max_interval=60))
     ),
     "deadline of a stream": Timer([Do.SILENCE], until(stream), same()),
     "deadline of many": Timer([Do.SILENCE], until(gather), same()),
-    "deadline in the queue": Timer([Do.SILENCE], until(wait), same(limits=Limits(max_in_flight=1))),
+    "deadline in the queue": Timer(
+        [Do.SILENCE], until(wait), same(limits=Limits(max_connections=1))
+    ),
     "pause between polls": Timer(RUNNING, plainly(wait), pausing),
     "pause between looks": Timer(RUNNING, plainly(gather), pausing),
 }

@@ -46,13 +46,13 @@ async def test_dates_from_a_clock_that_steps(steps: list[float]) -> None:
     async with serving(*scripts) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
-    assert ended.is_finished
+    assert ended.succeeded
     assert len(wire.gaps) == len(steps)
     assert all(30 - 1e-6 <= gap <= 60 + 31 for gap in wire.gaps)
 
 
 @pytest.mark.usefixtures("wall_clock")
-@pytest.mark.parametrize("strategy", ["poll", "long_poll", "sweep"])
+@pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
 async def test_time_of_day_that_jumps(sieve: FakeSieve, strategy: Any) -> None:
     """No pause, deadline or retry goes by the time of day."""
     sieve.add_job("soon", queued=20, processing=40)
@@ -64,7 +64,7 @@ async def test_time_of_day_that_jumps(sieve: FakeSieve, strategy: Any) -> None:
         found = {outcome.job_id: (outcome, now() - began) async for outcome in outcomes}
 
     (soon, soon_at), (late, late_at) = found["soon"], found["late"]
-    assert soon.unwrap().is_finished
+    assert soon.unwrap().succeeded
     assert 60 <= soon_at <= 140
     assert isinstance(late.error, WaitTimeoutError)
     assert 600 <= late_at <= 600.1
@@ -84,7 +84,7 @@ async def test_streams_and_lookups_when_the_time_of_day_jumps(sieve: FakeSieve) 
 
     assert looked.status == "processing"
     assert 7 <= looked_at <= 30
-    assert (len(found), ended.is_finished) == (4, True)
+    assert (len(found), ended.succeeded) == (4, True)
     assert 100 <= now() <= 120
 
 
@@ -98,7 +98,7 @@ async def test_pause_of_hours(sieve: FakeSieve, hours: float, *, as_date: bool) 
         ended = await client.wait_for_job(job_id)
 
     kept = min(3600 * hours, 3600)
-    assert ended.is_finished
+    assert ended.succeeded
     assert len(sieve.requests) == 2
     assert kept - 1e-6 <= sieve.requests[1].at <= 1.25 * kept + 62
 
@@ -144,13 +144,13 @@ async def test_all_connections_are_dead(kept: int, end: Do) -> None:
 async def test_a_day(sieve: FakeSieve) -> None:
     """A day of waits in all ways costs no more polls than promised, and no memory."""
     job_id, held = (sieve.add_job(processing=DAY, outputs=["x"]) for _ in range(2))
-    slow = PollPolicy(maximum=300)
+    slow = PollPolicy(max_interval=300)
     async with SieveClient(sieve.api_key, base_url=sieve.url, polling=slow) as client:
         waits: list[asyncio.Task[Any]] = [
             asyncio.create_task(client.wait_for_job(job_id)),
             asyncio.create_task(client.wait_for_job(held, strategy="long_poll")),
             asyncio.create_task(client.wait_for_jobs([job_id])),
-            asyncio.create_task(client.wait_for_jobs([job_id], strategy="sweep")),
+            asyncio.create_task(client.wait_for_jobs([job_id], strategy="list")),
         ]
         await asyncio.sleep(DAY / 8)
         before = objects(sieve)

@@ -41,14 +41,14 @@ async def cut_off(client, number):
 
 async def main():
     timeout = Timeout(attempt=0.5)
-    polling = PollPolicy(minimum=0.2, growth=0, jitter=0, max_unreachable=1)
+    polling = PollPolicy(minimum=0.2, growth=0, jitter=0, outage_timeout=1)
     async with SieveClient(timeout=timeout, polling=polling) as client:
         waits = {
             "poll": one(client),
             "long poll": one(client, strategy="long_poll"),
             "many": many(client, "poll"),
             "many, held": many(client, "long_poll"),
-            "sweep": many(client, "sweep"),
+            "list": many(client, "list"),
             "outputs": outputs(client),
             "deadline": client.wait_for_job("never", timeout=0.5),
         } | {f"cut off {number}": cut_off(client, number) for number in range(20)}
@@ -70,8 +70,8 @@ async def until_held(sieve: FakeSieve, number: int) -> None:
 
 async def run_stopped(sieve: FakeSieve, seconds: float) -> dict[str, Any]:
     """Run the program, stop it amid its requests, and let the job end meanwhile."""
-    job = sieve.job(sieve.add_job("job", by="hand"))
-    sieve.add_job("never", ends=None)
+    job = sieve.job(sieve.add_job("job", by="manual"))
+    sieve.add_job("never", status=None)
     for number in range(20):
         sieve.fault(job=f"silent-{number}", delay=60)
     job.start()
@@ -112,6 +112,6 @@ async def test_stopped_and_continued(sieve: FakeSieve, *, is_down: bool) -> None
 
     assert found.pop("left") == [0, 0, 0, 0]
     assert found.pop("deadline") == "WaitTimeoutError"
-    for kind in ("poll", "long poll", "many", "many, held", "sweep", "outputs"):
+    for kind in ("poll", "long poll", "many", "many, held", "list", "outputs"):
         assert (kind, found.pop(kind)) == (kind, TRUTH)
     assert set(found.values()) == {"TimeoutError"}

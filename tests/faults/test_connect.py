@@ -80,7 +80,7 @@ async def test_accept_then_close(end: Do) -> None:
 @pytest.mark.parametrize("attempts", [1, 2, 5])
 async def test_as_many_attempts_as_allowed(attempts: int) -> None:
     """The policy says how often a request is tried."""
-    async with serving([Do.RST], retry=RetryPolicy(attempts=attempts)) as (wire, client):
+    async with serving([Do.RST], retry=RetryPolicy(max_attempts=attempts)) as (wire, client):
         error = await failure_of(client.get_job(JOB))
 
         assert isinstance(error, ConnectError)
@@ -121,20 +121,20 @@ async def test_recovers() -> None:
     """A wait goes on while nobody listens, and sees the end when somebody does again."""
     port = free_port()
     loop = asyncio.get_running_loop()
-    polling = PollPolicy(minimum=1, maximum=2)
+    polling = PollPolicy(min_interval=1, max_interval=2)
     async with SieveClient(KEY, base_url=f"http://127.0.0.1:{port}", polling=polling) as client:
         wait = asyncio.create_task(client.wait_for_job(JOB))
         await asyncio.sleep(100)
         async with Wire(answer(), port=port):
             ended = await wait
 
-        assert ended.is_finished
+        assert ended.succeeded
         assert 100 <= loop.time() <= 170
 
 
 async def test_unreachable_for_too_long() -> None:
     """A wait gives up with the last error when nothing valid came for too long."""
-    polling = PollPolicy(max_unreachable=60)
+    polling = PollPolicy(outage_timeout=60)
     url = f"http://127.0.0.1:{free_port()}"
     async with SieveClient(KEY, base_url=url, polling=polling) as client:
         started = asyncio.get_running_loop().time()
@@ -197,7 +197,7 @@ async def test_trust(authority: trustme.CA) -> None:
     async with trusting(authority) as session, Wire(tls=server_tls(authority)) as wire:
         seen = await wire.client(session=session).get_job(JOB)
 
-        assert seen.is_finished
+        assert seen.succeeded
         assert wire.connections == 1
 
 
@@ -221,13 +221,13 @@ async def test_tls_that_breaks_in_the_answer(authority: trustme.CA) -> None:
     async with trusting(authority) as session, Wire(bad, answer(), tls=tls) as wire:
         seen = await wire.client(session=session).get_job(JOB)
 
-        assert seen.is_finished
+        assert seen.succeeded
         assert wire.connections == 2
 
 
 async def test_hundred_calls_share_few_sockets() -> None:
     """There are never more connections than slots."""
-    async with serving([0.5, *answer()], limits=Limits(max_in_flight=5)) as (wire, client):
+    async with serving([0.5, *answer()], limits=Limits(max_connections=5)) as (wire, client):
         await asyncio.gather(*(client.get_job(JOB) for _ in range(100)))
 
         assert (len(wire.requests), wire.connections) == (100, 5)

@@ -27,7 +27,7 @@ from sieve_async import (
 
 pytestmark = pytest.mark.looptime
 
-QUICK = PollPolicy(minimum=0.05, maximum=0.05)
+QUICK = PollPolicy(min_interval=0.05, max_interval=0.05)
 
 
 class SilentResolver(AbstractResolver):
@@ -48,7 +48,7 @@ class SilentResolver(AbstractResolver):
 @asynccontextmanager
 async def behind_a_slot() -> AsyncIterator[SieveClient]:
     """The only slot is taken by a call that is not answered."""
-    async with Wire([Do.SILENCE]) as wire, wire.client(limits=Limits(max_in_flight=1)) as client:
+    async with Wire([Do.SILENCE]) as wire, wire.client(limits=Limits(max_connections=1)) as client:
         other = asyncio.create_task(client.get_job("another"))
         await asyncio.sleep(0)
         yield client
@@ -112,7 +112,7 @@ def seen_once(asked: Asked) -> Script:
     return running(asked.job_id)
 
 
-@pytest.mark.parametrize("wait", [name for name in WAITS if "sweep" not in name])
+@pytest.mark.parametrize("wait", [name for name in WAITS if "list" not in name])
 async def test_deadline_between_confirmations(wait: str) -> None:
     """A wait that is about to confirm a refusal is over at its deadline, with what was seen."""
     for seconds in (0.3, 0.9, 1.5):

@@ -58,7 +58,7 @@ async def test_wait_for_a_job_without(key: str, value: object) -> None:
     async with serving(answer(job(**{key: value})), answer()) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
-        assert ended.is_finished
+        assert ended.succeeded
         assert len(wire.requests) == 2
 
 
@@ -91,7 +91,7 @@ async def test_unknown_status(word: str) -> None:
         ended = await client.wait_for_job(JOB)
 
         assert (str(seen.status), seen.status.is_terminal) == (word, False)
-        assert ended.is_finished
+        assert ended.succeeded
         assert len(wire.requests) == 3
 
 

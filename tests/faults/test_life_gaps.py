@@ -11,13 +11,13 @@ from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
 
-IMPATIENT = PollPolicy(max_unreachable=300)
+IMPATIENT = PollPolicy(outage_timeout=300)
 
 
 @pytest.mark.parametrize("busy", [299.0, 301.0, 100_000.0])
 async def test_busy_with_an_output(sieve: FakeSieve, client: SieveClient, busy: float) -> None:
     """A look that fails after its caller was busy for long is one failed look, and ends nothing."""
-    job = sieve.job(sieve.add_job(by="hand"))
+    job = sieve.job(sieve.add_job(by="manual"))
     job.start()
     job.yield_output("first")
     found = []
@@ -57,8 +57,8 @@ async def test_held_for_long(sieve: FakeSieve, client: SieveClient, *, watches: 
 
 async def test_outage_that_begins_in_the_gap(sieve: FakeSieve, client: SieveClient) -> None:
     """An outage ends a wait all the same, as long after it was noticed as is put up with."""
-    job_id = sieve.add_job(processing=1000, outputs=["first"], streams=True, ends="error")
-    job = sieve.job(sieve.add_job(by="hand"))
+    job_id = sieve.add_job(processing=1000, outputs=["first"], streams=True, status="error")
+    job = sieve.job(sieve.add_job(by="manual"))
     job.start()
     job.yield_output("first")
     outputs = client.stream_outputs(job.id, polling=IMPATIENT)
@@ -83,7 +83,7 @@ async def test_outage_that_begins_in_the_gap(sieve: FakeSieve, client: SieveClie
 async def test_pause_that_another_call_was_told(sieve: FakeSieve, client: SieveClient) -> None:
     """After a long pause, which all keep, one list that fails does not end all watches."""
     ids = [sieve.add_job(f"job-{number}", processing=3000) for number in range(20)]
-    watching = asyncio.create_task(client.wait_for_jobs(ids, strategy="sweep"))
+    watching = asyncio.create_task(client.wait_for_jobs(ids, strategy="list"))
     await asyncio.sleep(100)
     sieve.fault(status=503, retry_after=2000, job="another", times=1)
     with pytest.raises(SieveError, match="503"):

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.looptime
 Found: TypeAlias = tuple[str, list[Any]]
 Way: TypeAlias = Callable[[SieveClient], Awaitable[Found]]
 
-SOON = PollPolicy(minimum=1, maximum=1, growth=0, jitter=0, max_unreachable=100)
+SOON = PollPolicy(min_interval=1, max_interval=1, growth=0, jitter=0, outage_timeout=100)
 RUNS = [f"{JOB}-{letter}" for letter in "abc"]
 RESTART = {"timestamp": "2024-12-15T01:41:59", "reason": "x", "type": "OOM"}
 
@@ -67,7 +67,7 @@ def many(strategy: Any) -> Way:
 
 async def stream(client: SieveClient) -> Found:
     """Stream its outputs; those of the last run that had any are what counts."""
-    how: Any = {"polling": SOON, "timeout": 500, "on_restart": "again"}
+    how: Any = {"polling": SOON, "timeout": 500, "on_restart": "continue"}
     values = [data_of(output) async for output in client.stream_outputs(JOB, **how)]
     return "finished", [value for value in values if value[0] == values[-1][0]]
 
@@ -77,7 +77,7 @@ WAYS: dict[str, Way] = {
     "long_poll": long_poll,
     "many": many("poll"),
     "many, long_poll": many("long_poll"),
-    "sweep": many("sweep"),
+    "list": many("list"),
     "stream": stream,
 }
 all_ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)

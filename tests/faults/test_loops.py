@@ -30,7 +30,7 @@ from sieve_async import (
 Call: TypeAlias = Callable[[SieveClient], Awaitable[object]]
 
 IDS = ["job-2", "job-3", "job-4"]
-STRATEGIES: list[Any] = ["poll", "long_poll", "sweep"]
+STRATEGIES: list[Any] = ["poll", "long_poll", "list"]
 
 
 async def enter(client: SieveClient) -> None:
@@ -61,7 +61,7 @@ CALLS: dict[str, Call] = {
     "wait_for_job, long_poll": lambda client: client.wait_for_job(JOB, strategy="long_poll"),
     "wait_until_ready": lambda client: client.wait_until_ready("o", "f"),
     "wait_for_jobs": lambda client: client.wait_for_jobs([JOB]),
-    "wait_for_jobs, sweep": lambda client: client.wait_for_jobs([JOB], strategy="sweep"),
+    "wait_for_jobs, sweep": lambda client: client.wait_for_jobs([JOB], strategy="list"),
     "as_completed": watch,
     "as_completed in a block": watch_in_a_block,
     "stream_outputs": stream,
@@ -112,7 +112,7 @@ async def test_each_call_on_another_loop() -> None:
 
         assert all("another event loop" in reason for reason in {*said.values(), str(closing)})
         assert not client.closed
-        assert (await client.get_job(JOB)).is_finished
+        assert (await client.get_job(JOB)).succeeded
 
 
 def test_each_call_after_the_loop_has_ended() -> None:
@@ -154,7 +154,7 @@ async def test_each_call_in_a_fork() -> None:
 
         assert said.keys() == CALLS.keys()
         assert all("another process" in reason for reason in said.values())
-        assert (await client.get_job(JOB)).is_finished
+        assert (await client.get_job(JOB)).succeeded
         assert stage.connections == 1
 
 
@@ -172,12 +172,12 @@ def lively(asked: Asked) -> Script:
 
 async def everything() -> None:
     """Do once all that a client can do."""
-    quick = PollPolicy(minimum=0.05, maximum=0.05)
+    quick = PollPolicy(min_interval=0.05, max_interval=0.05)
     async with Stage(lively) as stage, stage.client(polling=quick, limits=Limits()) as client:
         assert (await client.get_job(JOB)).id == JOB
         assert (await client.wait_until_ready("o", "f", timeout=20)).is_ready
-        assert (await client.wait_for_job(JOB, timeout=20)).is_finished
-        assert (await client.wait_for_job("job-9", strategy="long_poll", timeout=20)).is_finished
+        assert (await client.wait_for_job(JOB, timeout=20)).succeeded
+        assert (await client.wait_for_job("job-9", strategy="long_poll", timeout=20)).succeeded
         for strategy in STRATEGIES:
             outcomes = await client.wait_for_jobs(IDS, strategy=strategy, timeout=20)
             assert ids_of(outcomes) == IDS

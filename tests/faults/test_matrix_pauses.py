@@ -46,7 +46,7 @@ WAITS: dict[str, Way] = {
     "stream_outputs": stream,
     "wait_for_jobs": many("poll"),
     "wait_for_jobs, long_poll": many("long_poll"),
-    "wait_for_jobs, sweep": many("sweep"),
+    "wait_for_jobs, sweep": many("list"),
 }
 
 

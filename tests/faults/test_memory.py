@@ -22,9 +22,9 @@ async def test_large_bodies_wait_for_each_other() -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
     slow: Script = [head, BODY[:-1], lambda: sent.append(loop.time()), 10.0, BODY[-1:]]
     # Each may be as large as all may be together.
-    limits = Limits(max_body=64 * MEGABYTE)
-    async with Wire(slow) as wire, wire.client(limits=limits, timeout=Timeout(attempt=None)) as one:
+    limits = Limits(max_response_bytes=64 * MEGABYTE)
+    async with Wire(slow) as wire, wire.client(limits=limits, timeout=Timeout(request=None)) as one:
         jobs = await asyncio.gather(one.get_job(JOB), one.get_job(JOB), one.get_job(JOB))
 
-    assert [each.is_finished for each in jobs] == [True] * 3
+    assert [each.succeeded for each in jobs] == [True] * 3
     assert [later - sent[0] for later in sent] == pytest.approx([0, 10, 20], abs=2)

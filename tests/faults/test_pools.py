@@ -23,13 +23,13 @@ POOLS: dict[str, tuple[dict[str, int], int]] = {
 @pytest.mark.parametrize(("pool", "most"), POOLS.values(), ids=POOLS)
 async def test_waiting_for_room_is_no_timeout(pool: dict[str, Any], most: int) -> None:
     """Calls queue for room in the pool before their attempts begin, so that none is too late."""
-    timeout, limits = Timeout(attempt=2), Limits(max_in_flight=5)
+    timeout, limits = Timeout(request=2), Limits(max_connections=5)
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(**pool)) as session,
         serving([1.0, *answer()], session=session, timeout=timeout, limits=limits) as (wire, one),
     ):
         jobs = await asyncio.gather(*(one.get_job(JOB) for _ in range(20)))
 
-        assert [job.is_finished for job in jobs] == [True] * 20
+        assert [job.succeeded for job in jobs] == [True] * 20
         assert (one.stats.requests, one.stats.retries) == (20, 0)
         assert (len(wire.requests), wire.connections) == (20, most)

@@ -15,7 +15,7 @@ from faults.processes import KilledAgainAndAgain, program, server
 
 from sieve_async import ClientClosedError, JobOutcome, PollPolicy, SieveClient, SieveError
 
-OFTEN = PollPolicy(minimum=0.2, maximum=1.0)
+OFTEN = PollPolicy(min_interval=0.2, max_interval=1.0)
 
 
 def ids_of(number: int) -> list[str]:
@@ -78,14 +78,14 @@ async def outcomes_of(client: SieveClient, ids: Sequence[str], way: str) -> list
     """How the waits for many jobs end."""
     if way == "each":
         return await asyncio.gather(*(outcome_of(client, job_id) for job_id in ids))
-    if way == "sweep":
-        watch = client.as_completed(ids, polling=OFTEN, strategy="sweep")
+    if way == "list":
+        watch = client.as_completed(ids, polling=OFTEN, strategy="list")
     else:
         watch = client.as_completed(ids, polling=OFTEN)
     return [outcome async for outcome in watch]
 
 
-@pytest.mark.parametrize("way", ["each", "poll", "sweep"])
+@pytest.mark.parametrize("way", ["each", "poll", "list"])
 def test_close_in_a_storm(way: str) -> None:
     """With 5,000 waits going on ``close()`` takes 2 s at the most, and each has one outcome."""
 

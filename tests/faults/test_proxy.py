@@ -49,10 +49,10 @@ async def test_long_way(sieve: FakeSieve, latency: float) -> None:
 
 
 async def test_way_that_is_too_long(sieve: FakeSieve) -> None:
-    """An answer that comes after ``Timeout.attempt`` has not come."""
+    """An answer that comes after ``Timeout.request`` has not come."""
     sieve.add_job("job")
-    retry = RetryPolicy(attempts=1)
-    settings = {"timeout": Timeout(attempt=5), "retry": retry}
+    retry = RetryPolicy(max_attempts=1)
+    settings = {"timeout": Timeout(request=5), "retry": retry}
     async with behind(sieve, Way(latency=3), **settings) as (_, client):
         error = await failure_of(client.get_job("job"))
 
@@ -64,7 +64,7 @@ async def test_way_that_is_too_long(sieve: FakeSieve) -> None:
 async def test_narrow_way(sieve: FakeSieve, bandwidth: float) -> None:
     """An answer that takes its time is whole, as long as an attempt may last that long."""
     sieve.add_job("job", outputs=OUTPUTS)
-    patient = Timeout(attempt=600)
+    patient = Timeout(request=600)
     async with behind(sieve, Way(bandwidth=bandwidth), timeout=patient) as (_, client):
         seen = await client.get_job("job")
 
@@ -88,7 +88,7 @@ async def test_in_pieces(sieve: FakeSieve, piece: int) -> None:
 async def test_reset_at_every_place(sieve: FakeSieve, size: int) -> None:
     """Wherever an answer is cut off, nothing is taken from its half, and the next one counts."""
     sieve.add_job("job", processing=0.5, outputs=OUTPUTS)
-    polling = PollPolicy(minimum=1, maximum=2)
+    polling = PollPolicy(min_interval=1, max_interval=2)
     async with behind(sieve, Way(resets_after=size), polling=polling) as (proxy, client):
         waiting = asyncio.create_task(client.wait_for_job("job"))
         error = await failure_of(client.get_job("job"))
@@ -109,7 +109,7 @@ async def test_few_connections(sieve: FakeSieve) -> None:
         jobs = await asyncio.gather(*map(client.wait_for_job, ids))
 
         assert [job.id for job in jobs] == ids
-        assert all(job.is_finished for job in jobs)
+        assert all(job.succeeded for job in jobs)
         assert proxy.most_open == 4
 
 
@@ -122,7 +122,7 @@ async def test_no_connection_at_all(sieve: FakeSieve) -> None:
         assert (error.attempts, proxy.connections, len(sieve.requests)) == (3, 3, 0)
 
 
-@pytest.mark.parametrize("strategy", ["poll", "long_poll", "sweep"])
+@pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
 async def test_cut_again_and_again(sieve: FakeSieve, strategy: Any) -> None:
     """Connections that are all cut every few seconds cost requests, and no outcome."""
     ids = [sieve.add_job(queued=3, processing=20 + number) for number in range(30)]
@@ -145,9 +145,9 @@ async def test_cut_again_and_again(sieve: FakeSieve, strategy: Any) -> None:
 async def test_idle_connections_are_closed(sieve: FakeSieve) -> None:
     """A long poll that is closed on the way, as load balancers do, means "not yet"."""
     sieve.add_job("job", processing=400)
-    async with behind(sieve, Way(idle=60), limits=Limits(max_in_flight=4)) as (_, client):
+    async with behind(sieve, Way(idle=60), limits=Limits(max_connections=4)) as (_, client):
         ended = await client.wait_for_job("job", strategy="long_poll", timeout=500)
 
-        assert ended.is_finished
+        assert ended.succeeded
         assert asyncio.get_running_loop().time() <= 402
         assert len(sieve.requests) <= 20

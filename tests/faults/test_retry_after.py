@@ -100,10 +100,10 @@ async def test_everybody_is_held_back(status: int) -> None:
 async def test_those_in_flight_are_held_back() -> None:
     """Calls that were queued when the pause was asked for wait for its end, too."""
     scripts: list[Script] = [[1.0, *held(429, ("Retry-After", "10"))], answer()]
-    async with serving(*scripts, limits=Limits(max_in_flight=1)) as (wire, client):
+    async with serving(*scripts, limits=Limits(max_connections=1)) as (wire, client):
         jobs = await asyncio.gather(*(client.get_job(JOB) for _ in range(5)))
 
-        assert all(one.is_finished for one in jobs)
+        assert all(one.succeeded for one in jobs)
         assert len(wire.requests) == 6
         assert wire.gaps[0] >= 11 - 1e-6
 
@@ -157,7 +157,7 @@ async def test_wait(value: str, least: float, most: float, status: int) -> None:
     async with serving(waiting, held(status, ("Retry-After", value)), answer()) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
-        assert ended.is_finished
+        assert ended.succeeded
         assert len(wire.requests) == 3
         assert least - 1e-6 <= wire.gaps[1] <= most
 
@@ -168,7 +168,7 @@ async def test_wait_that_begins_in_a_pause() -> None:
         await failure_of(client.get_job(JOB))
         ended = await client.wait_for_job(JOB)
 
-        assert ended.is_finished
+        assert ended.succeeded
         assert 600 - 1e-6 <= wire.gaps[0] <= 800
 
 
@@ -191,7 +191,7 @@ async def test_hundred_waits_in_a_pause() -> None:
         await asyncio.sleep(1)
         ended = await asyncio.gather(first, *(client.wait_for_job(JOB) for _ in range(99)))
 
-        assert all(one.is_finished for one in ended)
+        assert all(one.succeeded for one in ended)
         assert len(wire.requests) == 101
         assert min(seen.at - wire.requests[0].at for seen in wire.requests[1:]) >= 60 - 1e-6
         assert max(seen.at - wire.requests[0].at for seen in wire.requests) <= 60 * 1.5
@@ -200,7 +200,7 @@ async def test_hundred_waits_in_a_pause() -> None:
 async def test_pause_without_an_end_of_the_probe() -> None:
     """The request that goes first after a pause may fall silent: the others follow all the same."""
     scripts: list[Script] = [held(429, ("Retry-After", "5")), [Do.SILENCE], answer()]
-    async with once(*scripts, timeout=Timeout(attempt=30)) as (_, client):
+    async with once(*scripts, timeout=Timeout(request=30)) as (_, client):
         loop = asyncio.get_running_loop()
         await failure_of(client.get_job(JOB))
         started = loop.time()

@@ -59,7 +59,7 @@ async def test_redirect_after_a_good_poll() -> None:
     async with serving(waiting, away, away, answer()) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
-        assert ended.is_finished
+        assert ended.succeeded
         assert len(wire.requests) == 4
 
 
@@ -122,7 +122,7 @@ async def test_key_in_no_trace(script: Script, caplog: pytest.LogCaptureFixture)
     """The key is in no error and in no log, whatever was sent back and with whatever logged."""
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
-    async with serving(script, timeout=Timeout(attempt=1)) as (_, client):
+    async with serving(script, timeout=Timeout(request=1)) as (_, client):
         await failure_of(client.get_job(JOB))
         await failure_of(client.wait_for_job(JOB, timeout=3))
         shown = f"{client!r} {client.stats!r}"
@@ -184,7 +184,7 @@ async def test_echoed_key(echo: dict[str, Any], status: int) -> None:
 async def test_echoed_key_in_another_spelling(key: str, echoed: str) -> None:
     """JSON may be written in many ways: the key is masked in what it means, not in how it looks."""
     body = f'{{"detail": "key: {echoed}"}}'.encode()
-    retry = RetryPolicy(attempts=1)
+    retry = RetryPolicy(max_attempts=1)
     async with once(answer(body, status=400)) as (wire, _):
         async with wire.client(api_key=key, retry=retry) as client:
             error = await failure_of(client.get_job(JOB))

@@ -90,7 +90,7 @@ async def test_odd_session(settings: dict[str, Any]) -> None:
 
         assert isinstance(refusal, NotFoundError)
         assert refusal.detail == "no"
-        assert (plain.is_finished, packed.is_finished) == (True, True)
+        assert (plain.succeeded, packed.succeeded) == (True, True)
         assert isinstance(redirect, RedirectError)
         assert {seen.header("X-API-Key") for seen in wire.requests} == {KEY}
         assert {seen.header("Accept-Encoding") for seen in wire.requests} == {"gzip, deflate"}

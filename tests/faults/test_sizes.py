@@ -29,7 +29,7 @@ def with_data(data: bytes) -> bytes:
     return GOOD.replace(b'"done"', data)
 
 
-SMALL = Limits(max_body=1000)
+SMALL = Limits(max_response_bytes=1000)
 
 
 EXACT = GOOD + b" " * (1000 - len(GOOD))
@@ -46,7 +46,7 @@ EXACT = GOOD + b" " * (1000 - len(GOOD))
 async def test_just_small_enough(script: Script) -> None:
     """A body of just the limit is read."""
     async with once(script, limits=SMALL) as (_, client):
-        assert (await client.get_job(JOB)).is_finished
+        assert (await client.get_job(JOB)).succeeded
 
 
 OVER = EXACT + b" "
@@ -86,7 +86,7 @@ async def test_seventeen_megabytes(length: bool) -> None:  # noqa: FBT001 - it i
 async def test_fifteen_megabytes() -> None:
     """A body below the limit is no failure."""
     async with serving(answer(with_data(b'"%b"' % (b"x" * 15 * MEGABYTE)))) as (_, client):
-        assert (await client.get_job(JOB)).is_finished
+        assert (await client.get_job(JOB)).succeeded
 
 
 def bomb(megabytes: int) -> bytes:
@@ -130,7 +130,7 @@ COMPRESSED: dict[str, tuple[str, bytes]] = {
 async def test_compressed(coding: str, body: bytes) -> None:
     """What was asked for is understood: gzip and deflate, in the spellings that servers use."""
     async with once(answer(body, headers=[("Content-Encoding", coding)])) as (wire, client):
-        assert (await client.get_job(JOB)).is_finished
+        assert (await client.get_job(JOB)).succeeded
         assert wire.requests[0].header("Accept-Encoding") == "gzip, deflate"
 
 
@@ -178,4 +178,4 @@ async def test_millions_of_parts(part: bytes) -> None:
 async def test_nearly_a_million_parts() -> None:
     """A large but honest answer is parsed."""
     async with serving(answer(with_data(b"[" + b"0," * 999_000 + b"0]"))) as (_, client):
-        assert (await client.get_job(JOB)).is_finished
+        assert (await client.get_job(JOB)).succeeded

@@ -17,7 +17,7 @@ from sieve_async import (
     ResponseError,
     ServerError,
     SieveError,
-    UnprocessableError,
+    UnprocessableEntityError,
 )
 
 pytestmark = pytest.mark.looptime
@@ -35,7 +35,7 @@ CLASSES: dict[int, tuple[type[SieveError], int]] = {
     410: (BadRequestError, 1),
     413: (BadRequestError, 1),
     418: (BadRequestError, 1),
-    422: (UnprocessableError, 1),
+    422: (UnprocessableEntityError, 1),
     425: (BadRequestError, 1),
     426: (BadRequestError, 1),
     429: (RateLimitError, 3),
@@ -115,7 +115,7 @@ async def test_outage_ends_no_wait(status: int) -> None:
     async with serving(*([bad] * 7), answer()) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
-        assert ended.is_finished
+        assert ended.succeeded
         assert len(wire.requests) == 8
 
 
@@ -139,7 +139,7 @@ async def test_refusal_that_passes(status: int, polls: int) -> None:
     async with serving(waiting, *([refusal] * polls), answer()) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
-        assert ended.is_finished
+        assert ended.succeeded
         assert len(wire.requests) == 2 + polls
 
 
@@ -220,7 +220,7 @@ async def test_refused_arguments() -> None:
     async with once(answer({"detail": listed}, status=422)) as (_, client):
         error = await failure_of(client.get_job(JOB))
 
-        assert isinstance(error, UnprocessableError)
+        assert isinstance(error, UnprocessableEntityError)
         assert len(error.problems) == 4
         assert "offset" in error.problems[0]
         assert "not an integer" in error.problems[0]

@@ -20,7 +20,7 @@ WAYS: tuple[tuple[Way, str], ...] = (
     ("each", "long_poll"),
     ("all", "poll"),
     ("all", "long_poll"),
-    ("all", "sweep"),
+    ("all", "list"),
 )
 # Of one server and one client; a hundred thousand jobs at once would prove no more.
 CHUNK = 600
@@ -29,11 +29,11 @@ CHUNK = 600
 async def weather(seed: int, way: Way, strategy: str) -> Counter[str]:
     """Wait for one chunk of jobs in bad weather, check each outcome, and count what happened."""
     dice = random.Random(seed)
-    policy = PollPolicy(minimum=dice.choice((0.5, 2.0)), maximum=10.0)
+    policy = PollPolicy(min_interval=dice.choice((0.5, 2.0)), max_interval=10.0)
     async with (
         FakeSieve(api_key=KEY) as sieve,
         SieveClient(
-            KEY, base_url=sieve.url, polling=policy, timeout=Timeout(connect=5, attempt=8)
+            KEY, base_url=sieve.url, polling=policy, timeout=Timeout(connect=5, request=8)
         ) as client,
     ):
         storm = Storm(sieve, seed)

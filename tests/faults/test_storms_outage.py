@@ -15,7 +15,7 @@ from sieve_async.watching.pace import Pace
 pytestmark = pytest.mark.looptime
 
 # Jobs that have run for minutes are looked at this often: the rate that an outage is held against.
-GROWN_UP = PollPolicy(minimum=10)
+GROWN_UP = PollPolicy(min_interval=10)
 HEALTHY, OUTAGE = 30.0, 600.0
 
 
@@ -76,7 +76,7 @@ WAYS: tuple[tuple[Way, str, float | None], ...] = (
     ("each", "poll", None),
     ("all", "poll", None),
     ("all", "poll", 100),
-    ("all", "sweep", 100),
+    ("all", "list", 100),
 )
 LARGE = [
     Outage(5000, way, strategy, kind, per_second)
@@ -91,7 +91,7 @@ LARGE = [
         Outage(5000, "all", per_second=40),
         Outage(500, "all", kind="errors", per_second=20),
         Outage(800, "each"),
-        Outage(800, "all", "sweep", "cut"),
+        Outage(800, "all", "list", "cut"),
         *(pytest.param(outage, marks=pytest.mark.campaign) for outage in LARGE),
     ],
     ids=str,
@@ -114,7 +114,7 @@ async def test_total_outage(sieve: FakeSieve, outage: Outage) -> None:
         await waiting
         storm.check(client)
 
-    healthy = outage.number / max(GROWN_UP.minimum, outage.seconds_for_all)
+    healthy = outage.number / max(GROWN_UP.min_interval, outage.seconds_for_all)
     sent = meter.seconds(HEALTHY)
     if outage.strategy == "poll":  # a sweep is cheaper than that in good times and in bad
         assert sum(sent) / len(sent) <= 0.25 * healthy

@@ -19,7 +19,7 @@ async def test_no_burst_when_slots_are_freed(sieve: FakeSieve, slots: int, per_s
     ids = [sieve.add_job(processing=600) for _ in range(200)]
     sieve.add_job("slow")
     sieve.fault(job="slow", delay=10)
-    limits = Limits(max_in_flight=slots, polls_per_second=per_second)
+    limits = Limits(max_connections=slots, polls_per_second=per_second)
 
     async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:
         slow = [asyncio.create_task(client.get_job("slow")) for _ in range(slots)]
@@ -37,7 +37,7 @@ async def test_looks_among_many_calls(sieve: FakeSieve) -> None:
     ids = [sieve.add_job(processing=600) for _ in range(200)]
     sieve.add_job("slow")
     sieve.fault(job="slow", delay=1)
-    limits = Limits(max_in_flight=4, polls_per_second=10)
+    limits = Limits(max_connections=4, polls_per_second=10)
 
     async def call_again_and_again() -> None:
         while True:

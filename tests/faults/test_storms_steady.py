@@ -12,7 +12,7 @@ from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
 
-INTERVAL = PollPolicy().minimum
+INTERVAL = PollPolicy().min_interval
 
 
 @pytest.mark.timeout(1200)

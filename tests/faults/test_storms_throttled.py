@@ -12,7 +12,7 @@ from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
 
-CALM = PollPolicy(minimum=10)
+CALM = PollPolicy(min_interval=10)
 BEFORE, STORM, PAUSE = 8.0, 120.0, 30
 
 
@@ -30,7 +30,7 @@ def most_in(seconds: int, counts: list[int]) -> int:
         pytest.param(0.0, "each", "poll", marks=pytest.mark.campaign),
         pytest.param(2.0, "each", "poll", marks=pytest.mark.campaign),
         pytest.param(2.0, "all", "poll", marks=pytest.mark.campaign),
-        pytest.param(0.2, "all", "sweep", marks=pytest.mark.campaign),
+        pytest.param(0.2, "all", "list", marks=pytest.mark.campaign),
     ],
 )
 async def test_told_when_to_come_back(
@@ -64,7 +64,7 @@ async def test_told_when_to_come_back(
     ("number", "way", "strategy"),
     [
         (1000, "each", "poll"),
-        (500, "all", "sweep"),
+        (500, "all", "list"),
         pytest.param(5000, "each", "poll", marks=pytest.mark.campaign),
         pytest.param(5000, "all", "poll", marks=pytest.mark.campaign),
     ],
@@ -97,7 +97,7 @@ async def test_let_go_without_a_burst(sieve: FakeSieve) -> None:
     """Waits that queue up behind those that are let go after a pause do not leave all at once."""
     ids = [sieve.add_job(processing=3600) for _ in range(2000)]
     limits = Limits(polls_per_second=40)
-    healthy = len(ids) / CALM.minimum
+    healthy = len(ids) / CALM.min_interval
 
     async with (
         SieveClient(KEY, base_url=sieve.url, polling=CALM, limits=limits) as client,
@@ -120,8 +120,8 @@ async def test_full_slots_after_a_pause(sieve: FakeSieve) -> None:
     """Where the slots are what limits a client, they do so again soon after a pause."""
     ids = [sieve.add_job(processing=3600) for _ in range(100)]
     sieve.fault(delay=0.01)
-    limits = Limits(max_in_flight=1, polls_per_second=20)
-    often = PollPolicy(minimum=0.5, maximum=0.5)
+    limits = Limits(max_connections=1, polls_per_second=20)
+    often = PollPolicy(min_interval=0.5, max_interval=0.5)
 
     async with (
         SieveClient(KEY, base_url=sieve.url, polling=often, limits=limits) as client,

@@ -14,7 +14,7 @@ from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
 
-CALM = PollPolicy(minimum=10)
+CALM = PollPolicy(min_interval=10)
 # Half of the looks fail, so one of thousands of waits fails a dozen times in a row, and is then
 # looked at once a minute.
 LATEST = 900
@@ -23,7 +23,7 @@ WAYS: tuple[tuple[Way, str], ...] = (
     ("each", "long_poll"),
     ("all", "poll"),
     ("all", "long_poll"),
-    ("all", "sweep"),
+    ("all", "list"),
 )
 
 
@@ -36,7 +36,7 @@ def quick_and_large(*quick: tuple[Way, str]) -> list[object]:
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("number", "way", "strategy"),
-    quick_and_large(("each", "poll"), ("all", "poll"), ("all", "sweep")),
+    quick_and_large(("each", "poll"), ("all", "poll"), ("all", "list")),
 )
 async def test_half_of_the_answers_are_errors(
     sieve: FakeSieve, number: int, way: Way, strategy: str
@@ -54,7 +54,7 @@ async def test_half_of_the_answers_are_errors(
 
     asked = client.stats.requests
     assert asked <= 8 * number
-    assert sieve.requests_after_end() == 0
+    assert sieve.requests_after_terminal() == 0
     assert median(storm.delays()) <= 30
     assert max(storm.delays()) <= LATEST
 
@@ -93,7 +93,7 @@ async def test_flapping_server(sieve: FakeSieve, number: int, way: Way, strategy
     ("number", "way", "strategy"),
     [
         (2000, "each", "poll"),
-        (5000, "all", "sweep"),
+        (5000, "all", "list"),
         pytest.param(5000, "all", "long_poll", marks=pytest.mark.campaign),
         pytest.param(20_000, "each", "poll", marks=pytest.mark.campaign),
         pytest.param(20_000, "all", "poll", marks=pytest.mark.campaign),
@@ -112,8 +112,8 @@ async def test_all_end_in_one_second(
         storm.check(client)
         assert len(sieve.requests) == client.stats.requests
 
-    assert sieve.requests_after_end() == 0
+    assert sieve.requests_after_terminal() == 0
     assert max(storm.delays()) <= 12.5 + 1.1 * number / 1000
-    assert sieve.most_in_flight <= 64
+    assert sieve.max_in_flight <= 64
     if way == "all":
         assert most_in_a_second([entry.at for entry in sieve.requests]) <= 1000

@@ -48,7 +48,7 @@ SLOW: dict[str, Script] = {
 @pytest.mark.parametrize("slow", SLOW.values(), ids=SLOW)
 async def test_trickle(slow: Script) -> None:
     """However the bytes trickle in, an attempt takes no longer than it may."""
-    async with once(slow, timeout=Timeout(attempt=7.3)) as (wire, client):
+    async with once(slow, timeout=Timeout(request=7.3)) as (wire, client):
         error = await failure_of(client.get_job(JOB))
 
         assert isinstance(error, RequestTimeoutError)
@@ -61,7 +61,7 @@ async def test_slow_but_in_time() -> None:
     async with once([20.0, *chunked(BODY), 5.0]) as (_, client):
         seen = await client.get_job(JOB)
 
-        assert seen.is_finished
+        assert seen.succeeded
 
 
 PROCESSING = answer(job(status="processing"))
@@ -71,9 +71,9 @@ LATE: dict[str, tuple[list[Script], dict[str, Any]]] = {
     "headers": ([[Do.SILENCE]], {}),
     "body": ([[HEAD + b"\r\n" + HALF, Do.SILENCE]], {}),
     "trickle": ([SLOW["body"]], {}),
-    "backoff": ([answer({}, status=500)], {"retry": RetryPolicy(attempts=99, base=8)}),
+    "backoff": ([answer({}, status=500)], {"retry": RetryPolicy(max_attempts=99, initial_delay=8)}),
     "Retry-After": ([answer({}, status=429, headers=[("Retry-After", "60")])], {}),
-    "between polls": ([PROCESSING], {"polling": PollPolicy(minimum=60, maximum=60)}),
+    "between polls": ([PROCESSING], {"polling": PollPolicy(min_interval=60, max_interval=60)}),
     "many polls": ([PROCESSING], {}),
     "headers after a good poll": ([PROCESSING, [Do.SILENCE]], {}),
     "failed polls": ([answer({}, status=500)], {}),
@@ -99,7 +99,7 @@ async def test_deadline(scripts: list[Script], settings: dict[str, Any], timeout
 
 async def test_deadline_in_the_queue() -> None:
     """A wait that gets no slot is over at its deadline, and has sent nothing."""
-    async with serving([Do.SILENCE], limits=Limits(max_in_flight=1)) as (wire, client):
+    async with serving([Do.SILENCE], limits=Limits(max_connections=1)) as (wire, client):
         other = asyncio.create_task(client.get_job(JOB))
         await asyncio.sleep(0.01)
         error = await failure_of(client.wait_for_job(JOB, timeout=2))
@@ -122,11 +122,11 @@ async def test_deadline_in_the_handshake() -> None:
 
 async def test_queue_is_no_timeout() -> None:
     """The clock of an attempt starts when it has its slot: queueing for long is no failure."""
-    settings = {"limits": Limits(max_in_flight=2), "timeout": Timeout(attempt=3)}
+    settings = {"limits": Limits(max_connections=2), "timeout": Timeout(request=3)}
     async with serving([2.0, *answer()], **settings) as (wire, client):
         jobs = await asyncio.gather(*(client.get_job(JOB) for _ in range(20)))
 
-        assert all(one.is_finished for one in jobs)
+        assert all(one.succeeded for one in jobs)
         assert (len(wire.requests), wire.connections) == (20, 2)
 
 
@@ -148,4 +148,4 @@ async def test_answer_wins_over_the_deadline() -> None:
     async with once([*answer(), stall]) as (_, client):
         ended = await client.wait_for_job(JOB, timeout=0.05)
 
-        assert ended.is_finished
+        assert ended.succeeded

@@ -72,7 +72,7 @@ WAITS: dict[str, Wait] = {
     "stream": of_stream,
     "jobs": of_jobs("poll"),
     "jobs, long_poll": of_jobs("long_poll"),
-    "jobs, sweep": of_jobs("sweep"),
+    "jobs, sweep": of_jobs("list"),
     "iterator": of_iterator,
 }
 

@@ -236,7 +236,7 @@ def drip(start: bytes, piece: bytes, times: int = 50) -> Script:
 @contextlib.asynccontextmanager
 async def once(*scripts: Script, **settings: Any) -> AsyncIterator[tuple[Wire, SieveClient]]:
     """A server, and a client of it that tries nothing twice."""
-    settings = {"retry": RetryPolicy(attempts=1)} | settings
+    settings = {"retry": RetryPolicy(max_attempts=1)} | settings
     async with Wire(*scripts) as wire, wire.client(**settings) as client:
         yield wire, client
 

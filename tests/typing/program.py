@@ -15,8 +15,8 @@ from sieve_async import (
     Job,
     JobFailedError,
     JobOutcome,
-    JobOutcomes,
     JobStatus,
+    JobWatch,
     Limits,
     PollPolicy,
     RateLimitError,
@@ -60,14 +60,14 @@ async def wait(client: SieveClient) -> None:
 
 async def watch(client: SieveClient, more: AsyncIterator[str]) -> None:
     """Watching many jobs takes ids from anywhere, and says what it hands out."""
-    async with client.as_completed(["id"], strategy="sweep") as outcomes:
+    async with client.as_completed(["id"], strategy="list") as outcomes:
         async for outcome in outcomes:
             assert_type(outcome, JobOutcome)
             assert_type(outcome.job, Job | None)
             assert_type(outcome.unwrap(), Job)
-    assert_type(client.as_completed(more, timeout=60), JobOutcomes)
+    assert_type(client.as_completed(more, timeout=60), JobWatch)
     assert_type(await client.wait_for_jobs({"id"}, strategy="long_poll"), list[JobOutcome])
-    async for output in client.stream_outputs("id", on_restart="again"):
+    async for output in client.stream_outputs("id", on_restart="continue"):
         assert_type(output, InputOutput | tuple[InputOutput, ...])
     client.as_completed(["id"], strategy="guess")  # type: ignore[arg-type] # no such strategy
 
@@ -78,8 +78,8 @@ def read(job: Job) -> None:
     assert_type(job.error, str | None)
     assert_type(job.function, Function | None)
     assert_type(job.created_at, datetime | None)
-    assert_type(job.queued_for, timedelta | None)
-    assert_type(job.is_finished, bool)
+    assert_type(job.queue_duration, timedelta | None)
+    assert_type(job.succeeded, bool)
     assert_type(job.inputs, Mapping[str, InputOutput])
     assert_type(job.outputs, tuple[InputOutput | tuple[InputOutput, ...], ...])
     assert_type(job.files(), list[Mapping[str, Any]])
@@ -89,10 +89,10 @@ def read(job: Job) -> None:
 async def main() -> None:
     """Whatever a newcomer writes first type-checks."""
     async with SieveClient(
-        timeout=Timeout(connect=5, attempt=None),
-        retry=RetryPolicy(attempts=2),
-        polling=PollPolicy(maximum=30),
-        limits=Limits(max_in_flight=8),
+        timeout=Timeout(connect=5, request=None),
+        retry=RetryPolicy(max_attempts=2),
+        polling=PollPolicy(max_interval=30),
+        limits=Limits(max_connections=8),
     ) as client:
         assert_type(client, SieveClient)
         assert_type(client.stats, Stats)

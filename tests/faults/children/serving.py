@@ -26,7 +26,7 @@ async def serve(key: str, port: int, number: int, born: float, seconds: float) -
         for each in range(number):
             left = max(0.0, seconds * (each + 1) / number - age)
             sieve.add_job(
-                f"job-{each}", processing=left, ends=end_of(each), outputs=[f"job-{each}"]
+                f"job-{each}", processing=left, status=end_of(each), outputs=[f"job-{each}"]
             )
         sys.stdout.write(f"{sieve.url}\n")
         sys.stdout.flush()

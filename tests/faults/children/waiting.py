@@ -13,7 +13,7 @@ from collections import Counter
 from sieve_async import JobOutcome, PollPolicy, SieveClient, SieveError
 
 # Of a wait that fails: looked at often, so that the program is over soon.
-OFTEN = PollPolicy(minimum=0.2, maximum=1.0)
+OFTEN = PollPolicy(min_interval=0.2, max_interval=1.0)
 
 
 async def wait_for_one(client: SieveClient, job_id: str) -> JobOutcome:

@@ -32,7 +32,7 @@ from sieve_async import (
     ResponseTooLargeError,
     ServerError,
     SieveError,
-    UnprocessableError,
+    UnprocessableEntityError,
 )
 from sieve_async.decode import read_model, read_page, read_state, read_text
 
@@ -44,7 +44,7 @@ _CLASSES: dict[int, type[APIError]] = {
     402: OutOfCreditsError,
     403: PermissionDeniedError,
     404: NotFoundError,
-    422: UnprocessableError,
+    422: UnprocessableEntityError,
     429: RateLimitError,
 }
 HOLDERS = (
