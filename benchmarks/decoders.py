@@ -16,7 +16,7 @@ import cattrs.preconf.json
 from benchmarks.server import ID_OF_USUAL_LENGTH, prepared
 from benchmarks.turns import Company, Turn
 from sieve_async import InputOutput, Job, endpoints
-from sieve_async.decode import read_model
+from sieve_async.decode import parse_model
 from sieve_async.messages import Response
 
 Decode: TypeAlias = Callable[[bytes], Any]
@@ -87,7 +87,7 @@ def _check(name: str, made: Any, outputs: int) -> None:
 
 def _ours(body: bytes) -> Any:
     """From an answer to a model, with all that is checked on the way."""
-    return read_model(endpoints.get_job(_ID), Response(200, (), body, str))
+    return parse_model(endpoints.get_job(_ID), Response(200, (), body, str))
 
 
 def _others(absent: list[str], *, has_orjson: bool) -> dict[str, Decode]:

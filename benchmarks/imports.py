@@ -21,10 +21,10 @@ _SUBJECT = "from sieve_async import SieveClient"
 # cattrs is imported and its hooks are built only when the first answer comes.
 _FIRST_ANSWER = """
 from sieve_async import SieveClient, endpoints
-from sieve_async.decode import read_model
+from sieve_async.decode import parse_model
 from sieve_async.messages import Response
 answer = Response(200, (), b'{"id": "a", "status": "queued", "function": {}}', str)
-read_model(endpoints.get_job("a"), answer)
+parse_model(endpoints.get_job("a"), answer)
 """
 _CONTENDERS = {
     _YARDSTICK: _YARDSTICK,

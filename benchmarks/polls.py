@@ -12,7 +12,7 @@ from benchmarks.asking import API_KEY, Ask, Contender, asking, attribute, check,
 from benchmarks.contenders import LOADS, bare
 from benchmarks.turns import Company, Turn
 from sieve_async import Job, Limits, PollPolicy, RetryPolicy, SieveClient, endpoints
-from sieve_async.decode import read_state
+from sieve_async.decode import parse_state
 from sieve_async.errors import TransportError
 from sieve_async.gate import Gate
 from sieve_async.messages import Request, Response
@@ -57,7 +57,7 @@ def _polls(client: SieveClient, ask: Ask) -> dict[str, Contender]:
     policy = PollPolicy()
 
     async def poll(job_id: str) -> Any:
-        return await retrier.poll(endpoints.get_job(job_id), read_state, deadline=None)
+        return await retrier.poll(endpoints.get_job(job_id), parse_state, deadline=None)
 
     async def look(job_id: str) -> Any:
         follower = JobFollower(how, Wait(policy, how.clock()), job_id)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sieve_async.client import SieveClient, Stats
     from sieve_async.config import Limits, Timeout, __version__
     from sieve_async.errors import (
+        AmbiguousPushError,
         APIError,
         AuthenticationError,
         BadRequestError,
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
         ConfigError,
         ConnectError,
         DecodeError,
+        DownloadError,
+        FileExpiredError,
         InvalidArgumentError,
         JobCancelledError,
         JobFailedError,
+        JobNotCancellableError,
         JobRestartedError,
         NotFoundError,
         OutOfCreditsError,
         PermissionDeniedError,
+        ProxyError,
         RateLimitError,
         RedirectError,
         RequestTimeoutError,
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
         TransportError,
         UnprocessableEntityError,
         WaitTimeoutError,
+        WrongEventLoopError,
     )
     from sieve_async.models import (
         BuildStatus,
@@ -57,6 +63,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "APIError",
+    "AmbiguousPushError",
     "AuthenticationError",
     "BadRequestError",
     "BuildFailedError",
@@ -65,7 +72,9 @@ __all__ = [
     "ConfigError",
     "ConnectError",
     "DecodeError",
+    "DownloadError",
     "EnvironmentVariable",
+    "FileExpiredError",
     "Function",
     "FunctionVersion",
     "InputOutput",
@@ -73,6 +82,7 @@ __all__ = [
     "Job",
     "JobCancelledError",
     "JobFailedError",
+    "JobNotCancellableError",
     "JobOutcome",
     "JobRestartedError",
     "JobStatus",
@@ -84,6 +94,7 @@ __all__ = [
     "OutputStream",
     "PermissionDeniedError",
     "PollPolicy",
+    "ProxyError",
     "RateLimitError",
     "RedirectError",
     "RequestTimeoutError",
@@ -103,6 +114,7 @@ __all__ = [
     "WaitTimeoutError",
     "Webhook",
     "WorkerCounts",
+    "WrongEventLoopError",
     "__version__",
 ]
 
@@ -119,6 +131,7 @@ _HOMES = {
     ),
     "sieve_async.errors": (
         "APIError",
+        "AmbiguousPushError",
         "AuthenticationError",
         "BadRequestError",
         "BuildFailedError",
@@ -126,13 +139,17 @@ _HOMES = {
         "ConfigError",
         "ConnectError",
         "DecodeError",
+        "DownloadError",
+        "FileExpiredError",
         "InvalidArgumentError",
         "JobCancelledError",
         "JobFailedError",
+        "JobNotCancellableError",
         "JobRestartedError",
         "NotFoundError",
         "OutOfCreditsError",
         "PermissionDeniedError",
+        "ProxyError",
         "RateLimitError",
         "RedirectError",
         "RequestTimeoutError",
@@ -144,6 +161,7 @@ _HOMES = {
         "TransportError",
         "UnprocessableEntityError",
         "WaitTimeoutError",
+        "WrongEventLoopError",
     ),
     "sieve_async.models": (
         "BuildStatus",

@@ -12,10 +12,10 @@ import attrs
 
 from sieve_async import endpoints
 from sieve_async.config import Limits, Secret, Timeout, read_config
-from sieve_async.decode import read_model, read_text
+from sieve_async.decode import parse_model, parse_text
 from sieve_async.errors import ConfigError, InvalidArgumentError, TransportError
 from sieve_async.gate import Gate
-from sieve_async.messages import Answer, Request
+from sieve_async.messages import Model, Request
 from sieve_async.models import FunctionVersion, Job
 from sieve_async.polling import (
     Asking,
@@ -420,14 +420,14 @@ class SieveClient:
 
         return OutputStream(self._poller, begin, goes_on_after_restart=on_restart == "continue")
 
-    async def _document(self, request: Request[Answer]) -> str:
+    async def _document(self, request: Request[Model]) -> str:
         """The document itself, for those who want what the server has said to the letter."""
         self._transport.check_home()
-        return await self._retrier.call(request, read_text)
+        return await self._retrier.call(request, parse_text)
 
-    def _call(self, request: Request[Answer]) -> Coroutine[Any, Any, Answer]:
+    def _call(self, request: Request[Model]) -> Coroutine[Any, Any, Model]:
         self._transport.check_home()
-        return self._retrier.call(request, read_model)
+        return self._retrier.call(request, parse_model)
 
     def _check_wait(
         self, timeout: float | timedelta | None, polling: PollPolicy | None

@@ -9,7 +9,7 @@ import re
 import attrs
 
 from sieve_async.errors import InvalidArgumentError
-from sieve_async.messages import ID, Answer, Request
+from sieve_async.messages import ID, Model, Request
 from sieve_async.models import FunctionVersion, Job, JobStatus
 
 LATEST = "latest"
@@ -39,13 +39,13 @@ def get_job(job_id: str, *, offset: int = 0) -> Request[Job]:
     if not 0 <= offset <= _LARGEST_OFFSET:
         raise InvalidArgumentError("offset must be from 0 to 2**63 - 1")
     query = f"offset={offset}" if offset else ""
-    return Request("GET", f"/v2/jobs/{job_id}", Job, query, answer_id=job_id)
+    return Request("GET", f"/v2/jobs/{job_id}", Job, query, expected_id=job_id)
 
 
 def await_job(job_id: str, *, offset: int = 0) -> Request[Job]:
     """``GET /v2/jobs/{job_id}/await``: the same, once the job has ended or ten minutes are over."""
     request = get_job(job_id, offset=offset)
-    return attrs.evolve(request, path=f"{request.path}/await", held_for=LONGEST_AWAIT)
+    return attrs.evolve(request, path=f"{request.path}/await", hold_time=LONGEST_AWAIT)
 
 
 def list_jobs(*, status: JobStatus, limit: int, offset: int) -> Request[Job]:
@@ -64,17 +64,17 @@ def get_version(
         "GET",
         f"/v2/functions/{owner_name}/{function_name}/versions/{version_slug}",
         FunctionVersion,
-        answer_id=None if version_slug == LATEST else version_slug,
-        answer_id_is_prefix=True,
+        expected_id=None if version_slug == LATEST else version_slug,
+        expected_id_is_prefix=True,
     )
 
 
-def pinned(request: Request[Answer], answer_id: str) -> Request[Answer]:
+def pinned(request: Request[Model], expected_id: str) -> Request[Model]:
     """The request for just what was answered: ``latest`` and prefixes may come to mean another."""
-    if not request.answer_id_is_prefix:
+    if not request.expected_id_is_prefix:
         return request
-    path = f"{request.path.rpartition('/')[0]}/{answer_id}"
-    return attrs.evolve(request, path=path, answer_id=answer_id, answer_id_is_prefix=False)
+    path = f"{request.path.rpartition('/')[0]}/{expected_id}"
+    return attrs.evolve(request, path=path, expected_id=expected_id, expected_id_is_prefix=False)
 
 
 def _check(grammar: re.Pattern[str], name: str, value: object) -> None:

@@ -3,15 +3,17 @@
 ::
 
     SieveError
-    ├── ConfigError (ValueError)              settings that cannot work; raised where they are made
-    ├── InvalidArgumentError (ValueError)     an argument that cannot be right; before any socket
-    ├── ClientClosedError                     used after close, from another loop or process
-    ├── TransportError                        no usable HTTP answer came
+    ├── ConfigError (ValueError)              invalid settings, raised where they are made
+    ├── InvalidArgumentError (ValueError)     an invalid argument, raised before any socket
+    ├── ClientClosedError                     used after close
+    ├── WrongEventLoopError                   another loop or process, client or session
+    ├── TransportError                        no usable HTTP answer
     │   ├── ConnectError                      refused, reset, unreachable, DNS
-    │   │   └── TLSError                      never retried
+    │   │   └── TLSError                      certificate or handshake
+    │   ├── ProxyError                        the proxy refused
     │   └── RequestTimeoutError (TimeoutError)
-    ├── ResponseError                         an answer came that cannot be used
-    │   ├── DecodeError
+    ├── ResponseError                         an answer that cannot be used
+    │   ├── DecodeError                       not JSON, or no id or status
     │   ├── ResponseTooLargeError
     │   └── RedirectError
     ├── APIError                              the server answered with an error
@@ -20,19 +22,23 @@
     │   ├── OutOfCreditsError                 402
     │   ├── PermissionDeniedError             403
     │   ├── NotFoundError                     404
-    │   ├── UnprocessableEntityError                422
+    │   ├── UnprocessableEntityError          422
     │   ├── RateLimitError                    429
     │   └── ServerError                       5xx
     ├── WaitTimeoutError (TimeoutError)       the deadline of a wait came first
     ├── JobFailedError, JobCancelledError, BuildFailedError
-    └── JobRestartedError                     a stream of outputs: they begin again
+    ├── JobRestartedError                     outputs of a stream start over
+    ├── JobNotCancellableError                the job is not running
+    ├── AmbiguousPushError                    the push may have started a paid job
+    └── DownloadError
+        └── FileExpiredError
 
-Errors are plain data: positional attrs fields, so that they pickle and copy. None of them holds an
-object of the libraries below, and the API key is masked in whatever a server sent back. A class
-that adds no field inherits all that attrs has made for its parent.
+Errors are plain data: positional attrs fields, so that they pickle and copy. No error holds an
+object of the libraries below, and the API key is redacted from whatever a server sent back.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -67,9 +73,19 @@ class InvalidArgumentError(SieveError, ValueError):
 
 @attrs.define(slots=False)
 class ClientClosedError(SieveError):
-    """The client was closed before or during the call, or belongs to another loop or process."""
+    """The client or its session was closed before or during the call."""
 
     reason: str = "the client is closed"
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@attrs.define(slots=False)
+class WrongEventLoopError(SieveError):
+    """The client, or the session passed to it, belongs to another event loop or process."""
+
+    reason: str
 
     def __str__(self) -> str:
         return self.reason
@@ -85,6 +101,7 @@ class TransportError(SieveError):
         path: The path that was asked for, without its query.
         attempts: How many requests went out for this call.
         elapsed: Seconds from the call to this error, queueing for a slot included.
+        sent: Whether the request may have reached the server. False only if it surely did not.
     """
 
     reason: str
@@ -92,6 +109,7 @@ class TransportError(SieveError):
     path: str = ""
     attempts: int = 1
     elapsed: float = 0.0
+    sent: bool = True
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}: {self.reason}{_tries(self.attempts, self.elapsed)}"
@@ -109,8 +127,26 @@ class ConnectError(TransportError):
     reused_connection: bool = False
 
 
+@attrs.define(slots=False)
 class TLSError(ConnectError):
-    """The server's certificate or TLS handshake was refused; asking again cannot help."""
+    """The TLS handshake failed.
+
+    Attributes:
+        is_certificate_error: The server's certificate is not trusted. Only this is never retried.
+    """
+
+    is_certificate_error: bool = False
+
+
+@attrs.define(slots=False)
+class ProxyError(TransportError):
+    """The proxy refused the connection.
+
+    Attributes:
+        status: The HTTP status of the proxy's answer; None when it gave none. 4xx is not retried.
+    """
+
+    status: int | None = None
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
@@ -252,85 +288,156 @@ class ServerError(APIError):
 
 @attrs.define(slots=False)
 class WaitTimeoutError(SieveError, TimeoutError):
-    """The deadline of a wait came before the end; the remote job or build goes on.
+    """The deadline of a wait came first; the remote job or build continues.
 
     Attributes:
-        job_id: The job that was waited for; None when it was a function version.
-        last: The last valid state of the job; None when none was seen. Of many watched jobs, whole
-            answers are kept up to 4 MiB together, and of the others the id and status.
-        polls: How many times we looked.
+        target: What was waited for: a job id, or ``owner/name:slug`` of a function version.
+        last: The last valid state; None when none was seen.
+        polls: How many polls were made.
         elapsed: Seconds from the start of the wait.
-        last_error: The last failure among the polls; None when all went well.
-        function_version: ``owner/name:slug`` that was waited for; None when it was a job.
-        last_version: The last valid state of the version; None when none was seen.
+        last_error: The last failure among the polls; None when all succeeded.
     """
 
-    job_id: str | None
-    last: "Job | None"
+    target: str
+    last: "Job | FunctionVersion | None" = attrs.field(repr=False)
     polls: int
     elapsed: float
     last_error: SieveError | None = None
-    function_version: str | None = None
-    last_version: "FunctionVersion | None" = None
 
     def __str__(self) -> str:
+        kind = "version" if ":" in self.target else "job"
         text = (
-            f"{self._subject()} had not ended after {self.elapsed:.1f} s and {_times(self.polls)}"
+            f"{kind} {self.target}: timed out after {self.elapsed:.1f} s and "
+            f"{_times(self.polls)} (last status: {self.last_status or 'unknown'})"
         )
         return text if self.last_error is None else f"{text}; last error: {self.last_error}"
 
-    def _subject(self) -> str:
-        if self.job_id is None:
-            seen = self.last_version
-            state = "state unknown" if seen is None else str(seen.build_status)
-            return f"version {self.function_version} ({state})"
-        return f"job {self.job_id} ({'state unknown' if self.last is None else self.last.status})"
+    @property
+    def last_status(self) -> str | None:
+        """The last status word that was seen; None when none was."""
+        if self.last is None:
+            return None
+        return str(getattr(self.last, "status", None) or getattr(self.last, "build_status", ""))
 
 
 @attrs.define(slots=False)
 class JobFailedError(SieveError):
     """The job ended in error; ``job.error`` is the job's own text."""
 
-    job: "Job" = attrs.field(repr=False)
+    job: "Job"
 
     def __str__(self) -> str:
         return f"job {self.job.id} failed: {_last_line(self.job.error)}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self!s:.300})"
 
 
 @attrs.define(slots=False)
 class JobCancelledError(SieveError):
     """The job was cancelled on the server."""
 
-    job: "Job" = attrs.field(repr=False)
+    job: "Job"
 
     def __str__(self) -> str:
         return f"job {self.job.id} was cancelled"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self!s:.300})"
 
 
 @attrs.define(slots=False)
 class BuildFailedError(SieveError):
     """The build of a function version ended in error."""
 
-    version: "FunctionVersion" = attrs.field(repr=False)
+    version: "FunctionVersion"
 
     def __str__(self) -> str:
         return f"the build of version {self.version.id} failed"
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self!s:.300})"
+
 
 @attrs.define(slots=False)
 class JobRestartedError(SieveError):
-    """The job has begun again, and so have its outputs; raised by ``stream_outputs`` only.
+    """The job restarted, so its outputs start over; raised by ``stream_outputs`` only.
 
     Attributes:
         job_id: The job.
-        run_id: Its new run.
+        run_id: Its new run; None where the API did not name it.
     """
 
     job_id: str
-    run_id: str
+    run_id: str | None
 
     def __str__(self) -> str:
-        return f"job {self.job_id} restarted as run {self.run_id}: its outputs begin again"
+        run = "" if self.run_id is None else f" as run {self.run_id}"
+        return f"job {self.job_id} restarted{run}: its outputs start over"
+
+
+@attrs.define(slots=False)
+class JobNotCancellableError(SieveError):
+    """The server refused to cancel a job that has not ended.
+
+    Attributes:
+        job: The job as it was looked up after the refusal.
+    """
+
+    job: "Job"
+
+    def __str__(self) -> str:
+        return f"job {self.job.id} cannot be cancelled (status: {self.job.status})"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self!s:.300})"
+
+
+@attrs.define(slots=False)
+class AmbiguousPushError(SieveError):
+    """A push failed after it may have reached the server: a paid job may have started.
+
+    Do not push again before ``SieveClient.find_pushed(error)`` has looked for that job.
+
+    Attributes:
+        function: The function that was pushed, ``owner/name`` or ``owner/name:version``.
+        inputs: The inputs of the push.
+        started_at: When the push began (UTC).
+        accepted: Whether the server accepted the push (a 2xx answer that could not be read).
+        reason: What failed.
+    """
+
+    function: str
+    inputs: Mapping[str, Any] = attrs.field(repr=False)
+    started_at: datetime
+    accepted: bool
+    reason: str
+
+    def __str__(self) -> str:
+        state = "was accepted, but its answer" if self.accepted else "may have started a job: it"
+        return f"push to {self.function} {state} failed: {self.reason}"
+
+
+@attrs.define(slots=False)
+class DownloadError(SieveError):
+    """A file could not be downloaded.
+
+    Attributes:
+        reason: What failed.
+        url: The URL without its query.
+        status: The HTTP status of the storage host's answer, if that was the reason.
+    """
+
+    reason: str
+    url: str = ""
+    status: int | None = None
+
+    def __str__(self) -> str:
+        return f"download of {self.url}: {self.reason}"
+
+
+class FileExpiredError(DownloadError):
+    """The signed URL of the file has expired, and the API gave no fresh one."""
 
 
 def api_error_class(status: int) -> type[APIError]:

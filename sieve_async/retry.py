@@ -25,7 +25,7 @@ from sieve_async.errors import (
     TransportError,
 )
 from sieve_async.gate import Gate
-from sieve_async.messages import Answer, Request, Response
+from sieve_async.messages import Model, Request, Response
 
 Result = TypeVar("Result")
 
@@ -175,7 +175,7 @@ class Retrier:
         self._clock = clock
 
     def call(
-        self, request: Request[Answer], read: Callable[[Request[Answer], Response], Result]
+        self, request: Request[Model], read: Callable[[Request[Model], Response], Result]
     ) -> Coroutine[Any, Any, Result]:
         """Ask once, for a caller that waits for this one answer.
 
@@ -187,8 +187,8 @@ class Retrier:
 
     def poll(
         self,
-        request: Request[Answer],
-        read: Callable[[Request[Answer], Response], Result],
+        request: Request[Model],
+        read: Callable[[Request[Model], Response], Result],
         *,
         deadline: float | None,
         attempts: int | None = None,
@@ -202,8 +202,8 @@ class Retrier:
 
     async def _run(
         self,
-        request: Request[Answer],
-        read: Callable[[Request[Answer], Response], Result],
+        request: Request[Model],
+        read: Callable[[Request[Model], Response], Result],
         deadline: float | None,
         patience: float | None,
         attempts: int | None = None,
@@ -249,8 +249,8 @@ class Retrier:
 
     async def _attempt(
         self,
-        request: Request[Answer],
-        read: Callable[[Request[Answer], Response], Result],
+        request: Request[Model],
+        read: Callable[[Request[Model], Response], Result],
         deadline: float | None,
         patience: float | None,
     ) -> Result:
@@ -271,7 +271,7 @@ class Retrier:
             self._gate.leave(ticket)
 
     def _not_admitted(
-        self, request: Request[Answer], patience: float | None
+        self, request: Request[Model], patience: float | None
     ) -> APIError | TransportError:
         """What to say when nothing was sent: the server's own refusal, if that was the reason."""
         left, reason = self._gate.held()

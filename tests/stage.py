@@ -15,11 +15,11 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 import attrs
 from asking import now
 from faults.closed_world import KEY
-from faults.wire import Document, Script, Seen, Wire, answer
+from faults.wire import Document, PolledState, Script, Wire, answer
 
 
 @attrs.frozen
-class Asked(Seen):
+class Asked(PolledState):
     """One request, taken apart.
 
     Attributes:
@@ -64,7 +64,7 @@ class Asked(Seen):
         return int(self.query.get("limit", 500))
 
 
-def job_id_of(seen: Seen) -> str:
+def job_id_of(seen: PolledState) -> str:
     """The job that is asked for; nothing if it is a list."""
     path = seen.target.partition("?")[0]
     return path.removeprefix("/v2/jobs").lstrip("/").partition("/")[0]
@@ -112,7 +112,7 @@ class Stage(Wire):
         """The ``offset`` of each request as it stood on the wire; None where there was none."""
         return [asked.query.get("offset") for asked in self.asked]
 
-    def _script_for(self, seen: Seen) -> Script:
+    def _script_for(self, seen: PolledState) -> Script:
         job_id = job_id_of(seen)
         asked = Asked(seen.head, seen.connection, seen.at, self.asked_for[job_id])
         self.asked.append(asked)

@@ -23,11 +23,11 @@ from sieve_async import (
     SieveError,
     UnprocessableEntityError,
 )
-from sieve_async.decode import read_model, read_state
+from sieve_async.decode import parse_model, parse_state
 from sieve_async.messages import Request, Response
 
 KEY = "canary-key"
-JOB = Request("GET", "/v2/jobs/j", Job, answer_id="j")
+JOB = Request("GET", "/v2/jobs/j", Job, expected_id="j")
 
 
 def answer(status: int, body: object = b"", **headers: str) -> Response:
@@ -40,7 +40,7 @@ def answer(status: int, body: object = b"", **headers: str) -> Response:
 def error_of(response: Response, request: Request[Job] = JOB) -> SieveError:
     """What both readers raise; they agree, and nothing of the libraries below hangs on it."""
     errors = []
-    for read in (read_model, read_state):
+    for read in (parse_model, parse_state):
         with pytest.raises(SieveError) as caught:
             read(request, response)
         errors.append(caught.value)
@@ -176,7 +176,7 @@ def test_retry_after_without_date() -> None:
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
 
     with pytest.raises(APIError) as caught:
-        read_model(JOB, answer(429, retry_after=later))
+        parse_model(JOB, answer(429, retry_after=later))
 
     assert caught.value.retry_after is not None
     assert 90 < caught.value.retry_after <= 100
@@ -208,7 +208,7 @@ def test_answers_that_are_not_final(status: int) -> None:
 def test_misfits_that_hold_the_key(fields: dict[str, Any]) -> None:
     """An error about an answer that repeats the key does not hold it: not even in a path."""
     with pytest.raises(DecodeError) as caught:
-        read_model(JOB, answer(200, {"id": "j", "status": "a"} | fields))
+        parse_model(JOB, answer(200, {"id": "j", "status": "a"} | fields))
 
     assert KEY not in f"{caught.value} {caught.value!r} {caught.value.args}"
     assert "[API key]" in str(caught.value.payload)
@@ -221,7 +221,7 @@ def test_keys_that_look_like_json(key: str) -> None:
     response = Response(200, (), body, lambda text: text.replace(key, "[API key]"))
 
     with pytest.raises(DecodeError) as caught:
-        read_model(JOB, response)
+        parse_model(JOB, response)
 
     assert caught.value.problems == ("$.error: must be a string, not an integer",)
 
@@ -231,7 +231,7 @@ def test_keys_in_other_spellings() -> None:
     body = json.dumps({"id": "j", "status": 1, "said": KEY}).replace("-", "\\u002d").encode()
 
     with pytest.raises(DecodeError) as caught:
-        read_model(JOB, Response(200, (), body, lambda text: text.replace(KEY, "[API key]")))
+        parse_model(JOB, Response(200, (), body, lambda text: text.replace(KEY, "[API key]")))
 
     assert KEY not in str(caught.value.payload)
 

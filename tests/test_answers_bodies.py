@@ -5,10 +5,10 @@ import json
 import pytest
 
 from sieve_async import DecodeError, Job, ResponseTooLargeError
-from sieve_async.decode import read_model, read_state
+from sieve_async.decode import parse_model, parse_state
 from sieve_async.messages import Request, Response
 
-JOB = Request("GET", "/v2/jobs/j", Job, answer_id="j")
+JOB = Request("GET", "/v2/jobs/j", Job, expected_id="j")
 
 
 def answer(status: int, body: object = b"") -> Response:
@@ -19,7 +19,7 @@ def answer(status: int, body: object = b"") -> Response:
 def refusal(status: int, body: object) -> DecodeError:
     """What both readers say of an answer; they agree."""
     errors = []
-    for read in (read_model, read_state):
+    for read in (parse_model, parse_state):
         with pytest.raises(DecodeError) as caught:
             read(JOB, answer(status, body))
         errors.append(caught.value)
@@ -32,8 +32,8 @@ def test_good_answers(status: int) -> None:
     """Any 2xx that holds the whole object will do, for a lookup and for a poll."""
     good = answer(status, {"id": "j", "status": "a"})
 
-    assert read_model(JOB, good).id == "j"
-    assert read_state(JOB, good).id == "j"
+    assert parse_model(JOB, good).id == "j"
+    assert parse_state(JOB, good).id == "j"
 
 
 @pytest.mark.parametrize("status", [204, 205, 206])
@@ -86,7 +86,7 @@ def test_ambiguous_answers(body: bytes) -> None:
 )
 def test_answers_that_are_not_ambiguous(body: bytes) -> None:
     """Other keys may stand twice, and ``id`` and ``status`` may stand further down."""
-    assert read_model(JOB, answer(200, body)).id == "j"
+    assert parse_model(JOB, answer(200, body)).id == "j"
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"id": "j"', b"[" * 201 + b"]" * 201, b"NaN"])
@@ -101,7 +101,7 @@ def test_answers_that_are_no_json(body: bytes) -> None:
 def test_answers_of_too_many_parts() -> None:
     """A body of too many parts is an error of its own, which does not hold the body."""
     with pytest.raises(ResponseTooLargeError, match="more parts") as caught:
-        read_model(JOB, answer(200, b"[" * 2_000_001))
+        parse_model(JOB, answer(200, b"[" * 2_000_001))
 
     assert len(caught.value.excerpt) <= 300
 
@@ -111,7 +111,7 @@ def test_problems_with_long_paths() -> None:
     inputs = {"k" * 100_000: {"type": 5}, "\x1b[2J": {"type": 5}}
 
     with pytest.raises(DecodeError) as caught:
-        read_model(JOB, answer(200, {"id": "j", "status": "a", "inputs": inputs}))
+        parse_model(JOB, answer(200, {"id": "j", "status": "a", "inputs": inputs}))
 
     first, second = caught.value.problems
     assert len(first) < 400

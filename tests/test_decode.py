@@ -23,7 +23,7 @@ from sieve_async import (
     Webhook,
     WorkerCounts,
 )
-from sieve_async.decode import read_model, read_state
+from sieve_async.decode import parse_model, parse_state
 from sieve_async.messages import Request, Response
 
 JOB = Request("GET", "/v2/jobs/j", Job)
@@ -39,12 +39,12 @@ def answer(document: object) -> Response:
 
 def job_of(fields: dict[str, Any]) -> Job:
     """Decode a job that has these fields and those it must have."""
-    return read_model(JOB, answer(NEW_JOB | fields))
+    return parse_model(JOB, answer(NEW_JOB | fields))
 
 
 def version_of(fields: dict[str, Any]) -> FunctionVersion:
     """Decode a version that has these fields and those it must have."""
-    return read_model(VERSION, answer(NEW_VERSION | fields))
+    return parse_model(VERSION, answer(NEW_VERSION | fields))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_defaults_of_replicas() -> None:
     )
 
 
-@pytest.mark.parametrize("read", [read_model, read_state])
+@pytest.mark.parametrize("read", [parse_model, parse_state])
 @pytest.mark.parametrize("missing", ["id", "status"])
 def test_what_must_be_there(read: Callable[[Request[Job], Response], object], missing: str) -> None:
     """An answer without its id or status is refused, and the error names what is missing."""
@@ -220,7 +220,7 @@ def test_state(word: str) -> None:
     """A poll reads id, status and the number of outputs, and the rest only when it is asked for."""
     fields = {"id": "j", "status": word, "outputs": [{}, [{}, {}]], "created_at": 5}
 
-    seen = read_state(JOB, answer(fields))
+    seen = parse_state(JOB, answer(fields))
 
     assert (seen.id, seen.status, seen.outputs) == ("j", word, 2)
     assert type(seen.status) is JobStatus
@@ -231,12 +231,12 @@ def test_state(word: str) -> None:
 @pytest.mark.parametrize("outputs", [None, {}, "text", 3])
 def test_state_without_outputs(outputs: object) -> None:
     """Outputs that are no array count as none."""
-    assert read_state(JOB, answer(NEW_JOB | {"outputs": outputs})).outputs == 0
+    assert parse_state(JOB, answer(NEW_JOB | {"outputs": outputs})).outputs == 0
 
 
 def test_state_of_a_version() -> None:
     """The state of a version is its build status; its model is built once."""
-    seen = read_state(VERSION, answer(NEW_VERSION))
+    seen = parse_state(VERSION, answer(NEW_VERSION))
 
     assert (seen.id, seen.status, seen.outputs) == ("v", BuildStatus.QUEUED, 0)
     assert type(seen.status) is BuildStatus

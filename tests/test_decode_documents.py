@@ -22,7 +22,7 @@ from sieve_async import (
     Webhook,
     WorkerCounts,
 )
-from sieve_async.decode import read_model
+from sieve_async.decode import parse_model
 from sieve_async.messages import Answer, Request, Response
 
 DOCUMENTS = Path(__file__).parent / "documents"
@@ -36,8 +36,8 @@ JOB_ID = "0b8f6f1e-5b8c-4f55-9d0e-2f6a3f9f7a11"
 def decode(name: str, model: type[Answer]) -> Answer:
     """Decode a document of the API."""
     body = (DOCUMENTS / f"{name}.json").read_bytes()
-    asked = Request("GET", "/v2", model, answer_id=json.loads(body)["id"])
-    return read_model(asked, Response(200, (), body, str))
+    asked = Request("GET", "/v2", model, expected_id=json.loads(body)["id"])
+    return parse_model(asked, Response(200, (), body, str))
 
 
 SEED_VERSION = FunctionVersion(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sieve_async import DecodeError, Function, Job, JobStatus
-from sieve_async.decode import read_model, read_state
+from sieve_async.decode import parse_model, parse_state
 from sieve_async.decode.parsing import parse
 from sieve_async.decode.structure import structure
 from sieve_async.endpoints import get_job
@@ -31,7 +31,7 @@ def answer(body: str) -> Response:
 
 def read(body: str) -> Job:
     """Read a job."""
-    return read_model(get_job("j"), answer(body))
+    return parse_model(get_job("j"), answer(body))
 
 
 def careful(body: str) -> Job:
@@ -156,7 +156,7 @@ def test_keys_that_stand_twice(after: str) -> None:
     """An id or status that stands twice is refused, also with a function that is known."""
     function = known(latest_version=VERSION)
     body = spelled(function, after=after)
-    for read_any in (read_model, read_state):
+    for read_any in (parse_model, parse_state):
         with pytest.raises(DecodeError, match="more than once") as caught:
             read_any(get_job("j"), answer(body))
         assert caught.value.payload == json.loads(body)
@@ -177,7 +177,7 @@ def test_polls() -> None:
     body = spelled(known(latest_version=VERSION), after=',"outputs":[{},{}],"run_id":"r"')
     running = body.replace("finished", "processing")
 
-    ended, running_state = (read_state(get_job("j"), answer(text)) for text in (body, running))
+    ended, running_state = (parse_state(get_job("j"), answer(text)) for text in (body, running))
 
     assert (ended.status, ended.outputs, ended.run_id) == (JobStatus.FINISHED, 2, "r")
     assert ended.model() == careful(body)

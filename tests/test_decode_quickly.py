@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sieve_async import DecodeError, InputOutput, Job, JobStatus
-from sieve_async.decode import read_model, read_state
+from sieve_async.decode import parse_model, parse_state
 from sieve_async.decode.parsing import parse, peek
 from sieve_async.decode.structure import structure, structure_quickly
 from sieve_async.endpoints import get_job
@@ -80,7 +80,7 @@ def test_exact_or_in_doubt(place: str, value: Any) -> None:
     quick, careful = structure_quickly(document, Job), structure(exact, Job)
 
     assert quick is None or repr(quick) == repr(careful)
-    assert repr(read_model(get_job("j"), answer(document_with(place, value)))) == repr(careful)
+    assert repr(parse_model(get_job("j"), answer(document_with(place, value)))) == repr(careful)
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -90,7 +90,7 @@ def test_long_integers(place: str, number: int) -> None:
     for value in (number, [[number]], {"a": {"b": number}}):
         response = answer(document_with(place, value))
 
-        models = [read_model(get_job("j"), response), read_state(get_job("j"), response).model()]
+        models = [parse_model(get_job("j"), response), parse_state(get_job("j"), response).model()]
 
         assert all(str(number) in repr(model) for model in models)
 
@@ -108,11 +108,11 @@ def test_depth(place: str) -> None:
     """What is nested as deep as it may be is read, and one level more is not JSON for us."""
     around = json.dumps(document_with(place, None)).partition("null")[0]
     most = 200 - sum(map(around.count, "[{")) + sum(map(around.count, "]}"))
-    job = read_model(get_job("j"), answer(document_with(place, nested(most))))
+    job = parse_model(get_job("j"), answer(document_with(place, nested(most))))
 
     assert "[" * most in repr(job)
     with pytest.raises(DecodeError, match="nested more than 200 deep"):
-        read_model(get_job("j"), answer(document_with(place, nested(most + 1))))
+        parse_model(get_job("j"), answer(document_with(place, nested(most + 1))))
 
 
 def careful(document: dict[str, Any]) -> Job | None:
@@ -155,7 +155,7 @@ def test_any_array() -> None:
 
 def test_shared_extra() -> None:
     """Models without extra keys share one empty ``extra``, which nobody can change."""
-    job = read_model(get_job("j"), answer(document_with("outputs", 1)))
+    job = parse_model(get_job("j"), answer(document_with("outputs", 1)))
     extra: Any = job.extra
 
     assert (extra, repr(extra), isinstance(extra, dict)) == ({}, "{}", True)
@@ -170,7 +170,7 @@ def test_shared_extra() -> None:
 
 def test_copies_of_shared_extra() -> None:
     """A copy of a model has a plain dict for its ``extra``, however it was made."""
-    job = read_model(get_job("j"), answer(document_with("outputs", 1)))
+    job = parse_model(get_job("j"), answer(document_with("outputs", 1)))
 
     for made in (copy.deepcopy(job), pickle.loads(pickle.dumps(job))):
         assert made == job

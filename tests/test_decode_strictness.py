@@ -30,7 +30,7 @@ from sieve_async import (
     Webhook,
     WorkerCounts,
 )
-from sieve_async.decode import read_model
+from sieve_async.decode import parse_model
 from sieve_async.messages import Request, Response
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -96,10 +96,10 @@ def expected(field: "attrs.Attribute[Any]", value: object) -> list[object]:
 
 def decode(document: Document) -> Job | DecodeError:
     """Decode an answer to a request for just this id, whatever it is."""
-    answer_id = document["id"] if isinstance(document["id"], str) else None
-    request = Request("GET", "/v2/jobs/j", Job, answer_id=answer_id)
+    expected_id = document["id"] if isinstance(document["id"], str) else None
+    request = Request("GET", "/v2/jobs/j", Job, expected_id=expected_id)
     try:
-        return read_model(request, Response(200, (), json.dumps(document).encode(), str))
+        return parse_model(request, Response(200, (), json.dumps(document).encode(), str))
     except DecodeError as error:
         return error
 
@@ -154,7 +154,7 @@ def test_every_field_of_an_environment_variable(name: str) -> None:
 def test_answers_that_are_no_object(body: bytes) -> None:
     """An answer that is no object is refused as a whole, and kept."""
     with pytest.raises(DecodeError) as caught:
-        read_model(Request("GET", "/v2/jobs/j", Job), Response(200, (), body, str))
+        parse_model(Request("GET", "/v2/jobs/j", Job), Response(200, (), body, str))
 
     assert caught.value.problems == ("$: must be an object",)
     assert caught.value.payload == json.loads(body)

@@ -107,10 +107,12 @@ def test_version_by_prefix() -> None:
 
 
 @pytest.mark.parametrize("slug", ["latest", UUID[:7]])
-@pytest.mark.parametrize("answer_id", ["", "a/b", "..", f"{UUID[:7]}/..", f"{UUID[:7]} ", "\ud800"])
-def test_ids_in_answers(slug: str, answer_id: str) -> None:
+@pytest.mark.parametrize(
+    "expected_id", ["", "a/b", "..", f"{UUID[:7]}/..", f"{UUID[:7]} ", "\ud800"]
+)
+def test_ids_in_answers(slug: str, expected_id: str) -> None:
     """An id that could not be asked for is not taken: the next request is made of it."""
-    assert not get_version("sieve", "dubbing", slug).accepts(answer_id)
+    assert not get_version("sieve", "dubbing", slug).accepts(expected_id)
 
 
 @pytest.mark.parametrize("slug", ["latest", UUID[:7], UUID])

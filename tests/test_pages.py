@@ -6,11 +6,11 @@ import pytest
 from faults.fuzz import without_orjson
 from faults.fuzz.asking_for import LIST, Read
 
-from sieve_async.decode import read_page
+from sieve_async.decode import parse_page
 from sieve_async.messages import Response
 
 
-@pytest.mark.parametrize("read", [read_page, without_orjson.read_page], ids=["fast", "plain"])
+@pytest.mark.parametrize("read", [parse_page, without_orjson.parse_page], ids=["fast", "plain"])
 @pytest.mark.parametrize(
     ("next_offset", "expected"),
     [

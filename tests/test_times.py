@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sieve_async import DecodeError, Job
-from sieve_async.decode import read_model
+from sieve_async.decode import parse_model
 from sieve_async.messages import Request, Response
 
 STEADY = settings(derandomize=True, deadline=None, max_examples=300)
@@ -22,7 +22,7 @@ GRAMMAR = re.compile(
 def job_of(fields: dict[str, Any]) -> Job:
     """Decode a job that has these fields and those it must have."""
     body = json.dumps({"id": "j", "status": "queued"} | fields).encode()
-    return read_model(Request("GET", "/v2/jobs/j", Job), Response(200, (), body, str))
+    return parse_model(Request("GET", "/v2/jobs/j", Job), Response(200, (), body, str))
 
 
 @pytest.mark.parametrize(

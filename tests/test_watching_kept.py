@@ -18,7 +18,7 @@ from sieve_async import (
     SieveError,
     TLSError,
 )
-from sieve_async.decode import read_state
+from sieve_async.decode import parse_state
 from sieve_async.endpoints import get_job
 from sieve_async.messages import Request, Response
 from sieve_async.polling import LongPolls
@@ -32,7 +32,7 @@ def show(watch: Watch, status: str = "processing", size: int = 0) -> None:
     """Let a watch have seen an answer of about this size."""
     request: Request[Job] = get_job(watch.job_id)
     body = json.dumps({"id": watch.job_id, "status": status, "note": "x" * size}).encode()
-    watch.seen = read_state(request, Response(200, (), body, str))
+    watch.seen = parse_state(request, Response(200, (), body, str))
     watch.wait.answered(watch.seen.status, 0, asked_at=0.0, now=0.0)
 
 

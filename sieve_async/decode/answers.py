@@ -9,9 +9,9 @@ import attrs
 
 from sieve_async.decode.ambiguity import is_ambiguous
 from sieve_async.decode.parsing import Document, NotJSONError, TooManyPartsError, parse, peek
-from sieve_async.decode.refusals import masked, refusal
+from sieve_async.decode.refusals import error_from_response, masked
 from sieve_async.errors import DecodeError, ResponseError, ResponseTooLargeError, TransportError
-from sieve_async.messages import Answer, Request, Response, shorten
+from sieve_async.messages import Model, Request, Response, shorten
 from sieve_async.models import BuildStatus, Function, FunctionVersion, Job, JobStatus
 
 _WORDS: Mapping[type, Mapping[str, JobStatus | BuildStatus]] = {
@@ -22,7 +22,7 @@ _PARTIAL_CONTENT = 206  # of something that was not asked for in parts
 
 
 @attrs.define(eq=False)
-class Seen(Generic[Answer]):
+class PolledState(Generic[Model]):
     """What one poll saw: enough to decide, and the rest undecoded.
 
     Attributes:
@@ -36,13 +36,13 @@ class Seen(Generic[Answer]):
     id: str
     status: JobStatus | BuildStatus
     outputs: int
-    request: Request[Answer] = attrs.field(repr=False)
+    request: Request[Model] = attrs.field(repr=False)
     response: Response = attrs.field(repr=False)
     run_id: str | None = None
     restarts: int = 0
-    _model: Answer | None = attrs.field(default=None, init=False, repr=False)
+    _model: Model | None = attrs.field(default=None, init=False, repr=False)
 
-    def model(self) -> Answer:
+    def model(self) -> Model:
         """The whole model, built at the first call.
 
         Raises:
@@ -67,7 +67,7 @@ class Seen(Generic[Answer]):
         _refuse_ambiguity(self.request, self.response, document, body)
 
 
-def read_state(request: Request[Answer], response: Response) -> Seen[Answer]:
+def parse_state(request: Request[Model], response: Response) -> PolledState[Model]:
     """What a poll needs of an answer; builds no model.
 
     Raises:
@@ -83,7 +83,7 @@ def read_state(request: Request[Answer], response: Response) -> Seen[Answer]:
         raise _other_id(request, response, read_document(request, response))
     status = _WORDS[request.model].get(word) or _status(request, word)
     run_id = document.get("run_id")
-    seen = Seen(
+    seen = PolledState(
         found,
         status,
         _length(document, "outputs"),
@@ -120,7 +120,7 @@ def read_document(request: Request[Any], response: Response) -> Document:
         SieveError: The answer is an error, or is no object.
     """
     if not 200 <= response.status < 300:
-        raise refusal(request, response)
+        raise error_from_response(request, response)
     wrong: type[ResponseError] = DecodeError
     try:
         document = parse(b"" if response.status == _PARTIAL_CONTENT else response.body)
@@ -145,8 +145,8 @@ def misfit(
         request.path,
         response.status,
         response.excerpt(),
-        problems=tuple(_short(response.mask(problem)) for problem in problems),
-        payload=masked(payload, response.mask),
+        problems=tuple(_short(response.redact(problem)) for problem in problems),
+        payload=masked(payload, response.redact),
     )
 
 
@@ -156,7 +156,7 @@ def _short(problem: str) -> str:
     return f"{shorten(path)}{colon}{text}"
 
 
-def read_model(request: Request[Answer], response: Response) -> Answer:
+def parse_model(request: Request[Model], response: Response) -> Model:
     """The model in an answer.
 
     Raises:
@@ -186,13 +186,13 @@ def _glance(request: Request[Any], response: Response) -> tuple[Document, bytes]
     return glance(response), response.body
 
 
-def _build_quickly(request: Request[Answer], document: Document) -> Answer | None:
+def _build_quickly(request: Request[Model], document: Document) -> Model | None:
     """The model in a document that was read fast; None for what needs a closer look."""
     model = _structuring().structure_quickly(document, request.model) if document else None
     return model if model is not None and request.accepts(model.id) else None
 
 
-def _build(request: Request[Answer], response: Response, document: Document) -> Answer:
+def _build(request: Request[Model], response: Response, document: Document) -> Model:
     """The model in a document that was read with all care."""
     try:
         model = _structuring().structure(document, request.model)
@@ -212,9 +212,9 @@ def _explain(request: Request[Any], document: Document) -> tuple[str, ...]:
 class _Structuring(Protocol):
     def recognize(self, body: bytes) -> tuple[Document, bytes] | None: ...
     def learn(self, body: bytes, function: Function) -> None: ...
-    def structure(self, document: Document, model: type[Answer]) -> Answer: ...
-    def structure_quickly(self, document: Document, model: type[Answer]) -> Answer | None: ...
-    def explain(self, document: Document, model: type[Answer]) -> tuple[str, ...]: ...
+    def structure(self, document: Document, model: type[Model]) -> Model: ...
+    def structure_quickly(self, document: Document, model: type[Model]) -> Model | None: ...
+    def explain(self, document: Document, model: type[Model]) -> tuple[str, ...]: ...
 
 
 def prepare() -> None:

@@ -14,7 +14,7 @@ _LARGEST_OFFSET = 2**63 - 1  # beyond, the parsers differ, and no list is as lon
 
 
 @attrs.frozen
-class Page:
+class JobPage:
     """One page of a list of jobs.
 
     Attributes:
@@ -26,7 +26,7 @@ class Page:
     next_offset: int | None
 
 
-def read_page(request: Request[Job], response: Response) -> Page:
+def parse_page(request: Request[Job], response: Response) -> JobPage:
     """One page of a list; a row that cannot be read is left out, and says nothing of its job.
 
     Raises:
@@ -38,7 +38,7 @@ def read_page(request: Request[Job], response: Response) -> Page:
         document = read_document(request, response)
         raise misfit(request, response, document, ("$.data: must be an array",))
     has_more = next_offset.__class__ is int and 0 < next_offset <= _LARGEST_OFFSET
-    return Page(list(_jobs(rows)), next_offset if has_more else None)
+    return JobPage(list(_jobs(rows)), next_offset if has_more else None)
 
 
 def _jobs(rows: list[Any]) -> Iterator[tuple[str, JobStatus]]:

@@ -21,7 +21,7 @@ from sieve_async.messages import Request, Response, printable, shorten
 _LONGEST_DETAIL = 2000
 
 
-def refusal(request: Request[Any], response: Response) -> SieveError:
+def error_from_response(request: Request[Any], response: Response) -> SieveError:
     """The error for an answer that is not of the 2xx kind."""
     status = response.status
     if status < 200:
@@ -59,7 +59,7 @@ def _api_error(request: Request[Any], response: Response) -> APIError:
 def _error_body(response: Response) -> Mapping[str, Any]:
     """The JSON object of an error body; a plain text counts as its detail, HTML as nothing."""
     try:
-        value = masked(parse(response.body), response.mask)
+        value = masked(parse(response.body), response.redact)
     except (NotJSONError, TooManyPartsError):
         text = response.text().strip()
         return {} if text.startswith("<") else {"detail": text}
@@ -80,13 +80,13 @@ def _problem(item: object) -> str:
     return shorten(": ".join(filter(None, (where, str(item.get("msg", ""))))))
 
 
-def masked(value: Any, mask: Callable[[str], str]) -> Any:
+def masked(value: Any, redact: Callable[[str], str]) -> Any:
     """A JSON value without the API key, should the server have repeated it."""
     match value:
         case str():
-            return mask(value)
+            return redact(value)
         case list():
-            return [masked(item, mask) for item in value]
+            return [masked(item, redact) for item in value]
         case dict():
-            return {mask(key): masked(item, mask) for key, item in value.items()}
+            return {redact(key): masked(item, redact) for key, item in value.items()}
     return value

@@ -6,7 +6,7 @@ from sieve_async.decode.answers import read_document
 from sieve_async.messages import Request, Response
 
 
-def read_text(request: Request[Any], response: Response) -> str:
+def parse_text(request: Request[Any], response: Response) -> str:
     """The document of a good answer as it came, but for the key, should it hold it.
 
     Raises:

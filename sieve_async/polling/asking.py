@@ -5,8 +5,8 @@ from typing import Any
 
 import attrs
 
-from sieve_async.decode import Seen, read_state
-from sieve_async.messages import Answer, Request
+from sieve_async.decode import PolledState, parse_state
+from sieve_async.messages import Model, Request
 from sieve_async.polling.long_polls import LongPolls
 from sieve_async.polling.machine import Wait
 from sieve_async.retry import Retrier
@@ -30,12 +30,12 @@ class Asking:
     attempts: int | None = None
     long_polls: LongPolls | None = None
 
-    def poll(self, request: Request[Answer], wait: Wait) -> Coroutine[Any, Any, Seen[Answer]]:
+    def poll(self, request: Request[Model], wait: Wait) -> Coroutine[Any, Any, PolledState[Model]]:
         """Ask once for the wait; a wait of 0 s is one whole look."""
         deadline, attempts = wait.deadline, self.attempts
         if wait.is_one_look:
             limit = self.attempt_limit
             deadline, attempts = None if limit is None else self.clock() + limit, 1
-        if request.held_for:
+        if request.hold_time:
             attempts = 1
-        return self.retrier.poll(request, read_state, deadline=deadline, attempts=attempts)
+        return self.retrier.poll(request, parse_state, deadline=deadline, attempts=attempts)

@@ -11,7 +11,7 @@ from typing import Generic
 import attrs
 
 from sieve_async import endpoints
-from sieve_async.decode import Seen
+from sieve_async.decode import PolledState
 from sieve_async.errors import (
     ConnectError,
     DecodeError,
@@ -19,7 +19,7 @@ from sieve_async.errors import (
     ResponseError,
     SieveError,
 )
-from sieve_async.messages import Answer, Request
+from sieve_async.messages import Model, Request
 from sieve_async.models import FunctionVersion, Job, Output
 from sieve_async.polling.asking import Asking
 from sieve_async.polling.long_polls import (
@@ -37,7 +37,7 @@ _AT_ONCE = 1.0
 
 
 @attrs.define(eq=False, weakref_slot=False)
-class Follower(ABC, Generic[Answer]):
+class Follower(ABC, Generic[Model]):
     """What one wait asks, and what it has seen.
 
     Attributes:
@@ -48,13 +48,13 @@ class Follower(ABC, Generic[Answer]):
 
     asking: Asking
     wait: Wait
-    seen: Seen[Answer] | None = attrs.field(default=None, init=False)
+    seen: PolledState[Model] | None = attrs.field(default=None, init=False)
 
     @abstractmethod
     async def look(self) -> Step:
         """Ask once, and say how to go on."""
 
-    def model(self) -> Answer | None:
+    def model(self) -> Model | None:
         """What was seen last, whole; None when nothing was.
 
         Raises:
@@ -62,7 +62,7 @@ class Follower(ABC, Generic[Answer]):
         """
         return None if self.seen is None else self.seen.model()
 
-    def whole(self) -> Answer:
+    def whole(self) -> Model:
         """What was seen last, after a terminal answer.
 
         Raises:
@@ -72,7 +72,7 @@ class Follower(ABC, Generic[Answer]):
         assert model is not None  # noqa: S101 - the answer was seen
         return model
 
-    def last(self) -> tuple[Answer | None, DecodeError | None]:
+    def last(self) -> tuple[Model | None, DecodeError | None]:
         """The same, or why there is none: a state that does not decode must not end a wait."""
         try:
             return self.model(), None
@@ -226,7 +226,9 @@ class JobFollower(Follower[Job]):
             self._doubt = Doubt.IS_DROPPED
         return is_dropped
 
-    def _answered(self, seen: Seen[Job], asked_at: float, paused_since: float | None) -> Step:
+    def _answered(
+        self, seen: PolledState[Job], asked_at: float, paused_since: float | None
+    ) -> Step:
         now = self.asking.clock()
         asked_from = self.offset
         if self._is_of_earlier_run(seen):
@@ -245,7 +247,7 @@ class JobFollower(Follower[Job]):
             seen.status, self.offset, asked_at=asked_at, now=now, paused_since=paused_since
         )
 
-    def _is_of_earlier_run(self, seen: Seen[Job]) -> bool:
+    def _is_of_earlier_run(self, seen: PolledState[Job]) -> bool:
         """Note the run that an answer speaks of; a new one begins again with its outputs."""
         run = self.run if seen.run_id is None else hash(seen.run_id) % _RUNS
         if run == self.run:
@@ -266,7 +268,7 @@ class JobFollower(Follower[Job]):
             return restarts < self.restarts
         return run in self.earlier_runs
 
-    def _hold(self, seen: Seen[Job]) -> bool:
+    def _hold(self, seen: PolledState[Job]) -> bool:
         """Keep the outputs of an answer; those that do not decode are asked for again."""
         if not seen.outputs:
             return True

@@ -11,8 +11,7 @@ import attrs
 
 from sieve_async.errors import InvalidArgumentError, WaitTimeoutError
 from sieve_async.gate import Gate
-from sieve_async.messages import Answer, shorten
-from sieve_async.models import FunctionVersion, Job
+from sieve_async.messages import Model, shorten
 from sieve_async.polling.following import Follower
 from sieve_async.polling.machine import AskAgain, Ended, GaveUp, Step, TimedOut, Wait
 
@@ -51,10 +50,10 @@ class Poller:
 
     async def wait(
         self,
-        follower: Follower[Answer],
+        follower: Follower[Model],
         subject: Subject,
-        on_update: Callable[[Answer], object] | None,
-    ) -> Answer:
+        on_update: Callable[[Model], object] | None,
+    ) -> Model:
         """Poll until the end and return how it ended.
 
         Raises:
@@ -73,7 +72,7 @@ class Poller:
         finally:
             self.going_on -= 1
 
-    async def goes_on(self, follower: Follower[Answer], step: Step, subject: Subject) -> bool:
+    async def goes_on(self, follower: Follower[Model], step: Step, subject: Subject) -> bool:
         """Wait for the next look; False when there is none to come, for the wait has ended."""
         match step:
             case Ended():
@@ -94,18 +93,11 @@ def timed_out(follower: Follower[Any], subject: Subject, elapsed: float) -> Wait
     """What to raise when the deadline came first: all that is known."""
     model, problem = follower.last()
     wait = follower.wait
-    return WaitTimeoutError(
-        subject.job_id,
-        model if isinstance(model, Job) else None,
-        wait.polls,
-        elapsed,
-        wait.last_error or problem,
-        subject.function_version,
-        model if isinstance(model, FunctionVersion) else None,
-    )
+    target = subject.job_id or subject.function_version or ""
+    return WaitTimeoutError(target, model, wait.polls, elapsed, wait.last_error or problem)
 
 
-async def _show(follower: Follower[Answer], on_update: Callable[[Answer], object] | None) -> None:
+async def _show(follower: Follower[Model], on_update: Callable[[Model], object] | None) -> None:
     """Tell the caller of a new state, if it wants to know; one that cannot be told stays new."""
     if on_update is None:
         return

@@ -20,6 +20,7 @@ from sieve_async.errors import (
     ResponseError,
     ResponseTooLargeError,
     SieveError,
+    WrongEventLoopError,
 )
 from sieve_async.messages import Request, Response
 from sieve_async.transport.attempts import Attempt, Attempts
@@ -163,13 +164,15 @@ class Transport:
             raise ClientClosedError
         # Asked first, for a fork has no running loop; and what it covers, coverage does not see.
         if self._process not in {None, os.getpid()}:  # pragma: no cover
-            raise ClientClosedError("this client was made in another process: make one in each")
+            raise WrongEventLoopError("this client was made in another process: make one in each")
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop, self._process = loop, os.getpid()
             prepare()
         if loop is not self._loop:
-            raise ClientClosedError("this client belongs to another event loop: make one for each")
+            raise WrongEventLoopError(
+                "this client belongs to another event loop: make one for each"
+            )
         return loop
 
     def _url(self, request: Request[Any]) -> URL:
@@ -183,7 +186,7 @@ class Transport:
         limit = self._timeout.request
         if limit is None:
             return deadline
-        due = loop.time() + limit + request.held_for
+        due = loop.time() + limit + request.hold_time
         return due if deadline is None else min(due, deadline)
 
     async def _read(self, request: Request[Any], response: aiohttp.ClientResponse) -> Response:

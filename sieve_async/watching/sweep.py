@@ -9,7 +9,7 @@ import asyncio
 import logging
 
 from sieve_async import delays
-from sieve_async.decode import Page, read_page
+from sieve_async.decode import JobPage, parse_page
 from sieve_async.endpoints import LARGEST_PAGE, list_jobs
 from sieve_async.errors import ClientClosedError, ResponseTooLargeError, SieveError
 from sieve_async.messages import shorten
@@ -211,7 +211,7 @@ class Sweep:
             return True
         return any(watch.wait.status in {None, status} for watch in self._swept.values())
 
-    async def _page(self, status: JobStatus, offset: int) -> Page | None:
+    async def _page(self, status: JobStatus, offset: int) -> JobPage | None:
         """One page, as often as it takes; None when nobody waits for it any more."""
         scheduler = self._scheduler
         pauses = delays.transient(base=0.5, cap=8.0)
@@ -220,7 +220,7 @@ class Sweep:
             request = list_jobs(status=status, limit=self._page_size, offset=offset)
             try:
                 page = await scheduler.asking.retrier.poll(
-                    request, read_page, deadline=None, attempts=1
+                    request, parse_page, deadline=None, attempts=1
                 )
             except ClientClosedError:
                 raise

@@ -39,7 +39,7 @@ from sieve_async import (
     Webhook,
     WorkerCounts,
 )
-from sieve_async.decode import parsing, read_model, read_state
+from sieve_async.decode import parse_model, parse_state, parsing
 from sieve_async.messages import Request, Response
 
 Document: TypeAlias = dict[str, Any]
@@ -197,7 +197,7 @@ def test_field(
 
         is_no_id = (place, name, value) == ("$", "id", "")
         if (found := expected(kind, name, value)) and not is_no_id:
-            read = at(read_model(request, response), path)
+            read = at(parse_model(request, response), path)
             came = getattr(read, name)
             assert came == found[0]
             assert type(came) is type(found[0]) or (kind == WORD and isinstance(came, str))
@@ -209,15 +209,15 @@ def test_field(
 def check_refused(request: Request[Any], response: Response, whole: Document, place: str) -> None:
     """Whether an answer is refused for this field alone, and polls look only at what decides."""
     with pytest.raises(DecodeError) as caught:
-        read_model(request, response)
+        parse_model(request, response)
     assert {problem[: len(place)] for problem in caught.value.problems} == {place}
     assert all(problem[len(place)] in ":[." for problem in caught.value.problems)
     assert caught.value.payload == whole
     if place in {"$.id", "$.status", "$.build_status"}:
         with pytest.raises(DecodeError):
-            read_state(request, response)
+            parse_state(request, response)
     else:
-        assert read_state(request, response).status.is_terminal
+        assert parse_state(request, response).status.is_terminal
 
 
 @pytest.mark.usefixtures("parser")
@@ -227,9 +227,9 @@ def check_refused(request: Request[Any], response: Response, whole: Document, pl
 def test_loose_fields(value: object) -> None:
     """What the documents leave open never makes an answer unreadable, and nothing of it is lost."""
     whole = changed(JOB, (), "children", value)
-    job = read_model(Request("GET", "/", Job), Response(200, (), json.dumps(whole).encode(), str))
+    job = parse_model(Request("GET", "/", Job), Response(200, (), json.dumps(whole).encode(), str))
     whole = changed(VERSION, (), "environment_variables", value)
-    version = read_model(
+    version = parse_model(
         Request("GET", "/", FunctionVersion), Response(200, (), json.dumps(whole).encode(), str)
     )
 
@@ -248,7 +248,7 @@ def test_environment_variables(name: str) -> None:
     for value in VALUES:
         variables = [{}, {} if value is ABSENT else {name: value}]
         whole = VERSION | {"environment_variables": variables}
-        version = read_model(
+        version = parse_model(
             Request("GET", "/", FunctionVersion), Response(200, (), json.dumps(whole).encode(), str)
         )
 
@@ -276,6 +276,6 @@ def test_times(text: str, moment: datetime) -> None:
             if kind == TIME:
                 whole = changed(document, path, name, text)
                 body = json.dumps(whole).encode()
-                read = read_model(Request("GET", "/", answer), Response(200, (), body, str))
+                read = parse_model(Request("GET", "/", answer), Response(200, (), body, str))
                 found = getattr(at(read, path), name)
                 assert (found, found.tzinfo) == (moment, UTC)

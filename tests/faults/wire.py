@@ -42,7 +42,7 @@ Script: TypeAlias = Sequence[Step]
 
 
 @attrs.frozen
-class Seen:
+class PolledState:
     """One request as it came: the bytes of its head, the connection, and the loop's time."""
 
     head: bytes = attrs.field(repr=False)
@@ -74,7 +74,7 @@ class Wire:
 
     def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.connections = 0
-        self.requests: list[Seen] = []
+        self.requests: list[PolledState] = []
         self.url = ""
         self._scripts: Sequence[Script] = scripts or [answer()]
         self._taken = 0
@@ -143,11 +143,11 @@ class Wire:
             self._taken += 1
             return await self._play(steps[1:], reader, writer)
         head = await reader.readuntil(b"\r\n\r\n")
-        seen = Seen(head, connection, asyncio.get_running_loop().time())
+        seen = PolledState(head, connection, asyncio.get_running_loop().time())
         self.requests.append(seen)
         return await self._play(self._script_for(seen), reader, writer)
 
-    def _script_for(self, _: Seen) -> Script:
+    def _script_for(self, _: PolledState) -> Script:
         """What to do about a request, which was not answered yet."""
         script = self._turn()
         self._taken += 1

@@ -34,7 +34,7 @@ from sieve_async import (
     SieveError,
     UnprocessableEntityError,
 )
-from sieve_async.decode import read_model, read_page, read_state, read_text
+from sieve_async.decode import parse_model, parse_page, parse_state, parse_text
 
 # The second one has every character that JSON, HTML, a URL or a regular expression writes oddly.
 KEYS = (KEY, "k3y\"<a&b>'/\\=+%7.*[(~{$^|#?;:,@!`_-")
@@ -75,7 +75,7 @@ def target(data: bytes) -> None:
     answer = response(_body(draws, key), status, headers, key)
     errors = [
         error
-        for read in (read_model, read_state, read_page, read_text)
+        for read in (parse_model, parse_state, parse_page, parse_text)
         if (error := failure_of(read, request, answer)) is not None
     ]
     if not 200 <= status < 300:

@@ -10,7 +10,7 @@ from faults.fuzz.plain_json import Document, UnreadableError
 from faults.fuzz.plain_models import READERS, MisfitError
 
 from sieve_async import DecodeError, Job, ResponseTooLargeError
-from sieve_async.decode import read_model, read_state, read_text
+from sieve_async.decode import parse_model, parse_state, parse_text
 from sieve_async.messages import Request, Response
 
 _STATUSES = (200, 200, 200, 200, 201, 204, 206, 299)
@@ -28,15 +28,15 @@ def target(data: bytes) -> None:
     _check_model(request, answer)
     _check_state(request, answer)
     for plain, read in (
-        (without_orjson.read_model, read_model),
-        (without_orjson.read_state, read_state),
+        (without_orjson.parse_model, parse_model),
+        (without_orjson.parse_state, parse_state),
     ):
         assert told(failure_of(plain, request, answer)) == told(failure_of(read, request, answer))
 
 
 def _check_model(request: Request[Any], answer: Response) -> None:
-    error = failure_of(read_model, request, answer)
-    told_again = told(failure_of(read_text, request, answer))
+    error = failure_of(parse_model, request, answer)
+    told_again = told(failure_of(parse_text, request, answer))
     try:
         document = plain_json.read(b"" if answer.status == 206 else answer.body)
     except UnreadableError:
@@ -50,8 +50,8 @@ def _check_model(request: Request[Any], answer: Response) -> None:
         assert error.problems
         return
     assert error is None
-    check_model(read_model(request, answer), expected)
-    check_model(without_orjson.read_model(request, answer), expected)
+    check_model(parse_model(request, answer), expected)
+    check_model(without_orjson.parse_model(request, answer), expected)
 
 
 def _expected(request: Request[Any], document: object) -> Document | None:
@@ -63,14 +63,14 @@ def _expected(request: Request[Any], document: object) -> Document | None:
     return expected if _is_answer_to(request, expected["id"]) else None
 
 
-def _is_answer_to(request: Request[Any], answer_id: str) -> bool:
+def _is_answer_to(request: Request[Any], expected_id: str) -> bool:
     asked = request.path.split("/")[3 if request.model is Job else -1]
     if request.model is Job or asked == "v-1":
-        return answer_id == asked
-    letters = answer_id.replace("-", "a").replace(".", "a").replace("_", "a").replace("~", "a")
-    is_id = letters.isalnum() and answer_id.isascii() and len(answer_id) <= 128
-    is_id = is_id and answer_id[0].isalnum()
-    return is_id and (asked == "latest" or answer_id.startswith(asked))
+        return expected_id == asked
+    letters = expected_id.replace("-", "a").replace(".", "a").replace("_", "a").replace("~", "a")
+    is_id = letters.isalnum() and expected_id.isascii() and len(expected_id) <= 128
+    is_id = is_id and expected_id[0].isalnum()
+    return is_id and (asked == "latest" or expected_id.startswith(asked))
 
 
 def _is_ambiguous(request: Request[Any], written: bytes) -> bool:
@@ -78,15 +78,15 @@ def _is_ambiguous(request: Request[Any], written: bytes) -> bool:
 
 
 def _check_state(request: Request[Any], answer: Response) -> None:
-    error = failure_of(read_state, request, answer)
+    error = failure_of(parse_state, request, answer)
     if error is not None:  # then the model is refused as well
-        assert failure_of(read_model, request, answer) is not None
+        assert failure_of(parse_model, request, answer) is not None
         return
     text = plain_json.text_of(answer.body)
     if plain_json.depth(text) > plain_json.DEEPEST:
         return  # a quick look may see past that
     document = plain_json.read(answer.body)
-    for read in (read_state, without_orjson.read_state):
+    for read in (parse_state, without_orjson.parse_state):
         seen = read(request, answer)
         word = document[_status_key(request)]
         assert (seen.id, str(seen.status)) == (document["id"], word)
@@ -101,8 +101,8 @@ def _check_state(request: Request[Any], answer: Response) -> None:
         assert seen.run_id == (run_id if isinstance(run_id, str) and run_id else None)
         if _expected(request, document) is not None:
             assert seen.model().id == seen.id
-    if failure_of(read_model, request, answer) is None:
-        assert read_state(request, answer).model() == read_model(request, answer)
+    if failure_of(parse_model, request, answer) is None:
+        assert parse_state(request, answer).model() == parse_model(request, answer)
 
 
 def _length(value: object) -> int:

@@ -86,7 +86,7 @@ def _check(ask: Any, value: Any, *, is_good: bool, segments: int) -> None:
     assert not (url.query_string)
     assert not (url.fragment)
     assert not (url.user)
-    if request.answer_id is not None:
+    if request.expected_id is not None:
         assert request.accepts(value)
         assert request.accepts(f"-{value}") is request.accepts(f"{value}\n") is False
         assert request.accepts(f"{value}a") == (segments == 6 and len(value) < 128)

@@ -7,7 +7,7 @@ from faults.fuzz.asking_for import LIST, REQUESTS, failure_of, response
 from faults.fuzz.draws import Draws
 
 from sieve_async import ResponseTooLargeError
-from sieve_async.decode import read_model, read_page, read_state
+from sieve_async.decode import parse_model, parse_page, parse_state
 
 # Few of them large: those take most of the time.
 _SIZES = (
@@ -53,7 +53,7 @@ def target(data: bytes) -> None:
     body = beginning + unit * (size // max(1, len(unit))) + end
     answer = response(body if status == 200 else body[:65_536], status)
     began = time.thread_time()
-    errors = [failure_of(read, request, answer) for read in (read_model, read_state, read_page)]
+    errors = [failure_of(read, request, answer) for read in (parse_model, parse_state, parse_page)]
     assert time.thread_time() - began < _MOST_SECONDS
     too_many = plain_json.parts(answer.body) > plain_json.MOST_PARTS
     assert too_many == any(isinstance(error, ResponseTooLargeError) for error in errors)

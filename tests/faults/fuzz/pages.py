@@ -7,7 +7,7 @@ from faults.fuzz.draws import Draws
 from faults.fuzz.plain_json import Document, UnreadableError
 
 from sieve_async import DecodeError, ResponseTooLargeError
-from sieve_async.decode import read_page
+from sieve_async.decode import parse_page
 
 _ROWS: Document = PAGE | {"data": [*PAGE["data"], JOB]}
 
@@ -16,8 +16,8 @@ def target(data: bytes) -> None:
     """A page tells of those rows that can be read, and a page there is no further than it says."""
     draws = Draws(data)
     answer = response(body(draws, _ROWS) if draws.choice((True, False)) else draws.rest())
-    error = failure_of(read_page, LIST, answer)
-    assert told(failure_of(without_orjson.read_page, LIST, answer)) == told(error)
+    error = failure_of(parse_page, LIST, answer)
+    assert told(failure_of(without_orjson.parse_page, LIST, answer)) == told(error)
     try:
         document = plain_json.read(answer.body)
     except UnreadableError:
@@ -31,7 +31,7 @@ def target(data: bytes) -> None:
         return
     assert error is None
     further = document.get("next_offset")
-    for read in (read_page, without_orjson.read_page):
+    for read in (parse_page, without_orjson.parse_page):
         page = read(LIST, answer)
         assert [(job_id, str(status)) for job_id, status in page.jobs] == _readable(rows)
         is_reached = type(further) is int and 0 < further < 2**63

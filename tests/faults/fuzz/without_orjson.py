@@ -29,5 +29,5 @@ def _copies() -> dict[str, ModuleType]:
 _COPIES = _copies()
 parse, peek = _COPIES["parsing"].parse, _COPIES["parsing"].peek
 repeats_a_key = _COPIES["parsing"].repeats_a_key
-read_model, read_state = _COPIES["answers"].read_model, _COPIES["answers"].read_state
-read_page = _COPIES["pages"].read_page
+parse_model, parse_state = _COPIES["answers"].parse_model, _COPIES["answers"].parse_state
+parse_page = _COPIES["pages"].parse_page
