@@ -8,9 +8,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from asking import Document, Get
-from faults.closed_world import KEY
 
+from helpers.http_helpers import Document, Get
+from helpers.leak_checks import KEY
 from sieve_async import SieveClient
 from sieve_async.testing import FakeSieve
 

@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
-from faults.closed_world import failure_of
-from faults.wire import JOB, Do, Wire, answer, once
 
+from helpers.leak_checks import error_of
+from helpers.raw_server import JOB, Action, RawServer, respond, serve_once
 from sieve_async import (
     ClientClosedError,
     ConnectError,
@@ -172,8 +172,8 @@ async def test_no_trust_is_explained() -> None:
     """A certificate that is not trusted is told in the words of TLS."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
-    async with Wire(tls=tls) as wire, wire.client() as client:
-        error = await failure_of(client.get_job(JOB))
+    async with RawServer(tls=tls) as wire, wire.client() as client:
+        error = await error_of(client.get_job(JOB))
 
     assert type(error) is TLSError
     assert "certificate verify failed" in str(error)
@@ -182,11 +182,11 @@ async def test_no_trust_is_explained() -> None:
 @pytest.mark.looptime
 async def test_no_connection_in_time() -> None:
     """A connection that takes too long is a timeout, which says that there was no connection."""
-    async with Wire([Do.NOT_READ, Do.SILENCE]) as wire:
+    async with RawServer([Action.DONT_READ, Action.SILENCE]) as wire:
         url = wire.url.replace("http:", "https:")
         settings: dict[str, Any] = {"timeout": Timeout(connect=1), "base_url": url}
         async with wire.client(retry=RetryPolicy(max_attempts=1), **settings) as client:
-            error = await failure_of(client.get_job(JOB))
+            error = await error_of(client.get_job(JOB))
 
     assert type(error) is RequestTimeoutError
     assert "no connection in time" in str(error)
@@ -195,8 +195,11 @@ async def test_no_connection_in_time() -> None:
 @pytest.mark.looptime
 async def test_cut_off_is_no_broken_connection() -> None:
     """An answer that was cut off had a connection, so it is no ``ConnectError``."""
-    async with once([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", Do.RST]) as (_, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve_once([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", Action.RESET]) as (
+        _,
+        client,
+    ):
+        error = await error_of(client.get_job(JOB))
 
     assert type(error) is TransportError
     assert "the answer was cut off" in str(error)
@@ -205,7 +208,7 @@ async def test_cut_off_is_no_broken_connection() -> None:
 @pytest.mark.looptime
 async def test_session_closed_in_the_only_attempt() -> None:
     """Who closes the session that was passed in is told so, and not that the server broke."""
-    async with Wire([answer()[0], Do.SILENCE], [Do.SILENCE]) as wire:
+    async with RawServer([respond()[0], Action.SILENCE], [Action.SILENCE]) as wire:
         session = aiohttp.ClientSession()
         policy = RetryPolicy(max_attempts=1)
         async with wire.client(session=session, retry=policy) as client:

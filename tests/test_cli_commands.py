@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from commanding import command, end_of, shell, start
 
+from helpers.cli_runner import finish_command, run_command, run_shell, start_command
 from sieve_async.testing import FakeSieve
 
 OUTPUTS = [{"url": "https://files.example/a.mp4"}, {"text": "höre"}]
@@ -15,14 +15,14 @@ async def test_job_get(sieve: FakeSieve) -> None:
     """A job is shown with all that fits on a screen."""
     sieve.add_job("a", outputs=OUTPUTS)
 
-    ended = await command(sieve, "job", "get", "a")
+    ended = await run_command(sieve, "job", "get", "a")
 
-    facts = dict(line.split(maxsplit=1) for line in ended.printed.splitlines() if line[0] != " ")
-    assert (ended.code, ended.told) == (0, "")
+    facts = dict(line.split(maxsplit=1) for line in ended.stdout.splitlines() if line[0] != " ")
+    assert (ended.exit_code, ended.stderr) == (0, "")
     assert facts["status"] == "finished"
     assert facts["function"] == "sieve/demo"
     assert facts["outputs"] == "2"
-    assert "https://files.example/a.mp4" in ended.printed
+    assert "https://files.example/a.mp4" in ended.stdout
 
 
 @pytest.mark.parametrize("output", ["json", "jsonl"])
@@ -30,23 +30,23 @@ async def test_job_get_as_json(sieve: FakeSieve, output: str) -> None:
     """As JSON a job has every field, the unknown ones too, by the names that the API gives them."""
     sieve.add_job("a", outputs=OUTPUTS, fields={"novelty": [1]})
 
-    ended = await command(sieve, "job", "get", "a", "-o", output)
+    ended = await run_command(sieve, "job", "get", "a", "-o", output)
 
-    job = json.loads(ended.printed)
-    assert ended.printed.isascii()
+    job = json.loads(ended.stdout)
+    assert ended.stdout.isascii()
     assert job["outputs"][1]["data"] == {"text": "höre"}
     assert job["novelty"] == [1]
     assert job["completed_at"].endswith("+00:00")
-    assert (output == "jsonl") is (ended.printed.count("\n") == 1)
+    assert (output == "jsonl") is (ended.stdout.count("\n") == 1)
 
 
 async def test_job_get_raw(sieve: FakeSieve) -> None:
     """``--raw`` prints the document as it was sent, and ``--offset`` leaves outputs out."""
     sieve.add_job("a", outputs=OUTPUTS)
 
-    ended = await command(sieve, "job", "get", "a", "--raw", "--offset", "1")
+    ended = await run_command(sieve, "job", "get", "a", "--raw", "--offset", "1")
 
-    document = json.loads(ended.printed)
+    document = json.loads(ended.stdout)
     assert [output["data"] for output in document["outputs"]] == OUTPUTS[1:]
     assert document["restarts"] is None
 
@@ -55,9 +55,9 @@ async def test_job_get_quiet(sieve: FakeSieve) -> None:
     """``-o quiet`` prints nothing: the exit code is all."""
     sieve.add_job("a", status="error")
 
-    ended = await command(sieve, "job", "get", "a", "-o", "quiet")
+    ended = await run_command(sieve, "job", "get", "a", "-o", "quiet")
 
-    assert (ended.code, ended.printed, ended.told) == (0, "", "")
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", "")
 
 
 async def test_job_outputs(sieve: FakeSieve) -> None:
@@ -65,10 +65,10 @@ async def test_job_outputs(sieve: FakeSieve) -> None:
     parts = [{"data": 1}, {"data": {}}]
     sieve.add_job("a", processing=1, streams=True, outputs=[*OUTPUTS, parts])
 
-    ended = await command(sieve, "job", "outputs", "a")
+    ended = await run_command(sieve, "job", "outputs", "a")
 
-    first, second, last = map(json.loads, ended.printed.splitlines())
-    assert (ended.code, ended.told) == (0, "")
+    first, second, last = map(json.loads, ended.stdout.splitlines())
+    assert (ended.exit_code, ended.stderr) == (0, "")
     assert [first["data"], second["data"]] == OUTPUTS
     assert [part["data"] for part in last] == [1, {}]
 
@@ -77,25 +77,25 @@ async def test_outputs_of_failed_job(sieve: FakeSieve) -> None:
     """After the outputs, a failure is told in one line and is the exit code."""
     sieve.add_job("a", outputs=["x"], streams=True, processing=1, status="error", error="Boom: no")
 
-    ended = await command(sieve, "job", "outputs", "a", "-o", "json")
+    ended = await run_command(sieve, "job", "outputs", "a", "-o", "json")
 
-    assert ended.code == 1
-    assert len(json.loads(ended.printed)) <= 1
-    assert ended.told == "sieve-async: job a failed: Boom: no\n"
+    assert ended.exit_code == 1
+    assert len(json.loads(ended.stdout)) <= 1
+    assert ended.stderr == "sieve-async: job a failed: Boom: no\n"
 
 
 async def test_version(sieve: FakeSieve) -> None:
     """A version is looked up by owner, name and slug, and waited for with its stages told."""
     sieve.add_version("me", "mine", "v1", building=1, pushing=1, cuda_version="11.8")
 
-    ended = await command(sieve, "version", "wait", "me/mine")
-    got = await command(sieve, "version", "get", "me/mine:v1", "-o", "json")
+    ended = await run_command(sieve, "version", "wait", "me/mine")
+    got = await run_command(sieve, "version", "get", "me/mine:v1", "-o", "json")
 
-    assert (ended.code, got.code) == (0, 0)
-    assert "build_status      ready" in ended.printed
-    assert "cuda_version      11.8" in ended.printed
-    assert "v1  building" in ended.told
-    assert json.loads(got.printed)["build_status"] == "ready"
+    assert (ended.exit_code, got.exit_code) == (0, 0)
+    assert "build_status      ready" in ended.stdout
+    assert "cuda_version      11.8" in ended.stdout
+    assert "v1  building" in ended.stderr
+    assert json.loads(got.stdout)["build_status"] == "ready"
 
 
 @pytest.mark.parametrize("output", ["text", "json", "jsonl", "quiet"])
@@ -104,24 +104,23 @@ async def test_watch(sieve: FakeSieve, output: str) -> None:
     sieve.add_job("slow", processing=1.5)
     sieve.add_job("fast", status="error", error="Traceback\nValueError: no")
 
-    ended = await command(sieve, "watch", "slow", "fast", "slow", "-o", output)
+    ended = await run_command(sieve, "watch", "slow", "fast", "slow", "-o", output)
 
     match output:
         case "text":
-            rows = [line.split()[:2] for line in ended.printed.splitlines()]
+            rows = [line.split()[:2] for line in ended.stdout.splitlines()]
         case "json":
-            rows = [[row["job_id"], row["status"]] for row in json.loads(ended.printed)]
+            rows = [[row["job_id"], row["status"]] for row in json.loads(ended.stdout)]
         case "jsonl":
             rows = [
-                [row["job_id"], row["status"]]
-                for row in map(json.loads, ended.printed.splitlines())
+                [row["job_id"], row["status"]] for row in map(json.loads, ended.stdout.splitlines())
             ]
         case _:
             rows = []
-    assert ended.code == 1
+    assert ended.exit_code == 1
     assert rows == ([] if output == "quiet" else [["fast", "error"], ["slow", "finished"]])
-    assert ("ValueError: no" in ended.told) is (output != "quiet")
-    assert "Traceback" not in ended.told
+    assert ("ValueError: no" in ended.stderr) is (output != "quiet")
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
@@ -131,34 +130,34 @@ async def test_watch_ids_of_file(sieve: FakeSieve, tmp_path: Path, strategy: str
     path = tmp_path / "ids.txt"
     path.write_text("\n".join(ids[:30]) + "\n\n " + "\t".join(ids[30:]), "utf-8")
 
-    ended = await command(sieve, "watch", "--ids-file", str(path), "--strategy", strategy)
+    ended = await run_command(sieve, "watch", "--ids-file", str(path), "--strategy", strategy)
 
-    assert sorted(line.split()[0] for line in ended.printed.splitlines()) == ids
-    assert ended.code == 1
+    assert sorted(line.split()[0] for line in ended.stdout.splitlines()) == ids
+    assert ended.exit_code == 1
 
 
 async def test_watch_ids_of_pipe(sieve: FakeSieve) -> None:
     """With ``-`` ids are watched as they come, before the input has ended."""
     sieve.add_job("first")
     sieve.add_job("second")
-    program = await start(sieve, "watch", "-")
+    program = await start_command(sieve, "watch", "-")
     assert program.stdin is not None
     assert program.stdout is not None
 
     program.stdin.write(b"first\nsec")
     line = await program.stdout.readline()
-    ended = await end_of(program, b"ond first")
+    ended = await finish_command(program, b"ond first")
 
     assert line.split()[:2] == [b"first", b"finished"]
-    assert ended.printed.split()[:2] == ["second", "finished"]
-    assert ended.code == 0
+    assert ended.stdout.split()[:2] == ["second", "finished"]
+    assert ended.exit_code == 0
 
 
 async def test_watch_nothing(sieve: FakeSieve) -> None:
     """No ids are no failure, and an empty array is one."""
-    ended = await command(sieve, "watch", "-", "-o", "json")
+    ended = await run_command(sieve, "watch", "-", "-o", "json")
 
-    assert (ended.code, json.loads(ended.printed), ended.told) == (0, [], "")
+    assert (ended.exit_code, json.loads(ended.stdout), ended.stderr) == (0, [], "")
 
 
 async def test_any(sieve: FakeSieve) -> None:
@@ -166,10 +165,10 @@ async def test_any(sieve: FakeSieve) -> None:
     sieve.add_job("never", status=None)
     sieve.add_job("soon", status="cancelled")
 
-    ended = await command(sieve, "job", "wait", "never", "gone", "soon", "--any")
+    ended = await run_command(sieve, "job", "wait", "never", "gone", "soon", "--any")
 
-    assert ended.code == 3
-    assert "soon  cancelled" in ended.printed
+    assert ended.exit_code == 3
+    assert "soon  cancelled" in ended.stdout
 
 
 async def test_fail_fast(sieve: FakeSieve) -> None:
@@ -178,41 +177,43 @@ async def test_fail_fast(sieve: FakeSieve) -> None:
     sieve.add_job("good")
     sieve.add_job("bad", processing=0.5, status="error")
 
-    ended = await command(sieve, "job", "wait", "never", "good", "bad", "--fail-fast", "-o", "json")
+    ended = await run_command(
+        sieve, "job", "wait", "never", "good", "bad", "--fail-fast", "-o", "json"
+    )
 
-    assert ended.code == 1
-    assert [row["job_id"] for row in json.loads(ended.printed)] == ["good", "bad"]
+    assert ended.exit_code == 1
+    assert [row["job_id"] for row in json.loads(ended.stdout)] == ["good", "bad"]
 
 
 async def test_reader_that_goes(sieve: FakeSieve) -> None:
     """When nobody reads the results any more, the watch ends at once and says nothing."""
     sieve.add_jobs(100, seed=1)
 
-    ended = await shell(
+    ended = await run_shell(
         sieve, "set -o pipefail; sieve-async watch job-{00..99} --no-progress | head -n 1"
     )
 
-    assert (ended.code, ended.told) == (141, "")
-    assert ended.printed.count("\n") == 1
+    assert (ended.exit_code, ended.stderr) == (141, "")
+    assert ended.stdout.count("\n") == 1
 
 
 async def test_closed_output(sieve: FakeSieve) -> None:
     """With standard output closed, the exit code still tells."""
     sieve.add_job("a", status="cancelled")
 
-    ended = await shell(sieve, "sieve-async watch a --no-progress >&- 2>&-")
+    ended = await run_shell(sieve, "sieve-async watch a --no-progress >&- 2>&-")
 
-    assert (ended.code, ended.printed, ended.told) == (3, "", "")
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (3, "", "")
 
 
 async def test_full_disk(sieve: FakeSieve) -> None:
     """Results that cannot be written are one line and 6."""
     sieve.add_job("a")
 
-    ended = await shell(sieve, "sieve-async watch a --no-progress >/dev/full")
+    ended = await run_shell(sieve, "sieve-async watch a --no-progress >/dev/full")
 
-    assert ended.code == 6
-    assert ended.told == "sieve-async: [Errno 28] No space left on device\n"
+    assert ended.exit_code == 6
+    assert ended.stderr == "sieve-async: [Errno 28] No space left on device\n"
 
 
 @pytest.mark.parametrize("how", ["raise", "continue"])
@@ -221,16 +222,16 @@ async def test_outputs_of_restarted_job(sieve: FakeSieve, how: str) -> None:
     job = sieve.job(sieve.add_job("a", by="manual"))
     job.start()
     job.yield_output("first")
-    program = await start(sieve, "job", "outputs", "a", "--on-restart", how)
+    program = await start_command(sieve, "job", "outputs", "a", "--on-restart", how)
     assert program.stdout is not None
 
     line = await program.stdout.readline()
     job.restart("OOM")
     job.yield_output("again")
     job.finish()
-    ended = await end_of(program)
+    ended = await finish_command(program)
 
-    again = [json.loads(each)["data"] for each in ended.printed.splitlines()]
+    again = [json.loads(each)["data"] for each in ended.stdout.splitlines()]
     assert json.loads(line)["data"] == "first"
-    assert (ended.code, again) == ((0, ["again"]) if how == "continue" else (1, []))
-    assert ("--on-restart again" in ended.told) is (how == "raise")
+    assert (ended.exit_code, again) == ((0, ["again"]) if how == "continue" else (1, []))
+    assert ("--on-restart again" in ended.stderr) is (how == "raise")

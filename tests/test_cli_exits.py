@@ -4,9 +4,9 @@ import itertools
 from pathlib import Path
 
 import pytest
-from commanding import command
-from faults.closed_world import KEY
 
+from helpers.cli_runner import run_command
+from helpers.leak_checks import KEY
 from sieve_async.cli.arguments import STRATEGIES, parse
 from sieve_async.cli.exits import PRECEDENCE, Exit, exit_of_many
 from sieve_async.cli.help_texts import EXIT_CODES
@@ -37,10 +37,10 @@ async def town(sieve: FakeSieve) -> FakeSieve:
 @pytest.mark.parametrize(("job_id", "code"), ENDS.items(), ids=list(ENDS))
 async def test_code_of_one(town: FakeSieve, job_id: str, code: int) -> None:
     """Each way in which a wait ends has its code."""
-    ended = await command(town, "job", "wait", job_id, "--timeout", "1s")
+    ended = await run_command(town, "job", "wait", job_id, "--timeout", "1s")
 
-    assert ended.code == code
-    assert ended.printed.startswith(f"{job_id}  ")
+    assert ended.exit_code == code
+    assert ended.stdout.startswith(f"{job_id}  ")
 
 
 @pytest.mark.parametrize(
@@ -50,17 +50,17 @@ async def test_code_of_one(town: FakeSieve, job_id: str, code: int) -> None:
 )
 async def test_precedence(town: FakeSieve, job_ids: tuple[str, str]) -> None:
     """Of two codes, the one that says that less is known comes first."""
-    ended = await command(town, "watch", *reversed(job_ids), "--timeout", "1")
+    ended = await run_command(town, "watch", *reversed(job_ids), "--timeout", "1")
 
-    assert ended.code == ENDS[job_ids[0]]
+    assert ended.exit_code == ENDS[job_ids[0]]
 
 
 async def test_no_fail(town: FakeSieve) -> None:
     """``--no-fail`` forgives how jobs end, but not that they were not found."""
-    forgiven = await command(town, "job", "wait", "error", "cancelled", "--no-fail")
-    missed = await command(town, "job", "wait", "error", "gone", "--no-fail")
+    forgiven = await run_command(town, "job", "wait", "error", "cancelled", "--no-fail")
+    missed = await run_command(town, "job", "wait", "error", "gone", "--no-fail")
 
-    assert (forgiven.code, missed.code) == (0, 5)
+    assert (forgiven.exit_code, missed.exit_code) == (0, 5)
 
 
 async def test_builds(sieve: FakeSieve) -> None:
@@ -69,7 +69,7 @@ async def test_builds(sieve: FakeSieve) -> None:
     sieve.add_version("me", "slow", status=None)
 
     codes = [
-        (await command(sieve, "version", "wait", *arguments)).code
+        (await run_command(sieve, "version", "wait", *arguments)).exit_code
         for arguments in (
             ("me/bad",),
             ("me/bad", "--no-fail"),
@@ -85,22 +85,24 @@ async def test_refused_key(sieve: FakeSieve) -> None:
     """A refused key is 4; the line says where the key came from, and never shows it."""
     sieve.add_job("a")
 
-    ended = await command(sieve, "job", "get", "a", "--debug", SIEVE_API_KEY="wrong-key-1")
+    ended = await run_command(sieve, "job", "get", "a", "--debug", SIEVE_API_KEY="wrong-key-1")
 
-    assert ended.code == 4
-    assert "SIEVE_API_KEY was refused" in ended.told
-    assert "wrong-key-1" not in ended.told
-    assert "Traceback" in ended.told
+    assert ended.exit_code == 4
+    assert "SIEVE_API_KEY was refused" in ended.stderr
+    assert "wrong-key-1" not in ended.stderr
+    assert "Traceback" in ended.stderr
 
 
 @pytest.mark.parametrize("command_line", [("job", "get", "a"), ("watch", "a")], ids=" ".join)
 async def test_no_key(sieve: FakeSieve, command_line: tuple[str, ...]) -> None:
     """Without a key, one line says where it can be put."""
-    ended = await command(sieve, *command_line, SIEVE_API_KEY="")
+    ended = await run_command(sieve, *command_line, SIEVE_API_KEY="")
 
-    assert ended.code == 4
-    assert ended.told.count("\n") == 1
-    assert all(word in ended.told for word in ("SIEVE_API_KEY", "SIEVE_API_KEY_FILE", "--key-file"))
+    assert ended.exit_code == 4
+    assert ended.stderr.count("\n") == 1
+    assert all(
+        word in ended.stderr for word in ("SIEVE_API_KEY", "SIEVE_API_KEY_FILE", "--key-file")
+    )
 
 
 async def test_key_file(sieve: FakeSieve, tmp_path: Path) -> None:
@@ -109,11 +111,13 @@ async def test_key_file(sieve: FakeSieve, tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text(f"{KEY}\n", "utf-8")
 
-    good = await command(sieve, "job", "get", "a", "--key-file", str(path), SIEVE_API_KEY="wrong")
-    bad = await command(sieve, "job", "get", "a", "--key-file", str(tmp_path / "none"))
+    good = await run_command(
+        sieve, "job", "get", "a", "--key-file", str(path), SIEVE_API_KEY="wrong"
+    )
+    bad = await run_command(sieve, "job", "get", "a", "--key-file", str(tmp_path / "none"))
 
-    assert (good.code, bad.code) == (0, 4)
-    assert "--key-file cannot be read: No such file" in bad.told
+    assert (good.exit_code, bad.exit_code) == (0, 4)
+    assert "--key-file cannot be read: No such file" in bad.stderr
 
 
 @pytest.mark.parametrize(
@@ -132,12 +136,12 @@ async def test_complaints(
     town: FakeSieve, arguments: tuple[str, ...], code: int, hint: str
 ) -> None:
     """What goes wrong is one line that says what to do, and a code."""
-    ended = await command(town, *arguments)
+    ended = await run_command(town, *arguments)
 
-    assert (ended.code, ended.told.count("\n")) == (code, 1)
-    assert ended.told.startswith("sieve-async: ")
-    assert hint in ended.told
-    assert KEY not in ended.told + ended.printed
+    assert (ended.exit_code, ended.stderr.count("\n")) == (code, 1)
+    assert ended.stderr.startswith("sieve-async: ")
+    assert hint in ended.stderr
+    assert KEY not in ended.stderr + ended.stdout
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from commanding import command
 
+from helpers.cli_runner import run_command
 from sieve_async import Job, JobOutcome, JobStatus, NotFoundError, WaitTimeoutError
 from sieve_async.cli.report import Report
 from sieve_async.testing import FakeSieve
@@ -69,10 +69,10 @@ async def test_page(sieve: FakeSieve, tmp_path: Path) -> None:
     ids = sieve.add_jobs(20, seed=1, queued=0.3, processing=0.3)
     path = tmp_path / "batch.html"
 
-    ended = await command(sieve, "watch", *ids, "gone", "--report", str(path), "-o", "quiet")
+    ended = await run_command(sieve, "watch", *ids, "gone", "--report", str(path), "-o", "quiet")
 
     page = path.read_text("utf-8")
-    assert ended.code == 5
+    assert ended.exit_code == 5
     assert "21 jobs of Sieve" in page
     assert re.findall(r"<b>(\d+)</b> (\S+)</li>", page)[0] == ("16", "finished")
     assert {"error", "cancelled", "not-found"} <= set(re.findall(r"</b> (\S+)</li>", page))
@@ -165,9 +165,9 @@ async def test_place_that_is_taken_away(sieve: FakeSieve, tmp_path: Path) -> Non
     sieve.add_job("a")
     (tmp_path / "batch.html").mkdir()
 
-    ended = await command(sieve, "watch", "a", "--report", str(tmp_path / "batch.html"))
+    ended = await run_command(sieve, "watch", "a", "--report", str(tmp_path / "batch.html"))
 
-    assert ended.code == 6
-    assert ended.printed.startswith("a  finished")
-    assert ended.told.startswith("sieve-async: [Errno 21] Is a directory")
+    assert ended.exit_code == 6
+    assert ended.stdout.startswith("a  finished")
+    assert ended.stderr.startswith("sieve-async: [Errno 21] Is a directory")
     assert names_in(tmp_path) == ["batch.html"]

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable
 
 import pytest
-from commanding import at_terminal, command
 
+from helpers.cli_runner import run_at_terminal, run_command
 from sieve_async.cli.arguments import Options
 from sieve_async.cli.printer import Printer
 from sieve_async.cli.progress import LINE_PAUSE, Lines, is_live, noting
@@ -33,9 +33,9 @@ async def test_live(sieve: FakeSieve, size: tuple[int, int], blocked: str) -> No
     sieve.add_job("soon", processing=2, by="polls")
     sieve.add_job("late", processing=4, by="polls")
 
-    ended, shown = await at_terminal(sieve, "watch", "soon", "late", size=size, blocked=blocked)
+    ended, shown = await run_at_terminal(sieve, "watch", "soon", "late", size=size, blocked=blocked)
 
-    assert ended.code == 0
+    assert ended.exit_code == 0
     assert "1 of 2 ended" in shown
     assert shown.endswith(f"{ESCAPE}J")
     assert max(map(len, lines_of(shown))) < size[0]
@@ -48,12 +48,12 @@ async def test_live_of_hundreds(sieve: FakeSieve) -> None:
     """Hundreds of jobs are counted, with their rate, and the picture fits on the screen."""
     ids = sieve.add_jobs(600, seed=1, queued=2, processing=1)
 
-    ended, shown = await at_terminal(
+    ended, shown = await run_at_terminal(
         sieve, "watch", f"{ids[0]}", *ids[1:], "--strategy", "list", "-o", "jsonl", size=(80, 24)
     )
 
-    assert ended.code == 1
-    assert len([json.loads(line) for line in ended.printed.splitlines()]) == 600
+    assert ended.exit_code == 1
+    assert len([json.loads(line) for line in ended.stdout.splitlines()]) == 600
     assert " of 600 ended" in shown
     assert "processing" in shown
     assert "/s, about" in shown
@@ -68,7 +68,7 @@ async def test_wishes(sieve: FakeSieve, variable: str, value: str) -> None:
     """NO_COLOR takes the colours away; CI and TERM=dumb also the live view."""
     sieve.add_job("a", processing=3, by="polls")
 
-    _, shown = await at_terminal(sieve, "watch", "a", size=(80, 24), **{variable: value})
+    _, shown = await run_at_terminal(sieve, "watch", "a", size=(80, 24), **{variable: value})
 
     assert not re.search(r"\x1b\[[0-9;]*[34]\dm", shown)
     assert (f"{ESCAPE}J" in shown) is (variable == "NO_COLOR")
@@ -78,9 +78,9 @@ async def test_no_progress(sieve: FakeSieve) -> None:
     """``--no-progress`` shows nothing at all."""
     sieve.add_job("a", processing=3, by="polls", status="error")
 
-    ended, shown = await at_terminal(sieve, "watch", "a", "--no-progress", size=(80, 24))
+    ended, shown = await run_at_terminal(sieve, "watch", "a", "--no-progress", size=(80, 24))
 
-    assert (ended.code, shown) == (1, "")
+    assert (ended.exit_code, shown) == (1, "")
 
 
 def test_where_it_is_live() -> None:
@@ -92,10 +92,10 @@ async def test_failures_in_pipes(sieve: FakeSieve) -> None:
     """Away from a terminal each failure is told in one line, without any movement."""
     sieve.add_job("bad", status="error", error="a\nb: c\x1b[31m")
 
-    ended = await command(sieve, "watch", "bad", "gone", "-o", "jsonl")
+    ended = await run_command(sieve, "watch", "bad", "gone", "-o", "jsonl")
 
-    assert sorted(line.split()[0] for line in ended.told.splitlines()) == ["bad", "gone"]
-    assert "\x1b" not in ended.told
+    assert sorted(line.split()[0] for line in ended.stderr.splitlines()) == ["bad", "gone"]
+    assert "\x1b" not in ended.stderr
 
 
 @pytest.fixture
@@ -147,7 +147,9 @@ async def test_results_at_terminal(sieve: FakeSieve) -> None:
     sieve.add_job("soon", processing=2, by="polls")
     sieve.add_job("late", processing=4, by="polls")
 
-    shown = (await at_terminal(sieve, "watch", "soon", "late", size=(100, 24), results="shared"))[1]
+    shown = (
+        await run_at_terminal(sieve, "watch", "soon", "late", size=(100, 24), results="shared")
+    )[1]
 
     lines = lines_of(shown)
     assert [line.split()[0] for line in lines if "finished   " in line] == ["soon", "late"]

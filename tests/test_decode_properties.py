@@ -10,8 +10,8 @@ from typing import Any
 import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from specimens import DOCUMENT, Document
 
+from helpers.sample_documents import DOCUMENT, Document
 from sieve_async import Job
 from sieve_async.decode.structure import explain, structure
 

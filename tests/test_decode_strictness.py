@@ -15,8 +15,8 @@ from typing import Any, TypeAlias, get_args, get_origin
 
 import attrs
 import pytest
-from specimens import DOCUMENT, Document
 
+from helpers.sample_documents import DOCUMENT, Document
 from sieve_async import (
     BuildStatus,
     DecodeError,

@@ -10,9 +10,9 @@ import warnings
 
 import aiohttp
 import pytest
-from faults.closed_world import KEY
-from faults.wire import Do, Script, Wire, answer, job, version
 
+from helpers.leak_checks import KEY
+from helpers.raw_server import Action, RawServer, Script, job_json, respond, version_json
 from sieve_async import (
     ClientClosedError,
     ConfigError,
@@ -63,9 +63,12 @@ async def test_no_limits(sieve: FakeSieve) -> None:
     """``None`` is no limit: without one, an answer may take a day."""
     day = 24 * 3600.0
     patient = Timeout(connect=None, request=None)
-    async with Wire([day, *answer(job())]) as wire, wire.client(timeout=patient) as client:
+    async with (
+        RawServer([day, *respond(job_json())]) as wire,
+        wire.client(timeout=patient) as client,
+    ):
         assert (await client.get_job("job-1")).id == "job-1"
-    async with Wire([Do.FIN]) as wire, wire.client(timeout=patient) as client:
+    async with RawServer([Action.CLOSE]) as wire, wire.client(timeout=patient) as client:
         with pytest.raises(ConnectError):
             await client.get_job("job-1")
     sieve.add_job("job", processing=5)
@@ -78,7 +81,7 @@ async def test_no_limits(sieve: FakeSieve) -> None:
 async def test_closed_twice_at_once() -> None:
     """Two tasks may close a client at the same time, while a request times out as well."""
     loop = asyncio.get_running_loop()
-    async with Wire([Do.SILENCE]) as wire:
+    async with RawServer([Action.SILENCE]) as wire:
         client = wire.client(timeout=Timeout(request=5))
         asking = asyncio.create_task(client.get_job("job-1"))
         closing: list[asyncio.Task[None]] = []
@@ -97,11 +100,14 @@ async def test_closed_twice_at_once() -> None:
 @pytest.mark.looptime
 async def test_states_that_do_not_decode(caplog: pytest.LogCaptureFixture) -> None:
     """A running job with a field that does not fit is waited for, but not shown."""
-    odd = answer(job(status="processing", created_at="yesterday"))
+    odd = respond(job_json(status="processing", created_at="yesterday"))
     shown: list[Job] = []
-    async with Wire(odd, odd, answer(job(status="finished"))) as wire, wire.client() as client:
+    async with (
+        RawServer(odd, odd, respond(job_json(status="finished"))) as wire,
+        wire.client() as client,
+    ):
         ended = await client.wait_for_job("job-1", on_update=shown.append)
-    async with Wire(odd) as wire, wire.client() as client:
+    async with RawServer(odd) as wire, wire.client() as client:
         with pytest.raises(WaitTimeoutError, match=r"\$\.created_at") as caught:
             await client.wait_for_job("job-1", timeout=3)
 
@@ -113,9 +119,9 @@ async def test_states_that_do_not_decode(caplog: pytest.LogCaptureFixture) -> No
 @pytest.mark.looptime
 async def test_warnings(caplog: pytest.LogCaptureFixture) -> None:
     """An outage and an unknown word are told once for each state, however long they last."""
-    down, odd = answer(status=503), answer(version(build_status="testing"))
-    ready = answer(version(build_status="ready"))
-    async with Wire(*[down] * 12, *[odd] * 5, ready) as wire, wire.client() as client:
+    down, odd = respond(status=503), respond(version_json(build_status="testing"))
+    ready = respond(version_json(build_status="ready"))
+    async with RawServer(*[down] * 12, *[odd] * 5, ready) as wire, wire.client() as client:
         await client.wait_until_ready("owner", "name")
 
     warnings = [line.getMessage() for line in caplog.records if line.levelno >= logging.WARNING]
@@ -131,7 +137,7 @@ async def test_compressed_in_pieces() -> None:
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
     head = f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode()
     script: Script = [head, 0.01, packed[:10], 0.01, packed[10:20], 0.01, packed[20:]]
-    async with Wire(script) as wire, wire.client() as client:
+    async with RawServer(script) as wire, wire.client() as client:
         assert (await client.get_job("job-1")).succeeded
 
 
@@ -157,7 +163,7 @@ async def test_more_than_one_compressed_body() -> None:
     headers = [("Content-Encoding", "gzip"), ("Content-Length", str(len(packed)))]
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
     script = [f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode() + packed]
-    async with Wire(script) as wire, wire.client(retry=RetryPolicy(max_attempts=1)) as client:
+    async with RawServer(script) as wire, wire.client(retry=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(DecodeError, match="follows"):
             await client.get_job("job-1")
 
@@ -173,7 +179,7 @@ async def test_outside_of_a_task() -> None:
         except ClientClosedError as error:
             raised.set_result(str(error))
 
-    async with Wire() as wire, wire.client() as client:
+    async with RawServer() as wire, wire.client() as client:
         loop.call_soon(drive)
 
         assert "task" in await raised
@@ -183,8 +189,11 @@ async def test_outside_of_a_task() -> None:
 async def test_kept_connection_that_the_server_closed() -> None:
     """A kept connection that the server closes is no sign of trouble: the retry does not wait."""
     loop = asyncio.get_running_loop()
-    good = answer(job())
-    async with Wire(good, [Do.FIN], good, [Do.FIN]) as wire, wire.client() as client:
+    good = respond(job_json())
+    async with (
+        RawServer(good, [Action.CLOSE], good, [Action.CLOSE]) as wire,
+        wire.client() as client,
+    ):
         await client.get_job("job-1")
         started = loop.time()
         again = await client.get_job("job-1")
@@ -200,7 +209,7 @@ async def test_kept_connection_that_the_server_closed() -> None:
 
 async def test_cancellation_holds_no_key() -> None:
     """A cancelled call shows none of the frames below, whose locals hold the key."""
-    async with Wire([Do.SILENCE]) as wire, wire.client() as client:
+    async with RawServer([Action.SILENCE]) as wire, wire.client() as client:
         with pytest.raises(TimeoutError) as caught:
             async with asyncio.timeout(0.05):
                 await client.get_job("job-1")
@@ -226,9 +235,9 @@ async def test_loop_that_died_with_a_wait() -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the loop was closed on its sockets: that is the point
-        async with Wire([Do.SILENCE]) as wire:
+        async with RawServer([Action.SILENCE]) as wire:
             await asyncio.to_thread(abandon, wire.url, 0.05)
-        async with Wire(answer(job(status="processing"))) as wire:
+        async with RawServer(respond(job_json(status="processing"))) as wire:
             await asyncio.to_thread(abandon, wire.url, 0.05)
         gc.collect()
 
@@ -237,9 +246,9 @@ async def test_loop_that_died_with_a_wait() -> None:
 async def test_slow_first_poll_does_not_end_the_looking() -> None:
     """When the last poll was planned early, for a slow one, and is quick, there is another."""
     loop = asyncio.get_running_loop()
-    running, policy = answer(job(status="processing")), PollPolicy(min_interval=2, jitter=0)
-    scripts: list[Script] = [[2.0, *running], running, answer(job(status="finished"))]
-    async with Wire(*scripts) as wire, wire.client() as client:
+    running, policy = respond(job_json(status="processing")), PollPolicy(min_interval=2, jitter=0)
+    scripts: list[Script] = [[2.0, *running], running, respond(job_json(status="finished"))]
+    async with RawServer(*scripts) as wire, wire.client() as client:
         started = loop.time()
         ended = await client.wait_for_job("job-1", timeout=4, polling=policy)
 
@@ -264,7 +273,7 @@ async def test_slow_listener(sieve: FakeSieve, client: SieveClient) -> None:
 @pytest.mark.looptime
 async def test_cancelled_close() -> None:
     """A close that is cancelled closes the connections all the same."""
-    async with Wire([Do.SILENCE]) as wire:
+    async with RawServer([Action.SILENCE]) as wire:
         client = wire.client()
         asking = asyncio.create_task(client.get_job("job-1"))
         await asyncio.sleep(1)
@@ -288,7 +297,7 @@ def test_session_that_is_none(session: object) -> None:
 @pytest.mark.looptime
 async def test_session_closed_while_its_pool_is_full() -> None:
     """A call that queues in a caller's pool is told that the session was closed."""
-    async with Wire([Do.SILENCE]) as wire:
+    async with RawServer([Action.SILENCE]) as wire:
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
         async with wire.client(session=session) as one, wire.client(session=session) as other:
             asking = [asyncio.create_task(client.get_job("job-1")) for client in (one, other)]

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import aiohttp
 import pytest
-from asking import JOB_KEYS, VERSION_KEYS, Document, Get, time_between
 
+from helpers.http_helpers import JOB_KEYS, VERSION_KEYS, Document, Get, duration_between
 from sieve_async.testing import FakeSieve
 
 # Documents
@@ -53,8 +53,8 @@ async def test_build_goes_through_all_states(sieve: FakeSieve, get: Get) -> None
     assert [version["build_status"] for version in seen] == states
     assert [version["built_at"] is None for version in seen] == [True, True, False, False, False]
     assert [version["ready_at"] is None for version in seen] == [True] * 4 + [False]
-    assert time_between(seen[4], "queued_at", "built_at") == timedelta(seconds=2)
-    assert time_between(seen[4], "queued_at", "ready_at") == timedelta(seconds=4)
+    assert duration_between(seen[4], "queued_at", "built_at") == timedelta(seconds=2)
+    assert duration_between(seen[4], "queued_at", "ready_at") == timedelta(seconds=4)
     assert " ".join(seen[4]) == f"{VERSION_KEYS} http"
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from asking import Document, Get, data_of, held, now
 
+from helpers.http_helpers import Document, Get, now, output_data, wait_until_in_flight
 from sieve_async.testing import FakeSieve
 
 PATIENT = aiohttp.ClientTimeout(total=None)
@@ -34,7 +34,7 @@ async def test_ended_job_is_answered_at_once(sieve: FakeSieve, get: Get) -> None
     seen = [await get(f"/v2/jobs/{name}/await?offset=2") for name in ("good", "bad", "stopped")]
 
     assert [job["status"] for job in seen] == ["finished", "error", "cancelled"]
-    assert data_of(seen[0]) == [3]
+    assert output_data(seen[0]) == [3]
     assert now() == 0
 
 
@@ -47,7 +47,7 @@ async def test_running_job_is_answered_when_it_ends(sieve: FakeSieve, get: Get) 
     came = now()
     after = await get("/v2/jobs/j?offset=1")
 
-    assert (came, seen["status"], data_of(seen)) == (16, "finished", ["b"])
+    assert (came, seen["status"], output_data(seen)) == (16, "finished", ["b"])
     assert seen == after
 
 
@@ -135,14 +135,18 @@ async def test_life_by_polls_is_ended_by_another_look(
     sieve.add_job("j", queued=1, processing=1, by="polls", outputs=["a"])
 
     waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
-    await held(sieve)
+    await wait_until_in_flight(sieve)
     await asyncio.sleep(60)
     between = await get("/v2/jobs/j")
     await asyncio.sleep(60)
     last = await get(other)
     seen = await waiting
 
-    assert (between["status"], seen["status"], data_of(seen)) == ("processing", "finished", ["a"])
+    assert (between["status"], seen["status"], output_data(seen)) == (
+        "processing",
+        "finished",
+        ["a"],
+    )
     assert seen == last
     assert now() == 120
 
@@ -152,7 +156,7 @@ async def test_removed_job_is_not_found(sieve: FakeSieve, get: Get) -> None:
     """A job that vanishes while it is waited for is gone at once, even when it comes and goes."""
     sieve.add_job("j", status=None)
     waiting = [asyncio.ensure_future(get("/v2/jobs/j/await")) for _ in range(2)]
-    await held(sieve, 2)
+    await wait_until_in_flight(sieve, 2)
 
     sieve.remove_job("j")
     sieve.add_job("j")
@@ -196,7 +200,7 @@ async def test_stopping_cuts_held_requests(sieve: FakeSieve, get: Get) -> None:
     """They get no answer, nothing waits for them, and no task of theirs is left."""
     sieve.add_job("j", status=None)
     waiting = [asyncio.ensure_future(get("/v2/jobs/j/await")) for _ in range(3)]
-    await held(sieve, 3)
+    await wait_until_in_flight(sieve, 3)
 
     async with asyncio.timeout(2):
         await sieve.stop()
@@ -213,7 +217,7 @@ async def test_hold_ends_with_its_connection() -> None:
     async with sieve, aiohttp.ClientSession(sieve.url) as session:
         key = {"X-API-Key": sieve.api_key}
         waiting = asyncio.ensure_future(session.get("/v2/jobs/j/await", headers=key))
-        await held(sieve)
+        await wait_until_in_flight(sieve)
 
         waiting.cancel()
         async with asyncio.timeout(2):
@@ -242,7 +246,7 @@ async def test_answered_hold_leaves_nothing(sieve: FakeSieve, get: Get) -> None:
     """Neither the timer nor the place of a hold outlives it."""
     sieve.add_job("j", processing=1, by="polls")
     waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
-    await held(sieve)
+    await wait_until_in_flight(sieve)
 
     await get("/v2/jobs/j")
     await waiting
@@ -261,7 +265,7 @@ async def test_ledger_counts_holds_when_they_come(sieve: FakeSieve, get: Get) ->
     sieve.add_job("j", processing=9, outputs=["x" * 1000])
     await asyncio.sleep(1)
     waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
-    await held(sieve)
+    await wait_until_in_flight(sieve)
     await asyncio.sleep(0)
 
     [early] = sieve.requests

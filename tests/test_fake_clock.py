@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from asking import Get, held, time_between
-from faults.closed_world import KEY
 
+from helpers.http_helpers import Get, duration_between, wait_until_in_flight
+from helpers.leak_checks import KEY
 from sieve_async.testing import FakeSieve
 
 
@@ -32,7 +32,7 @@ async def test_time_stands_still(sieve: FakeSieve, get: Get) -> None:
 
     words = ["queued", "queued", "processing", "processing", "processing", "finished"]
     assert [job["status"] for job in seen] == words
-    assert time_between(seen[-1], "created_at", "completed_at") == timedelta(seconds=3660)
+    assert duration_between(seen[-1], "created_at", "completed_at") == timedelta(seconds=3660)
     assert [entry.at for entry in sieve.requests] == [0, 59, 60, 3659.5, 3659.5, 3660]
 
 
@@ -44,7 +44,7 @@ async def test_holds_are_answered_when_time_passes(sieve: FakeSieve, get: Get) -
     short, long = [
         asyncio.ensure_future(get(f"/v2/jobs/{name}/await")) for name in ("short", "long")
     ]
-    await held(sieve, 2)
+    await wait_until_in_flight(sieve, 2)
 
     await asyncio.sleep(100)
     sieve.advance(29)
@@ -72,7 +72,7 @@ async def test_slow_answers_follow_the_clock_by_hand(
     sieve.add_job("j", outputs=["x" * 1000])
     sieve.fault(delay=5, slow_body=10)
     waiting = asyncio.ensure_future(get("/v2/jobs/j"))
-    await held(sieve)
+    await wait_until_in_flight(sieve)
 
     whole = []
     for seconds in steps:
@@ -88,7 +88,7 @@ async def test_end_that_is_passed_wins(sieve: FakeSieve, get: Get) -> None:
     """A leap past both the end and the limit is an end, as it came first."""
     sieve.add_job("j", processing=30)
     waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
-    await held(sieve)
+    await wait_until_in_flight(sieve)
 
     sieve.advance(1e6)
 

@@ -6,8 +6,8 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 import pytest
-from asking import Document, Get, held, now, raw
 
+from helpers.http_helpers import Document, Get, get_raw, now, wait_until_in_flight
 from sieve_async.testing import FakeSieve
 
 # What answers instead
@@ -164,7 +164,7 @@ async def test_delay_by_a_manual_clock() -> None:
     sieve.fault(delay=5, body="[]")
     async with sieve, aiohttp.ClientSession(sieve.url) as session:
         waiting = asyncio.ensure_future(session.get("/"))
-        await held(sieve)
+        await wait_until_in_flight(sieve)
 
         sieve.advance(4)
         sieve.advance(2)
@@ -208,7 +208,7 @@ async def test_dropped_connections(sieve: FakeSieve, caplog: pytest.LogCaptureFi
     whole = {}
     for drop in ("before", "headers", "body"):
         with sieve.fault(drop=drop):
-            whole[drop] = await raw(sieve, "/v2/jobs/j")
+            whole[drop] = await get_raw(sieve, "/v2/jobs/j")
     head, _, body = whole["body"].partition(b"\r\n\r\n")
 
     assert whole["before"] == b""
@@ -226,7 +226,7 @@ async def test_drop_of_a_refusal(sieve: FakeSieve) -> None:
     """An answer of a fault's own, whatever its status, may be cut as well."""
     sieve.fault(status=599, drop="body")
 
-    assert (await raw(sieve, "/")).startswith(b"HTTP/1.1 599 \r\n")
+    assert (await get_raw(sieve, "/")).startswith(b"HTTP/1.1 599 \r\n")
 
 
 @pytest.mark.looptime
@@ -235,7 +235,7 @@ async def test_held_request_can_be_dropped(sieve: FakeSieve) -> None:
     sieve.add_job("j", processing=60)
     sieve.fault(job="j", drop="headers")
 
-    received = await raw(sieve, "/v2/jobs/j/await")
+    received = await get_raw(sieve, "/v2/jobs/j/await")
 
     assert received.startswith(b"HTTP/1.1 200 OK")
     assert now() == 60

@@ -8,8 +8,8 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from asking import Document, Get, data_of, time_between
 
+from helpers.http_helpers import Document, Get, duration_between, output_data
 from sieve_async.testing import FakeSieve, JobHandle
 
 ENDS = ("finished", "error", "cancelled")
@@ -34,9 +34,14 @@ async def test_job_is_told_by_hand(sieve: FakeSieve, get: Get) -> None:
     seen.append(await get("/v2/jobs/j"))
 
     assert [each["status"] for each in seen] == ["queued", "processing", "processing", "finished"]
-    assert [data_of(each) for each in seen] == [[], ["a"], ["a", {"url": "u"}], ["a", {"url": "u"}]]
-    assert time_between(seen[3], "created_at", "started_at") == timedelta(seconds=60)
-    assert time_between(seen[3], "started_at", "completed_at") == timedelta(hours=1)
+    assert [output_data(each) for each in seen] == [
+        [],
+        ["a"],
+        ["a", {"url": "u"}],
+        ["a", {"url": "u"}],
+    ]
+    assert duration_between(seen[3], "created_at", "started_at") == timedelta(seconds=60)
+    assert duration_between(seen[3], "started_at", "completed_at") == timedelta(hours=1)
 
 
 async def test_restart_by_hand(sieve: FakeSieve, get: Get) -> None:
@@ -57,7 +62,7 @@ async def test_restart_by_hand(sieve: FakeSieve, get: Get) -> None:
     assert [each["type"] for each in last["restarts"]] == ["OOM", "preemption"]
     assert [each["run_id"] for each in last["restarts"]] == [first["run_id"], second["run_id"]]
     assert len({each["run_id"] for each in (first, second, last)}) == 3
-    assert (last["status"], data_of(last), job.restarts) == ("finished", ["kept"], 2)
+    assert (last["status"], output_data(last), job.restarts) == ("finished", ["kept"], 2)
 
 
 @pytest.mark.parametrize(
@@ -217,12 +222,12 @@ async def test_population_lives(sieve: FakeSieve, get: Get) -> None:
     spans, shown = [], Counter[int]()
     await asyncio.sleep(60)
     for job in (await get("/v2/jobs"))["data"]:
-        shown[len(data_of(job))] += 1
+        shown[len(output_data(job))] += 1
     await asyncio.sleep(1e4)
     for job in (await get("/v2/jobs"))["data"]:
-        queued = time_between(job, "created_at", "started_at").total_seconds()
+        queued = duration_between(job, "created_at", "started_at").total_seconds()
         assert 0 <= queued <= 10
-        spans.append(time_between(job, "started_at", "completed_at").total_seconds())
+        spans.append(duration_between(job, "started_at", "completed_at").total_seconds())
 
     spans.sort()
     assert shown.keys() == {0, 1, 2, 3}

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from asking import Document, Get, data_of
 
+from helpers.http_helpers import Document, Get, output_data
 from sieve_async.testing import FakeSieve
 
 
@@ -225,7 +225,7 @@ async def test_rows_keep_up_with_outputs(sieve: FakeSieve, get: Get) -> None:
     seen = []
     for _ in range(4):
         [row] = (await get("/v2/jobs?status="))["data"]
-        seen.append((data_of(row), data_of(await get("/v2/jobs/j?offset=1"))))
+        seen.append((output_data(row), output_data(await get("/v2/jobs/j?offset=1"))))
         await asyncio.sleep(1)
 
     assert seen == [([], []), ([1], []), ([1, 2], [2]), ([1, 2, 3], [2, 3])]

@@ -7,8 +7,8 @@ from http import HTTPMethod
 
 import aiohttp
 import pytest
-from asking import Document, Get, data_of, time_between
 
+from helpers.http_helpers import Document, Get, duration_between, output_data
 from sieve_async.testing import FakeSieve
 
 # Lives of jobs
@@ -27,9 +27,9 @@ async def test_job_lives_by_the_clock(sieve: FakeSieve, get: Get) -> None:
     assert [job["status"] for job in seen] == ["queued", "processing", "processing", "finished"]
     assert [job["started_at"] is None for job in seen] == [True, False, False, False]
     assert [job["completed_at"] is None for job in seen] == [True, True, True, False]
-    assert [data_of(job) for job in seen] == [[], [], [], ["done"]]
-    assert time_between(seen[3], "created_at", "started_at") == timedelta(seconds=0.1)
-    assert time_between(seen[3], "started_at", "completed_at") == timedelta(seconds=0.2)
+    assert [output_data(job) for job in seen] == [[], [], [], ["done"]]
+    assert duration_between(seen[3], "created_at", "started_at") == timedelta(seconds=0.1)
+    assert duration_between(seen[3], "started_at", "completed_at") == timedelta(seconds=0.2)
     assert len(seen[3]["created_at"]) == len("2024-12-15T01:41:59.195000")
 
 
@@ -60,8 +60,8 @@ async def test_job_lives_by_lookups(sieve: FakeSieve, get: Get) -> None:
     words = ["queued"] * 2 + ["processing"] * 3 + ["finished"] * 3
     assert [job["status"] for job in seen] == words
     assert seen[5] == seen[7]
-    assert time_between(seen[7], "created_at", "started_at") == timedelta(seconds=2)
-    assert time_between(seen[7], "started_at", "completed_at") == timedelta(seconds=3)
+    assert duration_between(seen[7], "created_at", "started_at") == timedelta(seconds=2)
+    assert duration_between(seen[7], "started_at", "completed_at") == timedelta(seconds=3)
 
 
 async def test_job_ends_at_once_by_default(sieve: FakeSieve, get: Get) -> None:
@@ -82,7 +82,7 @@ async def test_job_without_an_end_stays_processing(sieve: FakeSieve, get: Get) -
     await asyncio.sleep(1e6)
     job = await get("/v2/jobs/j")
 
-    assert (job["status"], job["completed_at"], data_of(job)) == ("processing", None, [1, 2])
+    assert (job["status"], job["completed_at"], output_data(job)) == ("processing", None, [1, 2])
 
 
 async def test_job_can_wait_for_ever(sieve: FakeSieve, get: Get) -> None:
@@ -133,15 +133,15 @@ async def test_job_restarts(sieve: FakeSieve, get: Get) -> None:
         await asyncio.sleep(2)
 
     assert [job["status"] for job in seen] == ["queued"] + ["processing"] * 6 + ["finished"]
-    assert [len(data_of(job)) for job in seen] == [0, 0, 1, 0, 1, 0, 1, 2]
+    assert [len(output_data(job)) for job in seen] == [0, 0, 1, 0, 1, 0, 1, 2]
     assert [len(job["restarts"] or []) for job in seen] == [0, 0, 0, 1, 1, 2, 2, 2]
     assert len({job["run_id"] for job in seen}) == 3
     assert all(job["run_id"].startswith("j-") for job in seen)
     died = seen[-1]["restarts"]
     assert [each["run_id"] for each in died] == [seen[1]["run_id"], seen[3]["run_id"]]
     assert [each["type"] for each in died] == ["preemption", "OOM"]
-    assert time_between(died[0] | seen[-1], "created_at", "timestamp") == timedelta(seconds=5)
-    assert time_between(died[1] | seen[-1], "created_at", "timestamp") == timedelta(seconds=9)
+    assert duration_between(died[0] | seen[-1], "created_at", "timestamp") == timedelta(seconds=5)
+    assert duration_between(died[1] | seen[-1], "created_at", "timestamp") == timedelta(seconds=9)
 
 
 async def test_restarts_by_lookups(sieve: FakeSieve, get: Get) -> None:
@@ -167,7 +167,7 @@ async def test_streamed_outputs_appear_one_by_one(sieve: FakeSieve, get: Get) ->
         seen.append(await get("/v2/jobs/j"))
         await asyncio.sleep(0.3)
 
-    assert [data_of(job) for job in seen] == [[], [1], [1, 2], [1, 2, 3]]
+    assert [output_data(job) for job in seen] == [[], [1], [1, 2], [1, 2, 3]]
     assert seen[-1]["status"] == "error"
 
 
@@ -182,7 +182,7 @@ async def test_offset_leaves_out_the_first_outputs(sieve: FakeSieve, get: Get) -
     """Past the last output there is an empty list, not null."""
     sieve.add_job("j", outputs=[1, 2, 3])
 
-    rest = [data_of(await get(f"/v2/jobs/j?offset={offset}")) for offset in (0, 1, 3, 9)]
+    rest = [output_data(await get(f"/v2/jobs/j?offset={offset}")) for offset in (0, 1, 3, 9)]
     beyond = await get("/v2/jobs/j?offset=9")
 
     assert rest == [[1, 2, 3], [2, 3], [], []]

@@ -8,8 +8,8 @@ import socket
 
 import aiohttp
 import pytest
-from asking import Get, address_of, held
 
+from helpers.http_helpers import Get, host_and_port, wait_until_in_flight
 from sieve_async.testing import FakeSieve, Ledger, LedgerEntry
 from sieve_async.testing.answers import Answer
 
@@ -66,7 +66,7 @@ async def test_requests_in_flight_at_the_end_are_not_blamed(sieve: FakeSieve, ge
     """Only those that came after the answer had asked in vain."""
     job = sieve.job(sieve.add_job("j", by="manual"))
     waiting = [asyncio.ensure_future(get("/v2/jobs/j/await")) for _ in range(2)]
-    await held(sieve, 2)
+    await wait_until_in_flight(sieve, 2)
 
     job.finish()
     await asyncio.gather(*waiting)
@@ -134,7 +134,7 @@ def test_ledger_forgets_entries_but_not_totals() -> None:
 
 async def test_requests_sent_together_are_in_flight_together(sieve: FakeSieve) -> None:
     """The server sees how many requests a client has open at once."""
-    streams = [await asyncio.open_connection(*address_of(sieve)) for _ in range(5)]
+    streams = [await asyncio.open_connection(*host_and_port(sieve)) for _ in range(5)]
     await asyncio.sleep(0)
 
     for _, writer in streams:
@@ -190,7 +190,7 @@ async def test_stop_leaves_nothing_behind(sieve: FakeSieve) -> None:
     """Idle connections and answers that nobody reads are cut at once, and no task is left."""
     sieve.add_job("big", outputs=["x" * 10_000_000])
     request = f"GET /v2/jobs/big HTTP/1.1\r\nX-API-Key: {sieve.api_key}\r\nHost: x\r\n\r\n"
-    idle, unread = [await asyncio.open_connection(*address_of(sieve)) for _ in range(2)]
+    idle, unread = [await asyncio.open_connection(*host_and_port(sieve)) for _ in range(2)]
     unread[1].write(request.encode())
     await unread[0].readexactly(1)
 
@@ -208,7 +208,7 @@ async def test_stop_leaves_nothing_behind(sieve: FakeSieve) -> None:
 @pytest.mark.parametrize("turns", range(6))
 async def test_stop_catches_arriving_connections(sieve: FakeSieve, turns: int) -> None:
     """A connection that is only just being accepted does not stay open."""
-    with socket.create_connection(address_of(sieve)) as arriving:
+    with socket.create_connection(host_and_port(sieve)) as arriving:
         arriving.settimeout(0)
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -224,7 +224,7 @@ async def test_stop_catches_arriving_connections(sieve: FakeSieve, turns: int) -
 async def test_server_survives_a_lack_of_descriptors(sieve: FakeSieve, get: Get) -> None:
     """A connection that cannot be accepted waits until it can be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with socket.create_connection(address_of(sieve)):
+    with socket.create_connection(host_and_port(sieve)):
         resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
         await asyncio.sleep(1)
         accepted = sieve.connections

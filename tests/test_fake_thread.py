@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-from asking import Document
 
+from helpers.http_helpers import Document
 from sieve_async import SieveClient
 from sieve_async.testing import FakeSieve
 

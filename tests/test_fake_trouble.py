@@ -5,8 +5,8 @@ import math
 
 import aiohttp
 import pytest
-from asking import Document, Get, held, now, raw
 
+from helpers.http_helpers import Document, Get, get_raw, now, wait_until_in_flight
 from sieve_async.testing import FakeSieve
 
 
@@ -97,8 +97,8 @@ async def test_stopping_cuts_trouble_short(sieve: FakeSieve) -> None:
     """Delayed and dripping answers are not waited for."""
     sieve.fault(path="/late", delay=1e6)
     sieve.fault(path="/slow", slow_body=1e6)
-    waiting = [asyncio.ensure_future(raw(sieve, path)) for path in ("/late", "/slow")]
-    await held(sieve, 2)
+    waiting = [asyncio.ensure_future(get_raw(sieve, path)) for path in ("/late", "/slow")]
+    await wait_until_in_flight(sieve, 2)
 
     async with asyncio.timeout(2):
         await sieve.stop()

@@ -4,9 +4,9 @@ import asyncio
 import itertools
 
 import pytest
-from asking import now
-from faults.wire import Wire, answer, job
 
+from helpers.http_helpers import now
+from helpers.raw_server import RawServer, job_json, respond
 from sieve_async import (
     ClientClosedError,
     Limits,
@@ -209,8 +209,11 @@ async def test_patience() -> None:
 @pytest.mark.looptime
 async def test_the_whole_client_is_held_back() -> None:
     """A 429 with Retry-After to one call holds back all calls and waits of the client."""
-    throttled = answer(status=429, headers=[("Retry-After", "30")])
-    async with Wire(throttled, answer(job(status="finished"))) as wire, wire.client() as client:
+    throttled = respond(status=429, headers=[("Retry-After", "30")])
+    async with (
+        RawServer(throttled, respond(job_json(status="finished"))) as wire,
+        wire.client() as client,
+    ):
         first = asyncio.create_task(client.get_job("job-1"))
         await asyncio.sleep(1)
         started = now()
@@ -229,8 +232,11 @@ async def test_the_whole_client_is_held_back() -> None:
 @pytest.mark.looptime
 async def test_calls_are_not_held_for_too_long() -> None:
     """A call made during a pause above ``max_retry_after`` is refused without being sent."""
-    throttled = answer(status=429, headers=[("Retry-After", "600")])
-    async with Wire(throttled, answer(job(status="finished"))) as wire, wire.client() as client:
+    throttled = respond(status=429, headers=[("Retry-After", "600")])
+    async with (
+        RawServer(throttled, respond(job_json(status="finished"))) as wire,
+        wire.client() as client,
+    ):
         with pytest.raises(RateLimitError) as refused:
             await client.get_job("job-1")
         await asyncio.sleep(100)

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from asking import now
-from faults.wire import Do, serving
 
+from helpers.http_helpers import now
+from helpers.raw_server import Action, serve
 from sieve_async import ClientClosedError, Limits, RateLimitError
 from sieve_async.gate import Gate
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.looptime
 
 async def test_calls_that_queue() -> None:
     """Calls that wait for a slot end at once when the client is closed, and are never sent."""
-    async with serving([Do.SILENCE], limits=Limits(max_connections=1)) as (wire, client):
+    async with serve([Action.SILENCE], limits=Limits(max_connections=1)) as (wire, client):
         calls = [asyncio.create_task(client.get_job(f"job{place}")) for place in range(5)]
         await asyncio.sleep(1)
 

@@ -1,8 +1,8 @@
 """Waiting with requests that the server holds, against a real server in virtual time."""
 
 import pytest
-from asking import now
 
+from helpers.http_helpers import now
 from sieve_async import (
     InvalidArgumentError,
     JobFailedError,

@@ -3,12 +3,20 @@
 import asyncio
 
 import pytest
-from asking import now
-from checks import most_in_a_second
-from faults.closed_world import KEY, check_error, failure_of
-from faults.wire import Do, Script, answer
-from stage import Asked, Stage, document, ended, until
 
+from helpers.asserts import max_per_second
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY, check_error, error_of
+from helpers.raw_server import (
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    finished_job,
+    job_document,
+    job_until,
+    respond,
+)
 from sieve_async import (
     AuthenticationError,
     DecodeError,
@@ -40,15 +48,15 @@ async def test_retry_after(status: int, *, many: bool) -> None:
     ids = [f"j{n}" for n in range(5)]
     asked_for: list[float] = []
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if now() >= 10 and not asked_for:
             asked_for.append(now())
-            return answer({}, status=status, headers=[("Retry-After", "30")])
+            return respond({}, status=status, headers=[("Retry-After", "30")])
         if not asked_for:
-            return [10.0, Do.FIN]
-        return [20.0, *ended(asked.job_id)]
+            return [10.0, Action.CLOSE]
+        return [20.0, *finished_job(asked.job_id)]
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         if many:
             outcomes = await client.wait_for_jobs(ids, strategy="long_poll")
             assert all(outcome.ok for outcome in outcomes)
@@ -58,7 +66,7 @@ async def test_retry_after(status: int, *, many: bool) -> None:
 
     [paused_at] = asked_for
     # Those that were sent in the same moment could not know.
-    assert not [a.at for a in stage.asked if paused_at + 0.1 < a.at < paused_at + 30]
+    assert not [a.at for a in stage.requests if paused_at + 0.1 < a.at < paused_at + 30]
     assert now() <= paused_at + 30 * 1.25 + 20 + 30
 
 
@@ -67,16 +75,16 @@ async def test_retry_after(status: int, *, many: bool) -> None:
 async def test_answers_too_early(word: str) -> None:
     """An endpoint that answers at once though the job runs is asked no more often than polls."""
 
-    def reply(asked: Asked) -> Script:
-        return until(300, asked.job_id, word)
+    def reply(asked: RawRequest) -> Script:
+        return job_until(300, asked.job_id, word)
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
     assert job.succeeded
     assert now() <= 300 + 12.5
-    assert len(stage.asked) <= 110
-    assert most_in_a_second(stage.times) <= 3
+    assert len(stage.requests) <= 110
+    assert max_per_second(stage.times) <= 3
 
 
 @pytest.mark.looptime
@@ -84,33 +92,33 @@ async def test_answers_too_early(word: str) -> None:
 async def test_wrong_id(other: object) -> None:
     """The end of another job is not the end of this one."""
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if asked.is_await:
-            return [5.0, *answer(document("job", "finished") | {"id": other})]
-        return answer(document("job", "error" if now() >= 100 else "processing"))
+            return [5.0, *respond(job_document("job", "finished") | {"id": other})]
+        return respond(job_document("job", "error" if now() >= 100 else "processing"))
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
     assert job.status == "error"
     assert 100 <= now() <= 130
-    assert most_in_a_second(stage.times) <= 3
+    assert max_per_second(stage.times) <= 3
 
 
 @pytest.mark.looptime
 async def test_wrong_id_for_good() -> None:
     """When every answer is of another job, the wait ends with an error, not with that job."""
 
-    def reply(_: Asked) -> Script:
-        return ended("other")
+    def reply(_: RawRequest) -> Script:
+        return finished_job("other")
 
     policy = PollPolicy(outage_timeout=60)
-    async with Stage(reply) as stage, stage.client(polling=policy) as client:
-        error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
+    async with ScriptedServer(reply) as stage, stage.client(polling=policy) as client:
+        error = await error_of(client.wait_for_job("job", strategy="long_poll"))
 
     assert isinstance(error, DecodeError)
     assert 60 <= now() <= 121
-    assert most_in_a_second(stage.times) <= 4
+    assert max_per_second(stage.times) <= 4
 
 
 @pytest.mark.looptime
@@ -119,19 +127,19 @@ async def test_outputs_are_fetched_once() -> None:
     made = ["a", "b", "c"]
     sent: list[str] = []
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if asked.is_await and now() < 90:
-            return [30.0, Do.FIN]
+            return [30.0, Action.CLOSE]
         is_over = now() >= 90
         some = made if is_over else made[: int(now() // 30)]
         sent.extend(some[asked.offset :])
         state = "finished" if is_over else "processing"
-        return answer(
-            document("job", state, run_id="r1") | {"outputs": outputs(*some[asked.offset :])}
+        return respond(
+            job_document("job", state, run_id="r1") | {"outputs": outputs(*some[asked.offset :])}
         )
 
     told: list[list[object]] = []
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         job = await client.wait_for_job(
             "job", strategy="long_poll", on_update=lambda j: told.append(data_of(j.outputs))
         )
@@ -149,18 +157,18 @@ async def test_outputs_are_fetched_once() -> None:
 async def test_restart_while_held(again: list[str], *, many: bool) -> None:
     """A job that restarts while a request is held ends with the outputs of its last run, all."""
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if asked.is_await and now() < 30:
-            return [30.0, Do.FIN]
+            return [30.0, Action.CLOSE]
         if now() < 60 and not asked.is_await:
-            return answer(
-                document("job", run_id="job-1") | {"outputs": outputs("a", "b")[asked.offset :]}
+            return respond(
+                job_document("job", run_id="job-1") | {"outputs": outputs("a", "b")[asked.offset :]}
             )
-        end = document("job", "finished", run_id="job-2")
-        last = answer(end | {"outputs": outputs(*again)[asked.offset :]})
+        end = job_document("job", "finished", run_id="job-2")
+        last = respond(end | {"outputs": outputs(*again)[asked.offset :]})
         return [max(0.0, 100 - now()), *last]
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         job: Job
         if many:
             [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll")
@@ -171,7 +179,7 @@ async def test_restart_while_held(again: list[str], *, many: bool) -> None:
     assert data_of(job.outputs) == again
     assert job.run_id == "job-2"
     assert now() == pytest.approx(100, abs=1)
-    assert len(stage.asked) <= 5
+    assert len(stage.requests) <= 5
 
 
 @pytest.mark.looptime
@@ -179,17 +187,17 @@ async def test_restarts_without_end() -> None:
     """Answers that show another run each time make no hot loop."""
     runs = iter(range(1_000_000))
 
-    def reply(_: Asked) -> Script:
+    def reply(_: RawRequest) -> Script:
         state = "finished" if now() >= 100 else "processing"
         run = "last" if now() >= 100 else f"job-{next(runs)}"
-        return answer(document("job", state, run_id=run) | {"outputs": outputs("a")})
+        return respond(job_document("job", state, run_id=run) | {"outputs": outputs("a")})
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
     assert data_of(job.outputs) == ["a"]
-    assert most_in_a_second(stage.times) <= 6
-    assert len(stage.asked) <= 250
+    assert max_per_second(stage.times) <= 6
+    assert len(stage.requests) <= 250
 
 
 @pytest.mark.looptime
@@ -209,7 +217,7 @@ async def test_refusals(
         assert error is not None
         check_error(error)
     else:
-        error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
+        error = await error_of(client.wait_for_job("job", strategy="long_poll"))
 
     assert isinstance(error, kind)
     assert now() < 0.1
@@ -221,7 +229,7 @@ async def test_end_that_does_not_decode(sieve: FakeSieve, client: SieveClient) -
     """A terminal answer with a field that cannot be read ends the wait with the error about it."""
     sieve.add_job("job", processing=5, fields={"created_at": "yesterday"})
 
-    error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
+    error = await error_of(client.wait_for_job("job", strategy="long_poll"))
 
     assert isinstance(error, DecodeError)
     assert "created_at" in str(error.problems)

@@ -4,12 +4,21 @@ import asyncio
 import json
 
 import pytest
-from asking import now
-from checks import most_in_a_second
-from faults.closed_world import failure_of
-from faults.wire import Do, Script, answer
-from stage import Asked, Stage, document, ended, running, until
 
+from helpers.asserts import max_per_second
+from helpers.http_helpers import now
+from helpers.leak_checks import error_of
+from helpers.raw_server import (
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    finished_job,
+    job_document,
+    job_until,
+    respond,
+    running_job,
+)
 from sieve_async import (
     JobStatus,
     PollPolicy,
@@ -20,16 +29,16 @@ from sieve_async import (
 )
 from sieve_async.testing import FakeSieve
 
-GATEWAY = answer(b"<html>504 Gateway Time-out</html>", status=504)
-HALF = json.dumps(document("job", "finished")).encode()
+GATEWAY = respond(b"<html>504 Gateway Time-out</html>", status=504)
+HALF = json.dumps(job_document("job", "finished")).encode()
 CUTS: dict[str, Script] = {
     "504": GATEWAY,
-    "FIN": [Do.FIN],
-    "RST": [Do.RST],
-    "half an answer that says finished": answer(HALF, Do.FIN, length=len(HALF) + 1),
-    "half an answer, reset": answer(HALF[:30], Do.RST, length=len(HALF)),
-    "headers only": [b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n", Do.FIN],
-    "not HTTP": [b"SSH-2.0-OpenSSH_9.6\r\n", Do.FIN],
+    "FIN": [Action.CLOSE],
+    "RST": [Action.RESET],
+    "half an answer that says finished": respond(HALF, Action.CLOSE, length=len(HALF) + 1),
+    "half an answer, reset": respond(HALF[:30], Action.RESET, length=len(HALF)),
+    "headers only": [b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n", Action.CLOSE],
+    "not HTTP": [b"SSH-2.0-OpenSSH_9.6\r\n", Action.CLOSE],
 }
 AWAITS = "/v2/jobs/*/await"
 every_cut = pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
@@ -55,23 +64,23 @@ async def test_silent_server(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_cut_every_minute_for_two_hours(cut: Script) -> None:
     """A proxy that cuts each request after a minute ends no wait, however long that goes on."""
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if not asked.is_await:
-            return until(7230)
+            return job_until(7230)
         left = 7230 - now()
         if left <= 60:
-            return [max(0.0, left), *ended("job")]
+            return [max(0.0, left), *finished_job("job")]
         return [60.0, *cut]
 
     policy = PollPolicy(outage_timeout=300)
-    async with Stage(reply) as stage, stage.client(polling=policy) as client:
+    async with ScriptedServer(reply) as stage, stage.client(polling=policy) as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
     assert job.status is JobStatus.FINISHED
     assert [output.data for output in job.outputs] == ["of job"]  # type: ignore[union-attr] # one
     assert 7230 <= now() <= 7231
-    assert len(stage.asked) <= 2 * 121 + 2
-    assert most_in_a_second(stage.times) <= 3
+    assert len(stage.requests) <= 2 * 121 + 2
+    assert max_per_second(stage.times) <= 3
 
 
 @pytest.mark.looptime
@@ -80,18 +89,18 @@ async def test_cut_every_minute_for_many(cut: Script) -> None:
     """The same holds for many: each ends once, and the truth is delivered."""
     ends = {f"j{n}": 400.0 + 10 * n for n in range(8)}
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if asked.is_await:
             return [60.0, *cut]
-        return until(ends[asked.job_id], asked.job_id)
+        return job_until(ends[asked.job_id], asked.job_id)
 
     policy = PollPolicy(outage_timeout=200)
-    async with Stage(reply) as stage, stage.client(polling=policy) as client:
+    async with ScriptedServer(reply) as stage, stage.client(polling=policy) as client:
         outcomes = await client.wait_for_jobs(ends, strategy="long_poll")
 
     assert [outcome.unwrap().id for outcome in outcomes] == list(ends)
     assert now() <= 470 + 61
-    assert len(stage.asked) <= len(ends) * 2 * 10
+    assert len(stage.requests) <= len(ends) * 2 * 10
 
 
 @pytest.mark.looptime
@@ -99,16 +108,16 @@ async def test_cut_every_minute_for_many(cut: Script) -> None:
 async def test_cut_at_once(cut: Script) -> None:
     """Requests that are cut as they come make no hot loop, and the end is seen all the same."""
 
-    def reply(asked: Asked) -> Script:
-        return cut if asked.is_await else until(300)
+    def reply(asked: RawRequest) -> Script:
+        return cut if asked.is_await else job_until(300)
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
     assert job.succeeded
     assert now() <= 300 + 2 * 12.5 + 1
-    assert most_in_a_second(stage.times) <= 10
-    assert len(stage.asked) <= 220  # as polling would need, twice
+    assert max_per_second(stage.times) <= 10
+    assert len(stage.requests) <= 220  # as polling would need, twice
 
 
 @pytest.mark.looptime
@@ -130,38 +139,38 @@ async def test_refused_at_once_for_many(sieve: FakeSieve, client: SieveClient, s
 async def test_down_for_good() -> None:
     """When held requests and lookups fail alike, ``outage_timeout`` ends the wait."""
 
-    def reply(_: Asked) -> Script:
-        return [Do.RST]
+    def reply(_: RawRequest) -> Script:
+        return [Action.RESET]
 
     policy = PollPolicy(outage_timeout=600)
-    async with Stage(reply) as stage, stage.client(polling=policy) as client:
-        error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
+    async with ScriptedServer(reply) as stage, stage.client(polling=policy) as client:
+        error = await error_of(client.wait_for_job("job", strategy="long_poll"))
 
     assert isinstance(error, TransportError)
     assert 600 <= now() <= 661
-    assert most_in_a_second(stage.times) <= 6
+    assert max_per_second(stage.times) <= 6
 
 
 @pytest.mark.looptime
 async def test_outage_and_recovery() -> None:
     """After an outage of ten minutes the wait goes on, and is held again."""
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if 100 <= now() < 700:
-            return [Do.RST]
+            return [Action.RESET]
         if asked.is_await and now() < 100:
-            return [100 - now(), Do.RST]
+            return [100 - now(), Action.RESET]
         if asked.is_await:
-            return [max(0.0, 1200 - now()), *ended("job")]
-        return running("job")
+            return [max(0.0, 1200 - now()), *finished_job("job")]
+        return running_job("job")
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         job = await client.wait_for_job("job", strategy="long_poll", timeout=2000)
 
     assert job.succeeded
     assert now() == pytest.approx(1200, abs=0.2)
     assert stage.awaits[-1].at <= 780
-    assert most_in_a_second(stage.times) <= 6
+    assert max_per_second(stage.times) <= 6
 
 
 @pytest.mark.looptime
@@ -170,7 +179,7 @@ async def test_deadline_while_cut(sieve: FakeSieve, client: SieveClient) -> None
     sieve.add_job("job", processing=3600)
     sieve.fault(path=AWAITS, delay=7, drop="before")
 
-    error = await failure_of(client.wait_for_job("job", strategy="long_poll", timeout=50))
+    error = await error_of(client.wait_for_job("job", strategy="long_poll", timeout=50))
 
     assert 50 - 0.01 <= now() <= 50.1
     assert getattr(error, "last").status == "processing"  # noqa: B009 - of one class only
@@ -180,19 +189,19 @@ async def test_deadline_while_cut(sieve: FakeSieve, client: SieveClient) -> None
 async def test_slow_drip() -> None:
     """An answer that comes a byte a minute is cut as one that does not come."""
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if asked.is_await:
-            [whole] = ended("job")
+            [whole] = finished_job("job")
             assert isinstance(whole, bytes)
             return [step for byte in whole[:60] for step in (bytes([byte]), 60.0)]
-        return until(500)
+        return job_until(500)
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         job = await client.wait_for_job("job", strategy="long_poll")
 
     assert job.succeeded
     assert now() <= 700
-    assert len(stage.asked) <= 4
+    assert len(stage.requests) <= 4
 
 
 @pytest.mark.looptime
@@ -200,34 +209,34 @@ async def test_closed_idle_connection() -> None:
     """A connection that the server had closed while it was idle is no reason to wait for long."""
     dead: set[int] = set()
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if asked.is_await and not dead:
             dead.add(1)
-            return [Do.FIN]  # the first request was answered on this connection
+            return [Action.CLOSE]  # the first request was answered on this connection
         if asked.is_await:
-            return [30.0, *ended("job")]
-        return running("job")
+            return [30.0, *finished_job("job")]
+        return running_job("job")
 
     slow = PollPolicy(min_interval=10, max_interval=10, jitter=0)
-    async with Stage(reply) as stage, stage.client(polling=slow) as client:
+    async with ScriptedServer(reply) as stage, stage.client(polling=slow) as client:
         await client.get_job("job")
         await client.wait_for_job("job", strategy="long_poll")
 
     assert stage.requests[0].connection == stage.requests[1].connection
-    assert stage.asked[2].at - stage.asked[1].at <= 0.1
+    assert stage.requests[2].at - stage.requests[1].at <= 0.1
 
 
 @pytest.mark.looptime
 async def test_unheld_lookup_takes_no_ten_minutes() -> None:
     """The look that settles a cut is a plain one: the time of an attempt binds it again."""
 
-    def reply(asked: Asked) -> Script:
-        return [Do.FIN] if asked.is_await else [Do.SILENCE]
+    def reply(asked: RawRequest) -> Script:
+        return [Action.CLOSE] if asked.is_await else [Action.SILENCE]
 
     policy = PollPolicy(outage_timeout=200)
     once = RetryPolicy(max_attempts=1)
-    async with Stage(reply) as stage, stage.client(polling=policy, retry=once) as client:
-        error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
+    async with ScriptedServer(reply) as stage, stage.client(polling=policy, retry=once) as client:
+        error = await error_of(client.wait_for_job("job", strategy="long_poll"))
 
     assert isinstance(error, RequestTimeoutError)
     assert now() <= 200 + 60 + 30 + 1

@@ -1,12 +1,19 @@
 """Servers that cannot hold a request, and jobs that are not there: both may say 404."""
 
 import pytest
-from asking import now
-from checks import warnings_of
-from faults.closed_world import failure_of
-from faults.wire import Do, Script
-from stage import Asked, Stage, ended, failing, running
 
+from helpers.asserts import warnings_of
+from helpers.http_helpers import now
+from helpers.leak_checks import error_of
+from helpers.raw_server import (
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    error_response,
+    finished_job,
+    running_job,
+)
 from sieve_async import Limits, NotFoundError, SieveClient
 from sieve_async.testing import FakeSieve
 
@@ -72,20 +79,20 @@ async def test_fallback_costs_no_time(sieve: FakeSieve, client: SieveClient, sta
 async def test_job_that_vanishes(caplog: pytest.LogCaptureFixture) -> None:
     """A job that was seen and is gone is not found, after two more looks; the endpoint is fine."""
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if asked.job_id == "other":
-            return [50.0, *ended("other")]
+            return [50.0, *finished_job("other")]
         if now() >= 20:
-            return failing(404)
-        return [20.0, Do.FIN] if asked.is_await else running("job")
+            return error_response(404)
+        return [20.0, Action.CLOSE] if asked.is_await else running_job("job")
 
-    async with Stage(reply) as stage, stage.client() as client:
-        error = await failure_of(client.wait_for_job("job", strategy="long_poll"))
+    async with ScriptedServer(reply) as stage, stage.client() as client:
+        error = await error_of(client.wait_for_job("job", strategy="long_poll"))
         gone_at = now()
         other = await client.wait_for_job("other", strategy="long_poll")
 
     assert isinstance(error, NotFoundError)
     assert gone_at <= 40
     assert other.succeeded
-    assert stage.asked[-1].is_await
+    assert stage.requests[-1].is_await
     assert not [line for line in warnings_of(caplog) if "endpoint" in line]

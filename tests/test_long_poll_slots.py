@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from asking import now
 
+from helpers.http_helpers import now
 from sieve_async import ClientClosedError, Job, JobOutcome, Limits, SieveClient
 from sieve_async.testing import FakeSieve
 from sieve_async.testing.ledger import LedgerEntry

@@ -7,10 +7,19 @@ import pickle
 from typing import Any
 
 import pytest
-from faults.closed_world import KEY, check_error
-from faults.wire import Do, Script, answer, job
-from stage import Asked, Stage, ended, failing, running
 
+from helpers.leak_checks import KEY, check_error
+from helpers.raw_server import (
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    error_response,
+    finished_job,
+    job_json,
+    respond,
+    running_job,
+)
 from sieve_async import (
     DecodeError,
     InputOutput,
@@ -26,15 +35,15 @@ from sieve_async import (
 from sieve_async.testing import FakeSieve
 
 BAD: dict[str, tuple[Script, type[SieveError]]] = {
-    "not-there": (failing(404), NotFoundError),
-    "another-id": (answer(job(id="somebody-else")), WaitTimeoutError),
-    "no-json": (answer(b"<html>finished</html>"), WaitTimeoutError),
-    "half": (answer(job(id="half"), Do.FIN, length=9999), WaitTimeoutError),
-    "no-status": (answer({"id": "no-status"}), WaitTimeoutError),
-    "bad-field": (answer(job(id="bad-field", created_at="yesterday")), DecodeError),
-    "broken": (failing(500), WaitTimeoutError),
-    "reset": ([Do.RST], WaitTimeoutError),
-    "silent": ([Do.SILENCE], WaitTimeoutError),
+    "not-there": (error_response(404), NotFoundError),
+    "another-id": (respond(job_json(id="somebody-else")), WaitTimeoutError),
+    "no-json": (respond(b"<html>finished</html>"), WaitTimeoutError),
+    "half": (respond(job_json(id="half"), Action.CLOSE, length=9999), WaitTimeoutError),
+    "no-status": (respond({"id": "no-status"}), WaitTimeoutError),
+    "bad-field": (respond(job_json(id="bad-field", created_at="yesterday")), DecodeError),
+    "broken": (error_response(500), WaitTimeoutError),
+    "reset": ([Action.RESET], WaitTimeoutError),
+    "silent": ([Action.SILENCE], WaitTimeoutError),
 }
 
 
@@ -45,12 +54,12 @@ async def test_one_bad_job(bad: str) -> None:
     script, error_class = BAD[bad]
     good = [f"good-{number}" for number in range(20)]
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if asked.job_id == bad:
             return script
-        return ended(asked.job_id) if asked.times else running(asked.job_id)
+        return finished_job(asked.job_id) if asked.times else running_job(asked.job_id)
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         outcomes = await client.wait_for_jobs([*good[:10], bad, *good[10:]], timeout=60)
 
     culprit = outcomes.pop(10)
@@ -60,22 +69,22 @@ async def test_one_bad_job(bad: str) -> None:
     assert type(culprit.error) is error_class
     check_error(culprit.error)
     assert KEY not in repr(culprit) + pickle.dumps(culprit).decode("latin-1")
-    assert all(stage.asked_for[job_id] == 2 for job_id in good)
+    assert all(stage.request_counts[job_id] == 2 for job_id in good)
 
 
 @pytest.mark.looptime
 async def test_answer_for_another_job_is_no_end() -> None:
     """An answer that says another id is a failed poll, and the right one later is the outcome."""
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         other = "b" if asked.job_id == "a" else "a"
-        return ended(asked.job_id if asked.times > 2 else other)
+        return finished_job(asked.job_id if asked.times > 2 else other)
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         outcomes = await client.wait_for_jobs(["a", "b"])
 
     assert [outcome.unwrap().id for outcome in outcomes] == ["a", "b"]
-    assert stage.asked_for == {"a": 4, "b": 4}
+    assert stage.request_counts == {"a": 4, "b": 4}
 
 
 @pytest.mark.looptime

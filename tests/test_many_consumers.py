@@ -7,10 +7,10 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
-from asking import now
-from checks import check_silence, ids_of, turns
-from faults.closed_world import KEY
 
+from helpers.asserts import assert_no_more_requests, ids_of, yield_to_loop
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY
 from sieve_async import (
     ClientClosedError,
     JobOutcome,
@@ -70,7 +70,7 @@ async def test_after_the_end(sieve: FakeSieve, client: SieveClient) -> None:
 
     del never_used
     assert len(sieve.requests) == 1
-    await check_silence(client, sieve.requests)
+    await assert_no_more_requests(client, sieve.requests)
 
 
 @pytest.mark.looptime
@@ -167,7 +167,7 @@ async def test_cancelled_taker_at_every_turn(sieve: FakeSieve, client: SieveClie
     async with client.as_completed(ids) as outcomes:
         for number in range(60):
             taker: asyncio.Future[JobOutcome] = asyncio.ensure_future(anext(outcomes))
-            await turns(number)
+            await yield_to_loop(number)
             taker.cancel()
             await asyncio.wait([taker])
             if not taker.cancelled():
@@ -201,7 +201,7 @@ async def test_closing_the_client(sieve: FakeSieve, max_pending_jobs: int, pause
                 assert outcome.ok == is_early or outcome.job_id == "early"
                 assert outcome.ok or isinstance(outcome.error, ClientClosedError)
 
-    await check_silence(client, sieve.requests)
+    await assert_no_more_requests(client, sieve.requests)
     assert len(sieve.requests) <= before + 2
 
 
@@ -214,7 +214,7 @@ async def test_closing_at_every_turn(sieve: FakeSieve, number_of_jobs: int) -> N
     for number in range(60):
         client = SieveClient(KEY, base_url=sieve.url, limits=limits)
         async with asyncio.timeout(5), client.as_completed(ids) as outcomes:
-            await turns(number)
+            await yield_to_loop(number)
             await client.close()
             seen = [outcome async for outcome in outcomes]
 

@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
-from asking import now
-from checks import check_quiet, check_silence, ids_of
-from faults.closed_world import KEY, check_error
-from faults.wire import Script
-from stage import Asked, Stage, failing, running
 
+from helpers.asserts import assert_idle, assert_no_more_requests, ids_of
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY, check_error
+from helpers.raw_server import RawRequest, Script, ScriptedServer, error_response, running_job
 from sieve_async import (
     JobOutcome,
     JobStatus,
@@ -56,7 +55,7 @@ async def test_deadline_for_the_whole(
         assert error.last_error is None
         assert error.last is not None or error.polls == 0
         assert error.last is None or error.last.status is JobStatus.PROCESSING
-    check_quiet(client)
+    assert_idle(client)
 
 
 @pytest.mark.looptime
@@ -114,7 +113,7 @@ async def test_answers_on_their_way(sieve: FakeSieve, client: SieveClient) -> No
     assert early.ok
     for outcome in (late, never):
         assert error_of(outcome).last is None
-    check_quiet(client)
+    assert_idle(client)
 
 
 @pytest.mark.looptime
@@ -130,24 +129,28 @@ async def test_deadline_behind_full_slots(sieve: FakeSieve) -> None:
         assert len(sieve.requests) == 2
         for outcome in outcomes:
             assert error_of(outcome).last is None
-        await check_silence(client, sieve.requests)
+        await assert_no_more_requests(client, sieve.requests)
 
 
 @pytest.mark.looptime
 async def test_deadline_during_a_pause_of_the_server() -> None:
     """A ``Retry-After`` beyond the deadline does not put it off."""
 
-    def reply(asked: Asked) -> Script:
-        return failing(429, ("Retry-After", "600")) if asked.times else running(asked.job_id)
+    def reply(asked: RawRequest) -> Script:
+        return (
+            error_response(429, ("Retry-After", "600"))
+            if asked.times
+            else running_job(asked.job_id)
+        )
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         started = now()
         outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(99)], timeout=60)
 
         assert 60 <= now() - started <= 60.1
         for outcome in outcomes:
             assert error_of(outcome).last is not None
-        await check_silence(client, stage.requests)
+        await assert_no_more_requests(client, stage.requests)
 
 
 @pytest.mark.looptime

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 import pytest
-from asking import now
-from checks import ids_of, most_in_a_second
-from faults.closed_world import KEY
 
+from helpers.asserts import ids_of, max_per_second
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY
 from sieve_async import Limits, PollPolicy, RateLimitError, SieveClient
 from sieve_async.testing import FakeSieve
 
@@ -36,7 +36,7 @@ async def test_rate(sieve: FakeSieve, per_second: float, number: int) -> None:
         await client.wait_for_jobs(ids, timeout=seconds)
 
     times = [entry.at for entry in sieve.requests]
-    assert most_in_a_second(times) <= math.ceil(per_second)
+    assert max_per_second(times) <= math.ceil(per_second)
     assert len(times) >= 0.9 * seconds * per_second
     assert min(gaps_of(times)) >= 0.5 / per_second
     assert max(gaps_of(times)) <= 1.6 / per_second
@@ -68,7 +68,7 @@ async def test_two_calls_share_the_rate(sieve: FakeSieve) -> None:
         await asyncio.gather(*(later(ids, 7.0 * place) for place, ids in enumerate(batches)))
 
     times = [entry.at for entry in sieve.requests]
-    assert most_in_a_second(times) <= 20
+    assert max_per_second(times) <= 20
     assert all(sieve.requests_for(job_id) for ids in batches for job_id in ids)
 
 
@@ -82,7 +82,7 @@ async def test_no_burst_after_a_lull(sieve: FakeSieve) -> None:
         outcomes = await client.wait_for_jobs(ids, polling=policy)
 
     assert all(outcome.ok for outcome in outcomes)
-    assert most_in_a_second([entry.at for entry in sieve.requests]) <= 20
+    assert max_per_second([entry.at for entry in sieve.requests]) <= 20
 
 
 @pytest.mark.looptime
@@ -126,7 +126,7 @@ async def test_ten_thousand(sieve: FakeSieve, client: SieveClient) -> None:
         assert (await client.wait_for_job("other", timeout=1)).succeeded
         assert client.stats.waits == 10_000
         assert len(asyncio.all_tasks()) <= 2 * 64 + 10
-        assert most_in_a_second([entry.at for entry in sieve.requests]) <= 100 + 5
+        assert max_per_second([entry.at for entry in sieve.requests]) <= 100 + 5
 
 
 @pytest.mark.looptime
@@ -160,7 +160,7 @@ async def test_server_asks_for_a_pause(sieve: FakeSieve, client: SieveClient, pa
     during = [at for at in times if told + 0.1 < at < told + pause]
     assert all(outcome.ok for outcome in outcomes)
     assert during == []
-    assert most_in_a_second(times) <= 100
+    assert max_per_second(times) <= 100
 
 
 @pytest.mark.looptime
@@ -174,4 +174,4 @@ async def test_server_always_asks_for_a_pause(sieve: FakeSieve, client: SieveCli
 
     assert ids_of(outcomes) == ids
     assert all(isinstance(outcome.error, RateLimitError) for outcome in outcomes)
-    assert most_in_a_second([entry.at for entry in sieve.requests]) <= 100
+    assert max_per_second([entry.at for entry in sieve.requests]) <= 100

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from asking import now
-from checks import check_silence, ids_of, turns
-from faults.closed_world import KEY
 
+from helpers.asserts import assert_no_more_requests, ids_of, yield_to_loop
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY
 from sieve_async import InvalidArgumentError, Limits, PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve
 
@@ -130,7 +130,7 @@ async def test_wrong_arguments(
     with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
         await client.wait_for_jobs(["a"], **wrong)
 
-    await turns(5)
+    await yield_to_loop(5)
     assert not sieve.requests
 
 
@@ -198,9 +198,9 @@ async def test_unbounded_source(sieve: FakeSieve, is_async: bool) -> None:  # no
             for number in range(1, 31):
                 outcome = await anext(outcomes)
                 assert outcome.ok
-                await turns(10)
+                await yield_to_loop(10)
                 assert len(taken) == 10 + number
-        await check_silence(client, sieve.requests)
+        await assert_no_more_requests(client, sieve.requests)
 
 
 async def test_ids_that_come_again_let_the_loop_turn(sieve: FakeSieve, client: SieveClient) -> None:
@@ -263,7 +263,7 @@ async def test_source_that_raises(
         assert ids_of(seen) == [job_id for job_id in ids if job_id != "running"]
     with pytest.raises(StopAsyncIteration):
         await anext(outcomes)
-    await check_silence(client, sieve.requests)
+    await assert_no_more_requests(client, sieve.requests)
 
 
 @pytest.mark.parametrize("kind", BROKEN)

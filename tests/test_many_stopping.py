@@ -7,11 +7,10 @@ from contextlib import aclosing, suppress
 from typing import TypeAlias
 
 import pytest
-from asking import now
-from checks import check_quiet, check_silence, ids_of, turns
-from faults.wire import Do, Script
-from stage import Asked, Stage, ended, running
 
+from helpers.asserts import assert_idle, assert_no_more_requests, ids_of, yield_to_loop
+from helpers.http_helpers import now
+from helpers.raw_server import Action, RawRequest, Script, ScriptedServer, finished_job, running_job
 from sieve_async import JobOutcome, JobWatch, Limits, SieveClient
 from sieve_async.testing import FakeSieve
 
@@ -22,11 +21,15 @@ class OwnError(Exception):
     """An error of the caller."""
 
 
-def reply(asked: Asked) -> Script:
+def reply(asked: RawRequest) -> Script:
     """One job ends soon, one never answers, the others run."""
     if asked.job_id == "hangs":
-        return [Do.SILENCE]
-    return ended(asked.job_id) if asked.job_id == "ends" and asked.times else running(asked.job_id)
+        return [Action.SILENCE]
+    return (
+        finished_job(asked.job_id)
+        if asked.job_id == "ends" and asked.times
+        else running_job(asked.job_id)
+    )
 
 
 async def leave_block(client: SieveClient) -> None:
@@ -116,7 +119,7 @@ async def close_iterator(client: SieveClient) -> None:
     outcomes = client.as_completed(IDS)
     await anext(outcomes)
     await outcomes.aclose()
-    check_quiet(client)
+    assert_idle(client)
     await outcomes.aclose()
 
 
@@ -176,17 +179,17 @@ STOPS: dict[str, Stop] = {
 @pytest.mark.parametrize("how", STOPS)
 async def test_stopped(how: str) -> None:
     """After each way to stop, nothing is asked any more, no task is left, and all goes on."""
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         tasks = asyncio.all_tasks()
 
         await STOPS[how](client)
 
-        await turns(20)
-        check_quiet(client)
+        await yield_to_loop(20)
+        assert_idle(client)
         assert stage.in_flight == 0
         serving = len(asyncio.all_tasks()) - len(tasks)
         assert serving <= stage.connections
-        await check_silence(client, stage.requests)
+        await assert_no_more_requests(client, stage.requests)
         [outcome] = await client.wait_for_jobs(["ends"])
         assert outcome.ok
 
@@ -213,11 +216,11 @@ async def test_stop_at_every_turn(
         for number in range(40):
             outcomes = client.as_completed(["runs", "ended"])
             await outcomes.__aenter__()
-            await turns(number)
+            await yield_to_loop(number)
             await stop(outcomes)
             del outcomes
-            await turns(10)
-            check_quiet(client)
+            await yield_to_loop(10)
+            assert_idle(client)
 
         async with asyncio.timeout(5):
             [outcome] = await client.wait_for_jobs(["ended"])
@@ -231,12 +234,12 @@ async def test_cancel_at_every_turn(sieve: FakeSieve) -> None:
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
         for number in range(40):
             task = asyncio.create_task(client.wait_for_jobs(["runs", "not/an/id"]))
-            await turns(number)
+            await yield_to_loop(number)
             task.cancel()
             await asyncio.wait([task])
 
             assert task.cancelled()
-            check_quiet(client)
+            assert_idle(client)
         assert (await client.get_job("runs")).id == "runs"
         async with asyncio.timeout(5):
             [outcome] = await client.wait_for_jobs(["runs"], timeout=0)

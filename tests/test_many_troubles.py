@@ -6,12 +6,19 @@ import random
 from collections import Counter
 
 import pytest
-from asking import now
-from checks import check_quiet, ids_of
-from faults.closed_world import KEY, check_error
-from faults.wire import Do, Script
-from stage import Asked, Stage, ended, failing, running
 
+from helpers.asserts import assert_idle, ids_of
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY, check_error
+from helpers.raw_server import (
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    error_response,
+    finished_job,
+    running_job,
+)
 from sieve_async import (
     AuthenticationError,
     ConnectError,
@@ -29,20 +36,24 @@ async def test_one_in_twenty_fails(bad: str) -> None:
     """With one answer in twenty failing, each job has its one right outcome."""
     chance = random.Random(20)
     scripts: dict[str, Script] = {
-        "500": failing(500),
-        "cut": [Do.RST],
-        "half": [b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", b'{"status": "fin', Do.FIN],
+        "500": error_response(500),
+        "cut": [Action.RESET],
+        "half": [
+            b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+            b'{"status": "fin',
+            Action.CLOSE,
+        ],
         "no json": [b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{{{"],
-        "other id": ended("somebody"),
+        "other id": finished_job("somebody"),
     }
     ids = [f"job-{number}" for number in range(400)]
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if chance.random() < 0.05:
             return scripts[bad]
-        return ended(asked.job_id) if asked.times >= 5 else running(asked.job_id)
+        return finished_job(asked.job_id) if asked.times >= 5 else running_job(asked.job_id)
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         seen = [outcome async for outcome in client.as_completed(ids)]
 
         assert Counter(ids_of(seen)) == Counter(ids)
@@ -106,7 +117,7 @@ async def test_unreachable_for_too_long(sieve: FakeSieve, client: SieveClient) -
     for outcome in outcomes:
         assert isinstance(outcome.error, ConnectError)
         check_error(outcome.error)
-    check_quiet(client)
+    assert_idle(client)
 
 
 @pytest.mark.looptime
@@ -151,7 +162,7 @@ async def test_revoked_key(sieve: FakeSieve, client: SieveClient) -> None:
     for outcome in outcomes:
         assert isinstance(outcome.error, AuthenticationError)
         check_error(outcome.error)
-    check_quiet(client)
+    assert_idle(client)
 
 
 @pytest.mark.looptime
@@ -172,13 +183,13 @@ async def test_revoked_key_is_not_used_on(sieve: FakeSieve, client: SieveClient)
 async def test_one_stale_refusal() -> None:
     """One 401 from a replica that lags ends nobody's wait."""
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if asked.times == 3:
-            return failing(401)
-        return ended(asked.job_id) if asked.times > 5 else running(asked.job_id)
+            return error_response(401)
+        return finished_job(asked.job_id) if asked.times > 5 else running_job(asked.job_id)
 
     ids = [f"{number}" for number in range(50)]
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         outcomes = await client.wait_for_jobs(ids)
 
     assert all(outcome.ok for outcome in outcomes)

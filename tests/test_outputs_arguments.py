@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from faults.closed_world import check_error
 
+from helpers.leak_checks import check_error
 from sieve_async import ClientClosedError, InvalidArgumentError, SieveClient
 from sieve_async.testing import FakeSieve
 

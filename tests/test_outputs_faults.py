@@ -6,23 +6,23 @@ import traceback
 from typing import Any
 
 import pytest
-from faults.closed_world import KEY, check_error, failure_of
-from faults.wire import JOB
-from moments import (
-    EVERY_SECOND,
-    Moment,
-    collect,
-    data_of,
-    finished,
-    moment,
-    running,
-    stream,
-    streamed,
-    telling,
-    values_of,
-    waited,
-)
 
+from helpers.job_snapshots import (
+    EVERY_SECOND,
+    Snapshot,
+    collect_outputs,
+    finished,
+    output_value,
+    output_values,
+    running,
+    serve_snapshots,
+    snapshot,
+    stream_job,
+    stream_through,
+    wait_through,
+)
+from helpers.leak_checks import KEY, check_error, error_of
+from helpers.raw_server import JOB
 from sieve_async import (
     AuthenticationError,
     DecodeError,
@@ -39,7 +39,7 @@ from sieve_async import (
 @pytest.mark.looptime
 @pytest.mark.parametrize("fault", [500, 503, 429, 408, None], ids=str)
 @pytest.mark.parametrize("times", [1, 2, 7])
-async def test_failed_looks_lose_and_repeat_nothing(fault: Moment, times: int) -> None:
+async def test_failed_looks_lose_and_repeat_nothing(fault: Snapshot, times: int) -> None:
     """Errors and cut answers between the outputs, also at the first look, change none of them."""
     faults = [fault] * times
     moments = [
@@ -51,10 +51,10 @@ async def test_failed_looks_lose_and_repeat_nothing(fault: Moment, times: int) -
         finished("r", 1, 2, 3, 4),
     ]
 
-    found, streaming = await streamed(*moments)
-    job, waiting = await waited(*moments)
+    found, streaming = await stream_through(*moments)
+    job, waiting = await wait_through(*moments)
 
-    assert found == values_of(job) == [1, 2, 3, 4]
+    assert found == output_values(job) == [1, 2, 3, 4]
     assert streaming.offsets == waiting.offsets
     assert streaming.offsets == [None] * (times + 1) + ["2"] * (times + 1) + ["3"] * (times + 1)
 
@@ -63,9 +63,9 @@ async def test_failed_looks_lose_and_repeat_nothing(fault: Moment, times: int) -
 async def test_outage_ends_the_stream() -> None:
     """When nothing valid comes for ``outage_timeout``, the stream raises the last error."""
     found: list[Any] = []
-    async with telling(running("r", 1), 500) as server, server.client() as client:
+    async with serve_snapshots(running("r", 1), 500) as server, server.client() as client:
         with pytest.raises(ServerError) as caught:
-            await collect(stream(client, polling=PollPolicy(outage_timeout=60)), found)
+            await collect_outputs(stream_job(client, polling=PollPolicy(outage_timeout=60)), found)
         assert client.stats.waits == 0
 
     assert found == [1]
@@ -77,13 +77,13 @@ async def test_outage_ends_the_stream() -> None:
 async def test_refusals(status: int, kind: type[SieveError]) -> None:
     """A refusal ends the stream: at the first look at once, later once it was confirmed."""
     found: list[Any] = []
-    async with telling(status) as server, server.client() as client:
+    async with serve_snapshots(status) as server, server.client() as client:
         with pytest.raises(kind):
-            await collect(stream(client), found)
+            await collect_outputs(stream_job(client), found)
     assert len(server.requests) == 1
-    async with telling(running("r", 1), status) as server, server.client() as client:
+    async with serve_snapshots(running("r", 1), status) as server, server.client() as client:
         with pytest.raises(kind):
-            await collect(stream(client), found)
+            await collect_outputs(stream_job(client), found)
 
     assert found == [1]
     assert len(server.requests) == (4 if status == 404 else 3)
@@ -94,7 +94,7 @@ async def test_refusal_in_between() -> None:
     """A job that one replica does not find goes on being streamed."""
     moments = running("r", 1), 404, 404, running("r", 1, 2), 401, finished("r", 1, 2, 3)
 
-    found, _ = await streamed(*moments)
+    found, _ = await stream_through(*moments)
 
     assert found == [1, 2, 3]
 
@@ -113,10 +113,10 @@ async def test_output_that_does_not_decode_while_running(wrong: Any) -> None:
         finished("r", 1, 2, 3, 4),
     )
 
-    found, _ = await streamed(*moments)
-    job, server = await waited(*moments)
+    found, _ = await stream_through(*moments)
+    job, server = await wait_through(*moments)
 
-    assert found == values_of(job) == [1, 2, 3, 4]
+    assert found == output_values(job) == [1, 2, 3, 4]
     assert server.offsets == [None, "1", "1", "3"]
 
 
@@ -126,12 +126,12 @@ async def test_output_that_does_not_decode_at_the_end(wrong: Any) -> None:
     """The end says which field does not fit, and holds the answer; what came before has come."""
     moments = running("r", 1), finished("r", outputs=wrong)
     found: list[Any] = []
-    async with telling(*moments) as server, server.client() as client:
+    async with serve_snapshots(*moments) as server, server.client() as client:
         with pytest.raises(DecodeError, match=r"\$\.outputs") as streaming:
-            await collect(stream(client), found)
+            await collect_outputs(stream_job(client), found)
         assert client.stats.waits == 0
-    async with telling(*moments) as server, server.client() as client:
-        waiting = await failure_of(client.wait_for_job(JOB, polling=EVERY_SECOND))
+    async with serve_snapshots(*moments) as server, server.client() as client:
+        waiting = await error_of(client.wait_for_job(JOB, polling=EVERY_SECOND))
 
     assert found == [1]
     check_error(streaming.value)
@@ -147,7 +147,7 @@ async def test_state_that_decodes_only_later_is_told() -> None:
     wrong = {"outputs": [{"data": 1}, {"data": 2, "is_optional": "yes"}]}
     shown: list[tuple[str, int]] = []
     moments = running("r", 1), running("r", **wrong), running("r", 1, 2), finished("r", 1, 2)
-    async with telling(*moments) as server, server.client() as client:
+    async with serve_snapshots(*moments) as server, server.client() as client:
         await client.wait_for_job(
             JOB,
             polling=EVERY_SECOND,
@@ -161,36 +161,36 @@ async def test_state_that_decodes_only_later_is_told() -> None:
 async def test_last_valid_state() -> None:
     """A deadline holds the last valid job, when what came after it does not decode."""
     moments = running("r", 1, 2), running("r", 1, 2, 3, created_at="yesterday")
-    async with telling(*moments) as server, server.client() as client:
-        error = await failure_of(client.wait_for_job(JOB, polling=EVERY_SECOND, timeout=10))
+    async with serve_snapshots(*moments) as server, server.client() as client:
+        error = await error_of(client.wait_for_job(JOB, polling=EVERY_SECOND, timeout=10))
 
     assert isinstance(error, WaitTimeoutError)
     assert error.last is not None
-    assert values_of(error.last) == [1, 2]
+    assert output_values(error.last) == [1, 2]
 
 
 @pytest.mark.looptime
 async def test_last_state_has_all_outputs() -> None:
     """The deadline of a wait holds the job with all outputs so far, as fetched in several looks."""
     moments = running("r", 1), 503, running("r", 1, 2), running("r", 1, 2, [{"data": 3}])
-    async with telling(*moments) as server, server.client() as client:
-        error = await failure_of(client.wait_for_job(JOB, polling=EVERY_SECOND, timeout=30))
+    async with serve_snapshots(*moments) as server, server.client() as client:
+        error = await error_of(client.wait_for_job(JOB, polling=EVERY_SECOND, timeout=30))
 
     assert isinstance(error, WaitTimeoutError)
     assert isinstance(error.last, Job)
-    assert values_of(error.last) == [1, 2, [3]]
+    assert output_values(error.last) == [1, 2, [3]]
     assert error.last.run_id == "r"
 
 
 @pytest.mark.looptime
 async def test_failure_has_the_whole_job() -> None:
     """With ``check`` the error of a failed job holds it with all outputs, also the earlier ones."""
-    moments = running("r", 1), running("r", 1, 2), moment("error", "r", 1, 2, 3, error="boom")
-    async with telling(*moments) as server, server.client() as client:
-        error = await failure_of(client.wait_for_job(JOB, polling=EVERY_SECOND, check=True))
+    moments = running("r", 1), running("r", 1, 2), snapshot("error", "r", 1, 2, 3, error="boom")
+    async with serve_snapshots(*moments) as server, server.client() as client:
+        error = await error_of(client.wait_for_job(JOB, polling=EVERY_SECOND, check=True))
 
     assert isinstance(error, JobFailedError)
-    assert values_of(error.job) == [1, 2, 3]
+    assert output_values(error.job) == [1, 2, 3]
     assert error.job.error == "boom"
 
 
@@ -198,12 +198,12 @@ async def test_failure_has_the_whole_job() -> None:
 async def test_step_that_was_cut_off() -> None:
     """After a step that its caller cut off, the next one does not claim that the job has ended."""
     moments = running("r", 1), finished("r", 1, 2)
-    async with telling(*moments) as server, server.client() as client:
-        outputs = stream(client)
-        found = [data_of(await anext(outputs))]
+    async with serve_snapshots(*moments) as server, server.client() as client:
+        outputs = stream_job(client)
+        found = [output_value(await anext(outputs))]
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(outputs), 0.5)
-        await collect(outputs, found)
+        await collect_outputs(outputs, found)
 
     assert found == [1, 2]
 
@@ -216,9 +216,9 @@ async def test_step_that_was_cut_off() -> None:
 async def test_key_in_no_error(fields: dict[str, Any]) -> None:
     """An answer that repeats the key where it does not fit gets it into no error."""
     moments = running("r", 1), finished("r", **fields)
-    async with telling(*moments) as server, server.client() as client:
+    async with serve_snapshots(*moments) as server, server.client() as client:
         with pytest.raises(DecodeError) as caught:
-            await collect(stream(client), [])
+            await collect_outputs(stream_job(client), [])
 
     error = caught.value
     for text in (str(error), repr(error), repr(vars(error)), *traceback.format_exception(error)):

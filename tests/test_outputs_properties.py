@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from faults.wire import JOB
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.raw_server import JOB
 from sieve_async import ConnectError, Job, PollPolicy, RetryPolicy
 from sieve_async.gate import Gate
 from sieve_async.messages import Request, Response

@@ -4,21 +4,21 @@ import itertools
 from typing import Any
 
 import pytest
-from faults.closed_world import failure_of
-from faults.wire import JOB
-from moments import (
-    EVERY_SECOND,
-    collect,
-    finished,
-    moment,
-    running,
-    stream,
-    streamed,
-    telling,
-    values_of,
-    waited,
-)
 
+from helpers.job_snapshots import (
+    EVERY_SECOND,
+    collect_outputs,
+    finished,
+    output_values,
+    running,
+    serve_snapshots,
+    snapshot,
+    stream_job,
+    stream_through,
+    wait_through,
+)
+from helpers.leak_checks import error_of
+from helpers.raw_server import JOB
 from sieve_async import JobRestartedError, PollPolicy, ResponseError, WaitTimeoutError
 
 OLD, NEW = f"{JOB}-a", f"{JOB}-b"
@@ -30,16 +30,16 @@ RESTARTED = {"restarts": [{"timestamp": "2024-12-15T01:41:59", "reason": "x", "t
 async def test_no_run_id_throughout(fields: dict[str, Any]) -> None:
     """Where no answer says which run it is of, all are of one."""
     moments = [
-        moment("queued", None, **fields),
+        snapshot("queued", None, **fields),
         running(None, 1, **fields),
         running(None, 1, 2, **fields),
         finished(None, 1, 2, 3, **fields),
     ]
 
-    job, server = await waited(*moments)
-    found, _ = await streamed(*moments)
+    job, server = await wait_through(*moments)
+    found, _ = await stream_through(*moments)
 
-    assert values_of(job) == found == [1, 2, 3]
+    assert output_values(job) == found == [1, 2, 3]
     assert server.offsets == [None, None, "1", "2"]
 
 
@@ -47,12 +47,12 @@ async def test_no_run_id_throughout(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize("offset", [0, 1])
 async def test_run_id_that_appears_late(offset: int) -> None:
     """A run that is named only later is no restart."""
-    moments = moment("queued", None), running(None, 1), running(OLD, 1, 2), finished(OLD, 1, 2, 3)
+    moments = snapshot("queued", None), running(None, 1), running(OLD, 1, 2), finished(OLD, 1, 2, 3)
 
-    job, _ = await waited(*moments)
-    found, _ = await streamed(*moments, offset=offset)
+    job, _ = await wait_through(*moments)
+    found, _ = await stream_through(*moments, offset=offset)
 
-    assert values_of(job) == [1, 2, 3]
+    assert output_values(job) == [1, 2, 3]
     assert found == [1, 2, 3][offset:]
 
 
@@ -61,10 +61,10 @@ async def test_run_id_that_is_absent_in_between() -> None:
     """An answer that does not name its run is of the present one."""
     moments = running(OLD, 1), running(None, 1, 2), running(OLD, 1, 2), finished(None, 1, 2, 3)
 
-    job, server = await waited(*moments)
-    found, _ = await streamed(*moments)
+    job, server = await wait_through(*moments)
+    found, _ = await stream_through(*moments)
 
-    assert values_of(job) == found == [1, 2, 3]
+    assert output_values(job) == found == [1, 2, 3]
     assert server.offsets == [None, "1", "2", "2"]
 
 
@@ -74,9 +74,9 @@ async def test_run_id_that_is_absent_in_between() -> None:
     [
         running(OLD, "a", "b", "c"),
         finished(OLD, "a", "b", "c", "d"),
-        moment("error", OLD, "a", "b", "c", error="of the old run"),
-        moment("cancelled", OLD),
-        moment("queued", OLD, outputs=None),
+        snapshot("error", OLD, "a", "b", "c", error="of the old run"),
+        snapshot("cancelled", OLD),
+        snapshot("queued", OLD, outputs=None),
     ],
 )
 async def test_earlier_run_after_the_new_one(stale: dict[str, Any]) -> None:
@@ -91,11 +91,11 @@ async def test_earlier_run_after_the_new_one(stale: dict[str, Any]) -> None:
         finished(NEW, "x", "y", "z"),
     ]
 
-    job, server = await waited(*moments)
-    found, _ = await streamed(*moments, on_restart="continue")
+    job, server = await wait_through(*moments)
+    found, _ = await stream_through(*moments, on_restart="continue")
 
     assert job.run_id == NEW
-    assert values_of(job) == ["x", "y", "z"]
+    assert output_values(job) == ["x", "y", "z"]
     assert found == ["a", "x", "y", "z"]
     assert server.offsets == [None, "1", None, None, "1", "1", "1"]
 
@@ -107,7 +107,7 @@ async def test_earlier_run_after_the_new_one(stale: dict[str, Any]) -> None:
     [
         running(OLD, "a"),
         finished(OLD, "a", "b", "c", "d"),
-        moment("error", OLD, error="of the old run"),
+        snapshot("error", OLD, error="of the old run"),
     ],
 )
 async def test_earlier_run_that_this_wait_has_not_seen(
@@ -124,28 +124,28 @@ async def test_earlier_run_that_this_wait_has_not_seen(
         finished(NEW, "x", "y", **RESTARTED),
     ]
 
-    job, _ = await waited(*moments)
-    found, _ = await streamed(*moments)
+    job, _ = await wait_through(*moments)
+    found, _ = await stream_through(*moments)
 
     assert job.run_id == NEW
-    assert values_of(job) == found == ["x", "y"]
+    assert output_values(job) == found == ["x", "y"]
 
 
 @pytest.mark.looptime
 async def test_nothing_but_earlier_runs() -> None:
     """When only answers of an earlier run come any more, the wait ends, and says why."""
     moments = running(OLD, "a"), running(NEW, "x"), running(NEW, "x"), finished(OLD, "a", "b")
-    async with telling(*moments) as server, server.client() as client:
+    async with serve_snapshots(*moments) as server, server.client() as client:
         gone = PollPolicy(outage_timeout=60)
-        given_up = await failure_of(client.wait_for_job(JOB, polling=gone))
-    async with telling(*moments) as server, server.client() as client:
-        timed_out = await failure_of(client.wait_for_job(JOB, timeout=10))
+        given_up = await error_of(client.wait_for_job(JOB, polling=gone))
+    async with serve_snapshots(*moments) as server, server.client() as client:
+        timed_out = await error_of(client.wait_for_job(JOB, timeout=10))
 
     assert isinstance(given_up, ResponseError)
     assert isinstance(timed_out, WaitTimeoutError)
     assert timed_out.last is not None
     assert timed_out.last.run_id == NEW
-    assert values_of(timed_out.last) == ["x"]
+    assert output_values(timed_out.last) == ["x"]
     assert isinstance(timed_out.last_error, ResponseError)
 
 
@@ -155,12 +155,12 @@ async def test_flapping_runs_are_no_hot_loop(runs: str) -> None:
     """However often the run changes, there are at most two looks for each pause."""
     ids = itertools.islice(itertools.cycle(runs), 1000)
     moments = [running(f"{JOB}-{letter}", "x", "y") for letter in ids]
-    async with telling(*moments) as server, server.client() as client:
-        await failure_of(client.wait_for_job(JOB, timeout=60, polling=EVERY_SECOND))
+    async with serve_snapshots(*moments) as server, server.client() as client:
+        await error_of(client.wait_for_job(JOB, timeout=60, polling=EVERY_SECOND))
     waiting = len(server.requests)
-    async with telling(*moments) as server, server.client() as client:
+    async with serve_snapshots(*moments) as server, server.client() as client:
         with pytest.raises(WaitTimeoutError):
-            await collect(stream(client, on_restart="continue", timeout=60), [])
+            await collect_outputs(stream_job(client, on_restart="continue", timeout=60), [])
 
     assert waiting <= 2 * 61
     assert len(server.requests) <= 2 * 61
@@ -170,8 +170,8 @@ async def test_flapping_runs_are_no_hot_loop(runs: str) -> None:
 async def test_new_run_at_every_answer() -> None:
     """A job whose every answer is of another run is looked at no more than twice for each pause."""
     moments = [running(f"{JOB}-{number}", "x", "y") for number in range(1000)]
-    async with telling(*moments) as server, server.client() as client:
-        await failure_of(client.wait_for_job(JOB, timeout=60, polling=EVERY_SECOND))
+    async with serve_snapshots(*moments) as server, server.client() as client:
+        await error_of(client.wait_for_job(JOB, timeout=60, polling=EVERY_SECOND))
 
     assert len(server.requests) <= 2 * 61
 
@@ -181,9 +181,9 @@ async def test_stale_answer_does_not_raise_again() -> None:
     """After a restart was raised, a new stream of the new run ends well."""
     moments = running(OLD, "a"), running(NEW, "x"), running(NEW, "x"), finished(NEW, "x", "y")
     found: list[Any] = []
-    async with telling(*moments) as server, server.client() as client:
+    async with serve_snapshots(*moments) as server, server.client() as client:
         with pytest.raises(JobRestartedError):
-            await collect(stream(client), [])
-        await collect(stream(client), found)
+            await collect_outputs(stream_job(client), [])
+        await collect_outputs(stream_job(client), found)
 
     assert found == ["x", "y"]

@@ -8,11 +8,18 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 import pytest
-from asking import now
-from faults.closed_world import check_error
-from faults.wire import Do, Wire, answer
-from moments import collect, data_of, finished, running, stream, telling
 
+from helpers.http_helpers import now
+from helpers.job_snapshots import (
+    collect_outputs,
+    finished,
+    output_value,
+    running,
+    serve_snapshots,
+    stream_job,
+)
+from helpers.leak_checks import check_error
+from helpers.raw_server import Action, RawServer, respond
 from sieve_async import (
     ClientClosedError,
     PollPolicy,
@@ -38,7 +45,7 @@ async def test_deadline(sieve: FakeSieve, client: SieveClient, limit: Any) -> No
     started = now()
 
     with pytest.raises(WaitTimeoutError) as caught:
-        await collect(client.stream_outputs(job, timeout=limit), found)
+        await collect_outputs(client.stream_outputs(job, timeout=limit), found)
 
     assert found == [0, 1, 2]
     assert 35 <= now() - started <= 35.1
@@ -52,12 +59,12 @@ async def test_deadline(sieve: FakeSieve, client: SieveClient, limit: Any) -> No
 @pytest.mark.looptime
 async def test_deadline_in_a_look() -> None:
     """A look that is not answered by the deadline is cut off there; what came before has come."""
-    scripts = answer(running("r", 1)), [Do.SILENCE]
+    scripts = respond(running("r", 1)), [Action.SILENCE]
     found: list[Any] = []
-    async with Wire(*scripts) as wire, wire.client() as client:
+    async with RawServer(*scripts) as wire, wire.client() as client:
         started = now()
         with pytest.raises(WaitTimeoutError):
-            await collect(stream(client, timeout=10), found)
+            await collect_outputs(stream_job(client, timeout=10), found)
         took = now() - started
         assert client.stats.waits == client.stats.in_flight == 0
 
@@ -74,9 +81,9 @@ async def test_one_look(sieve: FakeSieve, client: SieveClient) -> None:
     ended: list[Any] = []
     found: list[Any] = []
 
-    await collect(client.stream_outputs("ended", timeout=0), ended)
+    await collect_outputs(client.stream_outputs("ended", timeout=0), ended)
     with pytest.raises(WaitTimeoutError) as caught:
-        await collect(client.stream_outputs(job, timeout=0), found)
+        await collect_outputs(client.stream_outputs(job, timeout=0), found)
 
     assert (ended, found) == (["a", "b"], [0, 1])
     assert sieve.requests_for("ended") == sieve.requests_for(job) == caught.value.polls == 1
@@ -91,7 +98,7 @@ async def test_nothing_is_asked_while_the_caller_is_busy(
     found: list[Any] = []
 
     async for output in client.stream_outputs(job):
-        found.append(data_of(output))
+        found.append(output_value(output))
         before = len(sieve.requests)
         await asyncio.sleep(23)
         assert len(sieve.requests) == before
@@ -108,7 +115,7 @@ async def test_deadline_behind_a_busy_caller(sieve: FakeSieve, client: SieveClie
 
     async def work() -> None:
         async for output in client.stream_outputs(job, timeout=10):
-            found.append(data_of(output))
+            found.append(output_value(output))
             await asyncio.sleep(60)
 
     with pytest.raises(WaitTimeoutError) as caught:
@@ -125,7 +132,7 @@ async def test_end_behind_a_busy_caller(sieve: FakeSieve, client: SieveClient) -
     found: list[Any] = []
 
     async for output in client.stream_outputs("ended", timeout=10):
-        found.append(data_of(output))
+        found.append(output_value(output))
         await asyncio.sleep(60)
 
     assert found == ["a", "b", "c"]
@@ -140,7 +147,7 @@ async def test_timeout_counts_from_the_first_step(sieve: FakeSieve, client: Siev
     found: list[Any] = []
 
     with pytest.raises(WaitTimeoutError) as caught:
-        await collect(outputs, found)
+        await collect_outputs(outputs, found)
 
     assert found == list(range(8))
     assert caught.value.elapsed == pytest.approx(30, abs=0.1)
@@ -150,7 +157,7 @@ async def leave_by_break(client: SieveClient) -> None:
     """Leave the loop at an output."""
     async for output in client.stream_outputs("job"):
         assert client.stats.waits == 1
-        if data_of(output) == 2:
+        if output_value(output) == 2:
             break
 
 
@@ -178,7 +185,7 @@ async def leave_by_dropping(client: SieveClient) -> None:
 
 async def leave_by_cancelling(client: SieveClient) -> None:
     """Cancel a task that waits for the next output."""
-    task = asyncio.create_task(collect(client.stream_outputs("job"), []))
+    task = asyncio.create_task(collect_outputs(client.stream_outputs("job"), []))
     await asyncio.sleep(15)
     task.cancel()
     await asyncio.wait([task])
@@ -230,7 +237,7 @@ async def test_closed_while_streaming(sieve: FakeSieve, client: SieveClient) -> 
     job = add_job(sieve)
     busy = client.stream_outputs(job)
     await anext(busy)
-    sleeping = asyncio.create_task(collect(client.stream_outputs(job, offset=5), []))
+    sleeping = asyncio.create_task(collect_outputs(client.stream_outputs(job, offset=5), []))
     await asyncio.sleep(10)
     asked, closed_at = len(sieve.requests), now()
 
@@ -250,10 +257,10 @@ async def test_close_keeps_what_was_fetched(sieve: FakeSieve, client: SieveClien
     """What was fetched before the client was closed still comes; an end that was seen is one."""
     sieve.add_job("ended", outputs="abc")
     outputs = client.stream_outputs("ended")
-    found = [data_of(await anext(outputs))]
+    found = [output_value(await anext(outputs))]
 
     await client.close()
-    await collect(outputs, found)
+    await collect_outputs(outputs, found)
 
     assert found == ["a", "b", "c"]
 
@@ -263,8 +270,8 @@ async def test_a_stream_holds_no_output_that_it_handed_out() -> None:
     """The memory of a stream does not grow with what has passed through it."""
     data = ["x" * 100_000 + str(number) for number in range(100)]
     moments = [running("r", *data[:number]) for number in range(101)]
-    async with telling(*moments, finished("r", *data)) as server, server.client() as client:
-        outputs = stream(client, polling=PollPolicy(min_interval=1))
+    async with serve_snapshots(*moments, finished("r", *data)) as server, server.client() as client:
+        outputs = stream_job(client, polling=PollPolicy(min_interval=1))
         await anext(outputs)
         tracemalloc.start()
         async for _ in outputs:

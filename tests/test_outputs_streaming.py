@@ -4,10 +4,19 @@ import asyncio
 from typing import Any
 
 import pytest
-from asking import now
-from faults.wire import JOB
-from moments import collect, data_of, finished, moment, running, stream, streamed, telling
 
+from helpers.http_helpers import now
+from helpers.job_snapshots import (
+    collect_outputs,
+    finished,
+    output_value,
+    running,
+    serve_snapshots,
+    snapshot,
+    stream_job,
+    stream_through,
+)
+from helpers.raw_server import JOB
 from sieve_async import (
     InputOutput,
     JobCancelledError,
@@ -31,7 +40,7 @@ async def test_each_once_in_order_while_it_runs(sieve: FakeSieve, client: SieveC
     started = now()
 
     outputs = client.stream_outputs("job")
-    seen = [(data_of(output), now() - started) async for output in outputs]
+    seen = [(output_value(output), now() - started) async for output in outputs]
 
     assert [data for data, _ in seen] == list(range(10))
     for number, at in seen:
@@ -70,7 +79,7 @@ async def test_bytes_are_of_the_order_of_the_outputs(
     else:
         found = list((await client.wait_for_job("job", polling=often)).outputs)
 
-    assert [data_of(output) for output in found] == [large] * 20
+    assert [output_value(output) for output in found] == [large] * 20
     polls = sieve.requests_for("job")
     assert polls > 150
     assert 20 * 50_000 <= sieve.bytes_for("job") < 20 * 50_200 + 1000 * polls
@@ -81,7 +90,7 @@ async def test_outputs_only_at_the_end(sieve: FakeSieve, client: SieveClient) ->
     """What a job that shows its outputs only at its end has then comes before the stream ends."""
     sieve.add_job("job", queued=3, processing=30, outputs=["a", "b", "c"])
 
-    found = [data_of(output) async for output in client.stream_outputs("job")]
+    found = [output_value(output) async for output in client.stream_outputs("job")]
 
     assert found == ["a", "b", "c"]
     assert set(offsets_of(sieve)) == {0}
@@ -91,7 +100,7 @@ async def test_ended_already(sieve: FakeSieve, client: SieveClient) -> None:
     """The outputs of a job that ended long ago cost one request."""
     sieve.add_job("job", outputs=["a", "b"])
 
-    found = [data_of(output) async for output in client.stream_outputs("job")]
+    found = [output_value(output) async for output in client.stream_outputs("job")]
 
     assert found == ["a", "b"]
     assert sieve.requests_for("job") == 1
@@ -102,8 +111,8 @@ async def test_ended_already(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_no_outputs_at_all(nothing: Any) -> None:
     """A job without outputs ends the stream without any: they are null, empty or absent."""
     moments = running("r", outputs=nothing), finished("r", outputs=nothing)
-    async with telling(*moments) as server, server.client() as client:
-        found = [output async for output in stream(client)]
+    async with serve_snapshots(*moments) as server, server.client() as client:
+        found = [output async for output in stream_job(client)]
 
     assert found == []
     assert server.offsets == [None, None]
@@ -114,8 +123,8 @@ async def test_nested_outputs_count_as_one() -> None:
     """An array among the outputs is one output, also for the offset; an empty one too."""
     pair, empty = [{"data": 1}, {"data": 2}], list[Any]()
     moments = running("r", pair), running("r", pair, empty), finished("r", pair, empty, "z")
-    async with telling(*moments) as server, server.client() as client:
-        found = [output async for output in stream(client)]
+    async with serve_snapshots(*moments) as server, server.client() as client:
+        found = [output async for output in stream_job(client)]
 
     assert found == [(InputOutput(data=1), InputOutput(data=2)), (), InputOutput(data="z")]
     assert server.offsets == [None, "1", "2"]
@@ -127,7 +136,7 @@ async def test_values_of_every_kind(sieve: FakeSieve, client: SieveClient) -> No
     values: list[Any] = [None, False, 0, "", {}, [], "\u0000", {"url": "https://x/y"}]
     sieve.add_job("job", processing=80, outputs=values, streams=True)
 
-    found = [data_of(output) async for output in client.stream_outputs("job")]
+    found = [output_value(output) async for output in client.stream_outputs("job")]
 
     assert found == values
 
@@ -137,7 +146,7 @@ async def test_offset_of_the_caller(sieve: FakeSieve, client: SieveClient) -> No
     """With ``offset=N`` the first N outputs are neither asked for nor handed out."""
     sieve.add_job("job", processing=50, outputs=range(5), streams=True)
 
-    found = [data_of(output) async for output in client.stream_outputs("job", offset=3)]
+    found = [output_value(output) async for output in client.stream_outputs("job", offset=3)]
 
     assert found == [3, 4]
     assert offsets_of(sieve)[0] == 3
@@ -166,7 +175,7 @@ async def test_failed_job(sieve: FakeSieve, client: SieveClient, *, streams: boo
     found: list[Any] = []
 
     with pytest.raises(JobFailedError, match="job job failed: ValueError: no") as caught:
-        await collect(client.stream_outputs("job"), found)
+        await collect_outputs(client.stream_outputs("job"), found)
 
     assert found == (["a", "b", "c"] if streams else [])
     assert caught.value.job.status is JobStatus.ERROR
@@ -180,7 +189,7 @@ async def test_cancelled_job(sieve: FakeSieve, client: SieveClient) -> None:
     found: list[Any] = []
 
     with pytest.raises(JobCancelledError) as caught:
-        await collect(client.stream_outputs("job"), found)
+        await collect_outputs(client.stream_outputs("job"), found)
 
     assert found == ["a", "b", "c"]
     assert caught.value.job.status is JobStatus.CANCELLED
@@ -189,9 +198,9 @@ async def test_cancelled_job(sieve: FakeSieve, client: SieveClient) -> None:
 @pytest.mark.looptime
 async def test_unknown_status() -> None:
     """A word for the status that nobody knows is no end; outputs go on coming."""
-    moments = running("r", 1), moment("pondering", "r", 1, 2), finished("r", 1, 2, 3)
+    moments = running("r", 1), snapshot("pondering", "r", 1, 2), finished("r", 1, 2, 3)
 
-    found, _ = await streamed(*moments)
+    found, _ = await stream_through(*moments)
 
     assert found == [1, 2, 3]
 
@@ -201,7 +210,7 @@ async def test_thousands(sieve: FakeSieve, client: SieveClient) -> None:
     """Five thousand outputs come each once and in order, some at a time."""
     sieve.add_job("job", processing=600, outputs=range(5000), streams=True)
 
-    found = [data_of(output) async for output in client.stream_outputs("job")]
+    found = [output_value(output) async for output in client.stream_outputs("job")]
 
     assert found == list(range(5000))
     assert sieve.requests_for("job") < 200
@@ -216,9 +225,9 @@ async def test_two_streams_of_one_job(sieve: FakeSieve, client: SieveClient) -> 
 
     async def later() -> None:
         await asyncio.sleep(25)
-        await collect(client.stream_outputs("job", offset=1), rest)
+        await collect_outputs(client.stream_outputs("job", offset=1), rest)
 
-    await asyncio.gather(collect(client.stream_outputs("job"), whole), later())
+    await asyncio.gather(collect_outputs(client.stream_outputs("job"), whole), later())
 
     assert whole == list(range(6))
     assert rest == list(range(1, 6))
@@ -228,8 +237,8 @@ async def test_two_streams_of_one_job(sieve: FakeSieve, client: SieveClient) -> 
 async def test_answer_that_knows_fewer() -> None:
     """A replica that has fewer outputs than were handed out already costs and repeats nothing."""
     moments = running("r", 1, 2, 3), running("r", 1), running("r", 1, 2), finished("r", 1, 2, 3, 4)
-    async with telling(*moments) as server, server.client() as client:
-        found = [data_of(output) async for output in stream(client)]
+    async with serve_snapshots(*moments) as server, server.client() as client:
+        found = [output_value(output) async for output in stream_job(client)]
         assert client.stats.waits == 0
 
     assert found == [1, 2, 3, 4]

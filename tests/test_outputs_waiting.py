@@ -5,9 +5,16 @@ import random
 from typing import Any, Literal
 
 import pytest
-from faults.wire import JOB
-from moments import EVERY_SECOND, data_of, finished, running, telling, values_of
 
+from helpers.job_snapshots import (
+    EVERY_SECOND,
+    finished,
+    output_value,
+    output_values,
+    running,
+    serve_snapshots,
+)
+from helpers.raw_server import JOB
 from sieve_async import (
     JobFailedError,
     Limits,
@@ -29,7 +36,7 @@ async def test_updates_show_whole_jobs(sieve: FakeSieve, client: SieveClient) ->
     shown: list[tuple[str, list[Any]]] = []
 
     job = await client.wait_for_job(
-        "job", on_update=lambda job: shown.append((job.status, values_of(job)))
+        "job", on_update=lambda job: shown.append((job.status, output_values(job)))
     )
 
     assert shown == [
@@ -37,7 +44,7 @@ async def test_updates_show_whole_jobs(sieve: FakeSieve, client: SieveClient) ->
         *(("processing", list(range(count))) for count in range(4)),
         ("finished", [0, 1, 2, 3]),
     ]
-    assert values_of(job) == [0, 1, 2, 3]
+    assert output_values(job) == [0, 1, 2, 3]
 
 
 @pytest.mark.looptime
@@ -77,7 +84,7 @@ async def test_long_poll(ends: Any, max_await: float) -> None:
 
         job = await client.wait_for_job("job", strategy="long_poll")
 
-        assert values_of(job) == [large] * 9
+        assert output_values(job) == [large] * 9
         assert sieve.bytes_for("job") < 9 * 20_000 + 20_000
 
 
@@ -92,13 +99,13 @@ async def test_long_poll_cut_in_between(restarts: int) -> None:
     moments += [running(runs[-1], f"{runs[-1]}:1", f"{runs[-1]}:2")]
     moments += [finished(runs[-1], *(f"{runs[-1]}:{number}" for number in (1, 2, 3)))]
     async with (
-        telling(*moments) as server,
+        serve_snapshots(*moments) as server,
         server.client(retry=RetryPolicy(max_attempts=1)) as client,
     ):
         job = await client.wait_for_job(JOB, strategy="long_poll", polling=EVERY_SECOND)
 
     assert job.run_id == runs[-1]
-    assert values_of(job) == [f"{runs[-1]}:{number}" for number in (1, 2, 3)]
+    assert output_values(job) == [f"{runs[-1]}:{number}" for number in (1, 2, 3)]
     assert "0" not in server.offsets
 
 
@@ -124,7 +131,7 @@ async def test_many_jobs(
     async with client.as_completed(expected, strategy=strategy, polling=OFTEN) as outcomes:
         jobs = {outcome.job_id: outcome.unwrap() async for outcome in outcomes}
 
-    assert {job_id: values_of(job) for job_id, job in jobs.items()} == expected
+    assert {job_id: output_values(job) for job_id, job in jobs.items()} == expected
     assert all(len(job.restarts) == restarts for job in jobs.values())
     for job_id, outputs in expected.items():
         size = sum(map(len, outputs)) + 200 * len(outputs)
@@ -141,7 +148,7 @@ async def test_outcome_of_a_deadline(sieve: FakeSieve, client: SieveClient) -> N
 
     assert isinstance(outcome.error, WaitTimeoutError)
     assert outcome.error.last is not None
-    assert values_of(outcome.error.last) == [0, 1, 2, 3]
+    assert output_values(outcome.error.last) == [0, 1, 2, 3]
 
 
 @pytest.mark.looptime
@@ -152,7 +159,7 @@ async def test_failed_outcome(sieve: FakeSieve, client: SieveClient) -> None:
     [outcome] = await client.wait_for_jobs(["job"])
 
     assert outcome.job is not None
-    assert values_of(outcome.job) == [0, 1, 2]
+    assert output_values(outcome.job) == [0, 1, 2]
     with pytest.raises(JobFailedError) as caught:
         outcome.unwrap()
     assert caught.value.job == outcome.job
@@ -166,11 +173,11 @@ async def test_all_kinds_of_waits_at_once(sieve: FakeSieve) -> None:
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
 
         async def stream() -> list[Any]:
-            return [data_of(output) async for output in client.stream_outputs("job")]
+            return [output_value(output) async for output in client.stream_outputs("job")]
 
         streamed, job, [outcome] = await asyncio.gather(
             stream(), client.wait_for_job("job"), client.wait_for_jobs(["job"])
         )
 
-    assert streamed == values_of(job) == list(range(6))
+    assert streamed == output_values(job) == list(range(6))
     assert outcome.job == job

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+
 from faults.fuzz import without_orjson
 from faults.fuzz.asking_for import LIST, Read
-
 from sieve_async.decode import parse_page
 from sieve_async.messages import Response
 

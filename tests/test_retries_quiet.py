@@ -3,14 +3,18 @@
 import logging
 
 import pytest
-from faults.wire import JOB, Do, Wire, answer
+
+from helpers.raw_server import JOB, Action, RawServer, respond
 
 pytestmark = pytest.mark.looptime
 
 
 async def test_retries_are_not_logged_by_others(caplog: pytest.LogCaptureFixture) -> None:
     """Retries of lookups are counted and not logged, by us or by the library of the pauses."""
-    async with Wire([Do.FIN], [Do.FIN], answer()) as wire, wire.client() as client:
+    async with (
+        RawServer([Action.CLOSE], [Action.CLOSE], respond()) as wire,
+        wire.client() as client,
+    ):
         await client.get_job(JOB)
 
         assert client.stats.retries == 2

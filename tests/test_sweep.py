@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from asking import now
-from checks import most_in_a_second
 
+from helpers.asserts import max_per_second
+from helpers.http_helpers import now
 from sieve_async import (
     InvalidArgumentError,
     JobOutcome,
@@ -161,7 +161,7 @@ async def test_jobs_end_while_pages_are_read(sieve: FakeSieve) -> None:
     assert ends.keys() == processing.keys()
     assert all(at >= processing[job_id] for job_id, at in ends.items())
     assert sieve.requests.total <= 3000 * 1.5
-    assert most_in_a_second([entry.at for entry in sieve.requests]) <= 40
+    assert max_per_second([entry.at for entry in sieve.requests]) <= 40
 
 
 @pytest.mark.looptime
@@ -174,7 +174,7 @@ async def test_rate_counts_pages(sieve: FakeSieve) -> None:
         outcomes = await client.wait_for_jobs(ids, strategy="list")
 
     assert all(outcome.ok for outcome in outcomes)
-    assert most_in_a_second([entry.at for entry in sieve.requests]) <= 10
+    assert max_per_second([entry.at for entry in sieve.requests]) <= 10
     assert now() <= 2000 / 10 * 1.5 + 20
 
 

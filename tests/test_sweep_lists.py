@@ -4,13 +4,12 @@ import asyncio
 import random
 
 import pytest
-from asking import now
-from checks import most_in_a_second, warnings_of
-from faults.closed_world import KEY, check_error
-from faults.wire import Do, Script, answer
-from stage import Asked
-from village import Village, watched
 
+from helpers.asserts import max_per_second, warnings_of
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY, check_error
+from helpers.list_server import ListServer, watch_listed
+from helpers.raw_server import Action, RawRequest, Script, respond
 from sieve_async import Limits, PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve
 
@@ -43,7 +42,7 @@ async def test_no_lists(
     ends = add_jobs(sieve, {f"j{n}": 20.0 + n for n in range(60)})
     sieve.fault(path=LIST, status=status, body={"detail": "no"})
 
-    await watched(client, ends)
+    await watch_listed(client, ends)
 
     assert len(warnings_of(caplog)) == 1
     assert lists(sieve) <= 2
@@ -54,32 +53,32 @@ async def test_no_lists(
 @pytest.mark.parametrize(
     "bad",
     [
-        answer({"detail": "oops"}, status=500),
-        answer(b"<html>Bad Gateway</html>", status=502),
-        answer(b"<html>Welcome</html>"),
-        answer(b""),
-        answer([]),  # type: ignore[arg-type] # that is the point
-        answer({"data": None}),
-        answer({"data": {"id": "j1"}}),
-        answer({"jobs": []}),
-        [Do.FIN],
-        [Do.RST],
-        answer(b'{"data": [{"id": "j1", "status": "fin', Do.FIN, length=100),
+        respond({"detail": "oops"}, status=500),
+        respond(b"<html>Bad Gateway</html>", status=502),
+        respond(b"<html>Welcome</html>"),
+        respond(b""),
+        respond([]),  # type: ignore[arg-type] # that is the point
+        respond({"data": None}),
+        respond({"data": {"id": "j1"}}),
+        respond({"jobs": []}),
+        [Action.CLOSE],
+        [Action.RESET],
+        respond(b'{"data": [{"id": "j1", "status": "fin', Action.CLOSE, length=100),
     ],
     ids=lambda bad: repr(bad)[:60],
 )
 async def test_lists_are_down(bad: Script) -> None:
     """Lists that fail for ever while lookups work keep no job waiting for long."""
-    village = Village(
+    village = ListServer(
         ends={f"j{n}": 120.0 + n for n in range(60)},
-        trouble=lambda asked: bad if asked.is_list else None,
+        fault=lambda asked: bad if asked.is_list else None,
     )
 
     await village.watch(PollPolicy(outage_timeout=100))
 
     assert now() <= 179 * 1.07 + 2
-    assert len(village.stage.lists) <= 20
-    assert most_in_a_second(village.stage.times) <= 101
+    assert len(village.server.lists) <= 20
+    assert max_per_second(village.server.times) <= 101
 
 
 @pytest.mark.looptime
@@ -91,7 +90,7 @@ async def test_lists_are_down_and_jobs_have_ended(
     ends = add_jobs(sieve, {f"j{n}": 0.0 if n >= 60 - ended else 300.0 + n for n in range(60)})
     down = sieve.fault(path=LIST, status=500)
 
-    await watched(client, ends)
+    await watch_listed(client, ends)
 
     assert down.hits
     assert now() <= 360 + 13
@@ -113,10 +112,10 @@ async def test_lists_are_down_and_a_job_is_missing(sieve: FakeSieve, client: Sie
 @pytest.mark.looptime
 async def test_one_status_is_down() -> None:
     """Lists of one status that fail are as bad as all of them."""
-    down = answer({}, status=500)
-    village = Village(
+    down = respond({}, status=500)
+    village = ListServer(
         ends={f"j{n}": 100.0 + n for n in range(40)},
-        trouble=lambda asked: down if asked.query.get("status") == "processing" else None,
+        fault=lambda asked: down if asked.query.get("status") == "processing" else None,
     )
 
     await village.watch()
@@ -130,15 +129,15 @@ async def test_random_failures(share: float) -> None:
     """Failures at random lose nothing, duplicate nothing and invent nothing."""
     dice = random.Random(5)
     half = b'{"id": "j1", "status": "finished", "data": ['
-    failures = [answer({}, status=500), [Do.RST], answer(half, Do.FIN, length=99)]
-    village = Village(
+    failures = [respond({}, status=500), [Action.RESET], respond(half, Action.CLOSE, length=99)]
+    village = ListServer(
         ends={f"j{n}": 5.0 + n / 3 for n in range(600)},
-        trouble=lambda _: dice.choice(failures) if dice.random() < share else None,
+        fault=lambda _: dice.choice(failures) if dice.random() < share else None,
     )
 
     await village.watch()
 
-    assert len(village.stage.asked) <= (3000 if share < 0.1 else 15_000)
+    assert len(village.server.requests) <= (3000 if share < 0.1 else 15_000)
     assert now() <= 205 + (60 if share < 0.1 else 600)
 
 
@@ -146,15 +145,15 @@ async def test_random_failures(share: float) -> None:
 async def test_lists_fail_now_and_then() -> None:
     """A list that fails every third time is still worth reading."""
 
-    def trouble(asked: Asked) -> Script | None:
+    def trouble(asked: RawRequest) -> Script | None:
         is_third = asked.is_list and asked.times % 3 == 2
-        return answer({}, status=500) if is_third else None
+        return respond({}, status=500) if is_third else None
 
-    village = Village(ends={f"j{n}": 30.0 + n for n in range(200)}, trouble=trouble)
+    village = ListServer(ends={f"j{n}": 30.0 + n for n in range(200)}, fault=trouble)
 
     await village.watch()
 
-    assert len(village.stage.looks) <= 200 * 2
+    assert len(village.server.polls) <= 200 * 2
     assert now() <= 230 + 30
 
 
@@ -169,7 +168,7 @@ async def test_lists_are_down_for_a_while(sieve: FakeSieve, client: SieveClient)
             await asyncio.sleep(10)
         assert fault.hits
 
-    await asyncio.gather(watched(client, ends), break_down())
+    await asyncio.gather(watch_listed(client, ends), break_down())
 
     assert looks(sieve) <= 100 * 40  # a tenth of what polling needs
 
@@ -213,18 +212,18 @@ async def test_outage_without_end(sieve: FakeSieve, client: SieveClient) -> None
         assert outcome.error is not None
         check_error(outcome.error)
     assert 340 <= now() <= 50 + 300 + 130
-    assert most_in_a_second([entry.at for entry in sieve.requests if entry.at > 60]) <= 10
+    assert max_per_second([entry.at for entry in sieve.requests if entry.at > 60]) <= 10
 
 
 @pytest.mark.looptime
 async def test_page_too_large() -> None:
     """A page over ``Limits.max_response_bytes`` is asked for in smaller ones, which suffice."""
-    village = Village(ends={f"j{n}": 30.0 + n for n in range(400)})
+    village = ListServer(ends={f"j{n}": 30.0 + n for n in range(400)})
 
     await village.watch(limits=Limits(max_response_bytes=4000))
 
-    assert {asked.limit for asked in village.stage.lists} > {500}
-    assert len(village.stage.looks) <= 400 * 1.5
+    assert {asked.limit for asked in village.server.lists} > {500}
+    assert len(village.server.polls) <= 400 * 1.5
     assert now() <= 430 + 13
 
 
@@ -237,7 +236,7 @@ async def test_retry_after(sieve: FakeSieve, client: SieveClient) -> None:
         await asyncio.sleep(20)
         sieve.fault(path=LIST, times=1, status=429, retry_after=60)
 
-    await asyncio.gather(watched(client, ends), ask_for_a_pause())
+    await asyncio.gather(watch_listed(client, ends), ask_for_a_pause())
 
     [since] = [entry.at for entry in sieve.requests if entry.status == 429]
     assert not [entry for entry in sieve.requests if since + 0.1 < entry.at < since + 60]

@@ -1,7 +1,6 @@
 """One sweep without a server: who is met by its pages, and who was there at all."""
 
 from scene import Scene
-
 from sieve_async import JobStatus
 from sieve_async.watching.rounds import Round
 

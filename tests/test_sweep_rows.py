@@ -4,13 +4,12 @@ import itertools
 from typing import Any
 
 import pytest
-from asking import now
-from checks import warnings_of
-from faults.closed_world import check_error
-from faults.wire import Script, answer
-from stage import Asked, document
-from village import Village, row
 
+from helpers.asserts import warnings_of
+from helpers.http_helpers import now
+from helpers.leak_checks import check_error
+from helpers.list_server import ListServer, row
+from helpers.raw_server import RawRequest, Script, job_document, respond
 from sieve_async import DecodeError, Limits, WaitTimeoutError
 
 
@@ -24,14 +23,14 @@ from sieve_async import DecodeError, Limits, WaitTimeoutError
 )
 async def test_rows_that_cannot_be_read(bad: object) -> None:
     """A row that cannot be read says nothing, and disturbs no other row."""
-    village = Village(
+    village = ListServer(
         lambda asked: ([bad, *(r for r in village.running(asked) if r["id"] != "j1"), bad], -1)
     )
 
     found = await village.watch()
 
-    village.check_pace(found)
-    others = [asked for asked in village.stage.looks if asked.job_id != "j1"]
+    village.check_cost(found)
+    others = [asked for asked in village.server.polls if asked.job_id != "j1"]
     assert len(others) <= 2 * 20 + 70  # the last two are polled
 
 
@@ -39,9 +38,9 @@ async def test_rows_that_cannot_be_read(bad: object) -> None:
 @pytest.mark.parametrize("word", ["finished", "error", "cancelled"])
 async def test_rows_that_tell_of_an_end(word: str) -> None:
     """A row with a terminal status is proved by a look, and delivered as the look has it."""
-    village = Village(
+    village = ListServer(
         lambda asked: (
-            [row(job_id, word) for job_id, at in village.ends.items() if now() >= at]
+            [row(job_id, word) for job_id, at in village.finish_times.items() if now() >= at]
             + village.running(asked),
             -1,
         )
@@ -49,33 +48,33 @@ async def test_rows_that_tell_of_an_end(word: str) -> None:
 
     found = await village.watch()
 
-    village.check_pace(found)
-    assert len(village.stage.looks) <= 2 * 20 + 70
+    village.check_cost(found)
+    assert len(village.server.polls) <= 2 * 20 + 70
 
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("word", ["finished", "cancelled"])
 async def test_rows_that_lie_of_an_end(word: str) -> None:
     """Rows that say that running jobs have ended cost no more looks than polling would."""
-    village = Village(
+    village = ListServer(
         lambda asked: ([row(r["id"], word) for r in village.running(asked)], -1),
         {f"j{n}": 600.0 + n for n in range(20)},
     )
 
     found = await village.watch()
 
-    assert max(found[job_id] - village.ends[job_id] for job_id in found) <= 13
-    assert len(village.stage.looks) <= 2 * 20 * 130  # twice what polling needs
+    assert max(found[job_id] - village.finish_times[job_id] for job_id in found) <= 13
+    assert len(village.server.polls) <= 2 * 20 * 130  # twice what polling needs
 
 
 @pytest.mark.looptime
 async def test_rows_that_lie_that_jobs_run() -> None:
     """A list that lags behind by ten seconds delays an end by no more than that."""
-    village = Village(
+    village = ListServer(
         lambda asked: (
             [
                 row(job_id)
-                for job_id, at in village.ends.items()
+                for job_id, at in village.finish_times.items()
                 if now() < at + 10 and asked.query.get("status") == "processing"
             ],
             -1,
@@ -84,15 +83,15 @@ async def test_rows_that_lie_that_jobs_run() -> None:
 
     found = await village.watch()
 
-    assert max(found[job_id] - village.ends[job_id] for job_id in found) <= 23
+    assert max(found[job_id] - village.finish_times[job_id] for job_id in found) <= 23
 
 
 @pytest.mark.looptime
 async def test_word_that_no_list_has(caplog: pytest.LogCaptureFixture) -> None:
     """Jobs that go on in a status that is not asked for are polled no faster than by policy."""
-    village = Village(
+    village = ListServer(
         lambda asked: (
-            [row(j, "queued") for j in village.ends]
+            [row(j, "queued") for j in village.finish_times]
             if now() < 20 and asked.query.get("status") == "queued"
             else [],
             -1,
@@ -103,20 +102,22 @@ async def test_word_that_no_list_has(caplog: pytest.LogCaptureFixture) -> None:
 
     found = await village.watch()
 
-    assert max(found[job_id] - village.ends[job_id] for job_id in found) <= 13
-    assert len(village.stage.looks) <= 1.5 * 20 * 180  # one and a half of what polling needs
+    assert max(found[job_id] - village.finish_times[job_id] for job_id in found) <= 13
+    assert len(village.server.polls) <= 1.5 * 20 * 180  # one and a half of what polling needs
     assert len([line for line in warnings_of(caplog) if "started" in line]) == 1
 
 
 @pytest.mark.looptime
 async def test_unknown_words_in_rows() -> None:
     """A row with an unknown word is a job that runs."""
-    village = Village(lambda asked: ([row(r["id"], "started") for r in village.running(asked)], -1))
+    village = ListServer(
+        lambda asked: ([row(r["id"], "started") for r in village.running(asked)], -1)
+    )
 
     found = await village.watch()
 
-    village.check_pace(found)
-    assert len(village.stage.looks) <= 2 * 20 + 70
+    village.check_cost(found)
+    assert len(village.server.polls) <= 2 * 20 + 70
 
 
 @pytest.mark.looptime
@@ -124,15 +125,15 @@ async def test_last_state_seen() -> None:
     """At the deadline the error holds the state that was seen last, be it that of a row."""
     turn = itertools.count()
 
-    def rows(asked: Asked) -> tuple[list[Any], Any]:
+    def rows(asked: RawRequest) -> tuple[list[Any], Any]:
         if next(turn) < 2:
             return [], -1  # the first sweep misses all, so each is looked at
         return village.running(asked), -1
 
-    village = Village(rows, {f"j{n}": 1e6 for n in range(10)}, word="queued")
+    village = ListServer(rows, {f"j{n}": 1e6 for n in range(10)}, word="queued")
 
-    async with village.stage as stage, stage.client() as client:
-        outcomes = await client.wait_for_jobs(village.ends, strategy="list", timeout=60)
+    async with village.server as stage, stage.client() as client:
+        outcomes = await client.wait_for_jobs(village.finish_times, strategy="list", timeout=60)
 
     for outcome in outcomes:
         assert isinstance(outcome.error, WaitTimeoutError)
@@ -145,14 +146,14 @@ async def test_last_state_seen() -> None:
 async def test_look_that_does_not_decode() -> None:
     """A job whose end does not decode has the error about it, and the others go on."""
 
-    def trouble(asked: Asked) -> Script | None:
+    def trouble(asked: RawRequest) -> Script | None:
         if asked.job_id == "j3" and now() >= 30:
-            return answer(document("j3", "finished", created_at=5))
+            return respond(job_document("j3", "finished", created_at=5))
         return None
 
-    village = Village(trouble=trouble)
-    async with village.stage as stage, stage.client(limits=Limits(max_connections=1)) as client:
-        outcomes = await client.wait_for_jobs(village.ends, strategy="list")
+    village = ListServer(fault=trouble)
+    async with village.server as stage, stage.client(limits=Limits(max_connections=1)) as client:
+        outcomes = await client.wait_for_jobs(village.finish_times, strategy="list")
 
     assert isinstance(outcomes.pop(3).error, DecodeError)
     assert all(outcome.ok for outcome in outcomes)

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from asking import now
-from faults.closed_world import KEY
 
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY
 from sieve_async import (
     AuthenticationError,
     ClientClosedError,

@@ -4,11 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from asking import now
-from faults.wire import Document, Script, answer
-from stage import Asked, Stage, document, until
-from village import Village, row
 
+from helpers.http_helpers import now
+from helpers.list_server import ListServer, row
+from helpers.raw_server import (
+    Document,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    job_document,
+    job_until,
+    respond,
+)
 from sieve_async import PollPolicy
 
 EVERY_SECOND = PollPolicy(min_interval=1, max_interval=1, growth=0, jitter=0)
@@ -19,19 +26,19 @@ async def test_lists_are_tried_again() -> None:
     """Lists of jobs that nobody watches are read again and again, in case the watched ones come."""
     own = [f"j{n}" for n in range(4)]
 
-    def rows(asked: Asked) -> tuple[list[Document], int]:
+    def rows(asked: RawRequest) -> tuple[list[Document], int]:
         if now() < 400:
             return [row(f"other{asked.offset + n}") for n in range(500)], asked.offset + 500
         return village.running(asked), -1
 
-    village = Village(rows, ends=dict.fromkeys(own, 600.0))
+    village = ListServer(rows, ends=dict.fromkeys(own, 600.0))
 
     found = await village.watch(EVERY_SECOND)
 
-    useless = [asked for asked in village.stage.lists if asked.at < 400]
+    useless = [asked for asked in village.server.lists if asked.at < 400]
     assert len(useless) <= 4 * 20  # a look at each job costs as much as a sweep, once in a while
     # Once lists tell something, hardly any look is needed.
-    assert sum(440 <= asked.at < 590 for asked in village.stage.looks) <= 8
+    assert sum(440 <= asked.at < 590 for asked in village.server.polls) <= 8
     assert max(found.values()) <= 605
 
 
@@ -49,20 +56,20 @@ async def test_ids_in_between(number: int) -> None:
         for job_id in late:
             yield job_id
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if not asked.is_list:
-            return until(28, asked.job_id)
-        rows = [document(job_id) for job_id in (*early, *late)]
+            return job_until(28, asked.job_id)
+        rows = [job_document(job_id) for job_id in (*early, *late)]
         is_running = asked.query["status"] == "processing" and now() < 28
-        return answer({"data": rows if is_running else [], "next_offset": -1})
+        return respond({"data": rows if is_running else [], "next_offset": -1})
 
     policy = PollPolicy(min_interval=10, max_interval=10, growth=0, jitter=0)
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         seen = [one async for one in client.as_completed(source(), polling=policy, strategy="list")]
 
     assert sorted(one.job_id for one in seen if one.ok) == sorted((*early, *late))
     sweeps = [asked.at for asked in stage.lists if asked.query["status"] == "processing"]
-    looks = [asked.at for asked in stage.looks if asked.job_id in late and asked.at < 20]
+    looks = [asked.at for asked in stage.polls if asked.job_id in late and asked.at < 20]
     if number == 1:
         assert sweeps[:3] == pytest.approx([0, 10, 20], abs=0.5)
         assert looks == pytest.approx([5], abs=0.5)

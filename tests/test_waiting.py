@@ -6,8 +6,8 @@ import math
 from datetime import timedelta
 
 import pytest
-from asking import now
 
+from helpers.http_helpers import now
 from sieve_async import (
     InvalidArgumentError,
     Job,

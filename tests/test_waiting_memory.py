@@ -1,9 +1,16 @@
 """What errors keep alive: nothing of the calls in which they came up."""
 
 import pytest
-from faults.wire import JOB, Do, answer, serving
-from stage import Stage, document, failing
 
+from helpers.raw_server import (
+    JOB,
+    Action,
+    ScriptedServer,
+    error_response,
+    job_document,
+    respond,
+    serve,
+)
 from sieve_async import ConnectError, JobStatus, ServerError, WaitTimeoutError
 
 pytestmark = pytest.mark.looptime
@@ -11,7 +18,7 @@ pytestmark = pytest.mark.looptime
 
 async def test_last_error_of_a_wait() -> None:
     """The last error that a wait tells of holds no frames of the polls."""
-    async with serving([Do.FIN]) as (_, client):
+    async with serve([Action.CLOSE]) as (_, client):
         with pytest.raises(WaitTimeoutError) as caught:
             await client.wait_for_job(JOB, timeout=30)
 
@@ -21,7 +28,7 @@ async def test_last_error_of_a_wait() -> None:
 
 async def test_last_errors_of_many() -> None:
     """Nor do those of many jobs, of which there may be thousands."""
-    async with Stage(lambda _: failing(500)) as stage, stage.client() as client:
+    async with ScriptedServer(lambda _: error_response(500)) as stage, stage.client() as client:
         outcomes = await client.wait_for_jobs(["a", "b"], timeout=30)
 
     for outcome in outcomes:
@@ -34,7 +41,7 @@ async def test_last_errors_of_many() -> None:
 async def test_answers_of_many() -> None:
     """Of jobs that run, whole answers are kept up to 4 MiB together; of the rest, the status."""
     note = "x" * 100_000
-    stage = Stage(lambda asked: answer(document(asked.job_id, note=note)))
+    stage = ScriptedServer(lambda asked: respond(job_document(asked.job_id, note=note)))
     async with stage, stage.client() as client:
         outcomes = await client.wait_for_jobs([f"{place}" for place in range(60)], timeout=5)
 

@@ -5,8 +5,8 @@ import socket
 import threading
 
 import pytest
-from faults.wire import Do, Script, Wire, answer, job
 
+from helpers.raw_server import Action, RawServer, Script, job_json, respond
 from sieve_async import Job, Limits, RetryPolicy, SieveClient, Timeout, WaitTimeoutError
 
 ONCE = RetryPolicy(max_attempts=1)
@@ -29,7 +29,7 @@ async def test_cancel_when_the_attempt_timer_fires(turns: int, *, is_set_first: 
     accepted: list[bool] = []
     tasks: list[asyncio.Task[Job]] = []
     async with (
-        Wire([Do.SILENCE]) as wire,
+        RawServer([Action.SILENCE]) as wire,
         wire.client(
             timeout=Timeout(request=5), retry=ONCE, limits=Limits(max_connections=100)
         ) as client,
@@ -54,7 +54,7 @@ async def test_cancel_when_the_deadline_comes() -> None:
     loop = asyncio.get_running_loop()
     accepted: list[bool] = []
     limits = Limits(max_connections=100)
-    async with Wire([Do.SILENCE]) as wire, wire.client(limits=limits) as client:
+    async with RawServer([Action.SILENCE]) as wire, wire.client(limits=limits) as client:
         tasks = [asyncio.create_task(client.wait_for_job("job-1", timeout=5)) for _ in range(100)]
         await asyncio.sleep(1)
         loop.call_at(loop.time() + 4, cancel_after, 0, tasks, accepted)
@@ -69,18 +69,18 @@ async def test_cancel_when_the_deadline_comes() -> None:
 async def test_deadline_in_each_phase(phase: str) -> None:
     """The deadline of a wait ends each phase of it, at most 0.1 s late."""
     loop = asyncio.get_running_loop()
-    running = answer(job(status="processing"))
+    running = respond(job_json(status="processing"))
     cut_short = [step[:-10] for step in running if isinstance(step, bytes)]
     scripts: dict[str, Script] = {
-        "slot": [Do.SILENCE],
-        "headers": [Do.SILENCE],
-        "body": [*cut_short, Do.SILENCE],
-        "backoff": answer(status=503),
+        "slot": [Action.SILENCE],
+        "headers": [Action.SILENCE],
+        "body": [*cut_short, Action.SILENCE],
+        "backoff": respond(status=503),
         "between polls": running,
     }
     retry = RetryPolicy(initial_delay=100, max_delay=100)
     async with (
-        Wire(scripts[phase]) as wire,
+        RawServer(scripts[phase]) as wire,
         wire.client(limits=Limits(max_connections=1), retry=retry) as client,
     ):
         blocker = asyncio.create_task(_hold_the_slot(client, phase))
@@ -106,7 +106,9 @@ async def test_answer_that_comes_with_the_deadline() -> None:
     loop = asyncio.get_running_loop()
     may_answer, has_answered = threading.Event(), threading.Event()
     listener = socket.create_server(("127.0.0.1", 0))
-    script = b"".join(step for step in answer(job(status="finished")) if isinstance(step, bytes))
+    script = b"".join(
+        step for step in respond(job_json(status="finished")) if isinstance(step, bytes)
+    )
 
     def serve() -> None:
         connection, _ = listener.accept()

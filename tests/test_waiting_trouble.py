@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from asking import now
 
+from helpers.http_helpers import now
 from sieve_async import (
     ClientClosedError,
     NotFoundError,

@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from asking import now
-from checks import check_quiet, check_silence, ids_of, turns
-from faults.closed_world import KEY
-from faults.wire import Script
-from stage import Asked, Stage, ended, running
 
+from helpers.asserts import assert_idle, assert_no_more_requests, ids_of, yield_to_loop
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY
+from helpers.raw_server import RawRequest, Script, ScriptedServer, finished_job, running_job
 from sieve_async import (
     AuthenticationError,
     Limits,
@@ -48,7 +47,10 @@ async def ids_then_silence(ids: list[str], error: BaseException | None) -> Async
 async def test_source_that_fails_when_stopped(number: int) -> None:
     """What a source raises while the deadline stops it comes after all outcomes, and once."""
     ids = [f"{place}" for place in range(number)]
-    async with Stage(lambda asked: running(asked.job_id)) as stage, stage.client() as client:
+    async with (
+        ScriptedServer(lambda asked: running_job(asked.job_id)) as stage,
+        stage.client() as client,
+    ):
         outcomes = client.as_completed(ids_then_silence(ids, OwnError()), timeout=5)
         seen = []
 
@@ -59,7 +61,7 @@ async def test_source_that_fails_when_stopped(number: int) -> None:
         assert sorted(ids_of(seen)) == sorted(ids)
         assert all(isinstance(outcome.error, WaitTimeoutError) for outcome in seen)
         assert [outcome async for outcome in outcomes] == []
-        await check_silence(client, stage.requests)
+        await assert_no_more_requests(client, stage.requests)
 
 
 @pytest.mark.looptime
@@ -77,7 +79,7 @@ async def test_source_that_cancels_itself(sieve: FakeSieve, client: SieveClient)
         await anext(outcomes)
 
     assert [outcome async for outcome in outcomes] == []
-    await check_silence(client, sieve.requests)
+    await assert_no_more_requests(client, sieve.requests)
 
 
 @pytest.mark.looptime
@@ -97,7 +99,7 @@ async def test_source_that_swallows_its_stop(sieve: FakeSieve, client: SieveClie
     seen = [outcome async for outcome in client.as_completed(stubborn(), timeout=4.5)]
 
     assert ids_of(seen) == taken[:5]
-    await check_silence(client, sieve.requests)
+    await assert_no_more_requests(client, sieve.requests)
     assert len(taken) <= 6
 
 
@@ -129,7 +131,10 @@ async def test_asynchronous_source_of_known_length(sieve: FakeSieve, client: Sie
 async def test_deadline_of_thousands(is_stopped: bool) -> None:  # noqa: FBT001
     """At a deadline of thousands others have their turn in between, and a stop then ends all."""
     ids = [f"{number}" for number in range(6500)]
-    async with Stage(lambda asked: running(asked.job_id)) as stage, stage.client() as client:
+    async with (
+        ScriptedServer(lambda asked: running_job(asked.job_id)) as stage,
+        stage.client() as client,
+    ):
         outcomes = client.as_completed(ids, timeout=1)
         seen = [await anext(outcomes)]
         if is_stopped:
@@ -139,7 +144,7 @@ async def test_deadline_of_thousands(is_stopped: bool) -> None:  # noqa: FBT001
 
         assert sorted(ids_of(seen)) == (ids_of(seen[:1]) if is_stopped else sorted(ids))
         await outcomes.aclose()
-        await check_silence(client, stage.requests)
+        await assert_no_more_requests(client, stage.requests)
 
 
 @pytest.mark.looptime
@@ -147,27 +152,30 @@ async def test_deadline_of_thousands(is_stopped: bool) -> None:  # noqa: FBT001
 async def test_stop_of_thousands(is_shared: bool) -> None:  # noqa: FBT001
     """Whoever stops watching thousands has left all of them when that is done, and no others."""
     ids = [f"{number}" for number in range(4500)]
-    async with Stage(lambda asked: running(asked.job_id)) as stage, stage.client() as client:
+    async with (
+        ScriptedServer(lambda asked: running_job(asked.job_id)) as stage,
+        stage.client() as client,
+    ):
         other = client.as_completed(ids[:2500])
         async with client.as_completed(ids):
-            await turns(100)
+            await yield_to_loop(100)
             assert client.stats.waits == len(ids)
             if is_shared:
                 await other.__aenter__()
-                await turns(100)
+                await yield_to_loop(100)
         assert client.stats.waits == (2500 if is_shared else 0)
         await other.aclose()
-        await check_silence(client, stage.requests)
+        await assert_no_more_requests(client, stage.requests)
 
 
 @pytest.mark.looptime
 async def test_end_of_all_tasks() -> None:
     """Whoever cancels every task of the program reaches those that wait for outcomes as well."""
 
-    def reply(asked: Asked) -> Script:
-        return [5.0, *running(asked.job_id)]
+    def reply(asked: RawRequest) -> Script:
+        return [5.0, *running_job(asked.job_id)]
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         before = asyncio.all_tasks()
         async with client.as_completed(["a", "b"]) as outcomes:
             await asyncio.sleep(1)
@@ -177,7 +185,7 @@ async def test_end_of_all_tasks() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await anext(outcomes)
             assert [outcome async for outcome in outcomes] == []
-        check_quiet(client)
+        assert_idle(client)
 
 
 @pytest.mark.looptime
@@ -217,11 +225,11 @@ async def test_closing_after_the_deadline(sieve: FakeSieve, client: SieveClient)
 async def test_last_looks_of_a_slow_server() -> None:
     """However short the time, the last looks at a slow server begin so early that they count."""
 
-    def reply(asked: Asked) -> Script:
-        return [0.8, *(ended(asked.job_id) if asked.times else running(asked.job_id))]
+    def reply(asked: RawRequest) -> Script:
+        return [0.8, *(finished_job(asked.job_id) if asked.times else running_job(asked.job_id))]
 
     policy = PollPolicy(min_interval=60, max_interval=60)
-    async with Stage(reply) as stage, stage.client(polling=policy) as client:
+    async with ScriptedServer(reply) as stage, stage.client(polling=policy) as client:
         outcomes = await client.wait_for_jobs([f"{number}" for number in range(20)], timeout=3)
 
     assert [outcome.ok for outcome in outcomes] == [True] * 20
@@ -236,11 +244,11 @@ async def test_broken_source_of_thousands() -> None:
     async def broken() -> AsyncIterator[str]:
         for number in range(6500):
             yield f"{number}"
-        await turns(60)
+        await yield_to_loop(60)
         raise OwnError
 
     async with (
-        Stage(lambda asked: ended(asked.job_id)) as stage,
+        ScriptedServer(lambda asked: finished_job(asked.job_id)) as stage,
         stage.client(limits=limits) as client,
         client.as_completed(broken()) as outcomes,
         asyncio.timeout(600),

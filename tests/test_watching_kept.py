@@ -4,9 +4,9 @@ import json
 import logging
 
 import pytest
-from checks import warnings_of
-from scene import Scene
 
+from helpers.asserts import warnings_of
+from scene import Scene
 from sieve_async import (
     ClientClosedError,
     ConnectError,

@@ -5,26 +5,25 @@ import itertools
 from collections.abc import AsyncIterator
 
 import pytest
-from asking import now
-from faults.wire import Script, answer
-from stage import Asked, Stage, document
 
+from helpers.http_helpers import now
+from helpers.raw_server import RawRequest, Script, ScriptedServer, job_document, respond
 from sieve_async import PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve
 
 
-def look(asked: Asked) -> Script:
+def look(asked: RawRequest) -> Script:
     """Answer a look at a job that runs for 6 hours, or one for 99 s whose id begins with s."""
     has_ended = now() >= (99 if asked.job_id.startswith("s") else 6 * 3600)
-    return answer(document(asked.job_id, "finished" if has_ended else "processing"))
+    return respond(job_document(asked.job_id, "finished" if has_ended else "processing"))
 
 
 @pytest.mark.looptime
 async def test_ids_that_come_where_there_are_no_lists() -> None:
     """Once lists are known not to be had, ids that come later ask for none."""
 
-    def play(asked: Asked) -> Script:
-        return answer({"detail": "no"}, status=404) if asked.is_list else look(asked)
+    def play(asked: RawRequest) -> Script:
+        return respond({"detail": "no"}, status=404) if asked.is_list else look(asked)
 
     async def source() -> AsyncIterator[str]:
         for number in range(20):
@@ -32,7 +31,7 @@ async def test_ids_that_come_where_there_are_no_lists() -> None:
             if number % 5 == 4:
                 await asyncio.sleep(2)
 
-    async with Stage(play) as stage, stage.client() as client:
+    async with ScriptedServer(play) as stage, stage.client() as client:
         seen = [outcome async for outcome in client.as_completed(source(), strategy="list")]
 
     assert [outcome.ok for outcome in seen] == [True] * 20
@@ -43,12 +42,12 @@ async def test_ids_that_come_where_there_are_no_lists() -> None:
 async def test_lists_that_are_down_for_hours() -> None:
     """Lists that fail for hours are tried again ever more seldom, but each half hour at least."""
 
-    def play(asked: Asked) -> Script:
-        return answer({}, status=500) if asked.is_list else look(asked)
+    def play(asked: RawRequest) -> Script:
+        return respond({}, status=500) if asked.is_list else look(asked)
 
     policy = PollPolicy(min_interval=60, max_interval=60, jitter=0)
     ids = [f"j{number}" for number in range(4)]
-    async with Stage(play) as stage, stage.client(polling=policy) as client:
+    async with ScriptedServer(play) as stage, stage.client(polling=policy) as client:
         outcomes = await client.wait_for_jobs(ids, strategy="list")
 
     times = [0.0, *(asked.at for asked in stage.lists), 6 * 3600]
@@ -71,17 +70,17 @@ async def test_one_sweep_at_a_time() -> None:
         nonlocal reading
         reading -= 1
 
-    def play(asked: Asked) -> Script:
+    def play(asked: RawRequest) -> Script:
         if not asked.is_list:
             return look(asked)
-        return [begin, 7.0, end, *answer({"data": [], "next_offset": -1})]
+        return [begin, 7.0, end, *respond({"data": [], "next_offset": -1})]
 
     async def source() -> AsyncIterator[str]:
         for number in range(40):
             yield f"s{number}"
             await asyncio.sleep(0.3)
 
-    async with Stage(play) as stage, stage.client() as client:
+    async with ScriptedServer(play) as stage, stage.client() as client:
         seen = [outcome async for outcome in client.as_completed(source(), strategy="list")]
 
     assert [outcome.ok for outcome in seen] == [True] * 40

@@ -3,8 +3,8 @@
 import itertools
 
 import pytest
-from scene import Scene
 
+from scene import Scene
 from sieve_async import (
     JobStatus,
 )

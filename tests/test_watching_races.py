@@ -7,11 +7,10 @@ from typing import Any
 
 import aiohttp
 import pytest
-from asking import now
-from checks import check_silence, ids_of, most_in_a_second, warnings_of
-from faults.wire import Script, answer
-from stage import Asked, Stage, document
 
+from helpers.asserts import assert_no_more_requests, ids_of, max_per_second, warnings_of
+from helpers.http_helpers import now
+from helpers.raw_server import RawRequest, Script, ScriptedServer, job_document, respond
 from sieve_async import Limits, PollPolicy, SieveClient, Strategy, WaitTimeoutError
 from sieve_async.testing import FakeSieve
 
@@ -23,12 +22,12 @@ class StopRun(BaseException):
     """What ends a program, or a test of the caller's."""
 
 
-def page_of(asked: Asked, ids: list[str]) -> Script:
+def page_of(asked: RawRequest, ids: list[str]) -> Script:
     """One page of jobs that are processed."""
     rows = ids if asked.query["status"] == "processing" else []
     end = asked.offset + asked.limit
-    data = [document(job_id) for job_id in rows[asked.offset : end]]
-    return answer({"data": data, "next_offset": end if end < len(rows) else -1})
+    data = [job_document(job_id) for job_id in rows[asked.offset : end]]
+    return respond({"data": data, "next_offset": end if end < len(rows) else -1})
 
 
 @pytest.mark.looptime
@@ -37,14 +36,14 @@ async def test_leaving_and_coming_again() -> None:
     swept = [f"a{number}" for number in range(20)]
     others = [f"x{number}" for number in range(5)]  # those that are on no page
 
-    def play(asked: Asked) -> Script:
+    def play(asked: RawRequest) -> Script:
         if asked.is_list:
             return [1.0, *page_of(asked, swept)]
         ends = asked.job_id in others and now() >= 2
-        return answer(document(asked.job_id, "finished" if ends else "processing"))
+        return respond(job_document(asked.job_id, "finished" if ends else "processing"))
 
     policy = PollPolicy(min_interval=0.2, max_interval=0.3)
-    async with Stage(play) as stage, stage.client(polling=policy) as client:
+    async with ScriptedServer(play) as stage, stage.client(polling=policy) as client:
         async with client.as_completed(swept, strategy="list"):
             first = client.as_completed(others, strategy="list")
             await first.__aenter__()
@@ -55,7 +54,7 @@ async def test_leaving_and_coming_again() -> None:
             seen = await client.wait_for_jobs(others, strategy="list", timeout=30)
 
         assert [outcome.ok for outcome in seen] == [True] * 5
-        await check_silence(client, stage.requests)
+        await assert_no_more_requests(client, stage.requests)
 
 
 @pytest.mark.looptime
@@ -69,7 +68,7 @@ async def test_eager_tasks(sieve: FakeSieve, client: SieveClient, strategy: Stra
 
     assert [outcome.ok for outcome in seen] == [True] * 100
     assert now() <= 20
-    await check_silence(client, sieve.requests)
+    await assert_no_more_requests(client, sieve.requests)
 
 
 @pytest.mark.looptime
@@ -78,15 +77,15 @@ async def test_deadline_in_an_outage(caplog: pytest.LogCaptureFixture) -> None:
     ids = [f"a{number}" for number in range(10)]
     deadline = 200.0
 
-    def play(asked: Asked) -> Script:
+    def play(asked: RawRequest) -> Script:
         if 1 <= now() < 250:
             wait = deadline + 1 - now() if asked.is_list and now() >= 100 else 0.0
-            return [wait, *answer({}, status=503)]
+            return [wait, *respond({}, status=503)]
         if asked.is_list:
             return page_of(asked, ids)
-        return answer(document(asked.job_id, "finished" if now() >= 250 else "processing"))
+        return respond(job_document(asked.job_id, "finished" if now() >= 250 else "processing"))
 
-    async with Stage(play) as stage, stage.client() as client:
+    async with ScriptedServer(play) as stage, stage.client() as client:
         other = asyncio.create_task(client.wait_for_jobs(["p"]))
         async with client.as_completed(ids, strategy="list", timeout=deadline) as outcomes:
             seen = [await anext(outcomes)]
@@ -105,12 +104,12 @@ async def test_failure_after_idleness() -> None:
     """One list that fails ends nobody, however long the source had nothing to watch before."""
     failures = 0
 
-    def play(asked: Asked) -> Script:
+    def play(asked: RawRequest) -> Script:
         nonlocal failures
         if asked.is_list:
             failures += 1
-            return answer({}, status=503) if failures == 1 else page_of(asked, [])
-        return answer(document(asked.job_id, "finished"))
+            return respond({}, status=503) if failures == 1 else page_of(asked, [])
+        return respond(job_document(asked.job_id, "finished"))
 
     async def source() -> AsyncIterator[str]:
         await asyncio.sleep(60)
@@ -118,7 +117,7 @@ async def test_failure_after_idleness() -> None:
             yield f"a{number}"
 
     policy = PollPolicy(outage_timeout=30)
-    async with Stage(play) as stage, stage.client(polling=policy) as client:
+    async with ScriptedServer(play) as stage, stage.client(polling=policy) as client:
         seen = [outcome async for outcome in client.as_completed(source(), strategy="list")]
 
     assert failures >= 2
@@ -141,7 +140,7 @@ async def test_source_that_ends_the_program(sieve: FakeSieve, client: SieveClien
             await anext(outcomes)
 
     assert [outcome async for outcome in outcomes] == []
-    await check_silence(client, sieve.requests)
+    await assert_no_more_requests(client, sieve.requests)
 
 
 @pytest.mark.looptime
@@ -170,16 +169,18 @@ async def test_last_looks_during_a_sweep() -> None:
     """When the last looks are due while pages are read, pages are read once more after that."""
     ids = [f"a{number}" for number in range(600)]
 
-    def play(asked: Asked) -> Script:
+    def play(asked: RawRequest) -> Script:
         ended = ids[:3] if now() >= 8.8 else []  # a sweep of two pages goes on, from 8.05 to 9.05
         if asked.is_list:
             running = [job_id for job_id in ids if job_id not in ended]
             return [0.5, *page_of(asked, running)]
-        return answer(document(asked.job_id, "finished" if asked.job_id in ended else "processing"))
+        return respond(
+            job_document(asked.job_id, "finished" if asked.job_id in ended else "processing")
+        )
 
     policy = PollPolicy(min_interval=4, max_interval=4)
     limits = Limits(polls_per_second=None)
-    async with Stage(play) as stage, stage.client(polling=policy, limits=limits) as client:
+    async with ScriptedServer(play) as stage, stage.client(polling=policy, limits=limits) as client:
         seen = await client.wait_for_jobs(ids, strategy="list", timeout=10.6)
 
         assert any(8 <= asked.at <= 8.3 for asked in stage.lists)
@@ -193,13 +194,13 @@ async def test_tasks_after_closing(strategy: Strategy, after: float | None) -> N
     """Once a client is closed, none of its tasks is there any more."""
     ids = [f"a{number}" for number in range(10)]
 
-    def play(asked: Asked) -> Script:
+    def play(asked: RawRequest) -> Script:
         if asked.is_list:
-            return answer({}, status=503)
-        return [3.0, *answer(document(asked.job_id))]
+            return respond({}, status=503)
+        return [3.0, *respond(job_document(asked.job_id))]
 
     async with (
-        Stage(play) as stage,
+        ScriptedServer(play) as stage,
         aiohttp.ClientSession() as session,  # one of our own would take turns to be closed
         stage.client(session=session) as client,
     ):
@@ -232,9 +233,9 @@ async def taken_slots(client: SieveClient, slots: int, until: float) -> AsyncIte
     await asyncio.gather(*takers, return_exceptions=True)
 
 
-def play_slow(asked: Asked) -> Script:
+def play_slow(asked: RawRequest) -> Script:
     """Answer for jobs that run, for some of them slowly."""
-    return [3.0 if asked.job_id == "slow" else 0.0, *answer(document(asked.job_id))]
+    return [3.0 if asked.job_id == "slow" else 0.0, *respond(job_document(asked.job_id))]
 
 
 @pytest.mark.looptime
@@ -242,13 +243,13 @@ async def test_no_burst_of_looks() -> None:
     """Looks that could not be made while others took all slots are not made up for at once."""
     limits = Limits(max_connections=64, polls_per_second=20)
     async with (
-        Stage(play_slow) as stage,
+        ScriptedServer(play_slow) as stage,
         stage.client(limits=limits) as client,
         taken_slots(client, 64, until=1),
     ):
         await client.wait_for_jobs([f"a{number}" for number in range(200)], timeout=10)
 
-        looks = [asked for asked in stage.looks if asked.job_id != "slow"]
+        looks = [asked for asked in stage.polls if asked.job_id != "slow"]
         assert sum(3 <= asked.at < 3.25 for asked in looks) <= 10
         assert len(looks) >= 100
 
@@ -258,30 +259,33 @@ async def test_slots_that_are_always_taken() -> None:
     """Though others take all slots all the time, a watch gets on, at its own pace at the most."""
     limits = Limits(max_connections=4, polls_per_second=20)
     async with (
-        Stage(play_slow) as stage,
+        ScriptedServer(play_slow) as stage,
         stage.client(limits=limits) as client,
         taken_slots(client, 4, until=1e9),
     ):
         await client.wait_for_jobs(["a", "b", "c"], timeout=60)
 
-        looks = [asked for asked in stage.looks if asked.job_id != "slow"]
+        looks = [asked for asked in stage.polls if asked.job_id != "slow"]
         assert {asked.job_id for asked in looks} == {"a", "b", "c"}
         assert 10 <= len(looks) <= 200
-        assert most_in_a_second([asked.at for asked in looks]) <= 20
+        assert max_per_second([asked.at for asked in looks]) <= 20
 
 
 @pytest.mark.looptime
 async def test_shared_stream() -> None:
     """Tasks that share a stream of outputs get each of them once."""
 
-    def play(asked: Asked) -> Script:
+    def play(asked: RawRequest) -> Script:
         ends = now() >= 5
         count = 6 if ends else 3
         values = [{"data": number} for number in range(asked.offset, count)]
-        return [0.1, *answer(document("a", "finished" if ends else "processing", outputs=values))]
+        return [
+            0.1,
+            *respond(job_document("a", "finished" if ends else "processing", outputs=values)),
+        ]
 
     seen: list[Any] = []
-    async with Stage(play) as stage, stage.client() as client:
+    async with ScriptedServer(play) as stage, stage.client() as client:
         stream = client.stream_outputs("a")
 
         async def take() -> None:
@@ -290,4 +294,4 @@ async def test_shared_stream() -> None:
         await asyncio.gather(take(), take(), take())
 
         assert sorted(seen) == [0, 1, 2, 3, 4, 5]
-        await check_silence(client, stage.requests)
+        await assert_no_more_requests(client, stage.requests)

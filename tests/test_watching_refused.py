@@ -4,25 +4,24 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-from asking import now
-from checks import check_silence
-from faults.closed_world import KEY
-from faults.wire import Script, answer
-from stage import Asked, Stage, document
 
+from helpers.asserts import assert_no_more_requests
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY
+from helpers.raw_server import RawRequest, Script, ScriptedServer, job_document, respond
 from sieve_async import AuthenticationError, JobOutcome, Limits, PollPolicy, SieveClient, Strategy
 from sieve_async.testing import FakeSieve
 
-REFUSED = answer({"detail": "no"}, status=401)
+REFUSED = respond({"detail": "no"}, status=401)
 
 
-def running(asked: Asked) -> Script:
+def running(asked: RawRequest) -> Script:
     """A job that runs, or a page of such jobs."""
     if not asked.is_list:
-        return answer(document(asked.job_id))
+        return respond(job_document(asked.job_id))
     is_full = asked.query["status"] == "processing"
-    data = [document(f"a{number}") for number in range(50 if is_full else 0)]
-    return answer({"data": data, "next_offset": -1})
+    data = [job_document(f"a{number}") for number in range(50 if is_full else 0)]
+    return respond({"data": data, "next_offset": -1})
 
 
 async def end_of(client: SieveClient, job_id: str, *, is_many: bool) -> bool:
@@ -44,25 +43,25 @@ async def test_long_polls_that_work_no_more(status: int, worked: int, is_many: b
     """Where requests are held no more, a plain look follows each try, and soon none is tried."""
     is_broken = False
 
-    def play(asked: Asked) -> Script:
+    def play(asked: RawRequest) -> Script:
         nonlocal is_broken
         if asked.is_await:
-            if is_broken and len(stage.asked) < 300:
-                return answer({"detail": "no"}, status=status)
+            if is_broken and len(stage.requests) < 300:
+                return respond({"detail": "no"}, status=status)
             is_broken = True
             if worked == 408:
-                return [30.0, *answer({"detail": "not yet"}, status=408)]
-            return answer(document(asked.job_id))
-        return answer(document(asked.job_id, "finished" if now() >= 50 else "processing"))
+                return [30.0, *respond({"detail": "not yet"}, status=408)]
+            return respond(job_document(asked.job_id))
+        return respond(job_document(asked.job_id, "finished" if now() >= 50 else "processing"))
 
-    async with Stage(play) as stage, stage.client() as client:
+    async with ScriptedServer(play) as stage, stage.client() as client:
         assert await end_of(client, "a", is_many=is_many)
 
-        await check_silence(client, stage.requests)
+        await assert_no_more_requests(client, stage.requests)
     assert len(stage.awaits) == 1 + 3
-    assert not any(one.is_await and two.is_await for one, two in pairwise(stage.asked[1:]))
-    assert 50 <= stage.asked[-1].at <= 54
-    assert len(stage.asked) <= 100
+    assert not any(one.is_await and two.is_await for one, two in pairwise(stage.requests[1:]))
+    assert 50 <= stage.requests[-1].at <= 54
+    assert len(stage.requests) <= 100
 
 
 @pytest.mark.looptime
@@ -71,23 +70,23 @@ async def test_confirmation_is_not_held(is_many: bool) -> None:  # noqa: FBT001
     """A look that confirms a refusal is none that the server may hold."""
     refused: list[float] = []
 
-    def play(asked: Asked) -> Script:
+    def play(asked: RawRequest) -> Script:
         if asked.job_id == "first":  # it takes the only place of held requests, for a while
-            return [5.8, *answer(document("first", "finished"))]
+            return [5.8, *respond(job_document("first", "finished"))]
         if now() >= 5 and not refused:
             refused.append(now())
             return REFUSED
-        return answer(document(asked.job_id, "finished" if now() >= 20 else "processing"))
+        return respond(job_document(asked.job_id, "finished" if now() >= 20 else "processing"))
 
     limits = Limits(max_connections=2)
-    async with Stage(play) as stage, stage.client(limits=limits) as client:
+    async with ScriptedServer(play) as stage, stage.client(limits=limits) as client:
         first = asyncio.create_task(client.wait_for_job("first", strategy="long_poll"))
         await asyncio.sleep(1)
 
         assert await end_of(client, "second", is_many=is_many)
 
         assert (await first).succeeded
-    late = [asked for asked in stage.asked if asked.job_id == "second" and asked.at >= 5]
+    late = [asked for asked in stage.requests if asked.job_id == "second" and asked.at >= 5]
     assert [asked.is_await for asked in late[:3]] == [False, False, True]
 
 
@@ -95,13 +94,13 @@ async def test_confirmation_is_not_held(is_many: bool) -> None:  # noqa: FBT001
 async def test_held_requests_end_with_the_key() -> None:
     """Requests that are held for other calls end as soon as it is clear that the key is refused."""
 
-    def play(asked: Asked) -> Script:
+    def play(asked: RawRequest) -> Script:
         if asked.job_id.startswith("n"):
             return REFUSED
         return [30.0, *running(asked)]
 
     ids = [f"a{number}" for number in range(8)]
-    async with Stage(play) as stage, stage.client() as client:
+    async with ScriptedServer(play) as stage, stage.client() as client:
         held = asyncio.create_task(client.wait_for_jobs(ids, strategy="long_poll"))
         await asyncio.sleep(1)
         assert client.stats.in_flight == 8
@@ -111,7 +110,7 @@ async def test_held_requests_end_with_the_key() -> None:
 
         assert errors_of(refused + seen) == {AuthenticationError}
         assert now() <= 2
-        await check_silence(client, stage.requests)
+        await assert_no_more_requests(client, stage.requests)
 
 
 # The key
@@ -128,12 +127,12 @@ async def test_first_looks_are_refused(is_revoked: bool) -> None:  # noqa: FBT00
     """First looks that are refused end no job that was seen before, unless one confirms it."""
     ids = [f"a{number}" for number in range(50)]
 
-    def play(asked: Asked) -> Script:
+    def play(asked: RawRequest) -> Script:
         if asked.job_id.startswith("n") or (is_revoked and now() >= 10):
             return REFUSED
-        return answer(document(asked.job_id, "finished" if now() >= 60 else "processing"))
+        return respond(job_document(asked.job_id, "finished" if now() >= 60 else "processing"))
 
-    async with Stage(play) as stage, stage.client() as client:
+    async with ScriptedServer(play) as stage, stage.client() as client:
         others = asyncio.create_task(client.wait_for_jobs(ids))
         await asyncio.sleep(10)
 
@@ -143,7 +142,7 @@ async def test_first_looks_are_refused(is_revoked: bool) -> None:  # noqa: FBT00
         assert errors_of(refused) == {AuthenticationError}
         assert errors_of(seen) == {AuthenticationError if is_revoked else type(None)}
         assert (now() <= 15) is is_revoked
-        await check_silence(client, stage.requests)
+        await assert_no_more_requests(client, stage.requests)
 
 
 @pytest.mark.looptime
@@ -166,7 +165,7 @@ async def test_revoked_key_ends_all_calls(sieve: FakeSieve, strategy: Strategy) 
         assert errors_of(seen) == {AuthenticationError}
         assert sieve.requests.by_status[401] <= 20
         assert now() <= 100
-        await check_silence(client, sieve.requests)
+        await assert_no_more_requests(client, sieve.requests)
 
 
 @pytest.mark.looptime
@@ -192,18 +191,18 @@ async def test_one_list_is_refused(status: int) -> None:
     """One list that is refused after others have worked does not turn them off for good."""
     is_refused = False
 
-    def play(asked: Asked) -> Script:
+    def play(asked: RawRequest) -> Script:
         nonlocal is_refused
         if asked.is_list and now() >= 30 and not is_refused:
             is_refused = True
-            return answer({"detail": "no"}, status=status)
+            return respond({"detail": "no"}, status=status)
         return running(asked)
 
     ids = [f"a{number}" for number in range(50)]
-    async with Stage(play) as stage, stage.client() as client:
+    async with ScriptedServer(play) as stage, stage.client() as client:
         seen = await client.wait_for_jobs(ids, strategy="list", timeout=400)
 
     assert len(seen) == 50
     assert sum(30 <= asked.at < 400 for asked in stage.lists) >= 20
     if status in {401, 404}:  # which may pass
-        assert len(stage.looks) <= 2 * 50  # the last ones included
+        assert len(stage.polls) <= 2 * 50  # the last ones included

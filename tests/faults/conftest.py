@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import trustme
-from faults.wire import Wire
+
+from helpers.raw_server import RawServer
 
 
 @pytest.fixture(scope="session")
@@ -15,9 +16,9 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture
-async def stranger() -> AsyncIterator[Wire]:
+async def stranger() -> AsyncIterator[RawServer]:
     """Another origin, to which not a byte may go."""
-    async with Wire() as other:
+    async with RawServer() as other:
         yield other
     assert other.connections == 0
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import attrs
-from moments import data_of
 
+from helpers.job_snapshots import output_value
 from sieve_async import FunctionVersion, Job, Output
 from sieve_async.testing import FakeSieve, JobHandle
 
@@ -94,7 +94,7 @@ class JobTruth:
         runs = [run for run in self.runs if job.run_id in {None, run.id}]
         if not runs:
             return f"it never had the run {job.run_id}"
-        values = [data_of(output) for output in job.outputs]
+        values = [output_value(output) for output in job.outputs]
         if not any(values == run.outputs[: len(values)] for run in runs):
             return f"its outputs were never {values}"
         if job.status.is_terminal and job.status != self.status:
@@ -107,7 +107,7 @@ class JobTruth:
             return f"it is {self.status}"
         if job.status != self.status or job.run_id != self.run.id:
             return f"it is {self.status} in the run {self.run.id}"
-        if [data_of(output) for output in job.outputs] != self.run.outputs:
+        if [output_value(output) for output in job.outputs] != self.run.outputs:
             return f"its outputs are {self.run.outputs}"
         return self.why_not_a_state(job)
 
@@ -122,7 +122,7 @@ class JobTruth:
             over: Whether it has ended well.
             again: Whether it goes on after a restart.
         """
-        values = [str(data_of(output)) for output in outputs]
+        values = [str(output_value(output)) for output in outputs]
         numbers = sorted({int(value.split("/")[1]) for value in values})
         if len(numbers) > 1 and not again:
             return f"of several runs: {values}"

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import attrs
-from faults.closed_world import check_error
+
 from faults.life import Complaint, JobTruth
 from faults.life_weather import Weather
-
+from helpers.leak_checks import check_error
 from sieve_async import (
     APIError,
     AuthenticationError,

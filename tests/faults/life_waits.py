@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
+
 from faults.life import NAME, OWNER, Complaint, JobTruth, VersionTruth
 from faults.life_verdicts import MAX_UNREACHABLE, Circumstances, first, why_not
 from faults.life_weather import Weather
-
 from sieve_async import (
     ClientClosedError,
     FunctionVersion,

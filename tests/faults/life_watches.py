@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
+
 from faults.life import Complaint, JobTruth
 from faults.life_verdicts import Circumstances, first, why_not
 from faults.life_waits import POLICY, Waiting
-
 from sieve_async import ClientClosedError, JobOutcome, Output, SieveError
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-from faults.life import JobTruth
 
+from faults.life import JobTruth
 from sieve_async.testing import FakeSieve, Fault
 
 JOBS, LISTS, AWAITS, VERSIONS = "/v2/jobs/*", "/v2/jobs", "/v2/jobs/*/await", "/v2/functions/*"
@@ -35,7 +35,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
         f"not a job: {body!r}": {"body": body} for body in ("", "<html>", "null", "[]", "{}", "NaN")
     },
     **{f"delayed by {seconds} s": {"delay": seconds} for seconds in (0.3, 8, 45)},
-    **{f"dripping for {seconds} s": {"drip": seconds} for seconds in (0.3, 8, 45)},
+    **{f"dripping for {seconds} s": {"slow_body": seconds} for seconds in (0.3, 8, 45)},
     "no status": {"fields": {"status": None, "build_status": None}},
     "status of a wrong type": {"fields": {"status": 5, "build_status": ["ready"]}},
     "unknown word": {"fields": {"status": "started", "build_status": "frozen"}},
@@ -136,7 +136,7 @@ class Weather:
 
     def _add(self, kind: str, how: Mapping[str, Any], now: float, **whom: Any) -> None:
         asked = min(how.get("retry_after", 0), 3600)
-        lingers = _LINGER + how.get("delay", 0) + how.get("drip", 0) + 1.6 * asked
+        lingers = _LINGER + how.get("delay", 0) + how.get("slow_body", 0) + 1.6 * asked
         self.troubles.append(Trouble(kind, self._sieve.fault(**how, **whom), lingers))
         self._note(now)
 

@@ -6,11 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import looptime
-from faults.closed_world import KEY
-from faults.life import JobTruth, VersionTruth
-from faults.life_waits import Lookup, OneJob, OneVersion, Waiting
-from faults.life_watches import ManyJobs, Outputs
-from faults.life_weather import KINDS, OUTAGE, TARGETS, Weather
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -19,6 +14,11 @@ from hypothesis.stateful import (
     rule,
 )
 
+from faults.life import JobTruth, VersionTruth
+from faults.life_waits import Lookup, OneJob, OneVersion, Waiting
+from faults.life_watches import ManyJobs, Outputs
+from faults.life_weather import KINDS, OUTAGE, TARGETS, Weather
+from helpers.leak_checks import KEY
 from sieve_async import Limits, SieveClient
 from sieve_async.testing import FakeSieve
 

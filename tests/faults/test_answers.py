@@ -4,9 +4,18 @@ import asyncio
 import json
 
 import pytest
-from faults.closed_world import failure_of
-from faults.wire import JOB, JOB_PATH, Do, Script, answer, chunked, job, serving
 
+from helpers.leak_checks import error_of
+from helpers.raw_server import (
+    JOB,
+    JOB_PATH,
+    Action,
+    Script,
+    job_json,
+    respond,
+    respond_chunked,
+    serve,
+)
 from sieve_async import (
     APIError,
     ConnectError,
@@ -18,7 +27,7 @@ from sieve_async import (
 
 pytestmark = pytest.mark.looptime
 
-BODY = json.dumps(job()).encode()
+BODY = json.dumps(job_json()).encode()
 
 
 HALF = BODY[: BODY.index(b"finished") + 12]  # the word is in it
@@ -64,12 +73,12 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("end", [Do.FIN, Do.RST])
+@pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])
 @pytest.mark.parametrize("sent", PARTIAL.values(), ids=PARTIAL)
-async def test_cut_off(sent: bytes, end: Do) -> None:
+async def test_cut_off(sent: bytes, end: Action) -> None:
     """An answer that is cut off is none: three attempts on three connections, then an error."""
-    async with serving([sent, end]) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve([sent, end]) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, TransportError)
         assert not isinstance(error, RequestTimeoutError)
@@ -82,8 +91,8 @@ async def test_cut_off(sent: bytes, end: Do) -> None:
 @pytest.mark.parametrize("sent", PARTIAL.values(), ids=PARTIAL)
 async def test_silence(sent: bytes) -> None:
     """An answer that stops in the middle is given up when the attempt has had its time."""
-    async with serving([sent, Do.SILENCE], timeout=Timeout(request=2)) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve([sent, Action.SILENCE], timeout=Timeout(request=2)) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, RequestTimeoutError)
         assert isinstance(error, TimeoutError)
@@ -91,12 +100,12 @@ async def test_silence(sent: bytes) -> None:
         assert 6.1 <= error.elapsed <= 7.6
 
 
-@pytest.mark.parametrize("end", [Do.FIN, Do.RST, Do.SILENCE])
+@pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET, Action.SILENCE])
 @pytest.mark.parametrize("sent", MALFORMED.values(), ids=MALFORMED)
-async def test_malformed(sent: bytes, end: Do) -> None:
+async def test_malformed(sent: bytes, end: Action) -> None:
     """What is not HTTP is no answer, so it is never HTTP 400; its connection is not used again."""
-    async with serving([sent, end]) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve([sent, end]) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, TransportError)
         assert not isinstance(error, APIError)
@@ -105,22 +114,25 @@ async def test_malformed(sent: bytes, end: Do) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [[HEAD + b"\r\n" + HALF, Do.FIN], [HEAD + b"\r\n" + HALF, Do.RST], answer(HALF)]
+    "bad",
+    [[HEAD + b"\r\n" + HALF, Action.CLOSE], [HEAD + b"\r\n" + HALF, Action.RESET], respond(HALF)],
 )
 async def test_half_a_body_ends_no_wait(bad: Script) -> None:
     """Half a body with the word "finished" in it is not how the job ended."""
-    good = answer(job(status="error", error="the truth"))
-    async with serving(bad, bad, bad, bad, good) as (wire, client):
+    good = respond(job_json(status="error", error="the truth"))
+    async with serve(bad, bad, bad, bad, good) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
         assert (ended.status, ended.error) == (JobStatus.ERROR, "the truth")
         assert len(wire.requests) == 5
 
 
-@pytest.mark.parametrize("good", [answer(), chunked(BODY), chunked(BODY, pieces=len(BODY))])
+@pytest.mark.parametrize(
+    "good", [respond(), respond_chunked(BODY), respond_chunked(BODY, pieces=len(BODY))]
+)
 async def test_good_after_bad(good: Script) -> None:
     """What went wrong once is forgotten after a good answer."""
-    async with serving([b"", Do.RST], good) as (wire, client):
+    async with serve([b"", Action.RESET], good) as (wire, client):
         seen = await client.get_job(JOB)
 
         assert seen.outputs[0].data == "done"  # type: ignore[union-attr] # the job has one
@@ -129,10 +141,13 @@ async def test_good_after_bad(good: Script) -> None:
 
 async def test_second_answer_behind_the_first() -> None:
     """An answer that nobody asked for is never taken for the answer to the next request."""
-    waiting, forged = answer(job(status="processing"))[0], answer(job(status="finished"))[0]
+    waiting, forged = (
+        respond(job_json(status="processing"))[0],
+        respond(job_json(status="finished"))[0],
+    )
     assert isinstance(waiting, bytes)
     assert isinstance(forged, bytes)
-    async with serving([waiting + forged], answer(job(status="error"))) as (wire, client):
+    async with serve([waiting + forged], respond(job_json(status="error"))) as (wire, client):
         first = await client.get_job(JOB)
         second = await client.get_job(JOB)
 
@@ -143,7 +158,7 @@ async def test_second_answer_behind_the_first() -> None:
 async def test_body_that_ends_with_its_connection() -> None:
     """An answer of old HTTP, without a length, is complete when its object is."""
     old = b"HTTP/1.0 200 OK\r\n\r\n"
-    async with serving([old + BODY[:-1], Do.FIN], [old + BODY, Do.FIN]) as (wire, client):
+    async with serve([old + BODY[:-1], Action.CLOSE], [old + BODY, Action.CLOSE]) as (wire, client):
         seen = await client.get_job(JOB)
 
         assert seen.succeeded
@@ -152,7 +167,7 @@ async def test_body_that_ends_with_its_connection() -> None:
 
 async def test_connection_is_kept() -> None:
     """Good answers share one connection."""
-    async with serving() as (wire, client):
+    async with serve() as (wire, client):
         for _ in range(5):
             await client.get_job(JOB)
 
@@ -161,7 +176,7 @@ async def test_connection_is_kept() -> None:
 
 async def test_kept_connection_that_was_closed() -> None:
     """A connection that the server closed while idle costs one more connection, and no error."""
-    async with serving(answer(), [Do.NOT_READ, 1.0, Do.FIN], answer()) as (wire, client):
+    async with serve(respond(), [Action.DONT_READ, 1.0, Action.CLOSE], respond()) as (wire, client):
         await client.get_job(JOB)
         await asyncio.sleep(5)
         await client.get_job(JOB)
@@ -172,9 +187,9 @@ async def test_kept_connection_that_was_closed() -> None:
 
 async def test_broken_connections_end_no_wait() -> None:
     """A wait goes on through broken connections until the job has ended."""
-    waiting = answer(job(status="processing"))
-    bad: Script = [b"HTTP/1.1 2", Do.RST]
-    async with serving(waiting, *([bad] * 10), answer()) as (wire, client):
+    waiting = respond(job_json(status="processing"))
+    bad: Script = [b"HTTP/1.1 2", Action.RESET]
+    async with serve(waiting, *([bad] * 10), respond()) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
         assert ended.succeeded

@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from faults.closed_world import failure_of
-from faults.wire import JOB, answer, job, serving, version
 
+from helpers.leak_checks import error_of
+from helpers.raw_server import JOB, job_json, respond, serve, version_json
 from sieve_async import (
     InvalidArgumentError,
     SieveClient,
@@ -64,9 +64,9 @@ CALLS: list[Callable[[SieveClient, Any], Awaitable[object]]] = [
 @pytest.mark.parametrize("bad", BAD_IDS.values(), ids=BAD_IDS)
 async def test_bad_id(bad: Any) -> None:
     """What cannot be an id is refused before any socket, in whatever call it stands."""
-    async with serving() as (wire, client):
+    async with serve() as (wire, client):
         for call in CALLS:
-            error = await failure_of(call(client, bad))
+            error = await error_of(call(client, bad))
 
             assert isinstance(error, InvalidArgumentError)
             assert isinstance(error, ValueError)
@@ -77,8 +77,8 @@ async def test_bad_id(bad: Any) -> None:
 @pytest.mark.parametrize("offset", [-1, 1.5, "3", None, True, 2**63, float("nan")])
 async def test_bad_offset(offset: Any) -> None:
     """An offset is a number of outputs."""
-    async with serving() as (wire, client):
-        error = await failure_of(client.get_job(JOB, offset=offset))
+    async with serve() as (wire, client):
+        error = await error_of(client.get_job(JOB, offset=offset))
 
         assert isinstance(error, InvalidArgumentError)
         assert wire.connections == 0
@@ -100,9 +100,9 @@ BAD_TIMEOUTS: dict[str, Any] = {
 @pytest.mark.parametrize("seconds", BAD_TIMEOUTS.values(), ids=BAD_TIMEOUTS)
 async def test_bad_timeout(seconds: Any) -> None:
     """A timeout is a number of seconds."""
-    async with serving() as (wire, client):
-        error = await failure_of(client.wait_for_job(JOB, timeout=seconds))
-        other = await failure_of(client.wait_until_ready("o", "f", timeout=seconds))
+    async with serve() as (wire, client):
+        error = await error_of(client.wait_for_job(JOB, timeout=seconds))
+        other = await error_of(client.wait_until_ready("o", "f", timeout=seconds))
 
         assert isinstance(error, InvalidArgumentError)
         assert isinstance(other, InvalidArgumentError)
@@ -112,7 +112,7 @@ async def test_bad_timeout(seconds: Any) -> None:
 @pytest.mark.parametrize("good", ["a", "0", "A-b_c.d~e", "a" * 128, "a..b"])
 async def test_good_id(good: str) -> None:
     """What may be an id is sent as it is."""
-    async with serving(answer(job(id=good)), answer(version(id=good))) as (wire, client):
+    async with serve(respond(job_json(id=good)), respond(version_json(id=good))) as (wire, client):
         seen = await client.get_job(good)
         found = await client.get_version("_o", "f", good)
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from faults.closed_world import failure_of
-from faults.wire import JOB, Script, answer, job, once, serving
 
+from helpers.leak_checks import error_of
+from helpers.raw_server import JOB, Script, job_json, respond, serve, serve_once
 from sieve_async import (
     DecodeError,
     JobStatus,
@@ -14,7 +14,7 @@ from sieve_async import (
 
 pytestmark = pytest.mark.looptime
 
-GOOD = json.dumps(job()).encode()
+GOOD = json.dumps(job_json()).encode()
 
 
 MEGABYTE = 1024 * 1024
@@ -73,8 +73,8 @@ WRONG_SHAPE: dict[str, bytes] = {
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
 async def test_not_json(body: bytes) -> None:
     """A complete answer that is not JSON is a proxy's or half a job: it is asked for again."""
-    async with serving(answer(body)) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve(respond(body)) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert type(error) is DecodeError
         assert (error.status, error.attempts, len(wire.requests)) == (200, 3, 3)
@@ -86,7 +86,7 @@ async def test_not_json(body: bytes) -> None:
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
 async def test_not_json_ends_no_wait(body: bytes) -> None:
     """A body that is not JSON is one failed poll."""
-    async with once(answer(body), answer()) as (wire, client):
+    async with serve_once(respond(body), respond()) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
         assert ended.succeeded
@@ -96,8 +96,8 @@ async def test_not_json_ends_no_wait(body: bytes) -> None:
 @pytest.mark.parametrize("body", WRONG_SHAPE.values(), ids=WRONG_SHAPE)
 async def test_wrong_shape(body: bytes) -> None:
     """JSON of another shape would come again: it is not asked for twice, and is kept."""
-    async with serving(answer(body)) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve(respond(body)) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert type(error) is DecodeError
         assert (error.attempts, len(wire.requests)) == (1, 1)
@@ -110,7 +110,7 @@ async def test_wrong_shape(body: bytes) -> None:
 @pytest.mark.parametrize("body", WRONG_SHAPE.values(), ids=WRONG_SHAPE)
 async def test_wrong_shape_ends_no_wait(body: bytes) -> None:
     """An answer whose id and status cannot be read for sure is one failed poll."""
-    async with once(answer(body), answer(job(status="error"))) as (_, client):
+    async with serve_once(respond(body), respond(job_json(status="error"))) as (_, client):
         ended = await client.wait_for_job(JOB)
 
         assert ended.status is JobStatus.ERROR
@@ -132,7 +132,7 @@ async def test_wrong_shape_ends_no_wait(body: bytes) -> None:
 )
 async def test_odd_but_good(data: bytes, value: object) -> None:
     """What JSON allows in the data of an output is kept as it is."""
-    async with serving(answer(with_data(data)), headers_of("text/html")) as (wire, client):
+    async with serve(respond(with_data(data)), headers_of("text/html")) as (wire, client):
         (output,) = (await client.get_job(JOB)).outputs
 
         assert not isinstance(output, tuple)
@@ -142,7 +142,7 @@ async def test_odd_but_good(data: bytes, value: object) -> None:
 
 def headers_of(content_type: str) -> Script:
     """The script of a good answer that says it is something else."""
-    return answer(headers=[("Content-Type", content_type)])
+    return respond(headers=[("Content-Type", content_type)])
 
 
 @pytest.mark.parametrize(
@@ -150,19 +150,19 @@ def headers_of(content_type: str) -> Script:
 )
 async def test_content_type_is_not_asked(content_type: str) -> None:
     """The body is UTF-8 JSON or it is not, whatever its headers say."""
-    async with once(headers_of(content_type)) as (_, client):
+    async with serve_once(headers_of(content_type)) as (_, client):
         assert (await client.get_job(JOB)).succeeded
 
 
 async def test_byte_order_mark() -> None:
     """A byte order mark before a good body does no harm."""
-    async with once(answer(b"\xef\xbb\xbf" + GOOD)) as (_, client):
+    async with serve_once(respond(b"\xef\xbb\xbf" + GOOD)) as (_, client):
         assert (await client.get_job(JOB)).succeeded
 
 
 async def test_retries_pay_off() -> None:
     """A body that is bad once is good the next time."""
     retry = RetryPolicy(max_attempts=2, initial_delay=0)
-    async with serving(answer(b"<html>"), answer(), retry=retry) as (_, client):
+    async with serve(respond(b"<html>"), respond(), retry=retry) as (_, client):
         assert (await client.get_job(JOB)).succeeded
         assert client.stats.retries == 1

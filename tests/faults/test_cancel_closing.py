@@ -7,12 +7,19 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import pytest
-from checks import check_quiet, turns
-from faults.closed_world import failure_of
-from faults.stepping import When, each_point
-from faults.wire import JOB, Do, Script
-from stage import Asked, Stage, failing, running
 
+from helpers.asserts import assert_idle, yield_to_loop
+from helpers.cancellation import CancelWhen, each_suspension
+from helpers.leak_checks import error_of
+from helpers.raw_server import (
+    JOB,
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    error_response,
+    running_job,
+)
 from sieve_async import ClientClosedError, JobOutcome, Limits, SieveClient
 
 pytestmark = pytest.mark.looptime
@@ -21,11 +28,11 @@ IDS = ["silent-1", "runs-1", "runs-2"]
 STRATEGIES: list[Any] = ["poll", "long_poll", "list"]
 
 
-def reply(asked: Asked) -> Script:
+def reply(asked: RawRequest) -> Script:
     """Jobs that say nothing and jobs that run; no lists."""
     if asked.is_list:
-        return failing(503)
-    return [Do.SILENCE] if asked.job_id.startswith("silent") else running(asked.job_id)
+        return error_response(503)
+    return [Action.SILENCE] if asked.job_id.startswith("silent") else running_job(asked.job_id)
 
 
 async def watch(client: SieveClient, strategy: Any) -> list[JobOutcome]:
@@ -77,12 +84,12 @@ async def raise_out(client: SieveClient) -> None:
 Way: TypeAlias = Callable[[SieveClient], Awaitable[None]]
 
 
-@pytest.mark.parametrize("when", When)
+@pytest.mark.parametrize("when", CancelWhen)
 @pytest.mark.parametrize("way", [close, leave, raise_out])
-async def test_closing_is_cancelled(way: Way, when: When) -> None:
+async def test_closing_is_cancelled(way: Way, when: CancelWhen) -> None:
     """Wherever closing is cancelled, all waits end as closed, and to close once more ends it."""
-    for stepper in each_point(when, at_least=2):
-        async with Stage(reply) as stage:
+    for stepper in each_suspension(when, at_least=2):
+        async with ScriptedServer(reply) as stage:
             client = stage.client(limits=Limits(max_connections=5))
             tasks = busy(client)
             await asyncio.sleep(3)
@@ -94,13 +101,13 @@ async def test_closing_is_cancelled(way: Way, when: When) -> None:
             assert client.closed or way is leave
             await client.close()
             check_closed(await asyncio.gather(*tasks, return_exceptions=True))
-            check_quiet(client)
+            assert_idle(client)
             session = client._transport._session
             assert session is not None
             assert session.closed
-            await turns(3)
+            await yield_to_loop(3)
             assert asyncio.all_tasks() - stage._tasks - {asyncio.current_task()} == set()
-            error = await failure_of(client.get_job(JOB))
+            error = await error_of(client.get_job(JOB))
             assert isinstance(error, ClientClosedError)
 
 
@@ -113,7 +120,7 @@ def check_closed(results: list[Any]) -> None:
 
 async def test_closing_in_many_tasks() -> None:
     """Any number of tasks may close a client at once, and each returns when it is closed."""
-    async with Stage(reply) as stage:
+    async with ScriptedServer(reply) as stage:
         client = stage.client(limits=Limits(max_connections=5))
         tasks = busy(client)
         await asyncio.sleep(3)
@@ -121,4 +128,4 @@ async def test_closing_in_many_tasks() -> None:
         await asyncio.gather(*(client.close() for _ in range(50)))
 
         check_closed(await asyncio.gather(*tasks, return_exceptions=True))
-        check_quiet(client)
+        assert_idle(client)

@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
-from checks import check_quiet, turns
-from faults.stepping import When, each_point
-from faults.wire import JOB, Wire, answer
 
+from helpers.asserts import assert_idle, yield_to_loop
+from helpers.cancellation import CancelWhen, each_suspension
+from helpers.raw_server import JOB, RawServer, respond
 from sieve_async import SieveClient
 
 pytestmark = pytest.mark.looptime
@@ -51,12 +51,12 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 @asynccontextmanager
 async def far_away(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
-) -> AsyncIterator[tuple[Wire, SieveClient]]:
+) -> AsyncIterator[tuple[RawServer, SieveClient]]:
     """A server behind a slow resolver and TLS, and a client of it."""
     server, trusting = contexts
     connector = aiohttp.TCPConnector(resolver=SlowResolver(), ssl=trusting)
     async with (
-        Wire([1.0, *answer()], tls=server) as wire,
+        RawServer([1.0, *respond()], tls=server) as wire,
         aiohttp.ClientSession(connector=connector) as session,
     ):
         url = wire.url.replace("127.0.0.1", "sieve.test")
@@ -64,12 +64,12 @@ async def far_away(
             yield wire, client
 
 
-@pytest.mark.parametrize("when", When)
+@pytest.mark.parametrize("when", CancelWhen)
 async def test_cancelled_while_connecting(
-    contexts: tuple[ssl.SSLContext, ssl.SSLContext], when: When
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], when: CancelWhen
 ) -> None:
     """Wherever it is cancelled, it ends at once, no socket is taken, and the next call works."""
-    for stepper in each_point(when, at_least=4):
+    for stepper in each_suspension(when, at_least=4):
         async with far_away(contexts) as (wire, client):
             task = await stepper.run(partial(client.get_job, JOB))
             if not stepper.is_cancelled:
@@ -78,9 +78,9 @@ async def test_cancelled_while_connecting(
 
             assert task.cancelled()
             assert (stepper.cancelling, stepper.turns <= 3) == (1, True), stepper
-            check_quiet(client)
+            assert_idle(client)
             await asyncio.sleep(3)  # the resolver cannot be cancelled
-            await turns(50)
+            await yield_to_loop(50)
             connector = client._transport._session.connector  # type: ignore[union-attr] # it has one
             assert not connector._acquired  # type: ignore[union-attr]
             others = asyncio.all_tasks() - wire._tasks - {asyncio.current_task()}

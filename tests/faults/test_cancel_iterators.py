@@ -6,11 +6,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import pytest
-from checks import check_quiet, ids_of, turns
-from faults.stepping import Stepper, When, each_point
-from faults.wire import JOB, Do, Script, answer, job
-from stage import Asked, Stage, ended, failing, running
 
+from helpers.asserts import assert_idle, ids_of, yield_to_loop
+from helpers.cancellation import CancellationDriver, CancelWhen, each_suspension
+from helpers.raw_server import (
+    JOB,
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    error_response,
+    finished_job,
+    job_json,
+    respond,
+    running_job,
+)
 from sieve_async import JobOutcome, Limits, Output, SieveClient
 
 pytestmark = pytest.mark.looptime
@@ -22,34 +32,34 @@ STRATEGIES = "poll", "long_poll", "list"
 LIFE: list[Script | str] = [
     "",
     "ab",
-    failing(503),
-    [b"HTTP/1.1 200 OK\r\nContent-Le", Do.RST],
+    error_response(503),
+    [b"HTTP/1.1 200 OK\r\nContent-Le", Action.RESET],
     "abc",
-    failing(429, ("Retry-After", "3")),
+    error_response(429, ("Retry-After", "3")),
     "abcde",
 ]
 
 
-def living(asked: Asked) -> Script:
+def living(asked: RawRequest) -> Script:
     """The job whose outputs come one after the other, each answer in two pieces."""
     now = LIFE[min(asked.times, len(LIFE) - 1)]
     if not isinstance(now, str):
         return now
     outputs = [{"data": one} for one in now[asked.offset :]]
     status = "finished" if now is LIFE[-1] else "processing"
-    (whole,) = answer(job(status=status, outputs=outputs))
+    (whole,) = respond(job_json(status=status, outputs=outputs))
     assert isinstance(whole, bytes)
     return [whole[:-9], 0.25, whole[-9:]]
 
 
-def mixed(asked: Asked) -> Script:
+def mixed(asked: RawRequest) -> Script:
     """Jobs that end one after the other, with failures in between, and lists of those that run."""
     if asked.is_list:
         rows = [{"id": job_id, "status": "processing"} for job_id in IDS[asked.times :]]
-        return [0.1, *answer({"data": rows, "next_offset": -1})]
+        return [0.1, *respond({"data": rows, "next_offset": -1})]
     if asked.times == 1:
-        return failing(502)
-    return [0.1, *(ended(asked.job_id) if asked.times > 2 else running(asked.job_id))]
+        return error_response(502)
+    return [0.1, *(finished_job(asked.job_id) if asked.times > 2 else running_job(asked.job_id))]
 
 
 def data_of(output: Output) -> Any:
@@ -67,7 +77,7 @@ async def take(iterator: AsyncIterator[Any], into: list[Any]) -> None:
 Begin: TypeAlias = Callable[[SieveClient], Any]
 
 
-async def interrupted(begin: Begin, client: SieveClient, stepper: Stepper) -> list[Any]:
+async def interrupted(begin: Begin, client: SieveClient, stepper: CancellationDriver) -> list[Any]:
     """What an iterator hands out when one of its steps is cancelled, and then taken again."""
     found: list[Any] = []
     async with begin(client) as iterator:
@@ -76,26 +86,26 @@ async def interrupted(begin: Begin, client: SieveClient, stepper: Stepper) -> li
             assert task.cancelled()
             assert stepper.cancelling == 1
             await take(iterator, found)
-    check_quiet(client)
+    assert_idle(client)
     return found
 
 
-@pytest.mark.parametrize("when", When)
-async def test_outputs_after_a_cancelled_step(when: When) -> None:
+@pytest.mark.parametrize("when", CancelWhen)
+async def test_outputs_after_a_cancelled_step(when: CancelWhen) -> None:
     """Wherever a step of a stream is cancelled, the next one goes on: no output twice or lost."""
-    for stepper in each_point(when, at_least=15):
-        async with Stage(living) as stage, stage.client() as client:
+    for stepper in each_suspension(when, at_least=15):
+        async with ScriptedServer(living) as stage, stage.client() as client:
             found = await interrupted(lambda one: one.stream_outputs(JOB), client, stepper)
 
             assert "".join(map(data_of, found)) == LIFE[-1], stepper
 
 
-@pytest.mark.parametrize("when", When)
+@pytest.mark.parametrize("when", CancelWhen)
 @pytest.mark.parametrize("strategy", STRATEGIES)
-async def test_outcomes_after_a_cancelled_step(strategy: Any, when: When) -> None:
+async def test_outcomes_after_a_cancelled_step(strategy: Any, when: CancelWhen) -> None:
     """Wherever a step of a watch is cancelled, the next one goes on: no outcome twice or lost."""
-    for stepper in each_point(when, at_least=3):
-        async with Stage(mixed) as stage, stage.client() as client:
+    for stepper in each_suspension(when, at_least=3):
+        async with ScriptedServer(mixed) as stage, stage.client() as client:
             found = await interrupted(
                 lambda one: one.as_completed(IDS, strategy=strategy), client, stepper
             )
@@ -109,7 +119,7 @@ async def gather(client: SieveClient, strategy: Any) -> list[JobOutcome]:
     try:
         return await client.wait_for_jobs(IDS, strategy=strategy)
     finally:
-        check_quiet(client)  # at once: the workers have ended before the call has
+        assert_idle(client)  # at once: the workers have ended before the call has
 
 
 async def iterate(client: SieveClient, strategy: Any) -> list[JobOutcome]:
@@ -118,7 +128,7 @@ async def iterate(client: SieveClient, strategy: Any) -> list[JobOutcome]:
         async with client.as_completed(IDS, strategy=strategy) as outcomes:
             return [outcome async for outcome in outcomes]
     finally:
-        check_quiet(client)
+        assert_idle(client)
 
 
 Consume: TypeAlias = Callable[[SieveClient, Any], Awaitable[list[JobOutcome]]]
@@ -168,19 +178,19 @@ async def test_cancelled_while_workers_are_anywhere(strategy: Any, consume: Cons
     for request, delay in itertools.product([0, 1, 2, 4, 7, 11], range(16)):
         tripwire = Tripwire(request, delay)
 
-        def reply(asked: Asked, wire: Tripwire = tripwire) -> Script:
+        def reply(asked: RawRequest, wire: Tripwire = tripwire) -> Script:
             wire.note_request()
             return mixed(asked)
 
-        async with Stage(reply) as stage, stage.client(limits=limits) as client:
+        async with ScriptedServer(reply) as stage, stage.client(limits=limits) as client:
             task = asyncio.ensure_future(consume(client, strategy))
             tripwire.begin(task)
             await asyncio.wait([task])
 
             assert task.cancelled() is tripwire.has_cancelled
             cancelled += tripwire.has_cancelled
-            check_quiet(client)
-            await turns(3)
+            assert_idle(client)
+            await yield_to_loop(3)
             others = asyncio.all_tasks() - stage._tasks - {asyncio.current_task()}
             assert others == set()
             before = len(stage.requests)

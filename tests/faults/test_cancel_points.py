@@ -7,11 +7,24 @@ from typing import Any, TypeAlias
 
 import attrs
 import pytest
-from checks import check_quiet, ids_of, turns
-from faults.stepping import When, each_point
-from faults.wire import JOB, Do, Script, answer, chunked, job, version
-from stage import Asked, Reply, Stage, ended, failing, running
 
+from helpers.asserts import assert_idle, ids_of, yield_to_loop
+from helpers.cancellation import CancelWhen, each_suspension
+from helpers.raw_server import (
+    JOB,
+    Action,
+    RawRequest,
+    Reply,
+    Script,
+    ScriptedServer,
+    error_response,
+    finished_job,
+    job_json,
+    respond,
+    respond_chunked,
+    running_job,
+    version_json,
+)
 from sieve_async import (
     FunctionVersion,
     Job,
@@ -35,9 +48,9 @@ ONE_TURN = 2
 def in_turn(*scripts: Script, then: Script | None = None) -> Reply:
     """Answer each job with one script after the other; the last one goes on, and all others end."""
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if asked.job_id == OTHER:
-            return ended(OTHER)
+            return finished_job(OTHER)
         if asked.times < len(scripts):
             return scripts[asked.times]
         return scripts[-1] if then is None else then
@@ -47,20 +60,20 @@ def in_turn(*scripts: Script, then: Script | None = None) -> Reply:
 
 def told(status: str, run: str | None = None, *outputs: str) -> Script:
     """The script of an answer about the job, in two pieces with a pause between them."""
-    document = job(status=status, run_id=run, outputs=[{"data": one} for one in outputs])
-    (whole,) = answer(document)
+    document = job_json(status=status, run_id=run, outputs=[{"data": one} for one in outputs])
+    (whole,) = respond(document)
     assert isinstance(whole, bytes)
     return [whole[:-9], 0.25, whole[-9:]]
 
 
-BODY = json.dumps(job()).encode()
-IN_PIECES = [step for one in chunked(BODY) for step in (one, 0.1)]
+BODY = json.dumps(job_json()).encode()
+IN_PIECES = [step for one in respond_chunked(BODY) for step in (one, 0.1)]
 HEADERS_LATE: Script = [2.0, *IN_PIECES]
 
 
 def build(status: str) -> Script:
     """The script of an answer about a version."""
-    return answer(version(build_status=status))
+    return respond(version_json(build_status=status))
 
 
 async def get_job(client: SieveClient) -> None:
@@ -128,17 +141,17 @@ async def wait_for_jobs(client: SieveClient) -> None:
     assert ids_of(await client.wait_for_jobs([*IDS, "not/an/id"])) == [*IDS, "not/an/id"]
 
 
-def lists(asked: Asked) -> Script:
+def lists(asked: RawRequest) -> Script:
     """Jobs that end one after the other, and lists of those that run."""
     if asked.is_list:
         rows = [{"id": job_id, "status": "processing"} for job_id in IDS[asked.times :]]
-        return [0.1, *answer({"data": rows, "next_offset": -1})]
-    return [0.1, *ended(asked.job_id)]
+        return [0.1, *respond({"data": rows, "next_offset": -1})]
+    return [0.1, *finished_job(asked.job_id)]
 
 
-def one_by_one(asked: Asked) -> Script:
+def one_by_one(asked: RawRequest) -> Script:
     """Jobs that end after two looks, whose answers take their time."""
-    return [0.1, *(ended(asked.job_id) if asked.times > 1 else running(asked.job_id))]
+    return [0.1, *(finished_job(asked.job_id) if asked.times > 1 else running_job(asked.job_id))]
 
 
 @attrs.frozen
@@ -151,55 +164,56 @@ class Scenario:
     most_turns: int = ONE_TURN
 
 
-HELD = failing(429, ("Retry-After", "3"))
-CUT: Script = [b"HTTP/1.1 200 OK\r\nContent-Le", Do.RST]
+HELD = error_response(429, ("Retry-After", "3"))
+CUT: Script = [b"HTTP/1.1 200 OK\r\nContent-Le", Action.RESET]
 SILENT = {"timeout": Timeout(request=20), "retry": RetryPolicy(initial_delay=3)}
 LIFE = [
     told("queued", "r1"),
     told("processing", "r1", "a"),
-    failing(503),
+    error_response(503),
     CUT,
-    [Do.SILENCE],
+    [Action.SILENCE],
     HELD,
     told("processing", "r2"),
-    failing(404),
+    error_response(404),
     told("processing", "r2"),
-    failing(401),
+    error_response(401),
     told("finished", "r2", "a", "b"),
 ]
 SCENARIOS: dict[str, Scenario] = {
     "get_job": Scenario(get_job, in_turn(HEADERS_LATE)),
-    "get_job, retried": Scenario(get_job, in_turn(failing(503), CUT, IN_PIECES)),
-    "get_job, silent": Scenario(get_job, in_turn([Do.SILENCE], IN_PIECES), SILENT),
+    "get_job, retried": Scenario(get_job, in_turn(error_response(503), CUT, IN_PIECES)),
+    "get_job, silent": Scenario(get_job, in_turn([Action.SILENCE], IN_PIECES), SILENT),
     "get_job, held back": Scenario(get_job, in_turn(HELD, IN_PIECES)),
     "get_job, queued": Scenario(
         get_behind_another,
-        lambda asked: [2.0, *ended(asked.job_id)],
+        lambda asked: [2.0, *finished_job(asked.job_id)],
         {"limits": Limits(max_connections=1)},
     ),
-    "get_version": Scenario(get_version, in_turn(CUT, failing(503), build("ready"))),
+    "get_version": Scenario(get_version, in_turn(CUT, error_response(503), build("ready"))),
     "wait_for_job": Scenario(wait_for_job, in_turn(*LIFE), SILENT),
     "wait_for_job, long_poll": Scenario(
         wait_by_long_polls,
         in_turn(
-            [30.0, *failing(408)],
+            [30.0, *error_response(408)],
             [9.0, *told("processing", "r1", "a")],
-            [9.0, *failing(502)],
+            [9.0, *error_response(502)],
             *LIFE[:3],
-            [40.0, Do.RST],
+            [40.0, Action.RESET],
             *LIFE[4:],
         ),
         SILENT,
     ),
     "wait_until_ready": Scenario(
-        wait_until_ready, in_turn(build("queued"), failing(503), build("building"), build("ready"))
+        wait_until_ready,
+        in_turn(build("queued"), error_response(503), build("building"), build("ready")),
     ),
     "stream_outputs": Scenario(
         stream_outputs,
         in_turn(
             told("queued", "r1"),
             told("processing", "r1", "a", "b"),
-            failing(503),
+            error_response(503),
             HELD,
             told("processing", "r2"),
             told("processing", "r2", "c"),
@@ -214,24 +228,27 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-async def check_left(client: SieveClient, stage: Stage) -> None:
+async def check_left(client: SieveClient, stage: ScriptedServer) -> None:
     """No slot, task or socket is left, and the client gives right answers."""
-    check_quiet(client)
+    assert_idle(client)
     session = client._transport._session
     assert session is None or session.connector is None or not session.connector._acquired
-    await turns(3)  # the server takes note of new connections
+    await yield_to_loop(3)  # the server takes note of new connections
     others = asyncio.all_tasks() - stage._tasks - {asyncio.current_task()}
     assert others == set()
     assert (await client.get_job(OTHER)).id == OTHER
 
 
-@pytest.mark.parametrize("when", When)
+@pytest.mark.parametrize("when", CancelWhen)
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_cancelled_at_each_point(name: str, when: When) -> None:
+async def test_cancelled_at_each_point(name: str, when: CancelWhen) -> None:
     """Wherever a cancellation comes, it passes at once as what it is, and nothing is left."""
     scenario = SCENARIOS[name]
-    for stepper in each_point(when, at_least=3):
-        async with Stage(scenario.reply) as stage, stage.client(**scenario.settings) as client:
+    for stepper in each_suspension(when, at_least=3):
+        async with (
+            ScriptedServer(scenario.reply) as stage,
+            stage.client(**scenario.settings) as client,
+        ):
             task = await stepper.run(lambda: scenario.call(client))
             if not stepper.is_cancelled:
                 assert task.result() is None

@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 
 import attrs
 import pytest
-from checks import check_quiet
-from faults.wire import JOB, Do, Script, Wire, answer, job
 
+from helpers.asserts import assert_idle
+from helpers.raw_server import JOB, Action, RawServer, Script, job_json, respond
 from sieve_async import Limits, PollPolicy, RetryPolicy, SieveClient, Timeout
 
 Call: TypeAlias = Callable[[SieveClient], Awaitable[Any]]
@@ -23,7 +23,7 @@ NUMBER = 20
 AFTER = 5
 MANY = Limits(max_connections=2 * NUMBER)
 NEVER = RetryPolicy(max_attempts=1)
-RUNNING = answer(job(status="processing"))
+RUNNING = respond(job_json(status="processing"))
 
 
 def get(client: SieveClient) -> Awaitable[Any]:
@@ -82,22 +82,22 @@ def pausing(unit: float) -> dict[str, Any]:
 
 TIMERS: dict[str, Timer] = {
     "attempt": Timer(
-        [Do.SILENCE], plainly(get), lambda unit: {"timeout": Timeout(request=5 * unit)}
+        [Action.SILENCE], plainly(get), lambda unit: {"timeout": Timeout(request=5 * unit)}
     ),
     "connect": Timer(
-        [Do.NOT_READ, Do.SILENCE],
+        [Action.DONT_READ, Action.SILENCE],
         plainly(get),
         lambda unit: {"timeout": Timeout(connect=5 * unit), "retry": NEVER},
     ),
-    "deadline": Timer([Do.SILENCE], until(wait), same()),
-    "deadline, long poll": Timer([Do.SILENCE], until(wait, strategy="long_poll"), same()),
+    "deadline": Timer([Action.SILENCE], until(wait), same()),
+    "deadline, long poll": Timer([Action.SILENCE], until(wait, strategy="long_poll"), same()),
     "deadline between polls": Timer(
         RUNNING, until(wait), same(polling=PollPolicy(min_interval=60, max_interval=60))
     ),
-    "deadline of a stream": Timer([Do.SILENCE], until(stream), same()),
-    "deadline of many": Timer([Do.SILENCE], until(gather), same()),
+    "deadline of a stream": Timer([Action.SILENCE], until(stream), same()),
+    "deadline of many": Timer([Action.SILENCE], until(gather), same()),
     "deadline in the queue": Timer(
-        [Do.SILENCE], until(wait), same(limits=Limits(max_connections=1))
+        [Action.SILENCE], until(wait), same(limits=Limits(max_connections=1))
     ),
     "pause between polls": Timer(RUNNING, plainly(wait), pausing),
     "pause between looks": Timer(RUNNING, plainly(gather), pausing),
@@ -107,9 +107,9 @@ TIMERS: dict[str, Timer] = {
 @asynccontextmanager
 async def facing(timer: Timer, unit: float) -> AsyncIterator[SieveClient]:
     """A client that waits for a timer, and the server that makes it."""
-    async with Wire(timer.script) as wire:
+    async with RawServer(timer.script) as wire:
         settings: dict[str, Any] = {"limits": MANY, "retry": NEVER} | timer.settings(unit)
-        is_unread = timer.script[0] is Do.NOT_READ
+        is_unread = timer.script[0] is Action.DONT_READ
         url = wire.url.replace("http:", "https:") if is_unread else wire.url
         async with wire.client(base_url=url, **settings) as client:
             yield client
@@ -147,7 +147,7 @@ async def race(timer: Timer, unit: float, turns: int, *, is_first: bool, stall: 
         assert [task.cancelled() for task in tasks] == accepted
         ended = [task.exception() for task in tasks if not task.cancelled()]
         assert all(isinstance(error, TimeoutError | None) for error in ended)
-        check_quiet(client)
+        assert_idle(client)
     return sum(accepted)
 
 
@@ -204,7 +204,7 @@ async def test_timeout_of_the_caller_as_a_timer_fires(name: str, early: float) -
         expired = await asyncio.gather(*calls)
 
         assert early <= 0 or all(expired)
-        check_quiet(client)
+        assert_idle(client)
 
 
 async def test_timeout_of_the_caller_on_a_loop_that_stood_still() -> None:
@@ -220,4 +220,4 @@ async def test_timeout_of_the_caller_on_a_loop_that_stood_still() -> None:
             expired = await asyncio.gather(*calls)
 
             assert all(expired), name
-            check_quiet(client)
+            assert_idle(client)

@@ -8,11 +8,19 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
-from asking import now
-from faults.closed_world import failure_of
-from faults.wire import JOB, Do, Script, answer, serving
-from stage import Asked, Stage, ended
 
+from helpers.http_helpers import now
+from helpers.leak_checks import error_of
+from helpers.raw_server import (
+    JOB,
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    finished_job,
+    respond,
+    serve,
+)
 from sieve_async import Job, PollPolicy, SieveClient, WaitTimeoutError
 from sieve_async.testing import FakeSieve
 
@@ -36,17 +44,17 @@ def pausing(time_of_day: float, seconds: float) -> Script:
     """The script of an answer that asks for a pause, in dates."""
     dates = [("Date", formatdate(time_of_day, usegmt=True))]
     dates.append(("Retry-After", formatdate(time_of_day + seconds, usegmt=True)))
-    return answer({"detail": "slowly"}, status=429, headers=dates)
+    return respond({"detail": "slowly"}, status=429, headers=dates)
 
 
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
 async def test_dates_from_a_clock_that_steps(steps: list[float]) -> None:
     """A date to wait for counts from the date of the same answer, wherever the clocks stand."""
-    scripts = [*(pausing(1e9 + step, 30) for step in steps), answer()]
-    async with serving(*scripts) as (wire, client):
-        ended = await client.wait_for_job(JOB)
+    scripts = [*(pausing(1e9 + step, 30) for step in steps), respond()]
+    async with serve(*scripts) as (wire, client):
+        outcome = await client.wait_for_job(JOB)
 
-    assert ended.succeeded
+    assert outcome.succeeded
     assert len(wire.gaps) == len(steps)
     assert all(30 - 1e-6 <= gap <= 60 + 31 for gap in wire.gaps)
 
@@ -80,11 +88,11 @@ async def test_streams_and_lookups_when_the_time_of_day_jumps(sieve: FakeSieve) 
             looked = await client.get_job(job_id)
         looked_at = now()
         found = [output async for output in client.stream_outputs(job_id, timeout=300)]
-        ended = await waiting
+        outcome = await waiting
 
     assert looked.status == "processing"
     assert 7 <= looked_at <= 30
-    assert (len(found), ended.succeeded) == (4, True)
+    assert (len(found), outcome.succeeded) == (4, True)
     assert 100 <= now() <= 120
 
 
@@ -95,10 +103,10 @@ async def test_pause_of_hours(sieve: FakeSieve, hours: float, *, as_date: bool) 
     job_id = sieve.add_job(processing=100, outputs=["x"])
     async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
         sieve.fault(status=503, retry_after=3600 * hours, as_date=as_date, times=1)
-        ended = await client.wait_for_job(job_id)
+        outcome = await client.wait_for_job(job_id)
 
     kept = min(3600 * hours, 3600)
-    assert ended.succeeded
+    assert outcome.succeeded
     assert len(sieve.requests) == 2
     assert kept - 1e-6 <= sieve.requests[1].at <= 1.25 * kept + 62
 
@@ -110,24 +118,24 @@ async def test_deadline_within_a_pause_of_hours(sieve: FakeSieve) -> None:
         sieve.fault(status=429, retry_after=3600, times=1)
         with pytest.raises(WaitTimeoutError) as caught:
             await client.wait_for_job(job_id, timeout=1800)
-        await failure_of(client.get_job(job_id))
+        await error_of(client.get_job(job_id))
 
     assert caught.value.elapsed == pytest.approx(1800, abs=0.1)
     assert len(sieve.requests) == 1
 
 
-@pytest.mark.parametrize("end", [Do.FIN, Do.RST], ids=["closed", "reset"])
+@pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET], ids=["closed", "reset"])
 @pytest.mark.parametrize("kept", [1, 2, 8, 64])
-async def test_all_connections_are_dead(kept: int, end: Do) -> None:
+async def test_all_connections_are_dead(kept: int, end: Action) -> None:
     """When all kept connections died while the machine slept, whoever asks next has an answer."""
     dead = 0
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if asked.connection <= dead:
             return [end]  # nobody had told of it before
-        return [0.5, *ended(asked.job_id)]
+        return [0.5, *finished_job(asked.job_id)]
 
-    async with Stage(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as stage, stage.client() as client:
         await asyncio.gather(*(client.get_job(f"job-{number}") for number in range(kept)))
         dead = stage.connections
         began = now()
@@ -156,9 +164,9 @@ async def test_a_day(sieve: FakeSieve) -> None:
         before = objects(sieve)
         await asyncio.sleep(DAY * 3 / 4)
         after = objects(sieve)
-        ended = await asyncio.gather(*waits)
+        outcome = await asyncio.gather(*waits)
 
-    assert {type(each) for each in ended[:2]} == {Job}
+    assert {type(each) for each in outcome[:2]} == {Job}
     assert now() <= DAY + 376
     assert after - before <= 300  # and thousands of polls lie between them
     assert sieve.requests_for(held) <= DAY / 600 + 10

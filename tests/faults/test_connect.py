@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
-from faults.closed_world import KEY, check_error, failure_of
-from faults.trust import server_tls, trusting
-from faults.wire import JOB, Do, Script, Wire, answer, serving
 
+from helpers.leak_checks import KEY, check_error, error_of
+from helpers.raw_server import JOB, Action, RawServer, Script, respond, serve
+from helpers.tls import server_context, trusting_session
 from sieve_async import (
     ConfigError,
     ConnectError,
@@ -41,14 +41,14 @@ class NoSuchHost(AbstractResolver):
     """A resolver that counts, and finds nothing."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.queries = 0
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """Find nothing."""
         del host, port, family
-        self.asked += 1
+        self.queries += 1
         raise OSError(socket.EAI_NONAME, "Name or service not known")
 
     async def close(self) -> None:
@@ -58,7 +58,7 @@ class NoSuchHost(AbstractResolver):
 async def test_refused() -> None:
     """A port where nobody listens is tried three times, with pauses within the rules."""
     async with SieveClient(KEY, base_url=f"http://127.0.0.1:{free_port()}") as client:
-        error = await failure_of(client.get_job(JOB))
+        error = await error_of(client.get_job(JOB))
 
         assert type(error) is ConnectError
         assert (error.attempts, client.stats.requests, client.stats.retries) == (3, 3, 2)
@@ -66,11 +66,11 @@ async def test_refused() -> None:
         assert "127.0.0.1" in str(error)
 
 
-@pytest.mark.parametrize("end", [Do.FIN, Do.RST])
-async def test_accept_then_close(end: Do) -> None:
+@pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])
+async def test_accept_then_close(end: Action) -> None:
     """A server that accepts and closes sees three connections, not six."""
-    async with serving([Do.NOT_READ, end]) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve([Action.DONT_READ, end]) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert type(error) is ConnectError
         assert (error.attempts, wire.connections) == (3, 3)
@@ -80,8 +80,8 @@ async def test_accept_then_close(end: Do) -> None:
 @pytest.mark.parametrize("attempts", [1, 2, 5])
 async def test_as_many_attempts_as_allowed(attempts: int) -> None:
     """The policy says how often a request is tried."""
-    async with serving([Do.RST], retry=RetryPolicy(max_attempts=attempts)) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve([Action.RESET], retry=RetryPolicy(max_attempts=attempts)) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, ConnectError)
         assert (error.attempts, wire.connections, len(wire.requests)) == (attempts,) * 3
@@ -92,10 +92,10 @@ async def test_unknown_host() -> None:
     resolver = NoSuchHost()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver)) as session:
         client = SieveClient(KEY, base_url="https://nowhere.example", session=session)
-        error = await failure_of(client.get_job(JOB))
+        error = await error_of(client.get_job(JOB))
 
         assert type(error) is ConnectError
-        assert (error.attempts, resolver.asked) == (3, 3)
+        assert (error.attempts, resolver.queries) == (3, 3)
         assert "not found" in str(error)
 
 
@@ -112,7 +112,7 @@ async def test_host_that_cannot_be(host: str) -> None:
         check_error(refusal)
         return
     async with client:
-        error = await failure_of(client.get_job(JOB))
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, ConnectError)
 
@@ -125,7 +125,7 @@ async def test_recovers() -> None:
     async with SieveClient(KEY, base_url=f"http://127.0.0.1:{port}", polling=polling) as client:
         wait = asyncio.create_task(client.wait_for_job(JOB))
         await asyncio.sleep(100)
-        async with Wire(answer(), port=port):
+        async with RawServer(respond(), port=port):
             ended = await wait
 
         assert ended.succeeded
@@ -138,7 +138,7 @@ async def test_unreachable_for_too_long() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     async with SieveClient(KEY, base_url=url, polling=polling) as client:
         started = asyncio.get_running_loop().time()
-        error = await failure_of(client.wait_for_job(JOB))
+        error = await error_of(client.wait_for_job(JOB))
 
         assert type(error) is ConnectError
         assert 60 <= asyncio.get_running_loop().time() - started <= 62
@@ -147,10 +147,10 @@ async def test_unreachable_for_too_long() -> None:
 async def test_stalled_connect() -> None:
     """A handshake that stalls is given up after ``Timeout.connect``."""
     timeout = Timeout(connect=6.2)
-    async with Wire([Do.NOT_READ, Do.SILENCE]) as wire:
+    async with RawServer([Action.DONT_READ, Action.SILENCE]) as wire:
         url = wire.url.replace("http:", "https:")
         async with wire.client(base_url=url, timeout=timeout) as client:
-            error = await failure_of(client.get_job(JOB))
+            error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, (RequestTimeoutError, ConnectError))
         assert (error.attempts, wire.connections) == (3, 3)
@@ -162,19 +162,22 @@ async def test_no_trust(kind: str, authority: trustme.CA) -> None:
     """TLS that fails, fails at the first attempt: the key is sent to nobody."""
     past = datetime(2020, 1, 1, tzinfo=UTC)
     contexts = {
-        "unknown": server_tls(trustme.CA()),
-        "host": server_tls(authority, "elsewhere.example"),
-        "expired": server_tls(authority, not_before=past, not_after=past),
+        "unknown": server_context(trustme.CA()),
+        "host": server_context(authority, "elsewhere.example"),
+        "expired": server_context(authority, not_before=past, not_after=past),
         "plain": None,
         "garbage": None,
     }
     said = b"\x16\x03\x03garbage" if kind == "garbage" else b"HTTP/1.1 400 Plain\r\n\r\n"
-    script: Script = answer() if contexts[kind] else [Do.NOT_READ, 0.01, said, Do.FIN]
-    async with trusting(authority) as session, Wire(script, tls=contexts[kind]) as wire:
+    script: Script = respond() if contexts[kind] else [Action.DONT_READ, 0.01, said, Action.CLOSE]
+    async with (
+        trusting_session(authority) as session,
+        RawServer(script, tls=contexts[kind]) as wire,
+    ):
         url = wire.url.replace("http:", "https:")
         client = wire.client(base_url=url, session=session)
-        error = await failure_of(client.get_job(JOB))
-        ended = await failure_of(client.wait_for_job(JOB))
+        error = await error_of(client.get_job(JOB))
+        ended = await error_of(client.wait_for_job(JOB))
 
         assert (type(error), type(ended)) == (TLSError, TLSError)
         assert isinstance(error, TLSError)
@@ -185,8 +188,8 @@ async def test_no_trust(kind: str, authority: trustme.CA) -> None:
 
 async def test_unknown_authority_by_default(authority: trustme.CA) -> None:
     """A session of our own trusts only whom the system trusts."""
-    async with Wire(answer(), tls=server_tls(authority)) as wire, wire.client() as client:
-        error = await failure_of(client.get_job(JOB))
+    async with RawServer(respond(), tls=server_context(authority)) as wire, wire.client() as client:
+        error = await error_of(client.get_job(JOB))
 
         assert type(error) is TLSError
         assert (error.attempts, wire.requests) == (1, [])
@@ -194,7 +197,10 @@ async def test_unknown_authority_by_default(authority: trustme.CA) -> None:
 
 async def test_trust(authority: trustme.CA) -> None:
     """A session with the right trust makes it work, by name and by address."""
-    async with trusting(authority) as session, Wire(tls=server_tls(authority)) as wire:
+    async with (
+        trusting_session(authority) as session,
+        RawServer(tls=server_context(authority)) as wire,
+    ):
         seen = await wire.client(session=session).get_job(JOB)
 
         assert seen.succeeded
@@ -203,11 +209,11 @@ async def test_trust(authority: trustme.CA) -> None:
 
 async def test_server_that_wants_a_certificate(authority: trustme.CA) -> None:
     """A server that refuses us for want of a certificate only hangs up; the error names TLS."""
-    tls = server_tls(authority)
+    tls = server_context(authority)
     tls.verify_mode = ssl.CERT_REQUIRED
     authority.configure_trust(tls)
-    async with trusting(authority) as session, Wire(tls=tls) as wire:
-        error = await failure_of(wire.client(session=session).get_job(JOB))
+    async with trusting_session(authority) as session, RawServer(tls=tls) as wire:
+        error = await error_of(wire.client(session=session).get_job(JOB))
 
         assert type(error) is ConnectError
         assert "TLS may want a certificate" in str(error)
@@ -216,9 +222,9 @@ async def test_server_that_wants_a_certificate(authority: trustme.CA) -> None:
 
 async def test_tls_that_breaks_in_the_answer(authority: trustme.CA) -> None:
     """A broken connection is not a failure of TLS, and is tried again."""
-    bad: Script = [b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{", Do.RST]
-    tls = server_tls(authority)
-    async with trusting(authority) as session, Wire(bad, answer(), tls=tls) as wire:
+    bad: Script = [b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{", Action.RESET]
+    tls = server_context(authority)
+    async with trusting_session(authority) as session, RawServer(bad, respond(), tls=tls) as wire:
         seen = await wire.client(session=session).get_job(JOB)
 
         assert seen.succeeded
@@ -227,7 +233,7 @@ async def test_tls_that_breaks_in_the_answer(authority: trustme.CA) -> None:
 
 async def test_hundred_calls_share_few_sockets() -> None:
     """There are never more connections than slots."""
-    async with serving([0.5, *answer()], limits=Limits(max_connections=5)) as (wire, client):
+    async with serve([0.5, *respond()], limits=Limits(max_connections=5)) as (wire, client):
         await asyncio.gather(*(client.get_job(JOB) for _ in range(100)))
 
         assert (len(wire.requests), wire.connections) == (100, 5)
@@ -235,7 +241,7 @@ async def test_hundred_calls_share_few_sockets() -> None:
 
 async def test_only_our_errors() -> None:
     """All that goes wrong below is a TransportError above."""
-    async with serving([Do.RST]) as (_, client):
+    async with serve([Action.RESET]) as (_, client):
         results = await asyncio.gather(
             *(client.get_job(JOB) for _ in range(20)), return_exceptions=True
         )

@@ -5,11 +5,22 @@ from typing import Any
 
 import attrs
 import pytest
-from checks import check_silence
-from faults.waits import IDS, TIMEOUTS, WAITS, check_last, checked
-from faults.wire import JOB, Do, Script, answer, drip, version
-from stage import Asked, Stage, document, failing, running
 
+from helpers.asserts import assert_no_more_requests
+from helpers.deadline_waits import IDS, TIMEOUTS, WAITS, check_last, wait_until_deadline
+from helpers.raw_server import (
+    JOB,
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    error_response,
+    job_document,
+    respond,
+    respond_slowly,
+    running_job,
+    version_json,
+)
 from sieve_async import (
     PollPolicy,
     RateLimitError,
@@ -37,38 +48,38 @@ class Phase:
     settings: dict[str, Any] = attrs.field(factory=dict)
 
 
-(WHOLE,) = running(JOB)
+(WHOLE,) = running_job(JOB)
 assert isinstance(WHOLE, bytes)
 SLOWLY = {"polling": PollPolicy(min_interval=60, max_interval=60)}
 PATIENTLY = {"retry": RetryPolicy(max_attempts=99, initial_delay=100, max_delay=100)}
 PHASES: dict[str, Phase] = {
-    "headers": Phase([Do.SILENCE]),
-    "headers, one byte a second": Phase(drip(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n")),
-    "body": Phase([WHOLE[:-9], Do.SILENCE]),
-    "body, one byte a second": Phase(drip(WHOLE[:-20], b" ", 20)),
-    "body of an error": Phase([b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n", Do.SILENCE]),
-    "backoff": Phase(failing(503), ServerError, PATIENTLY),
-    "backoff after a cut": Phase([Do.RST], TransportError, PATIENTLY),
-    "Retry-After": Phase(failing(429, ("Retry-After", "600")), RateLimitError),
-    "Retry-After of 503": Phase(failing(503, ("Retry-After", "5")), ServerError),
-    "failed looks": Phase(failing(500), ServerError),
-    "looks that are no JSON": Phase(answer(b"<html>"), SieveError),
+    "headers": Phase([Action.SILENCE]),
+    "headers, one byte a second": Phase(respond_slowly(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n")),
+    "body": Phase([WHOLE[:-9], Action.SILENCE]),
+    "body, one byte a second": Phase(respond_slowly(WHOLE[:-20], b" ", 20)),
+    "body of an error": Phase([b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n", Action.SILENCE]),
+    "backoff": Phase(error_response(503), ServerError, PATIENTLY),
+    "backoff after a cut": Phase([Action.RESET], TransportError, PATIENTLY),
+    "Retry-After": Phase(error_response(429, ("Retry-After", "600")), RateLimitError),
+    "Retry-After of 503": Phase(error_response(503, ("Retry-After", "5")), ServerError),
+    "failed looks": Phase(error_response(500), ServerError),
+    "looks that are no JSON": Phase(respond(b"<html>"), SieveError),
     "between looks": Phase(None, None, SLOWLY),
     "many looks": Phase(None),
 }
 
 
-def reply(phase: Phase, *, is_first: bool) -> Callable[[Asked], Script]:
+def reply(phase: Phase, *, is_first: bool) -> Callable[[RawRequest], Script]:
     """Answer as the phase says, from the first look on or after one good look at each."""
 
-    def answered(asked: Asked) -> Script:
+    def answered(asked: RawRequest) -> Script:
         if phase.script is not None and (is_first or asked.times >= (2 if asked.is_list else 1)):
             return phase.script
         if asked.is_list:
-            return answer({"data": [document(one) for one in IDS], "next_offset": -1})
+            return respond({"data": [job_document(one) for one in IDS], "next_offset": -1})
         if asked.job_id == "v2":
-            return answer(version(build_status="building"))
-        return running(asked.job_id)
+            return respond(version_json(build_status="building"))
+        return running_job(asked.job_id)
 
     return answered
 
@@ -84,10 +95,10 @@ async def test_deadline_in_each_phase(name: str, wait: str, *, is_first: bool) -
     phase = PHASES[name]
     for seconds in TIMEOUTS:
         async with (
-            Stage(reply(phase, is_first=is_first)) as stage,
+            ScriptedServer(reply(phase, is_first=is_first)) as stage,
             stage.client(**phase.settings) as client,
         ):
-            errors = await checked(client, WAITS[wait], seconds)
+            errors = await wait_until_deadline(client, WAITS[wait], seconds)
 
             for error in errors:
                 check_last(error, was_seen=phase.script is None or not is_first)
@@ -96,4 +107,4 @@ async def test_deadline_in_each_phase(name: str, wait: str, *, is_first: bool) -
                 elif is_first and "list" not in wait and error.polls:
                     assert isinstance(error.last_error, phase.last_error)
             if seconds == TIMEOUTS[-1]:
-                await check_silence(client, stage.requests)
+                await assert_no_more_requests(client, stage.requests)

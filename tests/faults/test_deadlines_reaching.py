@@ -9,14 +9,25 @@ from typing import Any, TypeAlias
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from asking import now
-from checks import check_quiet
-from faults.closed_world import KEY
-from faults.waits import TIMEOUTS, WAITS, check_last, checked
-from faults.wire import JOB, Do, Script, Wire, answer, version
-from moments import collect
-from stage import Asked, Stage, document, failing, running
 
+from helpers.asserts import assert_idle
+from helpers.deadline_waits import TIMEOUTS, WAITS, check_last, wait_until_deadline
+from helpers.http_helpers import now
+from helpers.job_snapshots import collect_outputs
+from helpers.leak_checks import KEY
+from helpers.raw_server import (
+    JOB,
+    Action,
+    RawRequest,
+    RawServer,
+    Script,
+    ScriptedServer,
+    error_response,
+    job_document,
+    respond,
+    running_job,
+    version_json,
+)
 from sieve_async import (
     Limits,
     NotFoundError,
@@ -48,7 +59,10 @@ class SilentResolver(AbstractResolver):
 @asynccontextmanager
 async def behind_a_slot() -> AsyncIterator[SieveClient]:
     """The only slot is taken by a call that is not answered."""
-    async with Wire([Do.SILENCE]) as wire, wire.client(limits=Limits(max_connections=1)) as client:
+    async with (
+        RawServer([Action.SILENCE]) as wire,
+        wire.client(limits=Limits(max_connections=1)) as client,
+    ):
         other = asyncio.create_task(client.get_job("another"))
         await asyncio.sleep(0)
         yield client
@@ -83,7 +97,7 @@ async def connecting() -> AsyncIterator[SieveClient]:
 @asynccontextmanager
 async def shaking_hands() -> AsyncIterator[SieveClient]:
     """The TLS handshake is not answered."""
-    async with Wire([Do.NOT_READ, Do.SILENCE]) as wire:
+    async with RawServer([Action.DONT_READ, Action.SILENCE]) as wire:
         client = wire.client(base_url=wire.url.replace("http", "https"))
         yield client
         await client.close()
@@ -98,26 +112,26 @@ async def test_deadline_before_the_server(unreached: Unreached, wait: str) -> No
     """A wait that reaches nobody is over at its deadline, with nothing seen."""
     async with unreached() as client:
         for seconds in TIMEOUTS:
-            for error in await checked(client, WAITS[wait], seconds):
+            for error in await wait_until_deadline(client, WAITS[wait], seconds):
                 check_last(error, was_seen=False)
                 assert error.last_error is None
 
 
-def seen_once(asked: Asked) -> Script:
+def seen_once(asked: RawRequest) -> Script:
     """One good look at each, and then nothing is found any more."""
     if asked.times:
-        return failing(404)
+        return error_response(404)
     if asked.job_id == "v2":
-        return answer(version(build_status="building"))
-    return running(asked.job_id)
+        return respond(version_json(build_status="building"))
+    return running_job(asked.job_id)
 
 
 @pytest.mark.parametrize("wait", [name for name in WAITS if "list" not in name])
 async def test_deadline_between_confirmations(wait: str) -> None:
     """A wait that is about to confirm a refusal is over at its deadline, with what was seen."""
     for seconds in (0.3, 0.9, 1.5):
-        async with Stage(seen_once) as stage, stage.client(polling=QUICK) as client:
-            for error in await checked(client, WAITS[wait], seconds):
+        async with ScriptedServer(seen_once) as stage, stage.client(polling=QUICK) as client:
+            for error in await wait_until_deadline(client, WAITS[wait], seconds):
                 check_last(error, was_seen=True)
                 assert isinstance(error.last_error, NotFoundError)
 
@@ -135,7 +149,10 @@ async def test_deadline_in_a_callback(late: str, seconds: float) -> None:
         while loop.time() < seconds + 5:
             loop.setup_looptime(start=loop.time() + 1)  # type: ignore[attr-defined] # looptime's
 
-    async with Stage(lambda asked: running(asked.job_id)) as stage, stage.client() as client:
+    async with (
+        ScriptedServer(lambda asked: running_job(asked.job_id)) as stage,
+        stage.client() as client,
+    ):
         with pytest.raises(WaitTimeoutError) as caught:
             await client.wait_for_job(
                 JOB, timeout=seconds, on_update=sleep if late == "asynchronous" else block
@@ -144,7 +161,7 @@ async def test_deadline_in_a_callback(late: str, seconds: float) -> None:
         assert seconds + 5 <= now() <= seconds + 6.1
         assert (caught.value.polls, len(stage.requests)) == (1, 1)
         check_last(caught.value, was_seen=True)
-        check_quiet(client)
+        assert_idle(client)
 
 
 @pytest.mark.parametrize("page", [0, 1, 2, 5])
@@ -152,16 +169,16 @@ async def test_deadline_in_a_callback(late: str, seconds: float) -> None:
 async def test_deadline_in_a_page(page: int, seconds: float) -> None:
     """A sweep is over at its deadline whichever of its pages is not answered."""
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if not asked.is_list:
-            return running(asked.job_id)
+            return running_job(asked.job_id)
         if asked.times >= page:
-            return [Do.SILENCE]
-        rows = [document("nobody's")] * 500
-        return [0.05, *answer({"data": rows, "next_offset": 500 * (asked.times + 1)})]
+            return [Action.SILENCE]
+        rows = [job_document("nobody's")] * 500
+        return [0.05, *respond({"data": rows, "next_offset": 500 * (asked.times + 1)})]
 
-    async with Stage(reply) as stage, stage.client() as client:
-        errors = await checked(client, WAITS["jobs, sweep"], seconds)
+    async with ScriptedServer(reply) as stage, stage.client() as client:
+        errors = await wait_until_deadline(client, WAITS["jobs, sweep"], seconds)
 
         assert len(errors) == 3
         assert len(stage.lists) == page + 1
@@ -170,13 +187,13 @@ async def test_deadline_in_a_page(page: int, seconds: float) -> None:
 @pytest.mark.parametrize("seconds", TIMEOUTS)
 async def test_deadline_while_outputs_come(seconds: float) -> None:
     """A stream whose next outputs are on their way is over at its deadline, after those it has."""
-    first = answer(document(JOB, outputs=[{"data": 1}, {"data": 2}]))
-    (rest,) = answer(document(JOB, outputs=[{"data": 3}]))
+    first = respond(job_document(JOB, outputs=[{"data": 1}, {"data": 2}]))
+    (rest,) = respond(job_document(JOB, outputs=[{"data": 3}]))
     assert isinstance(rest, bytes)
     found: list[Any] = []
-    async with Wire(first, [rest[:-9], Do.SILENCE]) as wire, wire.client() as client:
+    async with RawServer(first, [rest[:-9], Action.SILENCE]) as wire, wire.client() as client:
         with pytest.raises(WaitTimeoutError) as caught:
-            await collect(client.stream_outputs(JOB, timeout=seconds), found)
+            await collect_outputs(client.stream_outputs(JOB, timeout=seconds), found)
 
         assert seconds - 1e-6 <= now() <= seconds + 0.1
         assert found == [1, 2]

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from faults.closed_world import failure_of
-from faults.wire import JOB, answer, job, once, serving, version
 
+from helpers.leak_checks import error_of
+from helpers.raw_server import JOB, job_json, respond, serve, serve_once, version_json
 from sieve_async import (
     DecodeError,
     WaitTimeoutError,
@@ -31,8 +31,8 @@ WRONG: dict[str, Any] = {
 @pytest.mark.parametrize("key", ["id", "status"])
 async def test_job_without(key: str, value: object) -> None:
     """A job without a right id and status is none; nothing is turned into anything else."""
-    async with serving(answer(job(**{key: value}))) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve(respond(job_json(**{key: value}))) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert type(error) is DecodeError
         assert [problem.split(":")[0] for problem in error.problems] == [f"$.{key}"]
@@ -43,8 +43,8 @@ async def test_job_without(key: str, value: object) -> None:
 @pytest.mark.parametrize("key", ["id", "build_status"])
 async def test_version_without(key: str, value: object) -> None:
     """A version without a right id and build_status is none."""
-    async with serving(answer(version(**{key: value}))) as (wire, client):
-        error = await failure_of(client.get_version("o", "f"))
+    async with serve(respond(version_json(**{key: value}))) as (wire, client):
+        error = await error_of(client.get_version("o", "f"))
 
         assert type(error) is DecodeError
         assert [problem.split(":")[0] for problem in error.problems] == [f"$.{key}"]
@@ -55,7 +55,7 @@ async def test_version_without(key: str, value: object) -> None:
 @pytest.mark.parametrize("key", ["id", "status"])
 async def test_wait_for_a_job_without(key: str, value: object) -> None:
     """A poll without a right id and status decides nothing."""
-    async with serving(answer(job(**{key: value})), answer()) as (wire, client):
+    async with serve(respond(job_json(**{key: value})), respond()) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
         assert ended.succeeded
@@ -68,9 +68,9 @@ OTHER = "job-2", "JOB-1", "job-1 ", "job", "job-10", "job-1\u0000", "../job-1", 
 @pytest.mark.parametrize("other", OTHER)
 async def test_another_job(other: str) -> None:
     """An answer about another job is a bad answer, and never a result."""
-    async with serving(answer(job(id=other))) as (_, client):
-        error = await failure_of(client.get_job(JOB))
-        late = await failure_of(client.wait_for_job(JOB, timeout=5))
+    async with serve(respond(job_json(id=other))) as (_, client):
+        error = await error_of(client.get_job(JOB))
+        late = await error_of(client.wait_for_job(JOB, timeout=5))
 
         assert isinstance(error, DecodeError)
         assert error.problems[0].startswith("$.id")
@@ -83,7 +83,7 @@ async def test_another_job(other: str) -> None:
 @pytest.mark.parametrize("word", ["started", "FINISHED", "finished ", "canceled", "none", "\u2603"])
 async def test_unknown_status(word: str) -> None:
     """A word that we do not know is kept as it came, and polled on."""
-    async with serving(answer(job(status=word)), answer(job(status=word)), answer()) as (
+    async with serve(respond(job_json(status=word)), respond(job_json(status=word)), respond()) as (
         wire,
         client,
     ):
@@ -116,21 +116,21 @@ MISFITS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("changes", "path"), MISFITS)
 async def test_other_fields(changes: dict[str, Any], path: str) -> None:
     """A field of another type is named with its path; a wait that ends so keeps the answer."""
-    async with serving(answer(job(**changes))) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
-        ended = await failure_of(client.wait_for_job(JOB))
+    async with serve(respond(job_json(**changes))) as (wire, client):
+        error = await error_of(client.get_job(JOB))
+        ended = await error_of(client.wait_for_job(JOB))
 
         assert len(wire.requests) == 2
         for one in (error, ended):
             assert type(one) is DecodeError
             assert [problem.split(": ")[0] for problem in one.problems] == [path]
-            assert one.payload == job(**changes)
+            assert one.payload == job_json(**changes)
 
 
 async def test_many_misfits() -> None:
     """The problems of a large answer are told within bounds, or the telling is the next problem."""
-    async with serving(answer(job(outputs=[{"type": 5}] * 20_000))) as (_, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve(respond(job_json(outputs=[{"type": 5}] * 20_000))) as (_, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, DecodeError)
         assert 1 <= len(error.problems) <= 1000
@@ -140,7 +140,7 @@ async def test_many_misfits() -> None:
 async def test_null_is_empty() -> None:
     """Null where a collection is documented is an empty one, and unknown keys are kept."""
     nulls = dict.fromkeys(["inputs", "outputs", "children", "restarts", "function", "error"])
-    async with once(answer(job(**nulls, news=[1]))) as (_, client):
+    async with serve_once(respond(job_json(**nulls, news=[1]))) as (_, client):
         seen = await client.get_job(JOB)
 
         assert (dict(seen.inputs), tuple(seen.outputs), seen.error) == ({}, (), None)

@@ -1,9 +1,10 @@
 """The targets of the fuzzer, run over their seeds and over bytes that hypothesis draws."""
 
 import pytest
-from faults.fuzz.targets import TARGETS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from faults.fuzz.targets import TARGETS
 
 BYTES = st.binary(max_size=64) | st.binary(min_size=200, max_size=400)
 

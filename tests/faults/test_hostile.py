@@ -8,9 +8,8 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from faults import measured
-from faults.wire import Do, Script, Step, answer
-from stage import Stage
+from helpers import measure_cost
+from helpers.raw_server import Action, Script, ScriptedServer, Step, respond
 
 MEBIBYTE = 2**20
 LARGEST = 16 * MEBIBYTE
@@ -37,7 +36,7 @@ def packed(window: int, mebibytes: int, start: bytes = b'{"id":"') -> Iterator[S
 def coded(coding: str, *steps: Step, status: int = 200) -> Script:
     """The script of an answer in a content coding, until the connection ends."""
     head = f"HTTP/1.1 {status} Whatever\r\nContent-Encoding: {coding}\r\n\r\n"
-    return [head.encode(), *steps, Do.FIN]
+    return [head.encode(), *steps, Action.CLOSE]
 
 
 def twice() -> Iterator[Step]:
@@ -61,7 +60,7 @@ def keyed(number: int) -> bytes:
 
 def sending(data: Callable[[], bytes], cut: int | None = None) -> Callable[[str], Script]:
     """The script of a job with this data, made when it is asked for; cut short from behind."""
-    return lambda job_id: answer(job_with(data(), job_id)[:cut])
+    return lambda job_id: respond(job_with(data(), job_id)[:cut])
 
 
 # What is refused while it comes, and as what.
@@ -69,13 +68,13 @@ ON_THE_WIRE: dict[str, tuple[str, Script]] = {
     "length": ("ResponseTooLargeError", [OK + b"Content-Length: 100000000\r\n\r\n", PIECE]),
     "no-length": ("ResponseTooLargeError", [OK + b"\r\n", *[PIECE] * 1600]),
     "chunks": ("ResponseTooLargeError", [CHUNKED, *[b"10000\r\n" + PIECE + b"\r\n"] * 1600]),
-    "tiny-chunks": ("TransportError", [CHUNKED, *[b"1\r\nx\r\n" * 8000] * 20, Do.FIN]),
-    "chunk-extension": ("TransportError", [CHUNKED + b"1;", *[PIECE] * 200, Do.FIN]),
+    "tiny-chunks": ("TransportError", [CHUNKED, *[b"1\r\nx\r\n" * 8000] * 20, Action.CLOSE]),
+    "chunk-extension": ("TransportError", [CHUNKED + b"1;", *[PIECE] * 200, Action.CLOSE]),
     "trailers": ("TransportError", [CHUNKED + b"0\r\n", *[b"X-A: b\r\n" * 1000] * 1000]),
     "headers": ("TransportError", [OK, *[b"X-A: b\r\n" * 1000] * 1000]),
     "header": ("TransportError", [OK + b"X-A: ", *[PIECE] * 1600]),
     "status-line": ("TransportError", [b"HTTP/1.1 200 ", *[PIECE] * 1600]),
-    "interim": ("ConnectError", [*[b"HTTP/1.1 102 Processing\r\n\r\n" * 1000] * 20, Do.FIN]),
+    "interim": ("ConnectError", [*[b"HTTP/1.1 102 Processing\r\n\r\n" * 1000] * 20, Action.CLOSE]),
     "error": ("ServerError", [b"HTTP/1.1 500 No\r\n\r\n", *[PIECE] * 1600]),
     "gzip": ("ResponseTooLargeError", coded("gzip", *packed(31, 1000))),
     "deflate": ("ResponseTooLargeError", coded("deflate", *packed(15, 1000))),
@@ -110,7 +109,7 @@ PARSED: dict[str, tuple[str, Callable[[str], Script]]] = {
     "objects": ("taken", sending(lambda: filled(b'{"a":0},', 1_580_000))),
     "outputs": (
         "taken",
-        lambda job_id: answer(job_with(b"1}" + b",{}" * 248_000 + b',{"data":1', job_id)),
+        lambda job_id: respond(job_with(b"1}" + b",{}" * 248_000 + b',{"data":1', job_id)),
     ),
 }
 
@@ -119,13 +118,13 @@ async def cost_of(
     cases: Sequence[str], scripts: Callable[[str], Script]
 ) -> dict[str, dict[str, Any]]:
     """What each case has cost a process that asked for it, by the name of the case."""
-    good = answer(job_with(b"1", "good"))
-    async with Stage(
+    good = respond(job_with(b"1", "good"))
+    async with ScriptedServer(
         lambda asked: good if asked.job_id == "good" else scripts(asked.job_id)
     ) as stage:
         program = await asyncio.create_subprocess_exec(
             sys.executable,
-            measured.__file__,
+            measure_cost.__file__,
             stage.url,
             *cases,
             stdout=asyncio.subprocess.PIPE,

@@ -4,10 +4,11 @@ import random
 import time
 
 import pytest
-from faults.life_walk import walk
-from faults.lives import Lives
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+
+from faults.life_walk import walk
+from faults.lives import Lives
 
 ONCE = settings(
     max_examples=10,

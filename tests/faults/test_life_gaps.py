@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from asking import now
 
+from helpers.http_helpers import now
 from sieve_async import PollPolicy, SieveClient, SieveError
 from sieve_async.testing import FakeSieve
 

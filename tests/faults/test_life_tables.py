@@ -5,10 +5,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import pytest
-from faults.wire import JOB, Document, Script, answer
-from moments import EVERY_SECOND, data_of, finished, running
-from stage import Asked, Stage, failing
 
+from helpers.job_snapshots import EVERY_SECOND, finished, output_value, running
+from helpers.raw_server import (
+    JOB,
+    Document,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    error_response,
+    respond,
+)
 from sieve_async import (
     DecodeError,
     Job,
@@ -33,7 +40,7 @@ RESTART = {"timestamp": "2024-12-15T01:41:59", "reason": "x", "type": "OOM"}
 
 def found(job: Job) -> Found:
     """What of a job counts here."""
-    return job.status, [data_of(output) for output in job.outputs]
+    return job.status, [output_value(output) for output in job.outputs]
 
 
 async def poll(client: SieveClient) -> Found:
@@ -68,7 +75,7 @@ def many(strategy: Any) -> Way:
 async def stream(client: SieveClient) -> Found:
     """Stream its outputs; those of the last run that had any are what counts."""
     how: Any = {"polling": SOON, "timeout": 500, "on_restart": "continue"}
-    values = [data_of(output) async for output in client.stream_outputs(JOB, **how)]
+    values = [output_value(output) async for output in client.stream_outputs(JOB, **how)]
     return "finished", [value for value in values if value[0] == values[-1][0]]
 
 
@@ -83,22 +90,22 @@ WAYS: dict[str, Way] = {
 all_ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 
-def telling(*moments: Document | int) -> Stage:
+def telling(*moments: Document | int) -> ScriptedServer:
     """A server whose n-th answer about the job is the n-th moment, and the last one for ever.
 
     Requests that may be held are answered at once, like any other; lists show the present moment.
     """
 
-    def reply(asked: Asked) -> Script:
-        shown = moments[min(stage.asked_for[JOB] - (not asked.is_list), len(moments) - 1)]
+    def reply(asked: RawRequest) -> Script:
+        shown = moments[min(stage.request_counts[JOB] - (not asked.is_list), len(moments) - 1)]
         if isinstance(shown, int):
-            return failing(shown)
+            return error_response(shown)
         if asked.is_list:
             is_listed = asked.query.get("status") == shown["status"]
-            return answer({"data": [shown] if is_listed else [], "next_offset": -1})
-        return answer(shown | {"outputs": shown["outputs"][asked.offset :]})
+            return respond({"data": [shown] if is_listed else [], "next_offset": -1})
+        return respond(shown | {"outputs": shown["outputs"][asked.offset :]})
 
-    stage = Stage(reply)
+    stage = ScriptedServer(reply)
     return stage
 
 
@@ -190,8 +197,8 @@ async def test_job_that_vanishes(way: Way) -> None:
         with pytest.raises(NotFoundError):
             await way(client)
 
-        assert 4 <= stage.asked_for[JOB] <= 6
-        assert stage.asked[-1].at - stage.asked[0].at <= 15
+        assert 4 <= stage.request_counts[JOB] <= 6
+        assert stage.requests[-1].at - stage.requests[0].at <= 15
 
 
 @all_ways

@@ -13,11 +13,21 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import pytest
-from checks import check_quiet, ids_of
-from faults.closed_world import KEY, failure_of
-from faults.wire import JOB, Do, Script, answer, version
-from stage import Asked, Stage, document, ended, running
 
+from helpers.asserts import assert_idle, ids_of
+from helpers.leak_checks import KEY, error_of
+from helpers.raw_server import (
+    JOB,
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    finished_job,
+    job_document,
+    respond,
+    running_job,
+    version_json,
+)
 from sieve_async import (
     ClientClosedError,
     InvalidArgumentError,
@@ -73,16 +83,16 @@ async def refused(client: SieveClient) -> dict[str, str]:
     """What each call says that is refused."""
     said = {}
     for name, call in CALLS.items():
-        error = await failure_of(call(client))
+        error = await error_of(call(client))
         assert isinstance(error, ClientClosedError), name
         said[name] = str(error)
-    check_quiet(client)
+    assert_idle(client)
     return said
 
 
 async def test_closed_client() -> None:
     """Every call of a closed client says so; wrong arguments are told of first."""
-    async with Stage(lambda asked: ended(asked.job_id)) as stage:
+    async with ScriptedServer(lambda asked: finished_job(asked.job_id)) as stage:
         async with stage.client() as client:
             await client.get_job(JOB)
         before = len(stage.requests)
@@ -90,7 +100,7 @@ async def test_closed_client() -> None:
         said = await refused(client)
 
         assert set(said.values()) == {"the client is closed"}
-        assert isinstance(await failure_of(client.get_job("a/b")), InvalidArgumentError)
+        assert isinstance(await error_of(client.get_job("a/b")), InvalidArgumentError)
         await client.close()
         assert len(stage.requests) == before
 
@@ -105,10 +115,13 @@ async def test_client_that_was_never_used() -> None:
 
 async def test_each_call_on_another_loop() -> None:
     """Every call on another loop says so, and leaves the client to its own loop."""
-    async with Stage(lambda asked: ended(asked.job_id)) as stage, stage.client() as client:
+    async with (
+        ScriptedServer(lambda asked: finished_job(asked.job_id)) as stage,
+        stage.client() as client,
+    ):
         await client.get_job(JOB)
         said = await asyncio.to_thread(asyncio.run, refused(client))
-        closing = await asyncio.to_thread(asyncio.run, failure_of(client.close()))
+        closing = await asyncio.to_thread(asyncio.run, error_of(client.close()))
 
         assert all("another event loop" in reason for reason in {*said.values(), str(closing)})
         assert not client.closed
@@ -136,7 +149,10 @@ def fork() -> int:
 
 async def test_each_call_in_a_fork() -> None:
     """Every call in a forked child says so, and the parent's connections go on."""
-    async with Stage(lambda asked: ended(asked.job_id)) as stage, stage.client() as client:
+    async with (
+        ScriptedServer(lambda asked: finished_job(asked.job_id)) as stage,
+        stage.client() as client,
+    ):
         await client.get_job(JOB)
         reading, writing = os.pipe()
         if fork() == 0:  # pragma: no cover - another process
@@ -158,22 +174,25 @@ async def test_each_call_in_a_fork() -> None:
         assert stage.connections == 1
 
 
-def lively(asked: Asked) -> Script:
+def lively(asked: RawRequest) -> Script:
     """Jobs and versions that end at the third look, lists of those that run, one that is silent."""
     if asked.job_id == "silent":
-        return [Do.SILENCE]
+        return [Action.SILENCE]
     if asked.is_list:
-        rows = [document(job_id) for job_id in IDS[asked.times :]]
-        return answer({"data": rows, "next_offset": -1})
+        rows = [job_document(job_id) for job_id in IDS[asked.times :]]
+        return respond({"data": rows, "next_offset": -1})
     if asked.job_id == "v2":
-        return answer(version(build_status="building" if asked.times < 2 else "ready"))
-    return ended(asked.job_id) if asked.times >= 2 else running(asked.job_id)
+        return respond(version_json(build_status="building" if asked.times < 2 else "ready"))
+    return finished_job(asked.job_id) if asked.times >= 2 else running_job(asked.job_id)
 
 
 async def everything() -> None:
     """Do once all that a client can do."""
     quick = PollPolicy(min_interval=0.05, max_interval=0.05)
-    async with Stage(lively) as stage, stage.client(polling=quick, limits=Limits()) as client:
+    async with (
+        ScriptedServer(lively) as stage,
+        stage.client(polling=quick, limits=Limits()) as client,
+    ):
         assert (await client.get_job(JOB)).id == JOB
         assert (await client.wait_until_ready("o", "f", timeout=20)).is_ready
         assert (await client.wait_for_job(JOB, timeout=20)).succeeded
@@ -183,9 +202,7 @@ async def everything() -> None:
             assert ids_of(outcomes) == IDS
             assert all(outcome.ok for outcome in outcomes)
         assert len([output async for output in client.stream_outputs("job-7", timeout=20)]) == 1
-        assert isinstance(
-            await failure_of(client.wait_for_job("silent", timeout=0.1)), TimeoutError
-        )
+        assert isinstance(await error_of(client.wait_for_job("silent", timeout=0.1)), TimeoutError)
         (outcome,) = await client.wait_for_jobs(["silent"], timeout=0.1)
         assert isinstance(outcome.error, WaitTimeoutError)
         with pytest.raises(TimeoutError):
@@ -199,7 +216,7 @@ async def everything() -> None:
         left = asyncio.create_task(client.wait_for_job("silent"))
         await asyncio.sleep(0.05)
         check_quiet_but_one(client)
-    assert isinstance(await failure_of(left), ClientClosedError)
+    assert isinstance(await error_of(left), ClientClosedError)
 
 
 def check_quiet_but_one(client: SieveClient) -> None:
@@ -263,7 +280,7 @@ def deeply_copied(value: object) -> object:
 @pytest.mark.parametrize("twin", [copied, deeply_copied, pickle.dumps])
 async def test_copies(twin: Callable[[object], object]) -> None:
     """A client, a watch and a stream are one of a kind: what a copy would end, the other uses."""
-    async with Stage(lively) as stage, stage.client() as client:
+    async with ScriptedServer(lively) as stage, stage.client() as client:
         outcomes, outputs = client.as_completed(IDS), client.stream_outputs(JOB)
         async with outcomes, outputs:
             for original in (client, outcomes, outputs):
@@ -272,4 +289,4 @@ async def test_copies(twin: Callable[[object], object]) -> None:
                 assert KEY not in str(caught.value)
 
             assert sorted(ids_of([outcome async for outcome in outcomes])) == IDS
-        check_quiet(client)
+        assert_idle(client)

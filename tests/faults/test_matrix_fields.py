@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import attrs
 import pytest
-from faults.documented import (
+
+from helpers.documented_fields import (
     ANYTHING,
     BOOLEAN,
     COUNT,
@@ -27,7 +28,6 @@ from faults.documented import (
     WORD,
     ZERO,
 )
-
 from sieve_async import (
     DecodeError,
     EnvironmentVariable,

@@ -5,12 +5,19 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import pytest
-from asking import now
-from checks import check_quiet
-from faults.pauses import FORMS
-from faults.wire import JOB, Script, answer, version
-from stage import Asked, Stage, ended
 
+from helpers.asserts import assert_idle
+from helpers.http_helpers import now
+from helpers.raw_server import (
+    JOB,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    finished_job,
+    respond,
+    version_json,
+)
+from helpers.retry_after_values import FORMS
 from sieve_async import APIError, RateLimitError, SieveClient
 
 pytestmark = pytest.mark.looptime
@@ -50,17 +57,17 @@ WAITS: dict[str, Way] = {
 }
 
 
-def holding(status: int, headers: Headers) -> Stage:
+def holding(status: int, headers: Headers) -> ScriptedServer:
     """A server that asks for a pause once, and then has good news for all."""
 
-    def reply(asked: Asked) -> Script:
+    def reply(asked: RawRequest) -> Script:
         if len(stage.requests) == 1:
-            return answer({"detail": "slowly"}, status=status, headers=headers)
+            return respond({"detail": "slowly"}, status=status, headers=headers)
         if asked.is_list:
-            return answer({"data": [], "next_offset": -1})
-        return answer(version()) if asked.job_id == "v2" else ended(asked.job_id)
+            return respond({"data": [], "next_offset": -1})
+        return respond(version_json()) if asked.job_id == "v2" else finished_job(asked.job_id)
 
-    stage = Stage(reply)
+    stage = ScriptedServer(reply)
     return stage
 
 
@@ -86,12 +93,12 @@ async def test_waits(way: str, status: int) -> None:
 
             assert await WAITS[way](client)
 
-            first, *later = (asked for asked in stage.asked)
+            first, *later = (asked for asked in stage.requests)
             pause = min(seconds or 0.0, LONGEST)
             assert all(asked.at - first.at >= pause - EARLY for asked in later), headers
             assert now() - started <= 1.5 * pause + 20, headers
             check_bystander(await bystander, seconds)
-            check_quiet(client)
+            assert_idle(client)
 
 
 def check_bystander(seen: object, seconds: float | None) -> None:
@@ -118,7 +125,7 @@ async def test_calls(way: str, status: int) -> None:
             except APIError as caught:
                 error = caught
 
-            first, *later = (asked for asked in stage.asked)
+            first, *later = (asked for asked in stage.requests)
             if seconds is None or seconds <= 120:
                 assert error is None
                 assert all(asked.at - first.at >= (seconds or 0) - EARLY for asked in later)
@@ -129,7 +136,7 @@ async def test_calls(way: str, status: int) -> None:
                 assert isinstance(error, RateLimitError) is (status == 429)
                 assert now() - started < 0.1
             check_bystander(await bystander, seconds)
-            check_quiet(client)
+            assert_idle(client)
 
 
 @pytest.mark.parametrize("status", [500, 502, 504, 520])
@@ -143,4 +150,4 @@ async def test_other_statuses(way: str, status: int) -> None:
             assert await (CALLS | WAITS)[way](client)
 
             assert now() - started <= 20
-            assert len(stage.asked) >= 2
+            assert len(stage.requests) >= 2

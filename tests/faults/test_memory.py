@@ -4,15 +4,15 @@ import asyncio
 import json
 
 import pytest
-from faults.wire import JOB, Script, Wire, job
 
+from helpers.raw_server import JOB, RawServer, Script, job_json
 from sieve_async import Limits, Timeout
 
 pytestmark = pytest.mark.looptime
 
 MEGABYTE = 1024 * 1024
 # More than the buffers of two sockets and of aiohttp take.
-BODY = json.dumps(job()).encode().ljust(14 * MEGABYTE)
+BODY = json.dumps(job_json()).encode().ljust(14 * MEGABYTE)
 
 
 async def test_large_bodies_wait_for_each_other() -> None:
@@ -23,7 +23,10 @@ async def test_large_bodies_wait_for_each_other() -> None:
     slow: Script = [head, BODY[:-1], lambda: sent.append(loop.time()), 10.0, BODY[-1:]]
     # Each may be as large as all may be together.
     limits = Limits(max_response_bytes=64 * MEGABYTE)
-    async with Wire(slow) as wire, wire.client(limits=limits, timeout=Timeout(request=None)) as one:
+    async with (
+        RawServer(slow) as wire,
+        wire.client(limits=limits, timeout=Timeout(request=None)) as one,
+    ):
         jobs = await asyncio.gather(one.get_job(JOB), one.get_job(JOB), one.get_job(JOB))
 
     assert [each.succeeded for each in jobs] == [True] * 3

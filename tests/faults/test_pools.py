@@ -5,8 +5,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from faults.wire import JOB, answer, serving
 
+from helpers.raw_server import JOB, respond, serve
 from sieve_async import Limits, Timeout
 
 pytestmark = pytest.mark.looptime
@@ -26,7 +26,7 @@ async def test_waiting_for_room_is_no_timeout(pool: dict[str, Any], most: int) -
     timeout, limits = Timeout(request=2), Limits(max_connections=5)
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(**pool)) as session,
-        serving([1.0, *answer()], session=session, timeout=timeout, limits=limits) as (wire, one),
+        serve([1.0, *respond()], session=session, timeout=timeout, limits=limits) as (wire, one),
     ):
         jobs = await asyncio.gather(*(one.get_job(JOB) for _ in range(20)))
 

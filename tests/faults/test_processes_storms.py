@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from checks import check_quiet
-from faults.children.serving import end_of
-from faults.closed_world import KEY
-from faults.processes import KilledAgainAndAgain, program, server
 
+from helpers.asserts import assert_idle
+from helpers.children.serve import status_of
+from helpers.leak_checks import KEY
+from helpers.processes import CrashingServer, run_program, run_server
 from sieve_async import ClientClosedError, JobOutcome, PollPolicy, SieveClient, SieveError
 
 OFTEN = PollPolicy(min_interval=0.2, max_interval=1.0)
@@ -57,12 +57,12 @@ def test_cancel_storm() -> None:
 
             assert Counter(map(type, ended)) == {asyncio.CancelledError: 20_000}
             assert all(wait.cancelled() for wait in waits)
-            check_quiet(client)
+            assert_idle(client)
             assert sockets_of(client) == 0
             assert asyncio.all_tasks() == {asyncio.current_task()}
             assert (await client.get_job("job-0")).id == "job-0"
 
-    with server(number=1000, seconds=1e8) as url:
+    with run_server(number=1000, seconds=1e8) as url:
         asyncio.run(storm(url))
 
 
@@ -103,10 +103,10 @@ def test_close_in_a_storm(way: str) -> None:
             assert took <= 2
             assert sorted(outcome.job_id for outcome in outcomes) == sorted(ids)
             assert {type(outcome.error) for outcome in outcomes} == {ClientClosedError}
-            check_quiet(client)
+            assert_idle(client)
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    with server(number=5000, seconds=1e8) as url:
+    with run_server(number=5000, seconds=1e8) as url:
         asyncio.run(storm(url))
 
 
@@ -115,12 +115,12 @@ def test_few_descriptors(way: str) -> None:
     """A program that may have 32 descriptors is told all the same, and by little memory."""
     number = 300
     with (
-        server(number=number, seconds=2) as url,
-        program("waiting", url, "--number", number, "--way", way, "--descriptors", 32) as waiting,
+        run_server(number=number, seconds=2) as url,
+        run_program("wait", url, "--number", number, "--mode", way, "--descriptors", 32) as waiting,
     ):
         told = json.loads(waiting.communicate()[0])
 
-    assert told["ends"] == {f"job-{each}": end_of(each) for each in range(number)}
+    assert told["ends"] == {f"job-{each}": status_of(each) for each in range(number)}
     assert told["errors"] == {}
     assert (told["outcomes"], told["tasks"]) == (number, 0)
     assert told["kilobytes"] <= 100 * 1024
@@ -134,13 +134,13 @@ def test_server_killed_again_and_again(way: str) -> None:
     async def storm(url: str) -> list[JobOutcome]:
         async with SieveClient(KEY, base_url=url, polling=OFTEN) as client:
             outcomes = await outcomes_of(client, ids_of(number), way)
-            check_quiet(client)
+            assert_idle(client)
             return outcomes
 
-    with KilledAgainAndAgain(1.0, 2, number=number, born=time.time(), seconds=5) as killed:
+    with CrashingServer(1.0, 2, number=number, created=time.time(), seconds=5) as killed:
         outcomes = asyncio.run(storm(killed.url))
         assert killed.killed == 2
 
     assert sorted(outcome.job_id for outcome in outcomes) == sorted(ids_of(number))
     ends = {outcome.job_id: outcome.job and outcome.job.status for outcome in outcomes}
-    assert ends == {f"job-{each}": end_of(each) for each in range(number)}
+    assert ends == {f"job-{each}": status_of(each) for each in range(number)}

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from faults.closed_world import KEY, ObservedClient, failure_of
-from faults.proxy import Proxy, Way
 
+from helpers.leak_checks import KEY, CheckedClient, error_of
+from helpers.tcp_proxy import Link, TcpProxy
 from sieve_async import (
     ConnectError,
     Limits,
@@ -27,12 +27,12 @@ OUTPUTS = [{"data": f"output {number}"} for number in range(40)]
 
 @contextlib.asynccontextmanager
 async def behind(
-    sieve: FakeSieve, way: Way, **settings: Any
-) -> AsyncIterator[tuple[Proxy, ObservedClient]]:
+    sieve: FakeSieve, way: Link, **settings: Any
+) -> AsyncIterator[tuple[TcpProxy, CheckedClient]]:
     """A proxy before the server, and a client that knows only the proxy."""
-    async with Proxy(sieve.url, way) as proxy:
+    async with TcpProxy(sieve.url, way) as proxy:
         settings = {"api_key": KEY, "base_url": proxy.url} | settings
-        async with ObservedClient(**settings) as client:
+        async with CheckedClient(**settings) as client:
             yield proxy, client
 
 
@@ -40,7 +40,7 @@ async def behind(
 async def test_long_way(sieve: FakeSieve, latency: float) -> None:
     """However far the server is, each attempt is one request, and the end is seen."""
     sieve.add_job("job", processing=30, outputs=OUTPUTS)
-    async with behind(sieve, Way(latency=latency)) as (proxy, client):
+    async with behind(sieve, Link(latency=latency)) as (proxy, client):
         ended = await client.wait_for_job("job")
 
         assert len(ended.outputs) == 40
@@ -53,8 +53,8 @@ async def test_way_that_is_too_long(sieve: FakeSieve) -> None:
     sieve.add_job("job")
     retry = RetryPolicy(max_attempts=1)
     settings = {"timeout": Timeout(request=5), "retry": retry}
-    async with behind(sieve, Way(latency=3), **settings) as (_, client):
-        error = await failure_of(client.get_job("job"))
+    async with behind(sieve, Link(latency=3), **settings) as (_, client):
+        error = await error_of(client.get_job("job"))
 
         assert isinstance(error, RequestTimeoutError)
         assert 5 <= error.elapsed <= 5.1
@@ -65,7 +65,7 @@ async def test_narrow_way(sieve: FakeSieve, bandwidth: float) -> None:
     """An answer that takes its time is whole, as long as an attempt may last that long."""
     sieve.add_job("job", outputs=OUTPUTS)
     patient = Timeout(request=600)
-    async with behind(sieve, Way(bandwidth=bandwidth), timeout=patient) as (_, client):
+    async with behind(sieve, Link(bandwidth=bandwidth), timeout=patient) as (_, client):
         seen = await client.get_job("job")
 
         assert len(seen.outputs) == 40
@@ -76,9 +76,9 @@ async def test_narrow_way(sieve: FakeSieve, bandwidth: float) -> None:
 async def test_in_pieces(sieve: FakeSieve, piece: int) -> None:
     """Where the bytes of an answer are cut makes no difference."""
     sieve.add_job("job", outputs=OUTPUTS)
-    async with behind(sieve, Way(piece=piece)) as (_, client):
+    async with behind(sieve, Link(piece=piece)) as (_, client):
         seen = await client.get_job("job")
-        refused = await failure_of(client.get_job("other"))
+        refused = await error_of(client.get_job("other"))
 
         assert [str(number) in str(one) for number, one in enumerate(seen.outputs)] == [True] * 40
         assert "not found" in str(refused).lower()
@@ -89,12 +89,12 @@ async def test_reset_at_every_place(sieve: FakeSieve, size: int) -> None:
     """Wherever an answer is cut off, nothing is taken from its half, and the next one counts."""
     sieve.add_job("job", processing=0.5, outputs=OUTPUTS)
     polling = PollPolicy(min_interval=1, max_interval=2)
-    async with behind(sieve, Way(resets_after=size), polling=polling) as (proxy, client):
+    async with behind(sieve, Link(resets_after=size), polling=polling) as (proxy, client):
         waiting = asyncio.create_task(client.wait_for_job("job"))
-        error = await failure_of(client.get_job("job"))
+        error = await error_of(client.get_job("job"))
         await asyncio.sleep(60)
         assert not waiting.done()
-        proxy.way = Way()
+        proxy.link = Link()
         ended = await waiting
 
         assert isinstance(error, TransportError)
@@ -105,18 +105,18 @@ async def test_reset_at_every_place(sieve: FakeSieve, size: int) -> None:
 async def test_few_connections(sieve: FakeSieve) -> None:
     """Where fewer connections are let through than slots, all calls end, each with its own job."""
     ids = [sieve.add_job(queued=5, processing=20 + number) for number in range(40)]
-    async with behind(sieve, Way(most_connections=4)) as (proxy, client):
+    async with behind(sieve, Link(max_connections=4)) as (proxy, client):
         jobs = await asyncio.gather(*map(client.wait_for_job, ids))
 
         assert [job.id for job in jobs] == ids
         assert all(job.succeeded for job in jobs)
-        assert proxy.most_open == 4
+        assert proxy.max_open == 4
 
 
 async def test_no_connection_at_all(sieve: FakeSieve) -> None:
     """A way that lets nobody through is tried three times, not six."""
-    async with behind(sieve, Way(most_connections=0)) as (proxy, client):
-        error = await failure_of(client.get_job("job"))
+    async with behind(sieve, Link(max_connections=0)) as (proxy, client):
+        error = await error_of(client.get_job("job"))
 
         assert isinstance(error, ConnectError)
         assert (error.attempts, proxy.connections, len(sieve.requests)) == (3, 3, 0)
@@ -126,7 +126,7 @@ async def test_no_connection_at_all(sieve: FakeSieve) -> None:
 async def test_cut_again_and_again(sieve: FakeSieve, strategy: Any) -> None:
     """Connections that are all cut every few seconds cost requests, and no outcome."""
     ids = [sieve.add_job(queued=3, processing=20 + number) for number in range(30)]
-    async with behind(sieve, Way(latency=0.05)) as (proxy, client):
+    async with behind(sieve, Link(latency=0.05)) as (proxy, client):
 
         async def cut() -> None:
             while True:
@@ -145,7 +145,7 @@ async def test_cut_again_and_again(sieve: FakeSieve, strategy: Any) -> None:
 async def test_idle_connections_are_closed(sieve: FakeSieve) -> None:
     """A long poll that is closed on the way, as load balancers do, means "not yet"."""
     sieve.add_job("job", processing=400)
-    async with behind(sieve, Way(idle=60), limits=Limits(max_connections=4)) as (_, client):
+    async with behind(sieve, Link(idle=60), limits=Limits(max_connections=4)) as (_, client):
         ended = await client.wait_for_job("job", strategy="long_poll", timeout=500)
 
         assert ended.succeeded

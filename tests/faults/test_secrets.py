@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from faults.closed_world import KEY, check_error, failure_of
-from faults.wire import JOB, Do, Script, Wire, answer, job, once, serving
 
+from helpers.leak_checks import KEY, check_error, error_of
+from helpers.raw_server import JOB, Action, RawServer, Script, job_json, respond, serve, serve_once
 from sieve_async import (
     APIError,
     BadRequestError,
@@ -26,13 +26,13 @@ pytestmark = pytest.mark.looptime
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirect_to_another_origin(status: int, stranger: Wire) -> None:
+async def test_redirect_to_another_origin(status: int, stranger: RawServer) -> None:
     """A redirect is not followed, for the key would go along: the other origin sees not a byte."""
     there = [("Location", f"{stranger.url}/v2/jobs/{JOB}?token=secret")]
-    async with serving(answer({}, status=status, headers=there)) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
-        ended = await failure_of(client.wait_for_job(JOB))
-        built = await failure_of(client.wait_until_ready("o", "f"))
+    async with serve(respond({}, status=status, headers=there)) as (wire, client):
+        error = await error_of(client.get_job(JOB))
+        ended = await error_of(client.wait_for_job(JOB))
+        built = await error_of(client.wait_until_ready("o", "f"))
 
         for one in (error, ended, built):
             assert isinstance(one, RedirectError)
@@ -44,8 +44,8 @@ async def test_redirect_to_another_origin(status: int, stranger: Wire) -> None:
 @pytest.mark.parametrize("where", ["/v2/jobs/job-2", "//evil.example/", "", "http://[", "a" * 5000])
 async def test_redirect_anywhere(where: str) -> None:
     """Nor is one on the same origin, nor one to nowhere."""
-    async with serving(answer({}, status=302, headers=[("Location", where)])) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve(respond({}, status=302, headers=[("Location", where)])) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, RedirectError)
         assert len(str(error)) < 1000
@@ -54,9 +54,9 @@ async def test_redirect_anywhere(where: str) -> None:
 
 async def test_redirect_after_a_good_poll() -> None:
     """Once the job was seen a redirect is a failed poll, as from a proxy that restarts."""
-    waiting = answer(job(status="processing"))
-    away = answer({}, status=302, headers=[("Location", "https://login.example")])
-    async with serving(waiting, away, away, answer()) as (wire, client):
+    waiting = respond(job_json(status="processing"))
+    away = respond({}, status=302, headers=[("Location", "https://login.example")])
+    async with serve(waiting, away, away, respond()) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
         assert ended.succeeded
@@ -86,8 +86,8 @@ ECHOES: dict[str, Callable[[str], bytes]] = {
 @pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
 async def test_key_in_an_answer(echo: Callable[[str], bytes], spelling: str) -> None:
     """A bad answer that repeats the key does not tell it on, however it is spelled."""
-    async with once(answer(echo(spelling))) as (_, client):
-        error = await failure_of(client.get_job(JOB))  # which looks for the key everywhere
+    async with serve_once(respond(echo(spelling))) as (_, client):
+        error = await error_of(client.get_job(JOB))  # which looks for the key everywhere
 
         assert isinstance(error, DecodeError)
         assert KEY not in json.dumps(error.payload)
@@ -97,8 +97,8 @@ async def test_key_in_an_answer(echo: Callable[[str], bytes], spelling: str) -> 
 async def test_key_that_looks_like_json(key: str) -> None:
     """Masking the key never breaks what it is masked in."""
     body = b'{"id": 5, "a": [20241215, null, 1.5, true, {}], "b": "\\"\\\\"}'
-    async with once(answer(body)) as (wire, _), wire.client(api_key=key) as client:
-        error = await failure_of(client.get_job(JOB))
+    async with serve_once(respond(body)) as (wire, _), wire.client(api_key=key) as client:
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, DecodeError)
         assert error.problems
@@ -107,24 +107,24 @@ async def test_key_that_looks_like_json(key: str) -> None:
 @pytest.mark.parametrize(
     "script",
     [
-        [Do.RST],
-        [b"HTTP/1.1 200 OK\r\nX-Echo: " + KEY.encode() + b"\r\n", Do.FIN],
-        [KEY.encode() + b"\r\n\r\n", Do.FIN],
-        [b"HTTP/1.1 200 OK\r\n" + KEY.encode() + b"\r\n\r\n", Do.FIN],
-        [b"HTTP/1.1 200 OK\r\nContent-Length: " + KEY.encode() + b"\r\n\r\n", Do.FIN],
+        [Action.RESET],
+        [b"HTTP/1.1 200 OK\r\nX-Echo: " + KEY.encode() + b"\r\n", Action.CLOSE],
+        [KEY.encode() + b"\r\n\r\n", Action.CLOSE],
+        [b"HTTP/1.1 200 OK\r\n" + KEY.encode() + b"\r\n\r\n", Action.CLOSE],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: " + KEY.encode() + b"\r\n\r\n", Action.CLOSE],
         [b"HTTP/1.1 400 " + KEY.encode() + b"\r\nContent-Length: 0\r\n\r\n"],
-        answer(b"<html>", headers=[("X-API-Key", KEY), ("Set-Cookie", f"a={KEY}")]),
-        answer(b"", headers=[("Content-Encoding", KEY)]),
-        answer({}, status=503, headers=[("Retry-After", KEY), ("Date", KEY)]),
+        respond(b"<html>", headers=[("X-API-Key", KEY), ("Set-Cookie", f"a={KEY}")]),
+        respond(b"", headers=[("Content-Encoding", KEY)]),
+        respond({}, status=503, headers=[("Retry-After", KEY), ("Date", KEY)]),
     ],
 )
 async def test_key_in_no_trace(script: Script, caplog: pytest.LogCaptureFixture) -> None:
     """The key is in no error and in no log, whatever was sent back and with whatever logged."""
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
-    async with serving(script, timeout=Timeout(request=1)) as (_, client):
-        await failure_of(client.get_job(JOB))
-        await failure_of(client.wait_for_job(JOB, timeout=3))
+    async with serve(script, timeout=Timeout(request=1)) as (_, client):
+        await error_of(client.get_job(JOB))
+        await error_of(client.wait_for_job(JOB, timeout=3))
         shown = f"{client!r} {client.stats!r}"
     loop.set_debug(False)
 
@@ -135,9 +135,12 @@ async def test_key_in_no_trace(script: Script, caplog: pytest.LogCaptureFixture)
 
 async def test_wait_that_timed_out_pickles() -> None:
     """What a wait ends with travels whole: the last job seen and the last error go along."""
-    scripts: list[Script] = [answer(job(status="processing")), answer({"detail": KEY}, status=500)]
-    async with once(*scripts) as (_, client):
-        error = await failure_of(client.wait_for_job(JOB, timeout=5))
+    scripts: list[Script] = [
+        respond(job_json(status="processing")),
+        respond({"detail": KEY}, status=500),
+    ]
+    async with serve_once(*scripts) as (_, client):
+        error = await error_of(client.wait_for_job(JOB, timeout=5))
 
         assert isinstance(error, WaitTimeoutError)
         assert error.last is not None
@@ -164,8 +167,8 @@ ERROR_ECHOES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("echo", ERROR_ECHOES.values(), ids=ERROR_ECHOES)
 async def test_echoed_key(echo: dict[str, Any], status: int) -> None:
     """An error that repeats the request's headers does not tell the key on."""
-    async with serving(answer(status=status, **echo)) as (_, client):
-        error = await failure_of(client.get_job(JOB))  # which looks for the key everywhere
+    async with serve(respond(status=status, **echo)) as (_, client):
+        error = await error_of(client.get_job(JOB))  # which looks for the key everywhere
 
         assert isinstance(error, (APIError, RedirectError))
 
@@ -185,9 +188,9 @@ async def test_echoed_key_in_another_spelling(key: str, echoed: str) -> None:
     """JSON may be written in many ways: the key is masked in what it means, not in how it looks."""
     body = f'{{"detail": "key: {echoed}"}}'.encode()
     retry = RetryPolicy(max_attempts=1)
-    async with once(answer(body, status=400)) as (wire, _):
+    async with serve_once(respond(body, status=400)) as (wire, _):
         async with wire.client(api_key=key, retry=retry) as client:
-            error = await failure_of(client.get_job(JOB))
+            error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, BadRequestError)
         assert key not in html.unescape(error.detail)

@@ -7,9 +7,18 @@ from typing import Any
 
 import aiohttp
 import pytest
-from faults.closed_world import KEY, failure_of
-from faults.wire import JOB, Do, Script, Wire, answer, chunked, job, serving
 
+from helpers.leak_checks import KEY, error_of
+from helpers.raw_server import (
+    JOB,
+    Action,
+    RawServer,
+    Script,
+    job_json,
+    respond,
+    respond_chunked,
+    serve,
+)
 from sieve_async import (
     ClientClosedError,
     NotFoundError,
@@ -30,7 +39,7 @@ async def test_session_is_used_and_left_alone() -> None:
     ) as session:
         before = (dict(session.headers), [str(cookie) for cookie in session.cookie_jar])
         sent = [("Set-Cookie", "a=b"), ("Set-Cookie", "c=d; Path=/")]
-        async with serving(answer(headers=sent), session=session) as (wire, client):
+        async with serve(respond(headers=sent), session=session) as (wire, client):
             await client.get_job(JOB)
             await client.get_job(JOB)
         await client.close()
@@ -45,7 +54,7 @@ async def test_session_is_used_and_left_alone() -> None:
 
 async def test_cookies_are_not_kept() -> None:
     """A session of our own keeps no cookies; of an address aiohttp would keep none anyway."""
-    async with serving(answer(headers=[("Set-Cookie", "a=b")])) as (wire, _):
+    async with serve(respond(headers=[("Set-Cookie", "a=b")])) as (wire, _):
         url = wire.url.replace("127.0.0.1", "localhost")
         async with wire.client(base_url=url) as client:
             await client.get_job(JOB)
@@ -73,20 +82,20 @@ async def test_odd_session(settings: dict[str, Any]) -> None:
     settings = {
         key: value() if isinstance(value, type) else value for key, value in settings.items()
     }
-    body = json.dumps(job()).encode()
+    body = json.dumps(job_json()).encode()
     scripts: list[Script] = [
-        [0.1, *answer({"detail": "no"}, status=404)],
-        [0.1, *chunked(body)],
-        answer(gzip.compress(body), headers=[("Content-Encoding", "gzip")]),
-        answer({}, status=302, headers=[("Location", "/elsewhere")]),
+        [0.1, *respond({"detail": "no"}, status=404)],
+        [0.1, *respond_chunked(body)],
+        respond(gzip.compress(body), headers=[("Content-Encoding", "gzip")]),
+        respond({}, status=302, headers=[("Location", "/elsewhere")]),
     ]
     async with (
         aiohttp.ClientSession(**settings) as session,
-        serving(*scripts, session=session) as (wire, client),
+        serve(*scripts, session=session) as (wire, client),
     ):
-        refusal = await failure_of(client.get_job(JOB))
+        refusal = await error_of(client.get_job(JOB))
         plain, packed = await client.get_job(JOB), await client.get_job(JOB)
-        redirect = await failure_of(client.get_job(JOB))
+        redirect = await error_of(client.get_job(JOB))
 
         assert isinstance(refusal, NotFoundError)
         assert refusal.detail == "no"
@@ -97,15 +106,15 @@ async def test_odd_session(settings: dict[str, Any]) -> None:
         assert len(wire.requests) == 4
 
 
-@pytest.mark.parametrize("end", [Do.FIN, Do.RST])
-async def test_one_request_per_attempt_with_a_session(end: Do) -> None:
+@pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])
+async def test_one_request_per_attempt_with_a_session(end: Action) -> None:
     """The silent repetition of aiohttp is stopped in a session of the caller's, too."""
     async with (
         aiohttp.ClientSession() as session,
-        serving(answer(), [end], session=session) as (wire, client),
+        serve(respond(), [end], session=session) as (wire, client),
     ):
         await client.get_job(JOB)
-        error = await failure_of(client.get_job(JOB))
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, SieveError)
         assert len(wire.requests) == 4
@@ -116,8 +125,8 @@ async def test_closed_session() -> None:
     """A session that its owner has closed ends a call with an error that says so."""
     async with aiohttp.ClientSession() as session:
         pass
-    async with serving(session=session, retry=RetryPolicy()) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve(session=session, retry=RetryPolicy()) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert "session" in str(error)
         assert wire.connections == 0
@@ -125,7 +134,7 @@ async def test_closed_session() -> None:
 
 async def test_session_closed_by_its_owner() -> None:
     """When the session that was passed in is closed meanwhile, the error says so."""
-    async with Wire([Do.SILENCE]) as wire:
+    async with RawServer([Action.SILENCE]) as wire:
         session = aiohttp.ClientSession()
         async with wire.client(session=session) as client:
             asking = asyncio.create_task(client.get_job("job-1"))

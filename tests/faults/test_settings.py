@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.closed_world import KEY, check_error
-from faults.wire import JOB, Wire, serving
 
+from helpers.leak_checks import KEY, check_error
+from helpers.raw_server import JOB, RawServer, serve
 from sieve_async import (
     ConfigError,
     SieveClient,
@@ -120,7 +120,7 @@ async def test_base_url_that_cannot_work(url: Any) -> None:
 
 async def test_base_path() -> None:
     """A base URL may have a path, and a slash at its end."""
-    async with serving() as (wire, _), wire.client(base_url=f"{wire.url}/a/b%20c/") as client:
+    async with serve() as (wire, _), wire.client(base_url=f"{wire.url}/a/b%20c/") as client:
         await client.get_job(JOB)
         await client.get_job(JOB, offset=3)
 
@@ -142,7 +142,7 @@ async def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_p
     netrc.write_text("machine 127.0.0.1 login someone password secret\ndefault login a password b")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    async with Wire() as proxy, serving() as (wire, client):
+    async with RawServer() as proxy, serve() as (wire, client):
         for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
         await client.get_job(JOB)

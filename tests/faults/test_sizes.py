@@ -7,9 +7,18 @@ import tracemalloc
 import zlib
 
 import pytest
-from faults.closed_world import failure_of
-from faults.wire import JOB, Do, Script, answer, chunked, job, once, serving
 
+from helpers.leak_checks import error_of
+from helpers.raw_server import (
+    JOB,
+    Action,
+    Script,
+    job_json,
+    respond,
+    respond_chunked,
+    serve,
+    serve_once,
+)
 from sieve_async import (
     DecodeError,
     Limits,
@@ -18,7 +27,7 @@ from sieve_async import (
 
 pytestmark = pytest.mark.looptime
 
-GOOD = json.dumps(job()).encode()
+GOOD = json.dumps(job_json()).encode()
 
 
 MEGABYTE = 1024 * 1024
@@ -38,14 +47,14 @@ EXACT = GOOD + b" " * (1000 - len(GOOD))
 @pytest.mark.parametrize(
     "script",
     [
-        answer(EXACT),
-        chunked(EXACT),
-        answer(gzip.compress(EXACT), headers=[("Content-Encoding", "gzip")]),
+        respond(EXACT),
+        respond_chunked(EXACT),
+        respond(gzip.compress(EXACT), headers=[("Content-Encoding", "gzip")]),
     ],
 )
 async def test_just_small_enough(script: Script) -> None:
     """A body of just the limit is read."""
-    async with once(script, limits=SMALL) as (_, client):
+    async with serve_once(script, limits=SMALL) as (_, client):
         assert (await client.get_job(JOB)).succeeded
 
 
@@ -55,16 +64,16 @@ OVER = EXACT + b" "
 @pytest.mark.parametrize(
     "script",
     [
-        answer(OVER),
-        answer(OVER[:10], Do.SILENCE, length=1001),
-        chunked(OVER),
-        answer(gzip.compress(OVER), headers=[("Content-Encoding", "gzip")]),
+        respond(OVER),
+        respond(OVER[:10], Action.SILENCE, length=1001),
+        respond_chunked(OVER),
+        respond(gzip.compress(OVER), headers=[("Content-Encoding", "gzip")]),
     ],
 )
 async def test_just_too_large(script: Script) -> None:
     """A body of one byte more is not, however it comes; and it is not asked for again."""
-    async with serving(script, answer(), limits=SMALL) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve(script, respond(), limits=SMALL) as (wire, client):
+        error = await error_of(client.get_job(JOB))
         await client.get_job(JOB)
 
         assert type(error) is ResponseTooLargeError
@@ -76,8 +85,8 @@ async def test_just_too_large(script: Script) -> None:
 async def test_seventeen_megabytes(length: bool) -> None:  # noqa: FBT001 - it is what is tried
     """By default a body may have 16 MiB, announced or not."""
     body = with_data(b'"%b"' % (b"x" * 17 * MEGABYTE))
-    async with serving(answer(body) if length else chunked(body)) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve(respond(body) if length else respond_chunked(body)) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, ResponseTooLargeError)
         assert len(wire.requests) == 1
@@ -85,7 +94,7 @@ async def test_seventeen_megabytes(length: bool) -> None:  # noqa: FBT001 - it i
 
 async def test_fifteen_megabytes() -> None:
     """A body below the limit is no failure."""
-    async with serving(answer(with_data(b'"%b"' % (b"x" * 15 * MEGABYTE)))) as (_, client):
+    async with serve(respond(with_data(b'"%b"' % (b"x" * 15 * MEGABYTE)))) as (_, client):
         assert (await client.get_job(JOB)).succeeded
 
 
@@ -100,10 +109,10 @@ def bomb(megabytes: int) -> bytes:
 @pytest.mark.parametrize("status", [200, 500])
 async def test_gzip_bomb(status: int) -> None:
     """A gigabyte in a megabyte is not unpacked."""
-    script = answer(bomb(1024), status=status, headers=[("Content-Encoding", "gzip")])
-    async with once(script) as (_, client):
+    script = respond(bomb(1024), status=status, headers=[("Content-Encoding", "gzip")])
+    async with serve_once(script) as (_, client):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        await failure_of(client.get_job(JOB))
+        await error_of(client.get_job(JOB))
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
         assert grown < 100 * 1024
@@ -129,7 +138,7 @@ COMPRESSED: dict[str, tuple[str, bytes]] = {
 @pytest.mark.parametrize(("coding", "body"), COMPRESSED.values(), ids=COMPRESSED)
 async def test_compressed(coding: str, body: bytes) -> None:
     """What was asked for is understood: gzip and deflate, in the spellings that servers use."""
-    async with once(answer(body, headers=[("Content-Encoding", coding)])) as (wire, client):
+    async with serve_once(respond(body, headers=[("Content-Encoding", coding)])) as (wire, client):
         assert (await client.get_job(JOB)).succeeded
         assert wire.requests[0].header("Accept-Encoding") == "gzip, deflate"
 
@@ -150,8 +159,8 @@ WRONGLY_COMPRESSED: dict[str, tuple[str, bytes]] = {
 @pytest.mark.parametrize(("coding", "body"), WRONGLY_COMPRESSED.values(), ids=WRONGLY_COMPRESSED)
 async def test_wrongly_compressed(coding: str, body: bytes) -> None:
     """A complete answer in a coding that was not asked for, or broken, cannot be used."""
-    async with serving(answer(body, headers=[("Content-Encoding", coding)])) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve(respond(body, headers=[("Content-Encoding", coding)])) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, DecodeError)
         assert error.status == 200
@@ -162,10 +171,10 @@ async def test_wrongly_compressed(coding: str, body: bytes) -> None:
 async def test_millions_of_parts(part: bytes) -> None:
     """A body that would fill the memory when parsed is too large, though its bytes are few."""
     data = b"[" + part * 2_100_000 + b"0]"
-    async with serving(answer(with_data(data))) as (wire, client):
+    async with serve(respond(with_data(data))) as (wire, client):
         tracemalloc.start()
         try:
-            error = await failure_of(client.get_job(JOB))
+            error = await error_of(client.get_job(JOB))
             _, most = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -177,5 +186,5 @@ async def test_millions_of_parts(part: bytes) -> None:
 
 async def test_nearly_a_million_parts() -> None:
     """A large but honest answer is parsed."""
-    async with serving(answer(with_data(b"[" + b"0," * 999_000 + b"0]"))) as (_, client):
+    async with serve(respond(with_data(b"[" + b"0," * 999_000 + b"0]"))) as (_, client):
         assert (await client.get_job(JOB)).succeeded

@@ -1,9 +1,9 @@
 """Fault class E: error answers, their classes, their bodies, and what is tried again."""
 
 import pytest
-from faults.closed_world import failure_of
-from faults.wire import JOB, JOB_PATH, Do, Script, answer, job, once, serving
 
+from helpers.leak_checks import error_of
+from helpers.raw_server import JOB, JOB_PATH, Action, Script, job_json, respond, serve, serve_once
 from sieve_async import (
     APIError,
     AuthenticationError,
@@ -82,9 +82,9 @@ BODIES: dict[str, tuple[bytes, str | None, str | None]] = {
 async def test_status(status: int, wanted: tuple[type[APIError], int]) -> None:
     """Each error status has its class, and only what may pass is asked again."""
     kind, attempts = wanted
-    refusal = answer({"detail": "why"}, status=status, headers=[("X-Request-Id", "r-1")])
-    async with serving(refusal) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    refusal = respond({"detail": "why"}, status=status, headers=[("X-Request-Id", "r-1")])
+    async with serve(refusal) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert type(error) is kind
         assert isinstance(error, APIError)
@@ -101,8 +101,8 @@ async def test_status(status: int, wanted: tuple[type[APIError], int]) -> None:
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 406, 409, 422, 425, 451, 501, 505])
 async def test_refusal_ends_a_wait(status: int) -> None:
     """A wait for what is refused for good is over at the first poll."""
-    async with serving(answer({"detail": "no"}, status=status)) as (wire, client):
-        error = await failure_of(client.wait_for_job(JOB))
+    async with serve(respond({"detail": "no"}, status=status)) as (wire, client):
+        error = await error_of(client.wait_for_job(JOB))
 
         assert isinstance(error, APIError)
         assert (error.status, len(wire.requests)) == (status, 1)
@@ -111,8 +111,8 @@ async def test_refusal_ends_a_wait(status: int) -> None:
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 511, 520, 524])
 async def test_outage_ends_no_wait(status: int) -> None:
     """A wait goes on through what may pass, also when that is the first it sees."""
-    bad = answer({"detail": "later"}, status=status)
-    async with serving(*([bad] * 7), answer()) as (wire, client):
+    bad = respond({"detail": "later"}, status=status)
+    async with serve(*([bad] * 7), respond()) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
         assert ended.succeeded
@@ -124,9 +124,9 @@ async def test_outage_ends_no_wait(status: int) -> None:
 )
 async def test_refusal_after_a_good_poll(status: int, polls: int) -> None:
     """Replicas lag: 404 and 401 are confirmed once the job was seen; other refusals need not be."""
-    waiting, refusal = answer(job(status="processing")), answer({}, status=status)
-    async with serving(waiting, refusal) as (wire, client):
-        error = await failure_of(client.wait_for_job(JOB))
+    waiting, refusal = respond(job_json(status="processing")), respond({}, status=status)
+    async with serve(waiting, refusal) as (wire, client):
+        error = await error_of(client.wait_for_job(JOB))
 
         assert isinstance(error, APIError)
         assert (error.status, len(wire.requests)) == (status, 1 + polls)
@@ -135,8 +135,8 @@ async def test_refusal_after_a_good_poll(status: int, polls: int) -> None:
 @pytest.mark.parametrize(("status", "polls"), [(401, 1), (404, 2)])
 async def test_refusal_that_passes(status: int, polls: int) -> None:
     """A refusal that is not confirmed was a stale replica: the wait goes on."""
-    waiting, refusal = answer(job(status="processing")), answer({}, status=status)
-    async with serving(waiting, *([refusal] * polls), answer()) as (wire, client):
+    waiting, refusal = respond(job_json(status="processing")), respond({}, status=status)
+    async with serve(waiting, *([refusal] * polls), respond()) as (wire, client):
         ended = await client.wait_for_job(JOB)
 
         assert ended.succeeded
@@ -145,9 +145,9 @@ async def test_refusal_that_passes(status: int, polls: int) -> None:
 
 async def test_outage_is_not_made_worse() -> None:
     """Retries come out of a budget: a server that is down is not asked three times for ever."""
-    async with serving(answer({}, status=500)) as (wire, client):
+    async with serve(respond({}, status=500)) as (wire, client):
         for _ in range(60):
-            await failure_of(client.get_job(JOB))
+            await error_of(client.get_job(JOB))
 
         assert 0 <= client.stats.retry_tokens < 14
         assert len(wire.requests) == client.stats.requests == 60 + 500 // 14
@@ -155,7 +155,7 @@ async def test_outage_is_not_made_worse() -> None:
 
 async def test_budget_fills_up_again() -> None:
     """A success after a retry gives back what the retry took, and never more than there was."""
-    async with serving(answer({}, status=500), answer()) as (_, client):
+    async with serve(respond({}, status=500), respond()) as (_, client):
         await client.get_job(JOB)
         await client.get_job(JOB)
 
@@ -167,8 +167,8 @@ async def test_budget_fills_up_again() -> None:
 async def test_success_without_a_job(status: int) -> None:
     """A success that holds no whole job is an answer that cannot be used."""
     script = [b"HTTP/1.1 %d Fine\r\nContent-Length: 0\r\n\r\n" % status]
-    async with serving(script) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve(script) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, DecodeError)
         assert (error.status, error.attempts, len(wire.requests)) == (status, 3, 3)
@@ -177,8 +177,8 @@ async def test_success_without_a_job(status: int) -> None:
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 305, 307, 308, 399])
 async def test_redirect(status: int) -> None:
     """Nothing but this very answer is wanted: any 3xx is an error, and asking again is no use."""
-    async with serving([b"HTTP/1.1 %d Go\r\nContent-Length: 0\r\n\r\n" % status]) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve([b"HTTP/1.1 %d Go\r\nContent-Length: 0\r\n\r\n" % status]) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, RedirectError)
         assert (error.status, error.attempts, len(wire.requests)) == (status, 1, 1)
@@ -187,8 +187,11 @@ async def test_redirect(status: int) -> None:
 @pytest.mark.parametrize("status", [101, 600, 999])
 async def test_status_that_should_not_be(status: int) -> None:
     """A status that no document knows is still an error of ours with the status in it."""
-    async with once([b"HTTP/1.1 %d Odd\r\nContent-Length: 0\r\n\r\n" % status]) as (_, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve_once([b"HTTP/1.1 %d Odd\r\nContent-Length: 0\r\n\r\n" % status]) as (
+        _,
+        client,
+    ):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, (APIError, ResponseError))
         assert error.status == status
@@ -200,8 +203,8 @@ async def test_error_body(
     body: bytes, detail: str | None, error_id: str | None, status: int
 ) -> None:
     """Whatever body an error has, its status decides, and the server's own words are kept."""
-    async with once(answer(body, status=status)) as (_, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve_once(respond(body, status=status)) as (_, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, APIError)
         assert (error.status, error.error_id) == (status, error_id)
@@ -217,8 +220,8 @@ async def test_refused_arguments() -> None:
         "something else",
         {"odd": 1},
     ]
-    async with once(answer({"detail": listed}, status=422)) as (_, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve_once(respond({"detail": listed}, status=422)) as (_, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, UnprocessableEntityError)
         assert len(error.problems) == 4
@@ -233,9 +236,9 @@ async def test_huge_error_body(status: int, length: int | None) -> None:
     """Of an error body at most 64 KiB are read, and its connection is not used again."""
     body = b'{"detail": "' + b"x" * 1_000_000
     size = b"Content-Length: %d\r\n" % length if length else b""
-    script: Script = [b"HTTP/1.1 %d No\r\n%b\r\n%b" % (status, size, body), Do.FIN]
-    async with once(script, answer()) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    script: Script = [b"HTTP/1.1 %d No\r\n%b\r\n%b" % (status, size, body), Action.CLOSE]
+    async with serve_once(script, respond()) as (wire, client):
+        error = await error_of(client.get_job(JOB))
         read = client.stats.bytes_received
         await client.get_job(JOB)
 
@@ -249,8 +252,8 @@ async def test_huge_error_body(status: int, length: int | None) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "rot13"])
 async def test_coded_error_body(coding: str) -> None:
     """The status of an error decides also when its body cannot be decoded."""
-    refusal = answer(b"not compressed", status=404, headers=[("Content-Encoding", coding)])
-    async with once(refusal) as (_, client):
-        error = await failure_of(client.get_job(JOB))
+    refusal = respond(b"not compressed", status=404, headers=[("Content-Encoding", coding)])
+    async with serve_once(refusal) as (_, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, NotFoundError)

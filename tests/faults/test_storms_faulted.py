@@ -6,16 +6,16 @@ import random
 from collections import Counter
 
 import pytest
-from faults.closed_world import KEY
-from faults.storm import Storm, Way
-from faults.weather import brew, restart_now_and_then
 
+from helpers.leak_checks import KEY
+from helpers.load_test import LoadTest, WaitMode
+from helpers.random_faults import add_random_faults, restart_randomly
 from sieve_async import PollPolicy, SieveClient, Timeout
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
 
-WAYS: tuple[tuple[Way, str], ...] = (
+WAYS: tuple[tuple[WaitMode, str], ...] = (
     ("each", "poll"),
     ("each", "long_poll"),
     ("all", "poll"),
@@ -26,7 +26,7 @@ WAYS: tuple[tuple[Way, str], ...] = (
 CHUNK = 600
 
 
-async def weather(seed: int, way: Way, strategy: str) -> Counter[str]:
+async def weather(seed: int, way: WaitMode, strategy: str) -> Counter[str]:
     """Wait for one chunk of jobs in bad weather, check each outcome, and count what happened."""
     dice = random.Random(seed)
     policy = PollPolicy(min_interval=dice.choice((0.5, 2.0)), max_interval=10.0)
@@ -36,24 +36,24 @@ async def weather(seed: int, way: Way, strategy: str) -> Counter[str]:
             KEY, base_url=sieve.url, polling=policy, timeout=Timeout(connect=5, request=8)
         ) as client,
     ):
-        storm = Storm(sieve, seed)
+        storm = LoadTest(sieve, seed)
         storm.add(CHUNK // 2, ends_in=(0, 1))
         storm.add(CHUNK // 3, ends_in=(0, 10))
         storm.add(CHUNK - CHUNK // 2 - CHUNK // 3, ends_in=(2, 30), restarts=1)
-        brew(sieve, seed)
-        restarting = asyncio.create_task(restart_now_and_then(sieve, seed))
+        add_random_faults(sieve, seed)
+        restarting = asyncio.create_task(restart_randomly(sieve, seed))
         await storm.wait(client, way, strategy=strategy)
         restarting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await restarting
         storm.check(client)
         return Counter(
-            waits=len(storm.told), requests=client.stats.requests, retries=client.stats.retries
+            waits=len(storm.received), requests=client.stats.requests, retries=client.stats.retries
         )
 
 
 @pytest.mark.parametrize(("way", "strategy"), WAYS)
-async def test_faulted_waits(way: Way, strategy: str) -> None:
+async def test_faulted_waits(way: WaitMode, strategy: str) -> None:
     """In any weather each wait ends once, and with the truth."""
     happened = await weather(1, way, strategy)
 

@@ -4,10 +4,11 @@ import asyncio
 
 import attrs
 import pytest
-from asking import now
-from faults.closed_world import KEY
-from faults.storm import Meter, Storm, Way
 
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY
+from helpers.load_test import LoadTest, WaitMode
+from helpers.rate_meter import RateMeter
 from sieve_async import Limits, PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve
 from sieve_async.watching.pace import Pace
@@ -49,7 +50,7 @@ class Outage:
     """Who waits, how, and how the server is down."""
 
     number: int
-    way: Way
+    way: WaitMode
     strategy: str = "poll"
     kind: str = "refused"
     per_second: float | None = 100
@@ -72,7 +73,7 @@ class Outage:
         return self.number / self.per_second if self.per_second else 0.0
 
 
-WAYS: tuple[tuple[Way, str, float | None], ...] = (
+WAYS: tuple[tuple[WaitMode, str, float | None], ...] = (
     ("each", "poll", None),
     ("all", "poll", None),
     ("all", "poll", 100),
@@ -99,12 +100,12 @@ LARGE = [
 @pytest.mark.timeout(1200)
 async def test_total_outage(sieve: FakeSieve, outage: Outage) -> None:
     """In an outage a quarter of the healthy requests are sent at the most, and nobody is lost."""
-    storm = Storm(sieve)
+    storm = LoadTest(sieve)
     storm.add(outage.number, ends_in=(300, HEALTHY + OUTAGE))
     limits = Limits(polls_per_second=outage.per_second)
     async with SieveClient(KEY, base_url=sieve.url, polling=GROWN_UP, limits=limits) as client:
         waiting = asyncio.create_task(storm.wait(client, outage.way, strategy=outage.strategy))
-        async with Meter(client) as meter:
+        async with RateMeter(client) as meter:
             await asyncio.sleep(HEALTHY)
             await outage.begin(sieve)
             await asyncio.sleep(OUTAGE)
@@ -121,5 +122,5 @@ async def test_total_outage(sieve: FakeSieve, outage: Outage) -> None:
         assert max(sent) <= 2 * healthy
     else:
         assert sum(sent) / len(sent) <= 1
-    latest = max(at for [(at, _)] in storm.told.values())
+    latest = max(at for [(at, _)] in storm.received.values())
     assert latest <= over + max(75.0, 1.1 * outage.seconds_for_all)

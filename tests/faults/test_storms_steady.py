@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 
 import pytest
-from faults.closed_world import KEY
-from faults.storm import Meter, Storm, Way
 
+from helpers.leak_checks import KEY
+from helpers.load_test import LoadTest, WaitMode
+from helpers.rate_meter import RateMeter
 from sieve_async import Limits, PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve
 
@@ -27,16 +28,16 @@ INTERVAL = PollPolicy().min_interval
     ],
 )
 async def test_no_waves(
-    sieve: FakeSieve, number: int, way: Way, per_second: float | None, seconds: float
+    sieve: FakeSieve, number: int, way: WaitMode, per_second: float | None, seconds: float
 ) -> None:
     """From the third look on those that began at once are mixed: no tenth of a second is fuller."""
-    storm = Storm(sieve)
+    storm = LoadTest(sieve)
     storm.add(number, ends_in=(3600, 7200))
     limits = Limits(polls_per_second=per_second)
 
     async with (
         SieveClient(KEY, base_url=sieve.url, limits=limits) as client,
-        Meter(client) as meter,
+        RateMeter(client) as meter,
     ):
         waiting = asyncio.create_task(storm.wait(client, way))
         await asyncio.sleep(seconds + 0.05)

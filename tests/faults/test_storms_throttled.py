@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
-from asking import now
-from faults.closed_world import KEY
-from faults.storm import Meter, Storm, Way
 
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY
+from helpers.load_test import LoadTest, WaitMode
+from helpers.rate_meter import RateMeter
 from sieve_async import Limits, PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve
 
@@ -34,10 +35,10 @@ def most_in(seconds: int, counts: list[int]) -> int:
     ],
 )
 async def test_told_when_to_come_back(
-    sieve: FakeSieve, took: float, way: Way, strategy: str
+    sieve: FakeSieve, took: float, way: WaitMode, strategy: str
 ) -> None:
     """5,000 waits that are told to come back in 30 s send at most one request for each slot."""
-    storm = Storm(sieve)
+    storm = LoadTest(sieve)
     storm.add(5000, ends_in=(0, BEFORE + STORM))
     if took:
         sieve.fault(delay=took)
@@ -47,7 +48,7 @@ async def test_told_when_to_come_back(
         await asyncio.sleep(BEFORE)
         throttled = sieve.fault(status=429, retry_after=PAUSE)
         await asyncio.sleep(took)  # what was asked before is answered as before
-        async with Meter(client) as meter:
+        async with RateMeter(client) as meter:
             await asyncio.sleep(STORM)
         throttled.remove()
         await waiting
@@ -70,15 +71,15 @@ async def test_told_when_to_come_back(
     ],
 )
 async def test_not_told_when_to_come_back(
-    sieve: FakeSieve, number: int, way: Way, strategy: str
+    sieve: FakeSieve, number: int, way: WaitMode, strategy: str
 ) -> None:
     """Without a time to come back at, each wait slows down by itself."""
-    storm = Storm(sieve)
+    storm = LoadTest(sieve)
     storm.add(number, ends_in=(3 * BEFORE, STORM))
 
     async with SieveClient(KEY, base_url=sieve.url, polling=CALM) as client:
         waiting = asyncio.create_task(storm.wait(client, way, strategy=strategy))
-        async with Meter(client) as meter:
+        async with RateMeter(client) as meter:
             await asyncio.sleep(3 * BEFORE)
             with sieve.fault(status=429):
                 await asyncio.sleep(STORM)
@@ -90,7 +91,7 @@ async def test_not_told_when_to_come_back(
     assert max(sent) <= 2 * max(healthy, 2)  # a sweep hardly asks anything
     if strategy == "poll":
         assert sum(sent[60:]) / len(sent[60:]) <= 0.25 * healthy
-    assert max(at for [(at, _)] in storm.told.values()) <= over + 75
+    assert max(at for [(at, _)] in storm.received.values()) <= over + 75
 
 
 async def test_let_go_without_a_burst(sieve: FakeSieve) -> None:
@@ -101,7 +102,7 @@ async def test_let_go_without_a_burst(sieve: FakeSieve) -> None:
 
     async with (
         SieveClient(KEY, base_url=sieve.url, polling=CALM, limits=limits) as client,
-        Meter(client) as meter,
+        RateMeter(client) as meter,
     ):
         waits = [asyncio.create_task(client.wait_for_job(job_id)) for job_id in ids]
         await asyncio.sleep(25)
@@ -125,7 +126,7 @@ async def test_full_slots_after_a_pause(sieve: FakeSieve) -> None:
 
     async with (
         SieveClient(KEY, base_url=sieve.url, polling=often, limits=limits) as client,
-        Meter(client) as meter,
+        RateMeter(client) as meter,
     ):
         waits = [asyncio.create_task(client.wait_for_job(job_id)) for job_id in ids]
         await asyncio.sleep(1)

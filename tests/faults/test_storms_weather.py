@@ -5,10 +5,10 @@ import contextlib
 from statistics import median
 
 import pytest
-from checks import most_in_a_second
-from faults.closed_world import KEY
-from faults.storm import Storm, Way
 
+from helpers.asserts import max_per_second
+from helpers.leak_checks import KEY
+from helpers.load_test import LoadTest, WaitMode
 from sieve_async import Limits, PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve
 
@@ -18,7 +18,7 @@ CALM = PollPolicy(min_interval=10)
 # Half of the looks fail, so one of thousands of waits fails a dozen times in a row, and is then
 # looked at once a minute.
 LATEST = 900
-WAYS: tuple[tuple[Way, str], ...] = (
+WAYS: tuple[tuple[WaitMode, str], ...] = (
     ("each", "poll"),
     ("each", "long_poll"),
     ("all", "poll"),
@@ -27,7 +27,7 @@ WAYS: tuple[tuple[Way, str], ...] = (
 )
 
 
-def quick_and_large(*quick: tuple[Way, str]) -> list[object]:
+def quick_and_large(*quick: tuple[WaitMode, str]) -> list[object]:
     """Some hundred waits in some ways, and 5,000 in all of them when there are minutes for it."""
     large = [pytest.param(5000, *how, marks=pytest.mark.campaign) for how in WAYS]
     return [*(pytest.param(500, *how) for how in quick), *large]
@@ -39,10 +39,10 @@ def quick_and_large(*quick: tuple[Way, str]) -> list[object]:
     quick_and_large(("each", "poll"), ("all", "poll"), ("all", "list")),
 )
 async def test_half_of_the_answers_are_errors(
-    sieve: FakeSieve, number: int, way: Way, strategy: str
+    sieve: FakeSieve, number: int, way: WaitMode, strategy: str
 ) -> None:
     """With every other request failing, each wait is told the truth, and soon."""
-    storm = Storm(sieve)
+    storm = LoadTest(sieve)
     storm.add(number, ends_in=(0, 30))
     sieve.fault(status=500, probability=0.25)
     sieve.fault(drop="body", probability=1 / 3, seed=1)
@@ -63,9 +63,9 @@ async def test_half_of_the_answers_are_errors(
 @pytest.mark.parametrize(
     ("number", "way", "strategy"), quick_and_large(("each", "poll"), ("all", "poll"))
 )
-async def test_flapping_server(sieve: FakeSieve, number: int, way: Way, strategy: str) -> None:
+async def test_flapping_server(sieve: FakeSieve, number: int, way: WaitMode, strategy: str) -> None:
     """A server that goes down and comes back every few seconds is believed."""
-    storm = Storm(sieve)
+    storm = LoadTest(sieve)
     storm.add(number, ends_in=(0, 60))
 
     async def flap() -> None:
@@ -100,10 +100,10 @@ async def test_flapping_server(sieve: FakeSieve, number: int, way: Way, strategy
     ],
 )
 async def test_all_end_in_one_second(
-    sieve: FakeSieve, number: int, way: Way, strategy: str
+    sieve: FakeSieve, number: int, way: WaitMode, strategy: str
 ) -> None:
     """When thousands of jobs end in one second, each is told of once, at the usual rate."""
-    storm = Storm(sieve)
+    storm = LoadTest(sieve)
     storm.add(number, ends_in=(20, 21))
     limits = Limits(polls_per_second=1000)
 
@@ -116,4 +116,4 @@ async def test_all_end_in_one_second(
     assert max(storm.delays()) <= 12.5 + 1.1 * number / 1000
     assert sieve.max_in_flight <= 64
     if way == "all":
-        assert most_in_a_second([entry.at for entry in sieve.requests]) <= 1000
+        assert max_per_second([entry.at for entry in sieve.requests]) <= 1000

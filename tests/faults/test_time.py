@@ -7,9 +7,19 @@ from functools import partial
 from typing import Any
 
 import pytest
-from faults.closed_world import failure_of
-from faults.wire import JOB, Do, Script, answer, chunked, drip, job, once, serving
 
+from helpers.leak_checks import error_of
+from helpers.raw_server import (
+    JOB,
+    Action,
+    Script,
+    job_json,
+    respond,
+    respond_chunked,
+    respond_slowly,
+    serve,
+    serve_once,
+)
 from sieve_async import (
     JobStatus,
     Limits,
@@ -22,7 +32,7 @@ from sieve_async import (
 
 pytestmark = pytest.mark.looptime
 
-BODY = json.dumps(job()).encode()
+BODY = json.dumps(job_json()).encode()
 
 
 HALF = BODY[: BODY.index(b"finished") + 12]  # the word is in it
@@ -35,12 +45,12 @@ CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 SLOW: dict[str, Script] = {
-    "headers": drip(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
-    "a header": drip(b"HTTP/1.1 200 OK\r\nX: ", b"y"),
-    "body": drip(HEAD + b"\r\n", b" "),
-    "chunks": drip(CHUNKS, b"1\r\n \r\n"),
-    "interim answers": drip(b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
-    "error body": drip(b"HTTP/1.1 500 No\r\nContent-Length: 90\r\n\r\n", b"x"),
+    "headers": respond_slowly(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n"),
+    "a header": respond_slowly(b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+    "body": respond_slowly(HEAD + b"\r\n", b" "),
+    "chunks": respond_slowly(CHUNKS, b"1\r\n \r\n"),
+    "interim answers": respond_slowly(b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    "error body": respond_slowly(b"HTTP/1.1 500 No\r\nContent-Length: 90\r\n\r\n", b"x"),
     "nothing": [50.0],
 }
 
@@ -48,8 +58,8 @@ SLOW: dict[str, Script] = {
 @pytest.mark.parametrize("slow", SLOW.values(), ids=SLOW)
 async def test_trickle(slow: Script) -> None:
     """However the bytes trickle in, an attempt takes no longer than it may."""
-    async with once(slow, timeout=Timeout(request=7.3)) as (wire, client):
-        error = await failure_of(client.get_job(JOB))
+    async with serve_once(slow, timeout=Timeout(request=7.3)) as (wire, client):
+        error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, RequestTimeoutError)
         assert 7.3 <= error.elapsed <= 7.4
@@ -58,26 +68,29 @@ async def test_trickle(slow: Script) -> None:
 
 async def test_slow_but_in_time() -> None:
     """An answer that takes its time, but not more than it may, is as good as any."""
-    async with once([20.0, *chunked(BODY), 5.0]) as (_, client):
+    async with serve_once([20.0, *respond_chunked(BODY), 5.0]) as (_, client):
         seen = await client.get_job(JOB)
 
         assert seen.succeeded
 
 
-PROCESSING = answer(job(status="processing"))
+PROCESSING = respond(job_json(status="processing"))
 
 
 LATE: dict[str, tuple[list[Script], dict[str, Any]]] = {
-    "headers": ([[Do.SILENCE]], {}),
-    "body": ([[HEAD + b"\r\n" + HALF, Do.SILENCE]], {}),
+    "headers": ([[Action.SILENCE]], {}),
+    "body": ([[HEAD + b"\r\n" + HALF, Action.SILENCE]], {}),
     "trickle": ([SLOW["body"]], {}),
-    "backoff": ([answer({}, status=500)], {"retry": RetryPolicy(max_attempts=99, initial_delay=8)}),
-    "Retry-After": ([answer({}, status=429, headers=[("Retry-After", "60")])], {}),
+    "backoff": (
+        [respond({}, status=500)],
+        {"retry": RetryPolicy(max_attempts=99, initial_delay=8)},
+    ),
+    "Retry-After": ([respond({}, status=429, headers=[("Retry-After", "60")])], {}),
     "between polls": ([PROCESSING], {"polling": PollPolicy(min_interval=60, max_interval=60)}),
     "many polls": ([PROCESSING], {}),
-    "headers after a good poll": ([PROCESSING, [Do.SILENCE]], {}),
-    "failed polls": ([answer({}, status=500)], {}),
-    "broken connections": ([[Do.RST]], {}),
+    "headers after a good poll": ([PROCESSING, [Action.SILENCE]], {}),
+    "failed polls": ([respond({}, status=500)], {}),
+    "broken connections": ([[Action.RESET]], {}),
 }
 
 
@@ -86,9 +99,9 @@ LATE: dict[str, tuple[list[Script], dict[str, Any]]] = {
 async def test_deadline(scripts: list[Script], settings: dict[str, Any], timeout: float) -> None:  # noqa: ASYNC109 - it is what is tried
     """A wait is over at its deadline, whatever it was doing then."""
     loop = asyncio.get_running_loop()
-    async with serving(*scripts, **settings) as (_, client):
+    async with serve(*scripts, **settings) as (_, client):
         started = loop.time()
-        error = await failure_of(client.wait_for_job(JOB, timeout=timeout))
+        error = await error_of(client.wait_for_job(JOB, timeout=timeout))
 
         assert isinstance(error, WaitTimeoutError)
         assert timeout - 1e-6 <= loop.time() - started <= timeout + 0.1
@@ -99,10 +112,10 @@ async def test_deadline(scripts: list[Script], settings: dict[str, Any], timeout
 
 async def test_deadline_in_the_queue() -> None:
     """A wait that gets no slot is over at its deadline, and has sent nothing."""
-    async with serving([Do.SILENCE], limits=Limits(max_connections=1)) as (wire, client):
+    async with serve([Action.SILENCE], limits=Limits(max_connections=1)) as (wire, client):
         other = asyncio.create_task(client.get_job(JOB))
         await asyncio.sleep(0.01)
-        error = await failure_of(client.wait_for_job(JOB, timeout=2))
+        error = await error_of(client.wait_for_job(JOB, timeout=2))
         other.cancel()
 
         assert isinstance(error, WaitTimeoutError)
@@ -112,9 +125,9 @@ async def test_deadline_in_the_queue() -> None:
 
 async def test_deadline_in_the_handshake() -> None:
     """A wait that gets no connection is over at its deadline."""
-    async with serving([Do.NOT_READ, Do.SILENCE]) as (wire, _):
+    async with serve([Action.DONT_READ, Action.SILENCE]) as (wire, _):
         async with wire.client(base_url=wire.url.replace("http", "https")) as client:
-            error = await failure_of(client.wait_for_job(JOB, timeout=2))
+            error = await error_of(client.wait_for_job(JOB, timeout=2))
 
         assert isinstance(error, WaitTimeoutError)
         assert 2 - 1e-6 <= error.elapsed <= 2.1
@@ -123,7 +136,7 @@ async def test_deadline_in_the_handshake() -> None:
 async def test_queue_is_no_timeout() -> None:
     """The clock of an attempt starts when it has its slot: queueing for long is no failure."""
     settings = {"limits": Limits(max_connections=2), "timeout": Timeout(request=3)}
-    async with serving([2.0, *answer()], **settings) as (wire, client):
+    async with serve([2.0, *respond()], **settings) as (wire, client):
         jobs = await asyncio.gather(*(client.get_job(JOB) for _ in range(20)))
 
         assert all(one.succeeded for one in jobs)
@@ -132,8 +145,8 @@ async def test_queue_is_no_timeout() -> None:
 
 async def test_zero_is_one_poll() -> None:
     """A wait of 0 s looks exactly once, and tells what it saw."""
-    async with serving(PROCESSING) as (wire, client):
-        error = await failure_of(client.wait_for_job(JOB, timeout=0))
+    async with serve(PROCESSING) as (wire, client):
+        error = await error_of(client.wait_for_job(JOB, timeout=0))
 
         assert isinstance(error, WaitTimeoutError)
         assert (error.polls, len(wire.requests)) == (1, 1)
@@ -145,7 +158,7 @@ async def test_zero_is_one_poll() -> None:
 async def test_answer_wins_over_the_deadline() -> None:
     """A terminal answer that came while the loop was stalled beyond the deadline is the outcome."""
     stall = partial(time.sleep, 0.1)  # the fault itself: it blocks the loop past the deadline
-    async with once([*answer(), stall]) as (_, client):
+    async with serve_once([*respond(), stall]) as (_, client):
         ended = await client.wait_for_job(JOB, timeout=0.05)
 
         assert ended.succeeded

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import attrs
-from faults.fuzz.plain_models import said_by, written
 
+from faults.fuzz.plain_models import said_by, written
 from sieve_async import DecodeError, SieveError
 from sieve_async.endpoints import await_job, get_job, get_version, list_jobs, pinned
 from sieve_async.messages import Request, Response

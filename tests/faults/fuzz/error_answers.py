@@ -17,7 +17,6 @@ from faults.fuzz.asking_for import (
     told,
 )
 from faults.fuzz.draws import Draws
-
 from sieve_async import (
     APIError,
     AuthenticationError,

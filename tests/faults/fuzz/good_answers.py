@@ -8,7 +8,6 @@ from faults.fuzz.documents import JOB, VERSION, body
 from faults.fuzz.draws import Draws
 from faults.fuzz.plain_json import Document, UnreadableError
 from faults.fuzz.plain_models import READERS, MisfitError
-
 from sieve_async import DecodeError, Job, ResponseTooLargeError
 from sieve_async.decode import parse_model, parse_state, parse_text
 from sieve_async.messages import Request, Response

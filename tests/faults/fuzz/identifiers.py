@@ -4,9 +4,9 @@ import posixpath
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from faults.fuzz.draws import Draws
 from yarl import URL
 
+from faults.fuzz.draws import Draws
 from sieve_async import InvalidArgumentError
 from sieve_async.endpoints import await_job, get_job, get_version, pinned
 from sieve_async.watching import refusal

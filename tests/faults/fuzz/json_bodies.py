@@ -4,7 +4,6 @@ from typing import Any
 
 from faults.fuzz import plain_json, without_orjson
 from faults.fuzz.plain_json import TooManyError, UnreadableError
-
 from sieve_async.decode import parsing
 
 _KEYS = ("id", "status")

@@ -5,7 +5,6 @@ import time
 from faults.fuzz import plain_json
 from faults.fuzz.asking_for import LIST, REQUESTS, failure_of, response
 from faults.fuzz.draws import Draws
-
 from sieve_async import ResponseTooLargeError
 from sieve_async.decode import parse_model, parse_page, parse_state
 

@@ -5,7 +5,6 @@ from faults.fuzz.asking_for import LIST, failure_of, response, told
 from faults.fuzz.documents import JOB, PAGE, body
 from faults.fuzz.draws import Draws
 from faults.fuzz.plain_json import Document, UnreadableError
-
 from sieve_async import DecodeError, ResponseTooLargeError
 from sieve_async.decode import parse_page
 

@@ -4,7 +4,6 @@ import math
 from datetime import UTC, datetime, timedelta
 
 from faults.fuzz.draws import Draws
-
 from sieve_async.decode.retry_after import retry_after
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

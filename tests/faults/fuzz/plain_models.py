@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 import attrs
-from faults.fuzz.plain_json import Document
 
+from faults.fuzz.plain_json import Document
 from sieve_async import FunctionVersion, Job
 
 Read: TypeAlias = Callable[[Any], Any]

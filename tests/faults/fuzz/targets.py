@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import attrs
+
 from faults.fuzz import (
     error_answers,
     good_answers,

@@ -1,10 +1,10 @@
-"""What a ``Retry-After`` may look like, and the seconds that it asks for."""
+"""Retry-After headers and the seconds that they mean."""
 
-# The server's clock is wrong by decades: only the difference to its own Date counts.
+# The server's clock is decades off: only the difference to its own Date counts.
 DATE = ("Date", "Mon, 01 Jan 1990 00:00:00 GMT")
 ARABIC_FIVE = "\u0665"
 
-# What is sent, and the seconds that it asks for; None is nothing.
+# The headers and the seconds that they mean; None if they are ignored.
 VALUES: list[tuple[list[tuple[str, str]], float | None]] = [
     ([("Retry-After", value)], seconds)
     for value, seconds in [

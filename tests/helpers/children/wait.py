@@ -1,6 +1,6 @@
-"""A program with few descriptors that waits for many jobs, and says what it was told.
+"""Program with few file descriptors that waits for many jobs.
 
-It prints one JSON object: how each job ended, what was wrong, and what the waits took.
+It prints one JSON object: the status of each job, the errors, and the cost.
 """
 
 import argparse
@@ -12,8 +12,8 @@ from collections import Counter
 
 from sieve_async import JobOutcome, PollPolicy, SieveClient, SieveError
 
-# Of a wait that fails: looked at often, so that the program is over soon.
-OFTEN = PollPolicy(min_interval=0.2, max_interval=1.0)
+# Short intervals, so that the program ends soon.
+FAST = PollPolicy(min_interval=0.2, max_interval=1.0)
 
 
 async def wait_for_one(client: SieveClient, job_id: str) -> JobOutcome:
@@ -24,12 +24,12 @@ async def wait_for_one(client: SieveClient, job_id: str) -> JobOutcome:
         return JobOutcome(job_id, None, error)
 
 
-async def wait(url: str, key: str, number: int, way: str) -> dict[str, object]:
-    """Wait for all jobs in one of two ways."""
+async def wait(url: str, key: str, number: int, mode: str) -> dict[str, object]:
+    """Wait for all jobs, by one call for each or by one watch."""
     ids = [f"job-{each}" for each in range(number)]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    async with SieveClient(key, base_url=url, polling=OFTEN) as client:
-        if way == "each":
+    async with SieveClient(key, base_url=url, polling=FAST) as client:
+        if mode == "each":
             outcomes = await asyncio.gather(*(wait_for_one(client, job_id) for job_id in ids))
         else:
             outcomes = [outcome async for outcome in client.as_completed(ids)]
@@ -47,9 +47,9 @@ if __name__ == "__main__":
     parser.add_argument("url")
     parser.add_argument("--key", required=True)
     parser.add_argument("--number", type=int, default=1)
-    parser.add_argument("--way", default="each")
+    parser.add_argument("--mode", default="each")
     parser.add_argument("--descriptors", type=int, default=32)
     given = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (given.descriptors, given.descriptors))
-    told = asyncio.run(wait(given.url, given.key, given.number, given.way))
-    sys.stdout.write(json.dumps(told))
+    summary = asyncio.run(wait(given.url, given.key, given.number, given.mode))
+    sys.stdout.write(json.dumps(summary))

@@ -1,7 +1,6 @@
-"""What the API documents of each field of each model.
+"""Kinds of the fields of each model, as documented by the API.
 
-Written from the documents and not from the models, so that a field that the models forget or bend
-is missed by the tests.
+Written from the API documents, not from the models, so that tests notice a missing or wrong field.
 """
 
 from sieve_async import (

@@ -1,10 +1,11 @@
-"""Runs the command line as people and scripts do: in pipes and at terminals of any size."""
+"""Runs the command line in pipes, in a shell and at pseudo-terminals."""
 
 import asyncio
 import contextlib
 import fcntl
 import os
 import pty
+import signal
 import struct
 import sys
 import termios
@@ -18,23 +19,31 @@ _PROGRAM = (sys.executable, "-W", "error", "-m", "sieve_async")
 
 
 @attrs.frozen
-class Ended:
-    """How a command ended."""
+class CommandResult:
+    """The result of a command."""
 
-    code: int | None
-    printed: str
-    told: str
+    exit_code: int | None
+    stdout: str
+    stderr: str
 
 
 def environment(sieve: FakeSieve, **more: str) -> Mapping[str, str]:
-    """What a command finds around it."""
+    """The environment of a command."""
     inherited = {
         name: value for name, value in os.environ.items() if name not in {"CI", "NO_COLOR"}
     }
     return inherited | {"SIEVE_API_URL": sieve.url, "SIEVE_API_KEY": sieve.api_key} | more
 
 
-async def start(sieve: FakeSieve, *arguments: str, **more: str) -> asyncio.subprocess.Process:
+def reset_signals() -> None:
+    """Give a child default dispositions: under nohup or in a background job some are ignored."""
+    for name in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_DFL)
+
+
+async def start_command(
+    sieve: FakeSieve, *arguments: str, **more: str
+) -> asyncio.subprocess.Process:
     """Start a command with three pipes."""
     return await asyncio.create_subprocess_exec(
         *_PROGRAM,
@@ -43,22 +52,25 @@ async def start(sieve: FakeSieve, *arguments: str, **more: str) -> asyncio.subpr
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment(sieve, **more),
+        preexec_fn=reset_signals,
     )
 
 
-async def end_of(program: asyncio.subprocess.Process, typed: bytes = b"") -> Ended:
+async def finish_command(program: asyncio.subprocess.Process, typed: bytes = b"") -> CommandResult:
     """Wait until a command has ended."""
-    printed, told = await program.communicate(typed if program.stdin else None)
-    return Ended(program.returncode, printed.decode(), told.decode())
+    stdout, stderr = await program.communicate(typed if program.stdin else None)
+    return CommandResult(program.returncode, stdout.decode(), stderr.decode())
 
 
-async def command(sieve: FakeSieve, *arguments: str, typed: bytes = b"", **more: str) -> Ended:
+async def run_command(
+    sieve: FakeSieve, *arguments: str, typed: bytes = b"", **more: str
+) -> CommandResult:
     """Run a command to its end."""
-    return await end_of(await start(sieve, *arguments, **more), typed)
+    return await finish_command(await start_command(sieve, *arguments, **more), typed)
 
 
-async def shell(sieve: FakeSieve, line: str, **more: str) -> Ended:
-    """Run a line of the shell in which ``sieve-async`` is this very program."""
+async def run_shell(sieve: FakeSieve, line: str, **more: str) -> CommandResult:
+    """Run a line of bash in which ``sieve-async`` is this program."""
     function = f'sieve-async() {{ "{sys.executable}" -W error -m sieve_async "$@"; }}\n'
     program = await asyncio.create_subprocess_exec(
         "bash",
@@ -67,26 +79,27 @@ async def shell(sieve: FakeSieve, line: str, **more: str) -> Ended:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment(sieve, **more),
+        preexec_fn=reset_signals,
     )
-    return await end_of(program)
+    return await finish_command(program)
 
 
-async def asked(sieve: FakeSieve, *paths: str) -> None:
-    """Wait until each of these was asked for, or anything at all."""
-    while not sieve.requests or not sieve.requests.by_path.keys() >= {*paths}:  # noqa: ASYNC110 - a server tells nobody
+async def wait_until_requested(sieve: FakeSieve, *paths: str) -> None:
+    """Wait until each of these paths was requested; without paths, until anything was."""
+    while not sieve.requests or not sieve.requests.by_path.keys() >= {*paths}:  # noqa: ASYNC110 - the request log has no event
         await asyncio.sleep(0.01)
 
 
 @attrs.define
 class Terminal:
-    """A pseudo-terminal, and what is shown on it."""
+    """A pseudo-terminal and everything written to it."""
 
     ours: int
     theirs: int
     shown: str = ""
 
     async def read(self) -> None:
-        """Read until nobody has it open any more."""
+        """Read until no process has it open."""
         with contextlib.suppress(OSError):  # Linux ends a terminal with an error
             while piece := await asyncio.to_thread(os.read, self.ours, 65536):
                 self.shown += piece.decode()
@@ -94,7 +107,7 @@ class Terminal:
 
 @contextlib.asynccontextmanager
 async def terminal(columns: int, rows: int) -> AsyncIterator[Terminal]:
-    """A terminal of some size."""
+    """A terminal of the given size."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     try:
@@ -103,15 +116,24 @@ async def terminal(columns: int, rows: int) -> AsyncIterator[Terminal]:
         os.close(ours)
 
 
-async def at_terminal(
+async def run_at_terminal(
     sieve: FakeSieve,
     *arguments: str,
     size: tuple[int, int],
     blocked: str = "",
     results: str = "piped",
     **more: str,
-) -> tuple[Ended, str]:
-    """Run a command with errors and progress at a terminal, and say what was shown there."""
+) -> tuple[CommandResult, str]:
+    """Run a command whose stderr is a terminal; return its result and what was shown there.
+
+    Args:
+        sieve: The server.
+        arguments: The command line.
+        size: Columns and rows.
+        blocked: A module that can not be imported.
+        results: ``shared`` if stdout is the terminal too.
+        more: Environment variables.
+    """
     program = [*_PROGRAM, *arguments]
     if blocked:
         code = f"import sys; sys.modules[{blocked!r}] = None; from sieve_async.cli import main; "
@@ -123,9 +145,10 @@ async def at_terminal(
             stdout=screen.theirs if results == "shared" else asyncio.subprocess.PIPE,
             stderr=screen.theirs,
             env=environment(sieve, **{"TERM": "xterm-256color"} | more),
+            preexec_fn=reset_signals,
         )
         os.close(screen.theirs)
         reading = asyncio.create_task(screen.read())
-        printed, _ = await running.communicate()
+        stdout, _ = await running.communicate()
         await reading
-    return Ended(running.returncode, (printed or b"").decode(), ""), screen.shown
+    return CommandResult(running.returncode, (stdout or b"").decode(), ""), screen.shown

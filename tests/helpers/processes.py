@@ -1,4 +1,4 @@
-"""Programs that a test starts beside itself, and that never outlive it."""
+"""Programs that a test starts in other processes and that never outlive it."""
 
 import contextlib
 import os
@@ -10,19 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from faults.closed_world import KEY
+from helpers.leak_checks import KEY
 
 _TESTS = Path(__file__).parents[1]
-# Seconds in which nobody listens; real ones, for the server is another process.
-_AWAY = 0.2
+# Real seconds between a kill and the next start: the server is another process.
+_DOWN_TIME = 0.2
 
 
 @contextlib.contextmanager
-def program(name: str, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
-    """Run a program of the folder of children; at the end it is killed, whatever has happened."""
-    module = f"faults.children.{name}"
+def run_program(name: str, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
+    """Run a program of the folder `children`; it is killed at the end."""
+    module = f"helpers.children.{name}"
     words = [sys.executable, "-W", "error", "-m", module, *map(str, arguments), "--key", KEY]
-    with subprocess.Popen(  # noqa: S603 - our own words
+    with subprocess.Popen(  # noqa: S603 - a fixed command
         words,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -36,26 +36,26 @@ def program(name: str, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
 
 
 @contextlib.contextmanager
-def server(**settings: object) -> Iterator[str]:
-    """Run a server, and say where it is."""
-    with program("serving", *_words(settings)) as running:
+def run_server(**settings: object) -> Iterator[str]:
+    """Run a server; yield its URL."""
+    with run_program("serve", *_words(settings)) as running:
         yield _line_of(running)
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """A loopback port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
     return port
 
 
-class KilledAgainAndAgain:
-    """A server that is killed every so often and started again; at the end it stays.
+class CrashingServer:
+    """A server that is killed and started again several times.
 
     Args:
-        every: Seconds from when it serves to when it is killed.
-        times: How often it is killed.
-        settings: What it is started with.
+        every: Seconds between a start and a kill.
+        times: The number of kills.
+        settings: The options of the server.
     """
 
     def __init__(self, every: float, times: int, **settings: object) -> None:
@@ -68,7 +68,7 @@ class KilledAgainAndAgain:
 
     @property
     def url(self) -> str:
-        """Where it is, and will be again."""
+        """The URL, which stays the same."""
         return f"http://127.0.0.1:{self._settings['port']}"
 
     def __enter__(self) -> Self:
@@ -81,12 +81,12 @@ class KilledAgainAndAgain:
 
     def _run(self) -> None:
         for _ in range(self._times):
-            with server(**self._settings):
+            with run_server(**self._settings):
                 if self._may_end.wait(self._every):
                     return
             self.killed += 1
-            self._may_end.wait(_AWAY)
-        with server(**self._settings):
+            self._may_end.wait(_DOWN_TIME)
+        with run_server(**self._settings):
             self._may_end.wait()
 
 

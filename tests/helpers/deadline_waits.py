@@ -1,13 +1,13 @@
-"""Each kind of wait with a deadline, and what must be true when that has come."""
+"""Each kind of wait with a deadline, and checks of its timeout error."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import pytest
-from asking import now
-from faults.closed_world import check_error
-from faults.wire import JOB
 
+from helpers.http_helpers import now
+from helpers.leak_checks import check_error
+from helpers.raw_server import JOB
 from sieve_async import FunctionVersion, Job, JobOutcome, SieveClient, WaitTimeoutError
 
 IDS = [JOB, "job-2", "job-3"]
@@ -25,7 +25,7 @@ async def of_job(client: SieveClient, seconds: float, **how: Any) -> list[WaitTi
 
 
 async def of_job_by_long_polls(client: SieveClient, seconds: float) -> list[WaitTimeoutError]:
-    """Wait for one job by requests that the server holds."""
+    """Wait for one job by long polls."""
     return await of_job(client, seconds, strategy="long_poll")
 
 
@@ -44,7 +44,7 @@ async def of_stream(client: SieveClient, seconds: float) -> list[WaitTimeoutErro
 
 
 def errors_of(outcomes: list[JobOutcome]) -> list[WaitTimeoutError]:
-    """The errors of outcomes, one for each job, all of them deadlines."""
+    """The timeout errors of outcomes, one for each job."""
     assert sorted(outcome.job_id for outcome in outcomes) == IDS
     errors = [outcome.error for outcome in outcomes if isinstance(outcome.error, WaitTimeoutError)]
     assert [outcome.job for outcome in outcomes] == [None] * len(errors)
@@ -72,13 +72,15 @@ WAITS: dict[str, Wait] = {
     "stream": of_stream,
     "jobs": of_jobs("poll"),
     "jobs, long_poll": of_jobs("long_poll"),
-    "jobs, sweep": of_jobs("list"),
+    "jobs, list": of_jobs("list"),
     "iterator": of_iterator,
 }
 
 
-async def checked(client: SieveClient, wait: Wait, seconds: float) -> list[WaitTimeoutError]:
-    """Wait until the deadline, and check that it came when it should, and says what it must."""
+async def wait_until_deadline(
+    client: SieveClient, wait: Wait, seconds: float
+) -> list[WaitTimeoutError]:
+    """Wait until the deadline; check its time and its errors."""
     started, in_flight = now(), client.stats.in_flight
 
     errors = await wait(client, seconds)
@@ -88,20 +90,18 @@ async def checked(client: SieveClient, wait: Wait, seconds: float) -> list[WaitT
     assert (stats.waits, stats.queued, stats.in_flight) == (0, 0, in_flight)
     for error in errors:
         assert seconds - 1e-6 <= error.elapsed <= seconds + 0.1
-        assert (error.job_id is None) is (wait is of_version) is (error.function_version == NAME)
-        assert error.job_id is None or error.job_id in IDS
+        assert error.target in ([NAME] if wait is of_version else IDS)
     check_error(errors[0])
     return errors
 
 
 def check_last(error: WaitTimeoutError, *, was_seen: bool) -> None:
-    """Whether an error holds the state that was seen, and nothing that was not."""
-    last = error.last_version if error.job_id is None else error.last
-    other = error.last if error.job_id is None else error.last_version
-    assert other is None
+    """Check that an error holds the last state if there was one."""
+    last = error.last
     assert (last is not None) is was_seen
     assert error.polls >= was_seen
     if isinstance(last, Job):
-        assert (last.id, last.status) == (error.job_id, "processing")
+        assert (last.id, last.status) == (error.target, "processing")
     if isinstance(last, FunctionVersion):
+        assert error.target == NAME
         assert last.build_status == "building"

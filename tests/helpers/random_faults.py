@@ -1,4 +1,4 @@
-"""What may go wrong with the requests of many waits, by dice: nothing of it changes the truth."""
+"""Random faults for many waits; none of them changes the result of a job."""
 
 import asyncio
 import random
@@ -7,8 +7,8 @@ from typing import Any
 
 from sieve_async.testing import FakeSieve
 
-# Each with the share of the requests that meet it. None of them is an answer that could be true,
-# or a refusal: a 404 for a job that was never seen ends a wait, and rightly so.
+# Each with the share of requests that it affects. None of them is a valid answer or a rejection:
+# a 404 for a job without an earlier good answer correctly ends a wait.
 FAULTS: tuple[tuple[float, Mapping[str, Any]], ...] = (
     (0.03, {"status": 500}),
     (0.02, {"status": 502, "body": "<html>Bad gateway</html>"}),
@@ -27,8 +27,8 @@ FAULTS: tuple[tuple[float, Mapping[str, Any]], ...] = (
     (0.01, {"body": None, "status": 204}),
     (0.05, {"delay": 0.7}),
     (0.01, {"delay": 9.0}),
-    (0.02, {"drip": 0.5}),
-    (0.01, {"drip": 12.0}),
+    (0.02, {"slow_body": 0.5}),
+    (0.01, {"slow_body": 12.0}),
     (0.01, {"fields": {"status": None}}),
     (0.01, {"fields": {"status": 7}}),
     (0.01, {"fields": {"status": "pondering"}}),
@@ -39,17 +39,17 @@ FAULTS: tuple[tuple[float, Mapping[str, Any]], ...] = (
 )
 
 
-def brew(sieve: FakeSieve, seed: int) -> None:
-    """Let requests meet all of it from now on; which ones, the seed decides."""
+def add_random_faults(sieve: FakeSieve, seed: int) -> None:
+    """Add all faults; the seed decides which requests they affect."""
     for number, (share, fault) in enumerate(FAULTS):
         sieve.fault(probability=share, seed=1000 * seed + number, **fault)
 
 
-async def restart_now_and_then(sieve: FakeSieve, seed: int) -> None:
-    """Have the server go down for a moment, again and again."""
-    dice = random.Random(seed)
+async def restart_randomly(sieve: FakeSieve, seed: int) -> None:
+    """Stop and start the server at random times, until cancelled."""
+    randomizer = random.Random(seed)
     while True:
-        await asyncio.sleep(dice.uniform(1, 8))
+        await asyncio.sleep(randomizer.uniform(1, 8))
         await sieve.stop()
-        await asyncio.sleep(dice.uniform(0, 2))
+        await asyncio.sleep(randomizer.uniform(0, 2))
         await sieve.start()

@@ -1,4 +1,4 @@
-"""Asking the embedded server as a plain HTTP client would."""
+"""Requests to the fake server without the client, and readers of its documents."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,38 +21,38 @@ VERSION_KEYS = (
 )
 
 
-def data_of(job: Document) -> list[Any]:
-    """Unwrap the outputs of a job."""
+def output_data(job: Document) -> list[Any]:
+    """The data of each output of a job document."""
     return [output["data"] for output in job["outputs"] or []]
 
 
-def time_between(document: Document, earlier: str, later: str) -> timedelta:
-    """Subtract two times of a document."""
+def duration_between(document: Document, earlier: str, later: str) -> timedelta:
+    """The time between two time fields of a document."""
     return datetime.fromisoformat(document[later]) - datetime.fromisoformat(document[earlier])
 
 
-def address_of(sieve: FakeSieve) -> tuple[str, int]:
-    """Split the URL for those who speak plain TCP."""
+def host_and_port(sieve: FakeSieve) -> tuple[str, int]:
+    """The address of the server, for plain TCP."""
     host, _, port = sieve.url.removeprefix("http://").partition(":")
     return host, int(port)
 
 
-async def held(sieve: FakeSieve, number: int = 1) -> None:
-    """Wait until so many requests are with the server."""
-    while sieve.in_flight < number:  # noqa: ASYNC110 - nothing tells of it
+async def wait_until_in_flight(sieve: FakeSieve, number: int = 1) -> None:
+    """Wait until the server is answering so many requests."""
+    while sieve.in_flight < number:  # noqa: ASYNC110 - the server has no event for this
         await asyncio.sleep(0)
 
 
-async def raw(sieve: FakeSieve, path: str) -> bytes:
-    """Ask on a connection of its own, and read until the server closes it."""
-    reader, writer = await asyncio.open_connection(*address_of(sieve))
+async def get_raw(sieve: FakeSieve, path: str) -> bytes:
+    """Send one request on a new connection and read until the server closes it."""
+    reader, writer = await asyncio.open_connection(*host_and_port(sieve))
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {sieve.api_key}\r\n\r\n".encode())
-    everything = await reader.read()
+    received = await reader.read()
     writer.close()
     await writer.wait_closed()
-    return everything
+    return received
 
 
 def now() -> float:
-    """Read the loop's clock, from which the server takes its own."""
+    """The time of the event loop, which the fake server uses too."""
     return asyncio.get_running_loop().time()

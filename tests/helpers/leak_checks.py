@@ -1,4 +1,4 @@
-"""What must hold of everything that leaves the package, looked at wherever it leaves."""
+"""Checks of every exception that leaves the package: its type, its chain, and no API key."""
 
 import asyncio
 import copy
@@ -13,26 +13,36 @@ from sieve_async import SieveClient, SieveError
 
 KEY = "canary-4f1d9c7e-key"
 
-_CALLS = {"get_job", "get_version", "wait_for_job", "wait_until_ready", "wait_for_jobs"}
-_BELOW = ("aiohttp", "cattrs", "backoff", "orjson", "json", "yarl", "multidict", "zlib", "ssl")
+_METHODS = {"get_job", "get_version", "wait_for_job", "wait_until_ready", "wait_for_jobs"}
+_DEPENDENCIES = (
+    "aiohttp",
+    "cattrs",
+    "backoff",
+    "orjson",
+    "json",
+    "yarl",
+    "multidict",
+    "zlib",
+    "ssl",
+)
 
 
-class ObservedClient(SieveClient):
-    """A client whose every error is looked at while it leaves."""
+class CheckedClient(SieveClient):
+    """A client that checks every exception it raises."""
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        return _observed(found) if name in _CALLS else found
+        return _checked(found) if name in _METHODS else found
 
 
-def _observed(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def _checked(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     async def observed(*arguments: Any, **settings: Any) -> Any:
         try:
             result = await call(*arguments, **settings)
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            check_left(error)
+            check_raised(error)
             raise
         for outcome in result if isinstance(result, list) else []:
             if outcome.error is not None:
@@ -42,18 +52,18 @@ def _observed(call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[An
     return observed
 
 
-def check_left(error: BaseException) -> None:
-    """Ours is as it must be; what the caller's own code raised passes; nothing else leaves."""
+def check_raised(error: BaseException) -> None:
+    """Assert that an exception is a safe SieveError, or comes from code of the caller."""
     if isinstance(error, SieveError):
         check_error(error)
         return
     module = type(error).__module__.partition(".")[0]
-    assert module not in _BELOW, f"{error!r} has left the package"
-    assert not isinstance(error, OSError), f"{error!r} has left the package"
+    assert module not in _DEPENDENCIES, f"{error!r} left the package"
+    assert not isinstance(error, OSError), f"{error!r} left the package"
 
 
-async def failure_of(call: Awaitable[object]) -> SieveError:
-    """The error that a call ends with, after a look at what every error must keep."""
+async def error_of(call: Awaitable[object]) -> SieveError:
+    """The SieveError that a call raises, checked."""
     with pytest.raises(SieveError) as caught:
         await call
     error = caught.value
@@ -62,13 +72,13 @@ async def failure_of(call: Awaitable[object]) -> SieveError:
 
 
 def check_error(error: SieveError) -> None:
-    """Whatever leaves the package pickles, copies, and tells nobody the key."""
+    """Assert that an error pickles, copies, has no foreign error in its chain, and not the key."""
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(twin) is type(error)
         assert (str(twin), repr(twin), twin.args != ()) == (str(error), repr(error), True)
     for one in _chain(error):
         module = type(one).__module__
-        assert module.startswith("sieve_async") or module == "builtins", f"{one!r} hangs on it"
+        assert module.startswith("sieve_async") or module == "builtins", f"{one!r} is in the chain"
     for text in _texts(error):
         assert KEY not in text
 

@@ -1,7 +1,7 @@
-"""Calls that are cancelled at one certain point: where their task lets the loop go on.
+"""Cancel a call at an exact suspension point.
 
-A call is driven by hand, suspension by suspension, so that each place where a cancellation can
-arrive is found by counting, and not by guessing turns of the loop.
+The driver runs a coroutine step by step and counts its suspensions, so that a test can cancel it
+at each of them in turn.
 """
 
 import asyncio
@@ -14,29 +14,30 @@ from typing import Any
 import attrs
 
 
-class When(StrEnum):
-    """When the cancellation comes, seen from one suspension of the task."""
+class CancelWhen(StrEnum):
+    """When the cancellation comes, relative to a suspension."""
 
-    AT_ONCE = "as it begins"
-    A_TURN_LATER = "a turn later"
-    WITH_THE_RESULT = "in the turn of its result"
+    IMMEDIATELY = "as it begins"
+    NEXT_ITERATION = "one loop iteration later"
+    WITH_RESULT = "in the iteration of its result"
 
 
 @attrs.define(eq=False)
-class Stepper:
-    """Runs one call in a task of its own, and cancels that task at one of its suspensions.
+class CancellationDriver:
+    """Runs one call in a task and cancels that task at one of its suspensions.
 
     Attributes:
-        point: At which suspension, counted from one.
-        when: How soon after it began.
+        point: The number of the suspension, from one.
+        when: When to cancel, relative to it.
         points: How many suspensions there were.
-        cancelling: What the task said when the cancellation had gone through the call; None when
-            the call did not end so.
-        turns: How many turns of the loop it took from the cancellation to the end of the task.
+        cancelling: ``Task.cancelling()`` when CancelledError had passed through the call; None if
+            the call ended otherwise.
+        turns: Loop iterations between the cancellation and the end of the task.
+        is_cancelled: Whether a cancellation was sent.
     """
 
     point: int
-    when: When = When.AT_ONCE
+    when: CancelWhen = CancelWhen.IMMEDIATELY
     points: int = 0
     cancelling: int | None = None
     turns: int = 0
@@ -59,7 +60,7 @@ class Stepper:
 
     @types.coroutine
     def _drive(self, steps: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        """Let the call take one step after the other."""
+        """Advance the call one suspension at a time."""
         advance: Callable[[], Any] = steps.__next__
         while True:
             try:
@@ -71,18 +72,20 @@ class Stepper:
                 self._plan(awaited)
             try:
                 yield awaited
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is the call's
+            except BaseException as error:  # noqa: BLE001 - passed on to the call
                 advance = _thrower(steps, error)
             else:
                 advance = steps.__next__
 
     def _plan(self, awaited: "asyncio.Future[Any] | None") -> None:
-        if self.when is When.AT_ONCE or awaited is None:
+        if self.when is CancelWhen.IMMEDIATELY or awaited is None:
             self._cancel()
-        elif self.when is When.A_TURN_LATER:
+        elif self.when is CancelWhen.NEXT_ITERATION:
             asyncio.get_running_loop().call_soon(self._cancel)
         else:
-            awaited.add_done_callback(lambda _: self._cancel())  # before that which wakes the task
+            awaited.add_done_callback(
+                lambda _: self._cancel()
+            )  # runs before the callback that wakes the task
 
     def _cancel(self) -> None:
         assert self._task is not None
@@ -104,11 +107,11 @@ def _thrower(steps: Generator[Any, Any, Any], error: BaseException) -> Callable[
     return throw
 
 
-def each_point(when: When, *, at_least: int) -> Iterator[Stepper]:
-    """A stepper for each suspension of a call, until one has found no more to cancel at."""
+def each_suspension(when: CancelWhen, *, at_least: int) -> Iterator[CancellationDriver]:
+    """A driver for each suspension of a call, until there is none left to cancel at."""
     for point in itertools.count(1):
-        stepper = Stepper(point, when)
-        yield stepper
-        if not stepper.is_cancelled:
-            assert stepper.points >= at_least
+        driver = CancellationDriver(point, when)
+        yield driver
+        if not driver.is_cancelled:
+            assert driver.points >= at_least
             return

@@ -1,4 +1,4 @@
-"""A TCP proxy that makes the way between a client and a server long, narrow or broken."""
+"""TCP proxy that adds latency, limits bandwidth, and breaks connections."""
 
 import asyncio
 import contextlib
@@ -11,16 +11,16 @@ _PIECE = 65536
 
 
 @attrs.frozen
-class Way:
-    """What the way is like; it may change while connections are open.
+class Link:
+    """Properties of the link; they may change while connections are open.
 
     Attributes:
-        latency: Seconds that each piece is late, in each direction.
+        latency: Seconds of delay of each piece, in each direction.
         bandwidth: Bytes per second, in each direction of each connection; None for no limit.
-        piece: Bytes that are passed on at once, at the most.
-        resets_after: Bytes of answers after which a connection is reset; None for never.
+        piece: Maximum bytes forwarded at once.
+        resets_after: Bytes of responses after which a connection is reset; None for never.
         idle: Seconds without a byte after which a connection is closed; None for never.
-        most_connections: How many there may be at once: more are reset; None for no limit.
+        max_connections: Connections at once: more are reset; None for no limit.
     """
 
     latency: float = 0.0
@@ -28,28 +28,28 @@ class Way:
     piece: int = _PIECE
     resets_after: int | None = None
     idle: float | None = None
-    most_connections: int | None = None
+    max_connections: int | None = None
 
 
-class Proxy:
-    """The proxy: an async context manager on a free port of loopback.
+class TcpProxy:
+    """A proxy: an async context manager on a free port of loopback.
 
     Args:
         upstream: The URL of the server behind it.
-        way: What the way is like at first.
+        link: The link at first.
 
     Attributes:
         url: The URL to take for the server's.
-        way: What the way is like now.
-        connections: How many were accepted.
-        most_open: How many were open at once.
+        link: The link now.
+        connections: How many connections were accepted.
+        max_open: The largest number of open connections.
     """
 
-    def __init__(self, upstream: str, way: Way) -> None:
-        self.way = way
+    def __init__(self, upstream: str, link: Link) -> None:
+        self.link = link
         self.url = ""
         self.connections = 0
-        self.most_open = 0
+        self.max_open = 0
         parts = urlsplit(upstream)
         self._upstream = (parts.hostname, parts.port)
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -75,18 +75,18 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        most = self.way.most_connections
+        most = self.link.max_connections
         if most is not None and len(self._open) >= most:
             writer.transport.abort()
             return
         task = asyncio.current_task()
         assert task is not None
         self._open[task] = writer
-        self.most_open = max(self.most_open, len(self._open))
+        self.max_open = max(self.max_open, len(self._open))
         try:
             await self._join(reader, writer)
         except (asyncio.CancelledError, OSError):
-            pass  # the proxy ends, or one of the two has gone
+            pass  # the proxy ends, or a peer has closed its connection
         finally:
             writer.transport.abort()
             del self._open[task]
@@ -96,7 +96,7 @@ class Proxy:
         try:
             async with asyncio.TaskGroup() as both:
                 asking = both.create_task(self._carry(reader, server_writer, resets_after=None))
-                await self._carry(server_reader, writer, resets_after=self.way.resets_after)
+                await self._carry(server_reader, writer, resets_after=self.link.resets_after)
                 asking.cancel()
         except* OSError:
             pass
@@ -110,7 +110,7 @@ class Proxy:
         *,
         resets_after: int | None,
     ) -> None:
-        """Pass on what comes, until one side has ended or enough was said."""
+        """Forward bytes until a side closes or the limit is reached."""
         left = resets_after
         while piece := await self._piece(reader, left):
             await asyncio.sleep(self._time_for(piece))
@@ -123,13 +123,13 @@ class Proxy:
             writer.write_eof()
 
     async def _piece(self, reader: asyncio.StreamReader, left: int | None) -> bytes:
-        size = self.way.piece if left is None else min(self.way.piece, left)
+        size = self.link.piece if left is None else min(self.link.piece, left)
         try:
-            async with asyncio.timeout(self.way.idle):
+            async with asyncio.timeout(self.link.idle):
                 return await reader.read(size)
         except TimeoutError:
             return b""
 
     def _time_for(self, piece: bytes) -> float:
-        bandwidth = self.way.bandwidth
-        return self.way.latency + (0.0 if bandwidth is None else len(piece) / bandwidth)
+        bandwidth = self.link.bandwidth
+        return self.link.latency + (0.0 if bandwidth is None else len(piece) / bandwidth)

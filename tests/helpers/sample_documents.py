@@ -1,4 +1,4 @@
-"""Small documents in which every model stands."""
+"""Small documents that contain every model."""
 
 from typing import Any, TypeAlias
 
