@@ -30,8 +30,10 @@
     ├── JobRestartedError                     outputs of a stream start over
     ├── JobNotCancellableError                the job is not running
     ├── AmbiguousPushError                    the push may have started a paid job
-    └── DownloadError
-        └── FileExpiredError
+    ├── DownloadError
+    │   └── FileExpiredError
+    └── StateFileError                        a state file that cannot be used
+        └── StateBusyError                    another process has it open
 
 Errors are plain data: positional attrs fields, so that they pickle and copy. No error holds an
 object of the libraries below, and the API key is redacted from whatever a server sent back.
@@ -438,6 +440,26 @@ class DownloadError(SieveError):
 
 class FileExpiredError(DownloadError):
     """The signed URL of the file has expired, and the API gave no fresh one."""
+
+
+@attrs.define(slots=False)
+class StateFileError(SieveError):
+    """A state file cannot be used: damaged, not ours, of a later version, a full disk.
+
+    Attributes:
+        path: The file.
+        reason: What is wrong, in one phrase.
+    """
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"state file {self.path}: {self.reason}"
+
+
+class StateBusyError(StateFileError):
+    """Another process, or another watch of this one, uses the state file."""
 
 
 def api_error_class(status: int) -> type[APIError]:
