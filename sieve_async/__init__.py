@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from sieve_async.models import (
         BuildStatus,
         EnvironmentVariable,
+        File,
         Function,
         FunctionVersion,
         InputOutput,
@@ -59,9 +60,10 @@ if TYPE_CHECKING:
         Webhook,
         WorkerCounts,
     )
+    from sieve_async.outcomes import JobOutcome, OutcomeList
     from sieve_async.polling import OutputStream, PollPolicy
     from sieve_async.retry import RetryPolicy
-    from sieve_async.watching import JobOutcome, JobWatch, Strategy
+    from sieve_async.watching import JobWatch, Strategy
 
 __all__ = [
     "APIError",
@@ -76,6 +78,7 @@ __all__ = [
     "DecodeError",
     "DownloadError",
     "EnvironmentVariable",
+    "File",
     "FileExpiredError",
     "Function",
     "FunctionVersion",
@@ -92,6 +95,7 @@ __all__ = [
     "Limits",
     "NotFoundError",
     "OutOfCreditsError",
+    "OutcomeList",
     "Output",
     "OutputStream",
     "PermissionDeniedError",
@@ -172,6 +176,7 @@ _HOMES = {
     "sieve_async.models": (
         "BuildStatus",
         "EnvironmentVariable",
+        "File",
         "Function",
         "FunctionVersion",
         "InputOutput",
@@ -182,13 +187,16 @@ _HOMES = {
         "Webhook",
         "WorkerCounts",
     ),
+    "sieve_async.outcomes": (
+        "JobOutcome",
+        "OutcomeList",
+    ),
     "sieve_async.polling": (
         "OutputStream",
         "PollPolicy",
     ),
     "sieve_async.retry": ("RetryPolicy",),
     "sieve_async.watching": (
-        "JobOutcome",
         "JobWatch",
         "Strategy",
     ),

@@ -11,9 +11,22 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 import attrs
 
 from sieve_async import endpoints
-from sieve_async.config import Limits, Secret, Timeout, read_config
+from sieve_async.config import (
+    Limits,
+    Secret,
+    Timeout,
+    as_timeout,
+    check_callable,
+    check_choice,
+    check_job_id,
+    check_job_ids,
+    check_setting,
+    check_timeout,
+    function_name_of,
+    read_config,
+)
 from sieve_async.decode import parse_model, parse_text
-from sieve_async.errors import ConfigError, InvalidArgumentError, TransportError
+from sieve_async.errors import InvalidArgumentError, TransportError
 from sieve_async.gate import Gate
 from sieve_async.messages import Model, Request
 from sieve_async.models import FunctionVersion, Job
@@ -27,7 +40,6 @@ from sieve_async.polling import (
     Subject,
     VersionFollower,
     Wait,
-    check_timeout,
 )
 from sieve_async.retry import Retrier, RetryPolicy
 from sieve_async.transport import Transport
@@ -89,20 +101,16 @@ class SieveClient:
         api_key: str | None = None,
         *,
         base_url: str | None = None,
-        timeout: Timeout = Timeout(),
+        timeout: Timeout | float | timedelta = Timeout(),
         retry: RetryPolicy = RetryPolicy(),
         polling: PollPolicy = PollPolicy(),
         limits: Limits = Limits(),
         session: "aiohttp.ClientSession | None" = None,
     ) -> None:
-        for value, kind in (
-            (timeout, Timeout),
-            (retry, RetryPolicy),
-            (polling, PollPolicy),
-            (limits, Limits),
-        ):
-            if not isinstance(value, kind):
-                raise ConfigError(f"{value!r} is not a {kind.__name__}")
+        timeout = as_timeout(timeout)
+        check_setting("retry", retry, RetryPolicy)
+        check_setting("polling", polling, PollPolicy)
+        check_setting("limits", limits, Limits)
         secret = None if api_key is None else Secret(api_key)
         del api_key  # a traceback with locals would show it
         config = read_config(secret, base_url, os.environ, _home())
@@ -181,13 +189,16 @@ class SieveClient:
         return await self._call(endpoints.get_job(job_id, offset=offset))
 
     async def get_version(
-        self, owner_name: str, function_name: str, version_slug: str = endpoints.LATEST
+        self,
+        owner_or_function: str,
+        function_name: str | None = None,
+        version_slug: str = endpoints.LATEST,
     ) -> FunctionVersion:
         """Look up one version of a function (*Get Function Version* of the API).
 
         Args:
-            owner_name: The owner of the function.
-            function_name: Its name.
+            owner_or_function: ``OWNER/NAME`` or ``OWNER/NAME:SLUG``, or the owner alone.
+            function_name: The name of the function, if its owner stands alone.
             version_slug: The id of the version, the beginning of an id, or ``latest``.
 
         Raises:
@@ -195,7 +206,9 @@ class SieveClient:
             NotFoundError: There is no such version, or the key cannot see it.
             SieveError: Any other failure; what may pass has been tried again before.
         """
-        return await self._call(endpoints.get_version(owner_name, function_name, version_slug))
+        return await self._call(
+            endpoints.get_version(owner_or_function, function_name, version_slug)
+        )
 
     async def wait_for_job(
         self,
@@ -230,10 +243,10 @@ class SieveClient:
             SieveError: The server refuses for good, or nothing valid came for
                 ``PollPolicy.outage_timeout`` seconds. A failed poll by itself ends no wait.
         """
-        endpoints.check_job_id(job_id)
+        job_id = check_job_id(job_id)
         seconds, policy = self._check_wait(timeout, polling)
-        _check_listener(on_update)
-        _check_word("strategy", strategy, ("poll", "long_poll"))
+        check_callable("on_update", on_update)
+        check_choice("strategy", strategy, ("poll", "long_poll"))
         wait = self._begin(policy, seconds)
         asking = self._asking
         if strategy == "long_poll":
@@ -244,8 +257,8 @@ class SieveClient:
 
     async def wait_until_ready(
         self,
-        owner_name: str,
-        function_name: str,
+        owner_or_function: str,
+        function_name: str | None = None,
         version_slug: str = endpoints.LATEST,
         *,
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - the deadline is the point
@@ -259,8 +272,8 @@ class SieveClient:
         also when somebody deploys another meanwhile.
 
         Args:
-            owner_name: The owner of the function.
-            function_name: Its name.
+            owner_or_function: ``OWNER/NAME`` or ``OWNER/NAME:SLUG``, or the owner alone.
+            function_name: The name of the function, if its owner stands alone.
             version_slug: The id of the version, the beginning of an id, or ``latest``.
             timeout: The longest time for the whole wait, in seconds; None for no limit, 0 for
                 exactly one look.
@@ -275,10 +288,11 @@ class SieveClient:
             NotFoundError: There is no such version; once it was seen, only after two more looks.
             SieveError: As for :meth:`wait_for_job`.
         """
-        request = endpoints.get_version(owner_name, function_name, version_slug)
-        subject = Subject(function_version=f"{owner_name}/{function_name}:{version_slug}")
+        request = endpoints.get_version(owner_or_function, function_name, version_slug)
+        name = function_name_of(owner_or_function, function_name, version_slug)
+        subject = Subject(function_version=str(name))
         seconds, policy = self._check_wait(timeout, polling)
-        _check_listener(on_update)
+        check_callable("on_update", on_update)
         follower = VersionFollower(self._asking, self._begin(policy, seconds), request)
         version = await self._poller.wait(follower, subject, on_update)
         return version.raise_for_status() if check else version
@@ -316,12 +330,12 @@ class SieveClient:
             InvalidArgumentError: An argument cannot be right. (An id that cannot be right is an
                 outcome with this error.)
         """
-        _check_ids(job_ids, Iterable, AsyncIterable)
+        check_job_ids(job_ids, Iterable, AsyncIterable)
         seconds, policy = self._check_wait(timeout, polling)
         _enter_watching()
         from sieve_async import watching  # noqa: PLC0415 - it is there now
 
-        _check_word("strategy", strategy, watching.STRATEGIES)
+        check_choice("strategy", strategy, watching.STRATEGIES)
 
         def begin() -> "Batch":
             self._transport.check_home()
@@ -362,12 +376,12 @@ class SieveClient:
         Raises:
             InvalidArgumentError: An argument cannot be right.
         """
-        _check_ids(job_ids, Iterable)
+        check_job_ids(job_ids, Iterable)
         self._check_wait(timeout, polling)
         _enter_watching()
         from sieve_async import watching  # noqa: PLC0415 - it is there now
 
-        _check_word("strategy", strategy, watching.STRATEGIES)
+        check_choice("strategy", strategy, watching.STRATEGIES)
         wanted = list(job_ids)
         refused = [watching.refusal(job_id) for job_id in wanted]
         good = [job_id for job_id, outcome in zip(wanted, refused, strict=True) if outcome is None]
@@ -413,7 +427,7 @@ class SieveClient:
         """
         endpoints.get_job(job_id, offset=offset)
         seconds, policy = self._check_wait(timeout, polling)
-        _check_word("on_restart", on_restart, ("raise", "continue"))
+        check_choice("on_restart", on_restart, ("raise", "continue"))
 
         def begin() -> JobFollower:
             return JobFollower(self._asking, self._begin(policy, seconds), job_id, offset)
@@ -442,22 +456,6 @@ class SieveClient:
         self._transport.check_home()
         now = _now()
         return Wait(policy, now, None if seconds is None else now + seconds)
-
-
-def _check_listener(on_update: object) -> None:
-    if on_update is not None and not callable(on_update):
-        raise InvalidArgumentError(f"on_update must be callable, not {on_update!r}")
-
-
-def _check_ids(job_ids: object, *kinds: type) -> None:
-    if isinstance(job_ids, (str, bytes)) or not isinstance(job_ids, kinds):
-        kind = type(job_ids).__name__
-        raise InvalidArgumentError(f"job_ids must be an iterable of ids, not {kind}")
-
-
-def _check_word(name: str, word: object, words: tuple[str, ...]) -> None:
-    if word not in words:
-        raise InvalidArgumentError(f"{name} must be one of {', '.join(words)}, not {word!r}")
 
 
 def _enter_watching() -> None:

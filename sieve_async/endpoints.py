@@ -1,70 +1,93 @@
-"""The documented endpoints: arguments in, a checked request out.
+"""The documented endpoints: arguments in, a checked request out."""
 
-Ids go into a path, so their grammar is narrow: nothing that a server, a proxy or a URL library
-could read as anything but one segment, and nothing that would need quoting.
-"""
-
-import re
+from urllib.parse import quote
 
 import attrs
 
-from sieve_async.errors import InvalidArgumentError
-from sieve_async.messages import ID, Model, Request
+from sieve_async.config import (
+    LATEST,
+    check_job_id,
+    check_offset,
+    check_status,
+    function_name_of,
+    parse_function_name,
+)
+from sieve_async.messages import Model, Request
 from sieve_async.models import FunctionVersion, Job, JobStatus
 
-LATEST = "latest"
-# How long the server holds a request that awaits a job, in seconds.
-LONGEST_AWAIT = 600.0
-# As many jobs as one page may hold.
-LARGEST_PAGE = 500
+__all__ = [
+    "LATEST",
+    "MAX_AWAIT",
+    "MAX_PAGE",
+    "await_job",
+    "cancel_job",
+    "get_job",
+    "get_version",
+    "list_jobs",
+    "pinned",
+    "push",
+]
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._~-]{0,127}")
-_LARGEST_OFFSET = 2**63 - 1
-
-
-def check_job_id(job_id: object) -> None:
-    """Refuse what cannot be the id of a job.
-
-    Raises:
-        InvalidArgumentError: It cannot; the message says what an id is.
-    """
-    _check(ID, "job_id", job_id)
+MAX_AWAIT = 600.0  # seconds for which the server holds a request that awaits a job
+MAX_PAGE = 500  # jobs of one page: the documented default; no maximum is stated
 
 
 def get_job(job_id: str, *, offset: int = 0) -> Request[Job]:
     """``GET /v2/jobs/{job_id}``: one job, without its first ``offset`` outputs."""
-    check_job_id(job_id)
-    if isinstance(offset, bool) or not isinstance(offset, int):
-        raise InvalidArgumentError(f"offset must be a whole number, not {type(offset).__name__}")
-    if not 0 <= offset <= _LARGEST_OFFSET:
-        raise InvalidArgumentError("offset must be from 0 to 2**63 - 1")
+    job_id, offset = check_job_id(job_id), check_offset(offset)
     query = f"offset={offset}" if offset else ""
     return Request("GET", f"/v2/jobs/{job_id}", Job, query, expected_id=job_id)
 
 
 def await_job(job_id: str, *, offset: int = 0) -> Request[Job]:
-    """``GET /v2/jobs/{job_id}/await``: the same, once the job has ended or ten minutes are over."""
+    """``GET /v2/jobs/{job_id}/await``: the same, once the job or ten minutes are over."""
     request = get_job(job_id, offset=offset)
-    return attrs.evolve(request, path=f"{request.path}/await", hold_time=LONGEST_AWAIT)
+    return attrs.evolve(request, path=f"{request.path}/await", hold_time=MAX_AWAIT)
 
 
-def list_jobs(*, status: JobStatus, limit: int, offset: int) -> Request[Job]:
-    """``GET /v2/jobs``: one page of the jobs of the key's organisation that have this status."""
-    return Request("GET", "/v2/jobs", Job, f"limit={limit}&offset={offset}&status={status}")
+def list_jobs(
+    *,
+    status: JobStatus | str | None = None,
+    function: str | None = None,
+    limit: int = MAX_PAGE,
+    offset: int = 0,
+) -> Request[Job]:
+    """``GET /v2/jobs``, or the jobs of one function or version: one page of a list.
+
+    The API has no filter by status for the jobs of a version.
+    """
+    query = f"limit={limit}&offset={check_offset(offset)}"
+    if status is not None:
+        query += f"&status={quote(check_status(status), safe='')}"
+    if function is None:
+        return Request("GET", "/v2/jobs", Job, query)
+    owner_name, function_name, version_slug = parse_function_name(function)
+    path = f"/v2/functions/{owner_name}/{function_name}"
+    if version_slug is not None:
+        path += f"/versions/{version_slug}"
+    return Request("GET", f"{path}/jobs", Job, query)
+
+
+def push(body: bytes) -> Request[Job]:
+    """``POST /v2/push``: start a job, on a connection that cannot have been closed meanwhile."""
+    return Request("POST", "/v2/push", Job, body=body, fresh_connection=True)
+
+
+def cancel_job(job_id: str) -> Request[Job]:
+    """``DELETE /v2/jobs/{job_id}``: cancel a running job."""
+    return Request("DELETE", f"/v2/jobs/{check_job_id(job_id)}", Job)
 
 
 def get_version(
-    owner_name: str, function_name: str, version_slug: str = LATEST
+    owner_or_function: str, function_name: str | None = None, version_slug: str = LATEST
 ) -> Request[FunctionVersion]:
     """``GET /v2/functions/{owner}/{name}/versions/{slug}``: by id, prefix of an id, or latest."""
-    _check(_NAME, "owner_name", owner_name)
-    _check(_NAME, "function_name", function_name)
-    _check(ID, "version_slug", version_slug)
+    owner_name, name, slug = function_name_of(owner_or_function, function_name, version_slug)
     return Request(
         "GET",
-        f"/v2/functions/{owner_name}/{function_name}/versions/{version_slug}",
+        f"/v2/functions/{owner_name}/{name}/versions/{slug}",
         FunctionVersion,
-        expected_id=None if version_slug == LATEST else version_slug,
+        expected_id=None if slug == LATEST else slug,
         expected_id_is_prefix=True,
     )
 
@@ -75,14 +98,3 @@ def pinned(request: Request[Model], expected_id: str) -> Request[Model]:
         return request
     path = f"{request.path.rpartition('/')[0]}/{expected_id}"
     return attrs.evolve(request, path=path, expected_id=expected_id, expected_id_is_prefix=False)
-
-
-def _check(grammar: re.Pattern[str], name: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise InvalidArgumentError(f"{name} must be a string, not {type(value).__name__}")
-    if not grammar.fullmatch(value):
-        shown = value if len(value) <= 60 else f"{value[:60]}..."
-        raise InvalidArgumentError(
-            f"{name} must be 1 to 128 letters, digits and . _ ~ -, beginning with a letter or a "
-            f"digit (a name also with _); {shown!a} is not"
-        )

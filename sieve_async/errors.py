@@ -45,6 +45,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from sieve_async.display import last_line, shorten
+
 if TYPE_CHECKING:  # models raise these errors, so at run time they come later
     from sieve_async.models import FunctionVersion, Job
 
@@ -167,7 +169,7 @@ class ResponseError(SieveError):
         method: The HTTP method of the request.
         path: The path that was asked for, without its query.
         status: The HTTP status of the answer.
-        excerpt: The beginning of the body, the API key and URL queries masked.
+        excerpt: The beginning of the body, the API key and URL queries redacted.
         attempts: How many requests went out for this call.
         elapsed: Seconds from the call to this error, queueing for a slot included.
     """
@@ -187,26 +189,12 @@ class ResponseError(SieveError):
         )
 
 
-@attrs.define(slots=False)
 class DecodeError(ResponseError):
-    """The body is not JSON, or not the JSON that the API documents.
-
-    Attributes:
-        problems: One line for each field that does not fit, with its path, never with its value.
-        payload: The parsed JSON; None when the body is not JSON at all.
-    """
-
-    problems: tuple[str, ...] = ()
-    payload: Any = attrs.field(default=None, repr=False)
-
-    def __str__(self) -> str:
-        shown = "; ".join(self.problems[:5])
-        more = f"; and {len(self.problems) - 5} more" if len(self.problems) > 5 else ""
-        return f"{super().__str__()}: {shown}{more}" if shown else super().__str__()
+    """The body is no JSON object, or its id or status cannot be read."""
 
 
 class ResponseTooLargeError(ResponseError):
-    """The body exceeds ``Limits.max_response_bytes``, or has too many parts to be parsed."""
+    """The body exceeds ``Limits.max_response_bytes``."""
 
 
 class RedirectError(ResponseError):
@@ -329,7 +317,7 @@ class JobFailedError(SieveError):
     job: "Job"
 
     def __str__(self) -> str:
-        return f"job {self.job.id} failed: {_last_line(self.job.error)}"
+        return f"job {self.job.id} failed: {_failure_text(self.job)}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self!s:.300})"
@@ -487,7 +475,7 @@ def _tries(attempts: int, elapsed: float) -> str:
     return f" ({attempts} attempts in {elapsed:.1f} s)" if attempts > 1 else ""
 
 
-def _last_line(error: str | None) -> str:
-    """A job's error is often a whole traceback: its last line says what went wrong."""
-    lines = (error or "").strip().splitlines()
-    return lines[-1] if lines else "no error text was given"
+def _failure_text(job: "Job") -> str:
+    """A job's error is often a traceback, whose last line says what went wrong."""
+    error = job.error or job.extra.get("error")  # there if it is no text
+    return shorten(last_line(str(error))) if error else "no error text was given"

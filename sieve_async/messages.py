@@ -1,23 +1,20 @@
-"""What travels between the rooms: a request as a value, and an answer as it came."""
+"""``Request`` and ``Response``: what the client sends, and the answer as it came."""
 
-import re
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import attrs
 
+from sieve_async.config import ID
+from sieve_async.display import printable, shorten
 from sieve_async.models import FunctionVersion, Job
+
+__all__ = ["Model", "Request", "Response", "printable", "shorten"]
 
 Model = TypeVar("Model", Job, FunctionVersion)
 
-# What an id may be, in what we send and in what we accept back.
-ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
-
-_EXCERPT_LENGTH = 300
-_LONGEST_BEGINNING = 64 * 1024  # to redact all of a large body would hold up the loop for a second
-# The query of a signed URL is as good as a password, and an excerpt may end in a log.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line ends
-_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*")
+_MAX_EXCERPT = 2400  # characters, before white space is joined
+_MAX_EXCERPT_SOURCE = 64 * 1024  # to redact all of a large body would block the loop
 
 
 # Requests and responses are never changed, but not frozen: to make a frozen one takes up to 1 us
@@ -34,6 +31,9 @@ class Request(Generic[Model]):
         expected_id: The id that the answer must bear; None where any will do.
         expected_id_is_prefix: Whether the answer's id needs only to begin with ``expected_id``.
         hold_time: Seconds for which the server may hold the request before it answers.
+        body: The JSON to send; None for none.
+        fresh_connection: Whether to send it on a new connection: what must not be sent twice must
+            not meet a connection that the server has closed meanwhile.
     """
 
     method: str
@@ -43,16 +43,16 @@ class Request(Generic[Model]):
     expected_id: str | None = None
     expected_id_is_prefix: bool = False
     hold_time: float = 0.0
+    body: bytes | None = attrs.field(default=None, repr=False)
+    fresh_connection: bool = False
 
-    def accepts(self, expected_id: str) -> bool:
+    def accepts(self, found_id: str) -> bool:
         """Whether an answer with this id is an answer to this request."""
         if self.expected_id is None:
-            return ID.fullmatch(expected_id) is not None
+            return ID.fullmatch(found_id) is not None
         if self.expected_id_is_prefix:
-            return (
-                expected_id.startswith(self.expected_id) and ID.fullmatch(expected_id) is not None
-            )
-        return expected_id == self.expected_id
+            return found_id.startswith(self.expected_id) and ID.fullmatch(found_id) is not None
+        return found_id == self.expected_id
 
 
 @attrs.define(eq=False)
@@ -62,7 +62,7 @@ class Response:
     Attributes:
         status: The HTTP status.
         headers: Pairs of name and value, as they stood on the wire.
-        body: The whole body of a good answer; at most the beginning of any other.
+        body: The complete body of a good answer; at most the beginning of any other.
         redact: Takes the API key out of a text, for whatever is shown or kept as evidence.
     """
 
@@ -83,17 +83,5 @@ class Response:
 
     def excerpt(self) -> str:
         """The beginning of the body, fit to be logged."""
-        beginning = self.redact(self.body[:_LONGEST_BEGINNING].decode("utf-8", "replace"))
-        return shorten(beginning[: 8 * _EXCERPT_LENGTH])
-
-
-def printable(text: str) -> str:
-    """A text fit to be logged: no queries of URLs, no terminal controls, no lone surrogates."""
-    text = _CONTROLS.sub(" ", _URL_QUERY.sub(r"\1?...", text))
-    return text.encode("utf-8", "replace").decode()
-
-
-def shorten(text: str) -> str:
-    """One printable line of at most 300 characters."""
-    line = " ".join(printable(text).split())
-    return line if len(line) <= _EXCERPT_LENGTH else f"{line[: _EXCERPT_LENGTH - 3]}..."
+        beginning = self.body[:_MAX_EXCERPT_SOURCE].decode("utf-8", "replace")
+        return shorten(self.redact(beginning)[:_MAX_EXCERPT])

@@ -1,97 +1,42 @@
-"""What the API talks about: immutable values, free of JSON and of HTTP.
+"""What the API talks about: immutable values, free of HTTP.
 
 The fields are the API's own, all of them; the documents are *Get Job* and *Get Function Version*
-of Sieve's API reference. A field that an answer lacks has its default, and keys that we do not know
-are kept in ``extra``.
+of Sieve's API reference. A field that an answer lacks has its default. Keys that we do not know,
+and values that do not fit their field, are kept in ``extra``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeVar
 
 import attrs
 
-from sieve_async.errors import BuildFailedError, JobCancelledError, JobFailedError
-from sieve_async.notebook import ShownJob, ShownVersion
+from sieve_async.converter import FieldError, copy_json, structure, unstructure
+from sieve_async.display import job_html, job_text, short_repr, version_html, version_text
+from sieve_async.errors import (
+    BuildFailedError,
+    InvalidArgumentError,
+    JobCancelledError,
+    JobFailedError,
+)
+from sieve_async.values import BuildStatus, File, InputOutput, JobStatus, Output, files_in
 
+__all__ = [
+    "BuildStatus",
+    "EnvironmentVariable",
+    "File",
+    "Function",
+    "FunctionVersion",
+    "InputOutput",
+    "Job",
+    "JobStatus",
+    "Output",
+    "Restart",
+    "Webhook",
+    "WorkerCounts",
+]
 
-class _OpenWord(StrEnum):
-    """A string enum that keeps an unknown word as it came: new words need no new release."""
-
-    @property
-    def is_known(self) -> bool:
-        """Whether this word is one that the API documented when this version was made."""
-        return self.value in type(self)._value2member_map_
-
-    @classmethod
-    def _missing_(cls, value: object) -> Self | None:
-        if not isinstance(value, str) or not value:
-            return None
-        word = str.__new__(cls, value)
-        word._name_ = value
-        word._value_ = value
-        return word
-
-    def __reduce_ex__(self, protocol: object) -> tuple[type[Self], tuple[str]]:
-        # By value: some 3.11 releases pickle members by name, which unknown words do not have.
-        return self.__class__, (self.value,)
-
-
-class JobStatus(_OpenWord):
-    """How far a job is; an unknown word is kept as it came and is not terminal."""
-
-    QUEUED = "queued"
-    PROCESSING = "processing"
-    FINISHED = "finished"
-    ERROR = "error"
-    CANCELLED = "cancelled"
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the job has ended, in whichever way."""
-        return self in _ENDS_OF_JOBS
-
-
-class BuildStatus(_OpenWord):
-    """How far a build is; an unknown word is kept as it came and is not terminal."""
-
-    QUEUED = "queued"
-    BUILDING = "building"
-    PUSHING = "pushing"
-    DEPLOYING = "deploying"
-    READY = "ready"
-    ERROR = "error"
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the build has ended, well or not."""
-        return self in _ENDS_OF_BUILDS
-
-
-_ENDS_OF_JOBS = frozenset({JobStatus.FINISHED, JobStatus.ERROR, JobStatus.CANCELLED})
-_ENDS_OF_BUILDS = frozenset({BuildStatus.READY, BuildStatus.ERROR})
-
-
-@attrs.frozen
-class InputOutput:
-    """One input or output of a job or version.
-
-    ``data`` is any JSON value. A version's input may hold a default that is a base64 pickle: it is
-    an opaque string here and must never be unpickled.
-    """
-
-    type: str | None = None
-    name: str | None = None
-    data: Any = None
-    description: str | None = None
-    schema: Mapping[str, Any] | None = None
-    run_id: str | None = None
-    is_optional: bool | None = None
-    extra: Mapping[str, Any] = attrs.field(factory=dict)
-
-
-Output: TypeAlias = InputOutput | tuple[InputOutput, ...]
+_Value = TypeVar("_Value")
 
 
 @attrs.frozen
@@ -102,7 +47,9 @@ class Restart:
     reason: str | None = None
     type: str | None = None
     run_id: str | None = None
-    extra: Mapping[str, Any] = attrs.field(factory=dict)
+    extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+
+    __repr__ = short_repr
 
 
 @attrs.frozen
@@ -114,7 +61,9 @@ class WorkerCounts:
     active: int | None = None
     idle: int | None = None
     awaiting_resources: int | None = None
-    extra: Mapping[str, Any] = attrs.field(factory=dict)
+    extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+
+    __repr__ = short_repr
 
 
 @attrs.frozen
@@ -124,7 +73,9 @@ class EnvironmentVariable:
     name: str | None = None
     description: str | None = None
     default: str | None = None
-    extra: Mapping[str, Any] = attrs.field(factory=dict)
+    extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+
+    __repr__ = short_repr
 
 
 @attrs.frozen
@@ -133,11 +84,13 @@ class Webhook:
 
     type: str | None = None
     url: str | None = None
-    extra: Mapping[str, Any] = attrs.field(factory=dict)
+    extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+
+    __repr__ = short_repr
 
 
 @attrs.frozen
-class FunctionVersion(ShownVersion):
+class FunctionVersion:
     """One version of a function and the state of its build.
 
     ``environment_variables`` is not described by the API: what is not a list of objects is kept
@@ -150,20 +103,22 @@ class FunctionVersion(ShownVersion):
     built_at: datetime | None = None
     ready_at: datetime | None = None
     compute_type: str | None = None
-    python_packages: tuple[str, ...] = ()
-    system_packages: tuple[str, ...] = ()
+    python_packages: tuple[str, ...] = attrs.field(default=(), hash=False)
+    system_packages: tuple[str, ...] = attrs.field(default=(), hash=False)
     cuda_version: str | None = None
     gpu: bool | None = None
     split: int | None = None
     minimum_replicas: int = 0
     maximum_replicas: int | None = 0
-    inputs: tuple[InputOutput, ...] = ()
-    outputs: tuple[InputOutput, ...] = ()
+    inputs: tuple[InputOutput, ...] = attrs.field(default=(), hash=False)
+    outputs: tuple[InputOutput, ...] = attrs.field(default=(), hash=False)
     current_workers: WorkerCounts | None = None
-    environment_variables: tuple[EnvironmentVariable, ...] = ()
+    environment_variables: tuple[EnvironmentVariable, ...] = attrs.field(default=(), hash=False)
     stream_output: bool | None = False
-    function_dependencies: tuple[str, ...] = ()
-    extra: Mapping[str, Any] = attrs.field(factory=dict)
+    function_dependencies: tuple[str, ...] = attrs.field(default=(), hash=False)
+    extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+
+    __repr__ = short_repr
 
     @property
     def is_ready(self) -> bool:
@@ -180,13 +135,33 @@ class FunctionVersion(ShownVersion):
             raise BuildFailedError(self)
         return self
 
+    def to_dict(self) -> dict[str, Any]:
+        """The API's own document, ready for JSON.
+
+        Fields at their defaults are left out, unknown keys are included, times are ISO 8601 in
+        UTC. An input of which only the name and the data are known is written as its data.
+        """
+        return unstructure(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` or the API gives.
+
+        Raises:
+            InvalidArgumentError: It is no dict, or its id or status cannot be read.
+        """
+        return _from_dict(cls, document)
+
+    def __str__(self) -> str:
+        return version_text(self)
+
+    def _repr_html_(self) -> str:
+        return version_html(self)
+
 
 @attrs.frozen
 class Function:
-    """The function of a job; newer answers give only ``name`` and ``owner_name``.
-
-    Jobs whose answers spell their function in the same way mostly share one object.
-    """
+    """The function of a job; newer answers give only ``name`` and ``owner_name``."""
 
     name: str | None = None
     owner_name: str | None = None
@@ -194,16 +169,18 @@ class Function:
     title: str | None = None
     code_url: str | None = None
     description: str | None = None
-    tags: tuple[str, ...] = ()
+    tags: tuple[str, ...] = attrs.field(default=(), hash=False)
     cover_image_url: str | None = None
-    examples: tuple[str, ...] = ()
+    examples: tuple[str, ...] = attrs.field(default=(), hash=False)
     readme: str | None = None
     latest_version: FunctionVersion | None = None
     featured_key: int | None = None
     function_type: str | None = None
-    webhooks: tuple[Webhook, ...] = ()
+    webhooks: tuple[Webhook, ...] = attrs.field(default=(), hash=False)
     restart_on_error: bool | None = None
-    extra: Mapping[str, Any] = attrs.field(factory=dict)
+    extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+
+    __repr__ = short_repr
 
 
 def _none_if_empty(error: str | None) -> str | None:
@@ -212,7 +189,7 @@ def _none_if_empty(error: str | None) -> str | None:
 
 
 @attrs.frozen
-class Job(ShownJob):
+class Job:
     """One run of a function.
 
     Times are aware and in UTC. ``error`` is None when there is none. ``function_id`` may be only
@@ -228,19 +205,36 @@ class Job(ShownJob):
     created_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
-    inputs: Mapping[str, InputOutput] = attrs.field(factory=dict)
-    outputs: tuple[Output, ...] = ()
+    inputs: Mapping[str, InputOutput] = attrs.field(factory=dict, hash=False)
+    outputs: tuple[Output, ...] = attrs.field(default=(), hash=False)
     error: str | None = attrs.field(default=None, converter=_none_if_empty)
     visibility: str | None = None
     run_id: str | None = None
-    children: Mapping[str, Any] = attrs.field(factory=dict)
-    restarts: tuple[Restart, ...] = ()
-    extra: Mapping[str, Any] = attrs.field(factory=dict)
+    children: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+    restarts: tuple[Restart, ...] = attrs.field(default=(), hash=False)
+    extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+
+    __repr__ = short_repr
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job is over: finished, in error or cancelled."""
+        return self.status.is_terminal
 
     @property
     def succeeded(self) -> bool:
-        """Whether the job ended well."""
+        """Whether ``status`` is ``finished``."""
         return self.status is JobStatus.FINISHED
+
+    @property
+    def failed(self) -> bool:
+        """Whether ``status`` is ``error``."""
+        return self.status is JobStatus.ERROR
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether ``status`` is ``cancelled``."""
+        return self.status is JobStatus.CANCELLED
 
     @property
     def queue_duration(self) -> timedelta | None:
@@ -252,17 +246,18 @@ class Job(ShownJob):
         """How long the job ran; None until it has ended, or when it never started."""
         return _between(self.started_at, self.completed_at)
 
-    def files(self) -> list[Mapping[str, Any]]:
-        """Every ``{"url": ...}`` object in the outputs, nested ones too, in their order.
+    @property
+    def data(self) -> tuple[Any, ...]:
+        """The plain JSON value of each output; an output of several parts gives a tuple of them."""
+        return tuple(
+            tuple(part.data for part in output) if isinstance(output, tuple) else output.data
+            for output in self.outputs
+        )
 
-        The URLs may be signed and expire; they lie on other hosts, which must not get the API key.
-        """
-        return [
-            found
-            for item in self.outputs
-            for output in (item if isinstance(item, tuple) else (item,))
-            for found in _files_in(output.data)
-        ]
+    @property
+    def files(self) -> tuple[File, ...]:
+        """Every file in the outputs, nested ones too, in their order."""
+        return tuple(files_in(self.data))
 
     def raise_for_status(self) -> Self:
         """Return this job, unless it failed or was cancelled.
@@ -277,19 +272,40 @@ class Job(ShownJob):
             raise JobCancelledError(self)
         return self
 
+    def to_dict(self) -> dict[str, Any]:
+        """The API's own document, ready for JSON.
+
+        Fields at their defaults are left out, unknown keys are included, times are ISO 8601 in
+        UTC. An input of which only the name and the data are known is written as its data.
+        """
+        return unstructure(self)
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` or the API gives.
+
+        Raises:
+            InvalidArgumentError: It is no dict, or its id or status cannot be read.
+        """
+        return _from_dict(cls, document)
+
+    def __str__(self) -> str:
+        return job_text(self)
+
+    def _repr_html_(self) -> str:
+        return job_html(self)
+
 
 def _between(start: datetime | None, end: datetime | None) -> timedelta | None:
     return None if start is None or end is None else end - start
 
 
-def _files_in(data: Any) -> Iterator[Mapping[str, Any]]:
-    """Walk with a stack of our own: what a job puts out may be nested as deep as JSON may be."""
-    waiting: list[Any] = [data]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, Mapping):
-            if isinstance(value.get("url"), str):
-                yield value
-            waiting.extend(reversed(list(value.values())))
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            waiting.extend(reversed(value))
+def _from_dict(cls: type[_Value], document: object) -> _Value:
+    if not isinstance(document, Mapping):
+        kind = type(document).__name__
+        raise InvalidArgumentError(f"document must be the dict of a {cls.__name__}, not {kind}")
+    try:
+        return structure(copy_json(document), cls)
+    except FieldError as error:
+        reason = f"document must be that of a {cls.__name__}: {error}"
+    raise InvalidArgumentError(reason)

@@ -99,7 +99,7 @@ def is_transient(error: SieveError) -> bool:
         case TransportError():
             return True
         case DecodeError():
-            return not error.problems  # not JSON at all: cut off, or a proxy's page
+            return True  # cut off, or a proxy's page
         case APIError(status=status) if status >= 500:
             return status not in _LASTING_SERVER_ERRORS
         case APIError(status=status):

@@ -91,7 +91,7 @@ def _row_of(outcome: JobOutcome, scripted: JobHandle, sieve: FakeSieve) -> Row:
     job = outcome.job
     if job is None:
         return Row((outcome.job_id, "?", requests, "", "", str(outcome.error)), is_right=False)
-    note = ", ".join(str(file["url"]) for file in job.files())
+    note = ", ".join(file.url for file in job.files)
     if job.restarts:
         note = f"restarted after {job.restarts[0].type}; {note}"
     if job.error is not None:

@@ -63,9 +63,9 @@ def _notes(job: Job) -> Iterator[str]:
 
 
 def _files(job: Job) -> Iterator[str]:
-    files = job.files()
+    files = job.files
     if len(files) == 1:
-        yield shorten(str(files[0]["url"]))
+        yield shorten(files[0].url)
     elif job.outputs:
         yield f"{len(job.outputs)} output{'s'[: len(job.outputs) > 1]}"
 
@@ -91,8 +91,8 @@ def lines_of_job(job: Job) -> Iterator[str]:
     if job.restarts:
         yield _fact("restarts", len(job.restarts))
     yield _fact("outputs", len(job.outputs))
-    for file in job.files():
-        yield _fact("", shorten(str(file["url"])))
+    for file in job.files:
+        yield _fact("", shorten(file.url))
     if job.error is not None:
         yield _fact("error", last_line(job.error))
 

@@ -1,15 +1,23 @@
-"""From an answer to a model or an error: strict about types, open about words and extra keys."""
+"""From responses to values or errors: liberal about fields, strict about id and status."""
 
-from sieve_async.decode.answers import PolledState, parse_model, parse_state, prepare
-from sieve_async.decode.pages import JobPage, parse_page
-from sieve_async.decode.texts import parse_text
+from sieve_async.decode.error_responses import error_from_response
+from sieve_async.decode.responses import (
+    JobPage,
+    PolledState,
+    parse_model,
+    parse_object,
+    parse_page,
+    parse_state,
+    parse_text,
+)
 
 __all__ = [
     "JobPage",
     "PolledState",
+    "error_from_response",
     "parse_model",
+    "parse_object",
     "parse_page",
     "parse_state",
     "parse_text",
-    "prepare",
 ]

@@ -1,9 +1,10 @@
 """Waiting for one job or build: a state machine that decides, and the thin loop that drives it."""
 
+from sieve_async.config import check_timeout
 from sieve_async.polling.asking import Asking
 from sieve_async.polling.following import Follower, JobFollower, VersionFollower
 from sieve_async.polling.long_polls import LongPolls
-from sieve_async.polling.loop import Poller, Subject, check_timeout, timed_out, warn
+from sieve_async.polling.loop import Poller, Subject, timed_out, warn
 from sieve_async.polling.machine import (
     AskAgain,
     Ended,

@@ -101,7 +101,7 @@ class VersionFollower(Follower[FunctionVersion]):
             self.request = endpoints.pinned(self.request, seen.id)
         self.seen = seen
         now = self.asking.clock()
-        return self.wait.answered(seen.status, seen.outputs, asked_at=asked_at, now=now)
+        return self.wait.answered(seen.status, seen.output_count, asked_at=asked_at, now=now)
 
 
 class Doubt(Enum):
@@ -270,7 +270,7 @@ class JobFollower(Follower[Job]):
 
     def _hold(self, seen: PolledState[Job]) -> bool:
         """Keep the outputs of an answer; those that do not decode are asked for again."""
-        if not seen.outputs:
+        if not seen.output_count:
             return True
         try:
             outputs = seen.model().outputs

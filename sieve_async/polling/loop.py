@@ -2,14 +2,12 @@
 
 import inspect
 import logging
-import math
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import attrs
 
-from sieve_async.errors import InvalidArgumentError, WaitTimeoutError
+from sieve_async.errors import WaitTimeoutError
 from sieve_async.gate import Gate
 from sieve_async.messages import Model, shorten
 from sieve_async.polling.following import Follower
@@ -108,27 +106,6 @@ async def _show(follower: Follower[Model], on_update: Callable[[Model], object] 
     told = on_update(model)
     if inspect.isawaitable(told):
         await told
-
-
-def check_timeout(timeout: float | timedelta | None) -> float | None:
-    """The timeout of a wait in seconds; None for no limit.
-
-    Raises:
-        InvalidArgumentError: It is not a number of seconds, or negative.
-    """
-    if timeout is None:
-        return None
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        kind = type(timeout).__name__
-        raise InvalidArgumentError(f"timeout must be seconds, a timedelta or None, not {kind}")
-    try:
-        seconds = float(seconds)
-    except OverflowError:
-        raise InvalidArgumentError("timeout is more than a float can hold") from None
-    if math.isnan(seconds) or seconds < 0:
-        raise InvalidArgumentError(f"timeout must not be negative, but is {seconds}")
-    return None if math.isinf(seconds) else seconds
 
 
 def warn(wait: Wait, subject: Subject) -> None:

@@ -10,7 +10,6 @@ import aiohttp
 from yarl import URL
 
 from sieve_async.config import Config, Limits, Timeout, __version__
-from sieve_async.decode import prepare
 from sieve_async.errors import (
     ClientClosedError,
     ConfigError,
@@ -168,7 +167,6 @@ class Transport:
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop, self._process = loop, os.getpid()
-            prepare()
         if loop is not self._loop:
             raise WrongEventLoopError(
                 "this client belongs to another event loop: make one for each"

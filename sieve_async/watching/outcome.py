@@ -1,51 +1,11 @@
-"""How the wait for one of many jobs ended."""
+"""The outcome of an id that cannot be one."""
 
-import attrs
-
-from sieve_async.endpoints import check_job_id
-from sieve_async.errors import InvalidArgumentError, SieveError
+from sieve_async.config import check_job_id
+from sieve_async.errors import InvalidArgumentError
 from sieve_async.messages import shorten
-from sieve_async.models import Job
-from sieve_async.notebook import ShownOutcome, outcomes_as_html
+from sieve_async.outcomes import JobOutcome, OutcomeList
 
-
-@attrs.frozen
-class JobOutcome(ShownOutcome):
-    """How the wait for one of many jobs ended: with the job, or with why there is none.
-
-    Attributes:
-        job_id: The id that was asked for; as text, should it not have been one.
-        job: The job as it ended, whichever way that is.
-        error: Why it could not be waited for until its end: the deadline, a refusal, an outage.
-    """
-
-    job_id: str
-    job: Job | None = None
-    error: SieveError | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the job finished."""
-        return self.job is not None and self.job.succeeded
-
-    def unwrap(self) -> Job:
-        """Return the job, if it finished.
-
-        Raises:
-            JobFailedError: It ended in error.
-            JobCancelledError: It was cancelled.
-            SieveError: ``error``, when there is no job.
-        """
-        if self.job is None:
-            raise self.error or SieveError(f"nothing is known of job {self.job_id}")
-        return self.job.raise_for_status()
-
-
-class OutcomeList(list[JobOutcome]):
-    """A list of outcomes that a notebook shows as a table."""
-
-    def _repr_html_(self) -> str:
-        return outcomes_as_html(self)
+__all__ = ["JobOutcome", "OutcomeList", "refusal"]
 
 
 def refusal(job_id: object) -> JobOutcome | None:

@@ -10,7 +10,7 @@ import logging
 
 from sieve_async import delays
 from sieve_async.decode import JobPage, parse_page
-from sieve_async.endpoints import LARGEST_PAGE, list_jobs
+from sieve_async.endpoints import MAX_PAGE, list_jobs
 from sieve_async.errors import ClientClosedError, ResponseTooLargeError, SieveError
 from sieve_async.messages import shorten
 from sieve_async.models import JobStatus
@@ -64,7 +64,7 @@ class Sweep:
         self._new: dict[str, Watch] = {}
         self._last = Round({}, self._clock())
         self._took = self._next_at = 0.0
-        self._page_size = LARGEST_PAGE
+        self._page_size = MAX_PAGE
         self._trouble = self._skipped = self._to_skip = 0
         self._note_working()
         self._is_hastened = self._has_worked = False

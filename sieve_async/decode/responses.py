@@ -1,0 +1,192 @@
+"""From a good response to a value: a model, a page of jobs, or the little that a poll needs."""
+
+from collections.abc import Mapping
+from typing import Any, Generic
+
+import attrs
+
+from sieve_async.converter import Document, structure
+from sieve_async.decode.error_responses import error_from_response
+from sieve_async.decode.parser import NotJSONError, parse
+from sieve_async.errors import DecodeError
+from sieve_async.messages import Model, Request, Response
+from sieve_async.models import BuildStatus, FunctionVersion, Job, JobStatus
+
+_WORDS: Mapping[type, Mapping[str, JobStatus | BuildStatus]] = {
+    Job: {word.value: word for word in JobStatus},
+    FunctionVersion: {word.value: word for word in BuildStatus},
+}
+_PARTIAL_CONTENT = 206  # no request asks for a part
+_MAX_OFFSET = 2**63 - 1
+
+
+@attrs.define(eq=False)
+class PolledState(Generic[Model]):
+    """What one poll needs of an answer; the rest stays undecoded until it is asked for.
+
+    Attributes:
+        id: The id in the answer.
+        status: The status of the job or build.
+        output_count: How many outputs the answer holds.
+        run_id: The run of the job; None where the answer does not say.
+        restarts: How often the job had restarted, as far as the answer says.
+    """
+
+    id: str
+    status: JobStatus | BuildStatus
+    output_count: int
+    request: Request[Model] = attrs.field(repr=False)
+    response: Response = attrs.field(repr=False)
+    run_id: str | None = None
+    restarts: int = 0
+    _model: Model | None = attrs.field(default=None, repr=False)
+
+    def model(self) -> Model:
+        """The model in the answer, built at the first call."""
+        if self._model is None:
+            self._model = parse_model(self.request, self.response)
+        return self._model
+
+
+@attrs.frozen
+class JobPage:
+    """One page of a list of jobs.
+
+    Attributes:
+        jobs: Id and status of each job whose row can be read.
+        next_offset: Where the next page begins; None when this is the last one.
+    """
+
+    jobs: list[tuple[str, JobStatus]]
+    next_offset: int | None
+    _rows: list[Document] = attrs.field(factory=list, repr=False)
+
+    def models(self) -> list[Job]:
+        """The jobs of all rows that can be read."""
+        return [structure(row, Job) for row in self._rows]
+
+
+def parse_state(request: Request[Model], response: Response) -> PolledState[Model]:
+    """What a poll needs of an answer.
+
+    Raises:
+        SieveError: The answer is an error, or its id and status cannot be read.
+    """
+    document = parse_object(request, response)
+    found_id, status = _read_identity(request, response, document)
+    outputs, run_id = document.get("outputs"), document.get("run_id")
+    word = _status(request.model, status)
+    return PolledState(
+        found_id,
+        word,
+        len(outputs) if isinstance(outputs, list) else int(outputs is not None),
+        request,
+        response,
+        run_id if isinstance(run_id, str) and run_id else None,
+        _restart_count(document.get("restarts")),
+        structure(document, request.model) if word.is_terminal else None,  # it is wanted next
+    )
+
+
+def parse_model(request: Request[Model], response: Response) -> Model:
+    """The model in an answer.
+
+    Raises:
+        SieveError: The answer is an error, or its id and status cannot be read.
+    """
+    document = parse_object(request, response)
+    _read_identity(request, response, document)
+    return structure(document, request.model)
+
+
+def parse_page(request: Request[Job], response: Response) -> JobPage:
+    """One page of a list; a row whose id or status cannot be read is left out.
+
+    Raises:
+        SieveError: The answer is an error, or is no page.
+    """
+    document = parse_object(request, response)
+    rows, next_offset = document.get("data"), document.get("next_offset")
+    if not isinstance(rows, list):
+        raise _decode_error(request, response, "data must be an array")
+    good = [row for row in rows if _is_job(row)]
+    has_more = next_offset.__class__ is int and 0 < next_offset <= _MAX_OFFSET
+    return JobPage(
+        [(row["id"], JobStatus(row["status"])) for row in good],
+        next_offset if has_more else None,
+        good,
+    )
+
+
+def parse_text(request: Request[Any], response: Response) -> str:
+    """The document of a good answer as it came, the key redacted.
+
+    Raises:
+        SieveError: The answer is an error, or is no JSON object.
+    """
+    parse_object(request, response)
+    return response.text()
+
+
+def parse_object(request: Request[Any], response: Response) -> Document:
+    """The JSON object in a good answer.
+
+    Raises:
+        SieveError: The answer is an error, or is no JSON object.
+    """
+    if not 200 <= response.status < 300:
+        raise error_from_response(request, response)
+    try:
+        document = parse(b"" if response.status == _PARTIAL_CONTENT else response.body)
+    except NotJSONError as error:
+        reason = str(error)
+    else:
+        if isinstance(document, dict):
+            return document
+        reason = "the body is no JSON object"
+    raise _decode_error(request, response, reason)
+
+
+def _read_identity(
+    request: Request[Any], response: Response, document: Document
+) -> tuple[str, str]:
+    """The id and the status word of an answer.
+
+    Raises:
+        DecodeError: They cannot be read, or the id is not the one that was asked for.
+    """
+    status_key = "build_status" if request.model is FunctionVersion else "status"
+    found_id, status = document.get("id"), document.get(status_key)
+    if not isinstance(found_id, str):
+        raise _decode_error(request, response, "id is missing or no string")
+    if not request.accepts(found_id):
+        raise _decode_error(request, response, "id is not the one that was asked for")
+    if not isinstance(status, str):
+        raise _decode_error(request, response, f"{status_key} is missing or no string")
+    return found_id, status
+
+
+def _decode_error(request: Request[Any], response: Response, reason: str) -> DecodeError:
+    return DecodeError(reason, request.method, request.path, response.status, response.excerpt())
+
+
+def _is_job(row: object) -> bool:
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("id"), str)
+        and isinstance(row.get("status"), str)
+    )
+
+
+def _status(model: type, word: str) -> JobStatus | BuildStatus:
+    known = _WORDS[model].get(word)
+    if known is not None:
+        return known
+    return JobStatus(word) if model is Job else BuildStatus(word)
+
+
+def _restart_count(restarts: object) -> int:
+    """Documented as an array of restarts; a number stands on some pages."""
+    if isinstance(restarts, list):
+        return len(restarts)
+    return restarts if restarts.__class__ is int and isinstance(restarts, int) else 0

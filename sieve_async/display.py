@@ -1,0 +1,191 @@
+"""Text and HTML of values: short reprs, one-line summaries, tables for notebooks.
+
+Everything is escaped or made printable, since all of it may come from elsewhere.
+"""
+
+import re
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:  # values use these functions, so at run time the values come later
+    from sieve_async.models import FunctionVersion, Job
+    from sieve_async.outcomes import JobOutcome
+
+_EXCERPT_LENGTH = 300
+_MAX_REPR = 2000
+_MAX_CELL = 500
+_MAX_ROWS = 200
+_COLORS = {"finished": "#2a8f5a", "ready": "#2a8f5a", "error": "#d93036", "cancelled": "#d08700"}
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line ends
+# The query of a signed URL is as good as a password, and a text may end in a log.
+_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*")
+
+
+def printable(text: str) -> str:
+    """A text fit to be logged: no queries of URLs, no terminal controls, no lone surrogates."""
+    text = _CONTROLS.sub(" ", _URL_QUERY.sub(r"\1?...", text))
+    return text.encode("utf-8", "replace").decode()
+
+
+def shorten(text: str) -> str:
+    """One printable line of at most 300 characters."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= _EXCERPT_LENGTH else f"{line[: _EXCERPT_LENGTH - 3]}..."
+
+
+class _ShortRepr(reprlib.Repr):
+    """Reprs of attrs objects without fields at their defaults, long values shortened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 5
+        self.maxtuple = self.maxlist = self.maxdict = 5
+        self.maxstring = self.maxother = 200
+
+    def repr_instance(self, x: object, level: int) -> str:
+        if isinstance(x, str):  # a status
+            return self.repr_str(str(x), level)
+        if not attrs.has(type(x)) or isinstance(x, BaseException):
+            return super().repr_instance(x, level)
+        if level <= 0:
+            return f"{type(x).__name__}(...)"
+        shown = (
+            f"{field.name}={self.repr1(value, level - 1)}" for field, value in fields_not_default(x)
+        )
+        return f"{type(x).__name__}({', '.join(shown)})"
+
+    def repr_datetime(self, x: datetime, level: int) -> str:  # noqa: ARG002 - called by its name
+        return repr(x.isoformat())
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(_URL_QUERY.sub(r"\1?...", x[: 4 * self.maxstring]), level)
+
+
+_SHORT_REPR = _ShortRepr()
+
+
+def short_repr(value: object) -> str:
+    """The repr of an attrs object: fields at their defaults left out, at most 2,000 characters."""
+    text = _SHORT_REPR.repr_instance(value, _SHORT_REPR.maxlevel)
+    return text if len(text) <= _MAX_REPR else f"{text[: _MAX_REPR - 4]}...)"
+
+
+def fields_not_default(value: Any) -> Iterable[tuple["attrs.Attribute[Any]", Any]]:
+    """The fields of an attrs object whose values differ from their defaults."""
+    for field in attrs.fields(type(value)):
+        held = getattr(value, field.name)
+        default = field.default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type] # a class at run time
+            default = default.factory()
+        # False is not 0 here, though they are equal.
+        if held.__class__ is not default.__class__ or held != default:
+            yield field, held
+
+
+def job_text(job: "Job") -> str:
+    """One line about a job."""
+    return f"job {job.id}: {', '.join([str(job.status), *_job_notes(job)])}"
+
+
+def version_text(version: "FunctionVersion") -> str:
+    """One line about a function version."""
+    return f"version {version.id}: {version.build_status}"
+
+
+def job_html(job: "Job") -> str:
+    """A table of the facts of a job."""
+    facts = {
+        "job": job.id,
+        "status": str(job.status),
+        "created_at": _time_text(job.created_at),
+        "queue_duration": _duration_text(job.queue_duration),
+        "run_duration": _duration_text(job.run_duration),
+        "outputs": str(len(job.outputs)),
+    }
+    error = f"<pre>{_cell(job.error)}</pre>" if job.error else ""
+    return f"{_facts_table(facts)}{error}"
+
+
+def version_html(version: "FunctionVersion") -> str:
+    """A table of the facts of a function version."""
+    return _facts_table(
+        {
+            "version": version.id,
+            "build_status": str(version.build_status),
+            "queued_at": _time_text(version.queued_at),
+            "ready_at": _time_text(version.ready_at),
+        }
+    )
+
+
+def outcomes_html(outcomes: "Sequence[JobOutcome]") -> str:
+    """A table of outcomes, one row each."""
+    rows = "".join(_row(_outcome_cells(outcome)) for outcome in outcomes[:_MAX_ROWS])
+    more = len(outcomes) - _MAX_ROWS
+    rest = f"<p>and {more:,} more</p>" if more > 0 else ""
+    head = "".join(f"<th>{name}</th>" for name in ("job", "status", "queued", "ran", "note"))
+    return f"<table><tr>{head}</tr>{rows}</table>{rest}"
+
+
+def _outcome_cells(outcome: "JobOutcome") -> tuple[str, str, str, str, str]:
+    job = outcome.job
+    if job is None:
+        return outcome.job_id, outcome.status, "", "", str(outcome.error or "")
+    note = last_line(job.error) if job.error else _outputs_text(job)
+    queued, ran = _duration_text(job.queue_duration), _duration_text(job.run_duration)
+    return job.id, str(job.status), queued, ran, note
+
+
+def _job_notes(job: "Job") -> Iterable[str]:
+    for word, duration in (("queued", job.queue_duration), ("ran", job.run_duration)):
+        if duration is not None:
+            yield f"{word} {_duration_text(duration)}"
+    if job.outputs:
+        yield _outputs_text(job)
+    if job.error:
+        yield last_line(job.error)
+
+
+def _outputs_text(job: "Job") -> str:
+    return "1 output" if len(job.outputs) == 1 else f"{len(job.outputs)} outputs"
+
+
+def _facts_table(facts: Mapping[str, str]) -> str:
+    rows = "".join(_row((name, value)) for name, value in facts.items() if value)
+    return f"<table>{rows}</table>"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"<tr>{''.join(f'<td{_style(cell)}>{_cell(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _style(cell: str) -> str:
+    return f' style="color: {_COLORS[cell]}"' if cell in _COLORS else ""
+
+
+def _cell(text: str) -> str:
+    """An escaped text; of a long one its end, which says most."""
+    shown = text if len(text) <= _MAX_CELL else f"...{text[-_MAX_CELL:]}"
+    return escape("".join(each for each in shown if each.isprintable() or each == "\n"))
+
+
+def _time_text(time: datetime | None) -> str:
+    return "" if time is None else time.isoformat(sep=" ", timespec="seconds")
+
+
+def _duration_text(duration: timedelta | None) -> str:
+    if duration is None:
+        return ""
+    seconds = duration.total_seconds()
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+
+
+def last_line(error: str) -> str:
+    """The last line of a job's error, which is often a traceback: it says what went wrong."""
+    lines = error.strip().splitlines() or [""]
+    return "".join(each for each in lines[-1] if each.isprintable())[:_MAX_CELL]
