@@ -265,10 +265,17 @@ def _is_finite(value: float) -> bool:
 
 def _shown(value: object) -> str:
     """A value as an error may show it; of an object of some other class, only the class."""
-    if value is None or isinstance(value, str | int | float | timedelta):
-        text = ascii(str.__str__(value) if isinstance(value, str) else value)
-        return text if len(text) <= 60 else f"{text[:57]}..."
-    return f"an object of class {type(value).__name__}"
+    if isinstance(value, str):
+        text = ascii(str.__str__(value))
+    elif value is None or isinstance(value, bool | float | timedelta):
+        text = repr(value)
+    elif (
+        isinstance(value, int) and value.bit_length() < 200
+    ):  # Python does not print very long ones
+        text = repr(value)
+    else:
+        return f"an object of class {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 @attrs.frozen(kw_only=True)

@@ -172,7 +172,7 @@ async def test_restart_while_held(again: list[str], *, many: bool) -> None:
         job: Job
         if many:
             [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll")
-            job = outcome.unwrap()
+            job = outcome.result()
         else:
             job = await client.wait_for_job("job", strategy="long_poll")
 

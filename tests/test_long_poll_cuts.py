@@ -98,7 +98,7 @@ async def test_cut_every_minute_for_many(cut: Script) -> None:
     async with ScriptedServer(reply) as stage, stage.client(polling=policy) as client:
         outcomes = await client.wait_for_jobs(ends, strategy="long_poll")
 
-    assert [outcome.unwrap().id for outcome in outcomes] == list(ends)
+    assert [outcome.result().id for outcome in outcomes] == list(ends)
     assert now() <= 470 + 61
     assert len(stage.requests) <= len(ends) * 2 * 10
 

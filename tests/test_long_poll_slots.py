@@ -100,7 +100,7 @@ async def test_half_of_the_slots(sieve: FakeSieve, slots: int, *, single: bool) 
             waits = (client.wait_for_job(job_id, strategy="long_poll") for job_id in ids)
             return await asyncio.gather(*waits)
         outcomes = await client.wait_for_jobs(ids, strategy="long_poll")
-        return [outcome.unwrap() for outcome in outcomes]
+        return [outcome.result() for outcome in outcomes]
 
     limits = Limits(max_connections=slots)
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:

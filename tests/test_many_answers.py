@@ -83,7 +83,7 @@ async def test_answer_for_another_job_is_no_end() -> None:
     async with ScriptedServer(reply) as stage, stage.client() as client:
         outcomes = await client.wait_for_jobs(["a", "b"])
 
-    assert [outcome.unwrap().id for outcome in outcomes] == ["a", "b"]
+    assert [outcome.result().id for outcome in outcomes] == ["a", "b"]
     assert stage.request_counts == {"a": 4, "b": 4}
 
 
@@ -173,7 +173,7 @@ async def test_unknown_words(
 
 def data_of(outcome: JobOutcome) -> list[str]:
     """The data of the outputs of a finished job."""
-    outputs = outcome.unwrap().outputs
+    outputs = outcome.result().outputs
     return [str(output.data) for output in outputs if isinstance(output, InputOutput)]
 
 
@@ -200,7 +200,7 @@ async def test_restarted_jobs(sieve: FakeSieve, client: SieveClient) -> None:
     [outcome] = await client.wait_for_jobs(["a"])
 
     assert data_of(outcome) == ["x", "y", "z"]
-    assert len(outcome.unwrap().restarts) == 2
+    assert len(outcome.result().restarts) == 2
 
 
 @pytest.mark.looptime
@@ -216,7 +216,7 @@ async def test_ends(sieve: FakeSieve, client: SieveClient) -> None:
     )
 
     assert [outcome.ok for outcome in (good, bad, gone, slow, none)] == [True] + 4 * [False]
-    assert good.unwrap() is good.job
+    assert good.result() is good.job
     for outcome, kind in (
         (bad, JobFailedError),
         (gone, JobCancelledError),
@@ -224,7 +224,7 @@ async def test_ends(sieve: FakeSieve, client: SieveClient) -> None:
         (none, NotFoundError),
     ):
         with pytest.raises(kind):
-            outcome.unwrap()
+            outcome.result()
     assert [bad.error, gone.error, slow.job, none.job] == 4 * [None]
     assert slow.error is not None
 

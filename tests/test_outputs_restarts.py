@@ -184,7 +184,7 @@ async def test_outcome_of_a_new_run_wins_over_the_deadline() -> None:
     ):
         [outcome] = await client.wait_for_jobs([JOB], timeout=60, polling=once_more)
 
-    assert output_values(outcome.unwrap()) == ["x", "y"]
+    assert output_values(outcome.result()) == ["x", "y"]
 
 
 @pytest.mark.looptime

@@ -129,7 +129,7 @@ async def test_many_jobs(
         expected[job_id] = outputs
 
     async with client.as_completed(expected, strategy=strategy, polling=OFTEN) as outcomes:
-        jobs = {outcome.job_id: outcome.unwrap() async for outcome in outcomes}
+        jobs = {outcome.job_id: outcome.result() async for outcome in outcomes}
 
     assert {job_id: output_values(job) for job_id, job in jobs.items()} == expected
     assert all(len(job.restarts) == restarts for job in jobs.values())
@@ -161,7 +161,7 @@ async def test_failed_outcome(sieve: FakeSieve, client: SieveClient) -> None:
     assert outcome.job is not None
     assert output_values(outcome.job) == [0, 1, 2]
     with pytest.raises(JobFailedError) as caught:
-        outcome.unwrap()
+        outcome.result()
     assert caught.value.job == outcome.job
 
 

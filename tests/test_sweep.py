@@ -22,7 +22,7 @@ LIST = "/v2/jobs"
 
 def data_of(outcome: JobOutcome) -> list[object]:
     """What the outputs of a finished job hold."""
-    return [getattr(output, "data", None) for output in outcome.unwrap().outputs]
+    return [getattr(output, "data", None) for output in outcome.result().outputs]
 
 
 @pytest.mark.looptime

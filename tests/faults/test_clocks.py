@@ -72,7 +72,7 @@ async def test_time_of_day_that_jumps(sieve: FakeSieve, strategy: Any) -> None:
         found = {outcome.job_id: (outcome, now() - began) async for outcome in outcomes}
 
     (soon, soon_at), (late, late_at) = found["soon"], found["late"]
-    assert soon.unwrap().succeeded
+    assert soon.result().succeeded
     assert 60 <= soon_at <= 140
     assert isinstance(late.error, WaitTimeoutError)
     assert 600 <= late_at <= 600.1

@@ -30,7 +30,7 @@ async def one(client, **how):
 
 async def many(client, strategy):
     (outcome,) = await client.wait_for_jobs(["job"], strategy=strategy)
-    return [outcome.unwrap().status, *(output.data for output in outcome.job.outputs)]
+    return [outcome.result().status, *(output.data for output in outcome.job.outputs)]
 
 async def outputs(client):
     return ["finished"] + [output.data async for output in client.stream_outputs("job")]

@@ -42,7 +42,7 @@ async def test_held_for_long(sieve: FakeSieve, client: SieveClient, *, watches: 
     async def wait() -> str:
         if watches:
             (outcome,) = await client.wait_for_jobs([job_id], **how)
-            return outcome.unwrap().status
+            return outcome.result().status
         return (await client.wait_for_job(job_id, **how)).status
 
     waiting = asyncio.create_task(wait())

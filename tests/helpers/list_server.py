@@ -91,7 +91,7 @@ async def watch_listed(
     """Watch by the list strategy, check each outcome, and return the times of the outcomes."""
     found: dict[str, float] = {}
     async for outcome in client.as_completed([*ends], strategy="list", polling=policy):
-        job = outcome.unwrap()
+        job = outcome.result()
         assert outcome.job_id == job.id
         assert now() >= ends[job.id]
         assert [getattr(output, "data", None) for output in job.outputs] == [f"of {job.id}"]

@@ -64,7 +64,7 @@ async def watch(client: SieveClient, more: AsyncIterator[str]) -> None:
         async for outcome in outcomes:
             assert_type(outcome, JobOutcome)
             assert_type(outcome.job, Job | None)
-            assert_type(outcome.unwrap(), Job)
+            assert_type(outcome.result(), Job)
     assert_type(client.as_completed(more, timeout=60), JobWatch)
     assert_type(await client.wait_for_jobs({"id"}, strategy="long_poll"), list[JobOutcome])
     async for output in client.stream_outputs("id", on_restart="continue"):
