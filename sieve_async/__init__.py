@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from sieve_async.polling import OutputStream, PollPolicy
     from sieve_async.retry import RetryPolicy
     from sieve_async.watching import JobWatch, Strategy
+    from sieve_async.webhooks import WebhookEvent, parse_webhook
 
 __all__ = [
     "APIError",
@@ -121,9 +122,11 @@ __all__ = [
     "UnprocessableEntityError",
     "WaitTimeoutError",
     "Webhook",
+    "WebhookEvent",
     "WorkerCounts",
     "WrongEventLoopError",
     "__version__",
+    "parse_webhook",
 ]
 
 # Where each public name is defined; the same as above, for the interpreter.
@@ -199,6 +202,10 @@ _HOMES = {
     "sieve_async.watching": (
         "JobWatch",
         "Strategy",
+    ),
+    "sieve_async.webhooks": (
+        "WebhookEvent",
+        "parse_webhook",
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
