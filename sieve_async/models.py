@@ -257,7 +257,7 @@ class Job:
     @property
     def files(self) -> tuple[File, ...]:
         """Every file in the outputs, nested ones too, in their order."""
-        return tuple(files_in(self.data))
+        return tuple(attrs.evolve(file, job_id=self.id) for file in files_in(self.data))
 
     def raise_for_status(self) -> Self:
         """Return this job, unless it failed or was cancelled.

@@ -104,12 +104,14 @@ class File:
         name: The name that came with the file, else the last part of the URL's path.
         expires_at: When a signed URL stops working, if the URL says so.
         extra: What else stood beside the URL.
+        job_id: The job in whose outputs the file was found; a download asks it for a fresh URL.
     """
 
     url: str
     name: str | None = None
     expires_at: datetime | None = None
     extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+    job_id: str | None = attrs.field(default=None, eq=False)
 
     __repr__ = short_repr
 

@@ -1,0 +1,18 @@
+"""Downloads: the files of a job, resumed where that is safe, complete or an error that says why."""
+
+from sieve_async.files.download import download, download_all
+from sieve_async.files.hosts import without_query
+from sieve_async.files.names import distinct_names, name_of_url, safe_name
+from sieve_async.files.transfer import DownloadSettings, Progress, Renew
+
+__all__ = [
+    "DownloadSettings",
+    "Progress",
+    "Renew",
+    "distinct_names",
+    "download",
+    "download_all",
+    "name_of_url",
+    "safe_name",
+    "without_query",
+]

@@ -1,0 +1,156 @@
+"""Downloads of files: one to a path, or all of a job into a directory."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from sieve_async.config import check_count
+from sieve_async.errors import DownloadError, InvalidArgumentError, SieveError
+from sieve_async.files.hosts import ForbiddenUrlError, HostRules, parse_url, without_query
+from sieve_async.files.names import distinct_names, name_of_url, safe_name
+from sieve_async.files.parts import PartFile
+from sieve_async.files.threads import run_blocking
+from sieve_async.files.transfer import DownloadSettings, Progress, Renew, Transfer
+from sieve_async.models import File
+
+
+async def download(
+    file: File | str,
+    path: str | os.PathLike[str],
+    *,
+    settings: DownloadSettings,
+    renew: Renew | None = None,
+    overwrite: bool = False,
+    resume: bool = True,
+    on_progress: Progress | None = None,
+) -> Path:
+    """Download one file; ``SieveClient.download`` describes what it promises."""
+    target = check_target(path)
+    if on_progress is not None and not callable(on_progress):
+        raise InvalidArgumentError(f"on_progress must be callable, got {on_progress!r}")
+    source = check_file(file)
+    if not overwrite:
+        _check_absent(target)
+    part = await _open_part(target, source.url)
+    try:
+        transfer = Transfer(source, part, settings, on_progress)
+        await transfer.run(renew, resume=resume)
+        await transfer.finish(target, overwrite=overwrite)
+    finally:
+        await run_blocking(part.close)
+    return target
+
+
+async def download_all(
+    files: Sequence[File],
+    directory: str | os.PathLike[str],
+    *,
+    settings: DownloadSettings,
+    renew: Renew | None = None,
+    concurrency: int = 4,
+) -> list[Path]:
+    """Download files side by side; ``SieveClient.download_all`` describes what it promises."""
+    check_count("concurrency", concurrency)
+    folder = _check_directory(directory)
+    names = distinct_names(
+        safe_name(file.name) if file.name else name_of_url(file.url) for file in files
+    )
+    paths = [folder / name for name in names]
+    for path in paths:
+        _check_absent(path)
+    await _make_directory(folder)
+    slots = asyncio.Semaphore(concurrency)
+
+    async def one(file: File, path: Path) -> Exception | None:
+        async with slots:
+            try:
+                await download(file, path, settings=settings, renew=renew)
+            except (SieveError, OSError) as error:
+                return error
+        return None
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(*pair)) for pair in zip(files, paths, strict=True)]
+    errors = [error for task in tasks if (error := task.result()) is not None]
+    if errors:
+        errors[0].add_note(f"{len(files) - len(errors)} of {len(files)} files were downloaded")
+        raise errors[0]
+    return paths
+
+
+def check_target(path: object) -> Path:
+    """The path as a ``Path``.
+
+    Raises:
+        InvalidArgumentError: It is not the path of a file.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InvalidArgumentError(f"path must be a path, got {type(path).__name__}")
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InvalidArgumentError(f"path must be the path of a file, got {text!r:.100}")
+    target = Path(text)
+    if not target.name or target.name == ".." or target.is_dir():
+        raise InvalidArgumentError(f"path must be the path of a file, got the directory {text!r}")
+    return target
+
+
+def check_file(file: object) -> File:
+    """The file as a ``File``; its URL is one that can be downloaded.
+
+    Raises:
+        InvalidArgumentError: It is no file, or a string that is no such URL.
+        DownloadError: The job's URL cannot be downloaded.
+    """
+    if not isinstance(file, (File, str)):
+        raise InvalidArgumentError(f"file must be a File or a URL, got {type(file).__name__}")
+    url = file.url if isinstance(file, File) else file
+    try:
+        parsed = parse_url(url)
+        HostRules.for_first(parsed).check_url(parsed)
+    except ForbiddenUrlError as error:
+        reason = str(error)
+    else:
+        return file if isinstance(file, File) else File(url=file)
+    if isinstance(file, File):
+        raise DownloadError(reason, without_query(url))
+    raise InvalidArgumentError(f"file: {reason} ({without_query(url):.200})")
+
+
+def _check_directory(directory: object) -> Path:
+    if not isinstance(directory, (str, os.PathLike)):
+        kind = type(directory).__name__
+        raise InvalidArgumentError(f"directory must be a path, got {kind}")
+    text = os.fspath(directory)
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise InvalidArgumentError(f"directory must be the path of a directory, got {text!r:.100}")
+    return Path(text)
+
+
+async def _make_directory(folder: Path) -> None:
+    try:
+        await run_blocking(_mkdir, folder)
+    except OSError as error:
+        reason = f"{folder}: {error.strerror or error}"
+    else:
+        return
+    raise DownloadError(reason)
+
+
+def _mkdir(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+async def _open_part(target: Path, url: str) -> PartFile:
+    try:
+        return await run_blocking(PartFile.open, target, without_query(url))
+    except OSError as error:
+        reason = f"{target}: {error.strerror or error}"
+    raise DownloadError(reason, without_query(url))
+
+
+def _check_absent(path: Path) -> None:
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
