@@ -91,6 +91,8 @@ class SieveClient:
         session: An aiohttp session to use instead of one of our own, for its proxies, TLS settings
             or traces. It is never closed or changed, and no cookies are kept in it; middlewares
             of its own are not run. Its pool needs room for all clients that share it.
+        trust_env: Use the proxy that ``HTTPS_PROXY`` and ``NO_PROXY`` (or the settings of the
+            system) name; never credentials out of ``~/.netrc``.
 
     Raises:
         ConfigError: There is no key, or a setting cannot work.
@@ -106,6 +108,7 @@ class SieveClient:
         polling: PollPolicy = PollPolicy(),
         limits: Limits = Limits(),
         session: "aiohttp.ClientSession | None" = None,
+        trust_env: bool = False,
     ) -> None:
         timeout = as_timeout(timeout)
         check_setting("retry", retry, RetryPolicy)
@@ -115,7 +118,7 @@ class SieveClient:
         del api_key  # a traceback with locals would show it
         config = read_config(secret, base_url, os.environ, _home())
         self._polling = polling
-        self._transport = Transport(config, timeout, limits, session)
+        self._transport = Transport(config, timeout, limits, session, trust_env)
         self._gate = Gate(
             slots=self._transport.slots, steady_rate=limits.polls_per_second, clock=_now
         )
@@ -137,7 +140,7 @@ class SieveClient:
         raise TypeError("a client cannot be copied or pickled")
 
     async def __aenter__(self) -> Self:
-        self._transport.check_home()
+        self._transport.bind_loop()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -148,7 +151,7 @@ class SieveClient:
 
         May be called more than once. Remote jobs and builds go on.
         """
-        self._transport.shut()
+        self._transport.abort()
         self._gate.close()
         watches = () if self._watcher is None else self._watcher.close()
         ending = set(watches) - {asyncio.current_task()}
@@ -338,7 +341,7 @@ class SieveClient:
         check_choice("strategy", strategy, watching.STRATEGIES)
 
         def begin() -> "Batch":
-            self._transport.check_home()
+            self._transport.bind_loop()
             if self._watcher is None:
                 self._watcher = watching.Watcher(
                     self._asking,
@@ -436,11 +439,11 @@ class SieveClient:
 
     async def _document(self, request: Request[Model]) -> str:
         """The document itself, for those who want what the server has said to the letter."""
-        self._transport.check_home()
+        self._transport.bind_loop()
         return await self._retrier.call(request, parse_text)
 
     def _call(self, request: Request[Model]) -> Coroutine[Any, Any, Model]:
-        self._transport.check_home()
+        self._transport.bind_loop()
         return self._retrier.call(request, parse_model)
 
     def _check_wait(
@@ -453,7 +456,7 @@ class SieveClient:
         return seconds, self._polling if polling is None else polling
 
     def _begin(self, policy: PollPolicy, seconds: float | None) -> Wait:
-        self._transport.check_home()
+        self._transport.bind_loop()
         now = _now()
         return Wait(policy, now, None if seconds is None else now + seconds)
 

@@ -106,6 +106,9 @@ class TransportError(SieveError):
         attempts: How many requests went out for this call.
         elapsed: Seconds from the call to this error, queueing for a slot included.
         sent: Whether the request may have reached the server. False only if it surely did not.
+        is_transient: Whether a later attempt may succeed. False where it cannot: a certificate that
+            is not trusted, a proxy that refuses, a limit of the HTTP parser, an unexpected error
+            out of a hook, resolver or connector.
     """
 
     reason: str
@@ -114,6 +117,7 @@ class TransportError(SieveError):
     attempts: int = 1
     elapsed: float = 0.0
     sent: bool = True
+    is_transient: bool = True
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}: {self.reason}{_tries(self.attempts, self.elapsed)}"
@@ -133,7 +137,7 @@ class ConnectError(TransportError):
 
 @attrs.define(slots=False)
 class TLSError(ConnectError):
-    """The TLS handshake failed.
+    """The TLS handshake failed, or a TLS record was damaged.
 
     Attributes:
         is_certificate_error: The server's certificate is not trusted. Only this is never retried.

@@ -21,7 +21,6 @@ from sieve_async.errors import (
     RequestTimeoutError,
     ResponseError,
     SieveError,
-    TLSError,
     TransportError,
 )
 from sieve_async.gate import Gate
@@ -94,10 +93,8 @@ class Counters:
 def is_transient(error: SieveError) -> bool:
     """Whether the same request may well succeed a little later."""
     match error:
-        case TLSError():
-            return False
         case TransportError():
-            return True
+            return error.is_transient
         case DecodeError():
             return True  # cut off, or a proxy's page
         case APIError(status=status) if status >= 500:

@@ -1,0 +1,267 @@
+"""`Transport`: one request in, a `Response` or an error out; on one loop and in one process."""
+
+import asyncio
+import os
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from sieve_async.config import Config, Limits, Timeout, __version__
+from sieve_async.errors import (
+    ClientClosedError,
+    ConfigError,
+    ConnectError,
+    DecodeError,
+    ProxyError,
+    RequestTimeoutError,
+    ResponseTooLargeError,
+    SieveError,
+    WrongEventLoopError,
+)
+from sieve_async.messages import Request, Response
+from sieve_async.redaction import redactor
+from sieve_async.transport.body import ContentEncodingError, TooLargeError
+from sieve_async.transport.errors import Exchange, translate
+from sieve_async.transport.session import (
+    PooledConnections,
+    SessionSender,
+    environment_proxy,
+    open_session,
+    session_options,
+)
+from sieve_async.transport.timers import RequestTimer, RequestTimers
+
+
+class Transport:
+    """Sends requests, each within its deadline.
+
+    Args:
+        config: The base URL and the key.
+        timeout: How long one request may take.
+        limits: The number of connections and the size of a body.
+        session: The caller's session, used but never changed or closed; None to open our own.
+        trust_env: Use the proxy that the environment names.
+
+    Raises:
+        ConfigError: ``session`` is not a session, or the environment names an invalid proxy.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        timeout: Timeout,
+        limits: Limits,
+        session: aiohttp.ClientSession | None = None,
+        trust_env: bool = False,  # noqa: FBT001, FBT002 - as in the client's signature
+    ) -> None:
+        self.base_url = config.base_url
+        self.bytes_received = 0
+        self.closed = False
+        self.slots = _slots(limits.max_connections, session)
+        self._timeout = timeout
+        self._max_body = limits.max_response_bytes
+        self._session = session
+        base = URL(config.base_url)
+        self._origin, self._base_path = base.origin(), base.raw_path.rstrip("/")
+        self._over_tls = base.scheme == "https"
+        self._options = session_options(_headers(config.api_key), timeout.connect)
+        proxy = environment_proxy(base) if trust_env else None
+        self._proxy: dict[str, Any] = {} if proxy is None else {"proxy": proxy}
+        self._redact = redactor(config.api_key)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process: int | None = None
+        self._timers = RequestTimers()
+        self._pool = PooledConnections()
+        self._pooled: SessionSender | None = None
+        self._unpooled: SessionSender | None = None  # for fresh connections of our own
+
+    async def send(self, request: Request[Any], deadline: float | None) -> Response:
+        """Send a request once.
+
+        Args:
+            request: The request.
+            deadline: The time of the loop at which to give up, if it is earlier than what
+                ``Timeout.request`` allows.
+
+        Raises:
+            TransportError: No complete answer came; the class says why.
+            ResponseError: The body is too large or cannot be decompressed.
+            ClientClosedError: The client or its session was closed.
+            WrongEventLoopError: The client or its session belongs to another loop or process.
+        """
+        loop = self.bind_loop()
+        sender = self._sender(request)
+        exchange = Exchange(request.method, request.path, self._over_tls)
+        timer = RequestTimer(loop)
+        self._timers.start(timer, self._due(loop, request, deadline))
+        try:
+            status, headers, body = await sender.send(request, self._url(request), exchange)
+            self.bytes_received += len(body)
+            if not (status == 407 and exchange.via_proxy):
+                return Response(status, headers, body, self._redact)
+            failure: SieveError = self._proxy_refusal(exchange)
+        except asyncio.CancelledError as error:
+            interruption = self._interruption(timer, sender, exchange, request.hold_time)
+            if interruption is None:
+                error.__traceback__ = None  # the frames below have locals that hold the key
+                raise
+            failure = interruption
+        except Exception as error:  # noqa: BLE001 - only our errors leave this package
+            failure = self._failure(error, sender, exchange)
+        except BaseException as error:
+            error.__traceback__ = None
+            raise
+        finally:
+            self._timers.stop(timer)
+            timer.uncancel()  # should the cancellation have become some other error
+        # Raised after the block has ended: nothing of aiohttp is its context.
+        raise failure
+
+    def bind_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of this client; the first call settles which, and in which process.
+
+        Raises:
+            ClientClosedError: The client or its session is closed.
+            WrongEventLoopError: The client or its session belongs to another loop or process.
+        """
+        if self.closed:
+            raise ClientClosedError
+        # Checked first, for a fork has no running loop; what it covers, coverage does not see.
+        if self._process not in {None, os.getpid()}:  # pragma: no cover
+            raise WrongEventLoopError("this client was made in another process: make one in each")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._check_session(loop)
+            self._loop, self._process = loop, os.getpid()
+        if loop is not self._loop:
+            raise WrongEventLoopError(
+                "this client belongs to another event loop: make one for each"
+            )
+        return loop
+
+    def abort(self) -> None:
+        """Send nothing more, and interrupt what is in flight.
+
+        Raises:
+            WrongEventLoopError: The client belongs to another loop that still runs.
+        """
+        if not self.closed and self._loop is not None and not self._loop.is_closed():
+            self.bind_loop()
+            self._timers.interrupt_all()
+        self.closed = True
+
+    async def close(self) -> None:
+        """Wait until nothing is in flight, and close what is ours; also when cancelled itself."""
+        async with AsyncExitStack() as closing:
+            for sender in (self._pooled, self._unpooled):
+                if sender is not None and self._session is None:
+                    closing.push_async_callback(sender.close)
+            while self._timers and self._loop is asyncio.get_running_loop():  # noqa: ASYNC110
+                await asyncio.sleep(0)  # each ends within a few turns of the loop
+
+    def _check_session(self, loop: asyncio.AbstractEventLoop) -> None:
+        # There is no public way to ask for it that does not warn.
+        if getattr(self._session, "_loop", loop) is not loop:
+            raise WrongEventLoopError(
+                "the session of this client belongs to another event loop: make one for each"
+            )
+
+    def _sender(self, request: Request[Any]) -> SessionSender:
+        if self._session is None and request.fresh_connection:
+            if self._unpooled is None:
+                session = open_session(self.slots, self._options, pools=False)
+                self._unpooled = self._on(session, self._proxy)
+            return self._unpooled
+        if self._pooled is None:
+            if self._session is None:
+                session = open_session(self.slots, self._options, pools=True)
+                self._pooled = self._on(session, self._proxy)
+            else:
+                self._pooled = self._on(self._session, {**self._options, **self._proxy})
+        if self._pooled.closed:
+            raise ClientClosedError("the session of this client is closed")
+        return self._pooled
+
+    def _on(self, session: aiohttp.ClientSession, options: dict[str, Any]) -> SessionSender:
+        return SessionSender(session, self._pool, options, self._max_body)
+
+    def _url(self, request: Request[Any]) -> URL:
+        url = self._origin.with_path(f"{self._base_path}{request.path}", encoded=True)
+        return URL(f"{url}?{request.query}", encoded=True) if request.query else url
+
+    def _due(
+        self, loop: asyncio.AbstractEventLoop, request: Request[Any], deadline: float | None
+    ) -> float | None:
+        """When a request that begins now must have ended."""
+        limit = self._timeout.request
+        if limit is None:
+            return deadline
+        due = loop.time() + limit + request.hold_time
+        return due if deadline is None else min(due, deadline)
+
+    def _interruption(
+        self, timer: RequestTimer, sender: SessionSender, exchange: Exchange, hold_time: float
+    ) -> SieveError | None:
+        """What a cancellation that arrived means; None when it was the caller's."""
+        if not timer.uncancel():
+            # aiohttp cancels futures of its own when the owner of a session closes it.
+            return None if timer.is_cancelled() or not sender.closed else _session_closed()
+        if self.closed:
+            return ClientClosedError("the client was closed during the request")
+        if exchange.is_reused and exchange.status is None and not hold_time:
+            self._pool.close_idle()  # a connection that died silently looks like this
+        return RequestTimeoutError(
+            "no complete answer in time", exchange.method, exchange.path, sent=exchange.is_sent
+        )
+
+    def _failure(self, error: Exception, sender: SessionSender, exchange: Exchange) -> SieveError:
+        if sender.closed:
+            return _session_closed()
+        place = (exchange.method, exchange.path, exchange.status or 0)
+        if isinstance(error, TooLargeError):
+            return ResponseTooLargeError(f"the body is over {self._max_body} bytes", *place)
+        if isinstance(error, ContentEncodingError):
+            return DecodeError(str(error), *place)
+        failure = translate(error, exchange, self._redact)
+        if isinstance(failure, ConnectError) and failure.reused_connection:
+            self._pool.close_idle()
+        return failure
+
+    @staticmethod
+    def _proxy_refusal(exchange: Exchange) -> ProxyError:
+        """Of a proxy for plain http, which answers instead of the server."""
+        return ProxyError(
+            "the proxy answered 407",
+            exchange.method,
+            exchange.path,
+            sent=False,
+            is_transient=False,
+            status=407,
+        )
+
+
+def _session_closed() -> ClientClosedError:
+    return ClientClosedError("the session of this client was closed during the request")
+
+
+def _slots(max_connections: int, session: aiohttp.ClientSession | None) -> int:
+    """No more requests at once than a pool has room for: the rest would queue on their own time.
+
+    Two clients on one session know nothing of each other: its pool must have room for both.
+    """
+    if session is not None and not isinstance(session, aiohttp.ClientSession):
+        raise ConfigError("session must be an aiohttp.ClientSession")
+    connector = None if session is None else session.connector
+    limits = () if connector is None else (connector.limit, connector.limit_per_host)
+    return min([max_connections, *(limit for limit in limits if limit)])
+
+
+def _headers(api_key: str) -> dict[str, str]:
+    return {
+        "X-API-Key": api_key,
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",  # the same whichever decoders are installed
+        "User-Agent": f"sieve-async/{__version__}",
+    }
