@@ -1,4 +1,4 @@
-"""Many watched jobs beside calls that keep all slots taken, in virtual time."""
+"""Watched jobs beside plain calls that occupy all slots."""
 
 import asyncio
 
@@ -14,8 +14,10 @@ pytestmark = pytest.mark.looptime
 
 @pytest.mark.parametrize("slots", [1, 16])
 @pytest.mark.parametrize("per_second", [2, 10])
-async def test_no_burst_when_slots_are_freed(sieve: FakeSieve, slots: int, per_second: int) -> None:
-    """Looks that could not leave while others held all slots do not leave together afterwards."""
+async def test_no_burst_when_slots_are_released(
+    sieve: FakeSieve, slots: int, per_second: int
+) -> None:
+    """Polls that could not leave while plain calls held all slots do not leave together later."""
     ids = [sieve.add_job(processing=600) for _ in range(200)]
     sieve.add_job("slow")
     sieve.fault(job="slow", delay=10)
@@ -27,29 +29,29 @@ async def test_no_burst_when_slots_are_freed(sieve: FakeSieve, slots: int, per_s
         await client.wait_for_jobs(ids, timeout=20)
         await asyncio.gather(*slow)
 
-    looks = [entry.at for entry in sieve.requests if not entry.path.endswith("/slow")]
-    assert max_per_second(looks) <= per_second
-    assert len(looks) >= 0.8 * 10 * per_second
+    polls = [entry.at for entry in sieve.requests if not entry.path.endswith("/slow")]
+    assert max_per_second(polls) <= per_second
+    assert len(polls) >= 0.8 * 10 * per_second
 
 
-async def test_looks_among_many_calls(sieve: FakeSieve) -> None:
-    """While other calls queue for the slots without a pause, the watched jobs have their turn."""
+async def test_polls_and_plain_calls_take_turns(sieve: FakeSieve) -> None:
+    """While plain calls queue for slots all the time, watched jobs are polled."""
     ids = [sieve.add_job(processing=600) for _ in range(200)]
     sieve.add_job("slow")
     sieve.fault(job="slow", delay=1)
     limits = Limits(max_connections=4, polls_per_second=10)
 
-    async def call_again_and_again() -> None:
+    async def call_repeatedly() -> None:
         while True:
             await client.get_job("slow")
 
     async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:
-        calls = [asyncio.create_task(call_again_and_again()) for _ in range(8)]
+        calls = [asyncio.create_task(call_repeatedly()) for _ in range(8)]
         await client.wait_for_jobs(ids, timeout=30)
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
 
-    looks = [entry.at for entry in sieve.requests if not entry.path.endswith("/slow")]
-    assert max_per_second(looks) <= 10
-    assert len(looks) >= 10
+    polls = [entry.at for entry in sieve.requests if not entry.path.endswith("/slow")]
+    assert max_per_second(polls) <= 10
+    assert len(polls) >= 10
