@@ -8,7 +8,7 @@ import pytest
 from helpers.http_helpers import now
 from sieve_async import ClientClosedError, Job, JobOutcome, Limits, SieveClient
 from sieve_async.testing import FakeSieve
-from sieve_async.testing.ledger import LedgerEntry
+from sieve_async.testing import LoggedRequest
 
 
 def most_held(sieve: FakeSieve) -> int:
@@ -17,7 +17,7 @@ def most_held(sieve: FakeSieve) -> int:
     return max((_others(held, entry.at) for entry in held), default=0)
 
 
-def _others(held: Sequence[LedgerEntry], at: float) -> int:
+def _others(held: Sequence[LoggedRequest], at: float) -> int:
     return sum(entry.at <= at < entry.at + entry.took for entry in held)
 
 

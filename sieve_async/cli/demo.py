@@ -107,7 +107,7 @@ def _row_of(outcome: JobOutcome, scripted: JobHandle, sieve: FakeSieve) -> Row:
             _seconds(seen_after),
             note,
         ),
-        is_right=job.status == scripted.ends and len(job.restarts) == scripted.restarts,
+        is_right=job.status == scripted.final_status and len(job.restarts) == scripted.restarts,
         seen_after=seen_after,
     )
 

@@ -1,7 +1,7 @@
 """A Sieve server of your own, on loopback, for the tests of your programs.
 
-Real HTTP, no account, no network. It keeps the truth about its jobs and about what was
-asked of it, and shares nothing with the client, so that each can be held against the other.
+Real HTTP, no account, no network. It shares nothing with the client, so that each can be checked
+against the other.
 
 Example:
     >>> async with FakeSieve() as sieve:
@@ -11,8 +11,19 @@ Example:
 """
 
 from sieve_async.testing.faults import Fault
-from sieve_async.testing.handles import JobHandle
-from sieve_async.testing.ledger import Ledger, LedgerEntry
+from sieve_async.testing.jobs import JobHandle
+from sieve_async.testing.pushes import Push
+from sieve_async.testing.request_log import LoggedRequest, RequestLog
 from sieve_async.testing.server import FakeSieve
+from sieve_async.testing.webhooks import Delivery, WebhookFault
 
-__all__ = ["FakeSieve", "Fault", "JobHandle", "Ledger", "LedgerEntry"]
+__all__ = [
+    "Delivery",
+    "FakeSieve",
+    "Fault",
+    "JobHandle",
+    "LoggedRequest",
+    "Push",
+    "RequestLog",
+    "WebhookFault",
+]

@@ -1,35 +1,64 @@
-"""The JSON that jobs and versions are made of, and nothing about their lives.
+"""JSON text of the fake server's answers, and the arguments that become part of it.
 
-Jobs are looked at far more often than they are made, so whatever does not change is kept as
-JSON text from the start, and a document is put together from such texts.
+Jobs are read far more often than they are made: what does not change is kept as JSON text from the
+start, and a document is joined from such texts.
 """
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any, TypeAlias
+
+import attrs
 
 Document: TypeAlias = dict[str, Any]
 Texts: TypeAlias = dict[str, str]
 """The members of an object by name, each as JSON text."""
 
-NO_TEXTS: Texts = {}
-
-# A bool is an int as well, so it stands before.
+ORGANIZATION_ID = "5f1e7e57-0000-4000-8000-000000000000"
+# The API's own words for these refusals; other statuses have the phrase of HTTP.
+DETAILS: Mapping[int, object] = {
+    400: "Invalid values passed.",
+    401: "Unauthorized - valid API Key required.",
+    402: "No remaining credits and no payment method entered. "
+    "Please visit https://www.sievedata.com/dashboard/settings/billing.",
+    403: "Forbidden.",
+    404: "Job not found.",
+    408: "Request timeout.",
+    422: [{"type": "missing", "loc": ["query", "offset"], "msg": "Field required"}],
+}
+_NO_TEXTS: Texts = {}
+# bool stands before int because a bool is an int as well.
 _TYPES = (bool, str, int, float, dict, list)
-
-# One encoder for all answers: json.dumps() builds a new one per call when it has separators.
-# NaN is refused because JSON has none.
+# json.dumps() builds a new encoder per call when it has separators. JSON has no NaN.
 _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
+@attrs.frozen
+class Answer:
+    """A status and a body, and what they show: a version, or a terminal job."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    version_id: str | None = None
+    terminal_job_id: str | None = None
+
+
+@lru_cache(maxsize=1024)
+def refusal(status: int, detail: str | None = None) -> Answer:
+    """Refuse a request, by default in the API's own words for the status."""
+    return Answer(status, encode({"detail": detail or DETAILS[status]}))
+
+
 def encode(document: object) -> bytes:
-    """Write an answer's body."""
+    """Write the body of an answer."""
     return write(document).encode()
 
 
 def write(value: object) -> str:
-    """Write any value as JSON text."""
+    """Write a value as JSON text."""
     return _encoder.encode(value)
 
 
@@ -39,34 +68,15 @@ def quote(text: str | None) -> str:
 
 
 def write_object(members: Texts) -> bytes:
-    """Put an object together."""
+    """Join the members of an object."""
     return f"{{{','.join([f'{quote(name)}:{text}' for name, text in members.items()])}}}".encode()
 
 
-def write_array(items: Iterable[str]) -> str:
-    """Put an array together."""
-    return f"[{','.join(items)}]"
-
-
-def page(rows: list[bytes], *, next_offset: int) -> bytes:
-    """Put the body of one page of a list together."""
-    return b'{"data":[%s],"next_offset":%d}' % (b",".join(rows), next_offset)
-
-
-def snapshot(name: str, value: object) -> Any:
-    """Copy a test's value as its JSON will come back, so that later changes do not matter.
-
-    Raises:
-        ValueError: It cannot be written as JSON.
-    """
-    return json.loads(write_checked(name, value))
-
-
 def write_checked(name: str, value: object) -> str:
-    """Write a test's value as JSON text.
+    """Write an argument as JSON text.
 
     Raises:
-        ValueError: It cannot be.
+        ValueError: JSON has no such value.
     """
     try:
         return write(value)
@@ -75,18 +85,8 @@ def write_checked(name: str, value: object) -> str:
         raise ValueError(message) from error
 
 
-def output_document(value: Any) -> object:
-    """Make the InputOutput of one output, or the list of them for a nested output."""
-    is_array = isinstance(value, (list, tuple))
-    if is_array and value and all(_is_input_output(item) for item in value):
-        return value
-    return input_output(value)
-
-
 def input_output(value: Any, *, name: str | None = None) -> Document:
-    """Wrap a value as an InputOutput; what is one already stays as it is."""
-    if _is_input_output(value):
-        return dict(value)
+    """Wrap a value as an InputOutput."""
     return {
         "type": _type_of(value),
         "name": name,
@@ -99,36 +99,73 @@ def input_output(value: Any, *, name: str | None = None) -> Document:
 
 
 def inputs_text(values: Mapping[str, object] | None) -> str:
-    """Write the ``inputs`` of a job: an object from name to InputOutput."""
+    """Write the ``inputs`` of a job; a value with a ``"data"`` key is an InputOutput already."""
     if not values:
         return "{}"
     given = raw_fields(values)
-    return write({name: input_output(value, name=name) for name, value in given.items()})
+    wrapped = {n: v if _is_wrapped(v) else input_output(v, name=n) for n, v in given.items()}
+    return write(wrapped)
 
 
 def outputs_texts(values: Iterable[object]) -> tuple[str, ...]:
-    """Write each of the ``outputs`` of a job from whatever a test gave."""
-    return tuple([write_checked("an output", output_document(value)) for value in values])
+    """Write each of the ``outputs`` of a job."""
+    return tuple([write_checked("an output", _output_document(value)) for value in values])
 
 
 def raw_fields(values: Mapping[str, object] | None) -> Document:
-    """Copy fields that a test wants in a document just as they are."""
-    return {name: snapshot(name, value) for name, value in (values or {}).items()}
+    """Copy members of a document that are to be sent as given."""
+    return {n: json.loads(write_checked(n, value)) for n, value in (values or {}).items()}
 
 
 def raw_texts(values: Mapping[str, object] | None) -> Texts:
-    """Write fields that a test wants in a document just as they are."""
+    """Write members of a document that are to be sent as given."""
     if not values:
-        return NO_TEXTS  # most jobs have none, and there may be 100,000 of them
-    return {name: write(value) for name, value in raw_fields(values).items()}
+        return _NO_TEXTS  # shared, since there may be 100,000 jobs without any
+    return {name: write_checked(name, value) for name, value in values.items()}
 
 
-def _is_input_output(value: object) -> bool:
+def split_function(function: str) -> tuple[str, str]:
+    """Split ``owner/name``.
+
+    Raises:
+        ValueError: It is not of that form.
+    """
+    owner_name, slash, name = function.partition("/")
+    if not (owner_name and slash and name) or "/" in name:
+        message = f"function must be 'owner/name', not {function!r}"
+        raise ValueError(message)
+    return owner_name, name
+
+
+def check_choice(name: str, value: str | None, choices: tuple[str | None, ...]) -> None:
+    """Raise ValueError unless a value is one of the choices."""
+    if value not in choices:
+        message = f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}"
+        raise ValueError(message)
+
+
+def check_at_least(minimum: float, **values: float) -> None:
+    """Raise ValueError for a number below the minimum, or NaN."""
+    for name, value in values.items():
+        if not value >= minimum:
+            word = {0: "zero", 1: "one"}[int(minimum)]
+            message = f"{name} must be {word} or more, not {value!r}"
+            raise ValueError(message)
+
+
+def _output_document(value: Any) -> object:
+    is_array = isinstance(value, (list, tuple))
+    if is_array and value and all(_is_wrapped(item) for item in value):
+        return value  # a nested output
+    return value if _is_wrapped(value) else input_output(value)
+
+
+def _is_wrapped(value: object) -> bool:
     return isinstance(value, dict) and "data" in value
 
 
 def _type_of(value: object) -> str | None:
-    """Name the type that a value has as JSON, in the words of Python."""
+    """Name the JSON type of a value as Python does."""
     if isinstance(value, dict) and "url" in value:
         return "sieve.File"
     if isinstance(value, tuple):

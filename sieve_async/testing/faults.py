@@ -1,12 +1,8 @@
-"""What goes wrong on purpose: which requests meet trouble, and what becomes of their answers.
-
-Decides only; nothing here waits or sends.
-"""
+"""Injected faults: which requests they affect, and what becomes of their answers. No I/O."""
 
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from math import ceil
@@ -14,21 +10,20 @@ from typing import Any, Literal, Self, TypeAlias
 
 import attrs
 
-from sieve_async.testing.answers import Answer
-from sieve_async.testing.documents import encode, snapshot
-from sieve_async.testing.lives import check_word
+from sieve_async.testing.documents import (
+    DETAILS,
+    Answer,
+    check_at_least,
+    check_choice,
+    encode,
+    write_checked,
+)
 
-Drop: TypeAlias = Literal["before", "headers", "body"]
+Drop: TypeAlias = Literal["before", "after", "headers", "body"]
 Body: TypeAlias = str | bytes | Mapping[str, object] | list[object] | int | float | bool
 
-DETAILS: Mapping[int, object] = {
-    401: "Invalid API key",
-    402: "Out of credits",
-    404: "Job not found",
-    422: [{"type": "missing", "loc": ["query", "offset"], "msg": "Field required"}],
-}
-# Half a lifetime: a server that asks for more has lost its clock.
-LONGEST_RETRY_AFTER = 1e9
+# No plausible server asks for more than 30 years.
+MAX_RETRY_AFTER = 1e9
 
 
 def _titled(headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -37,8 +32,8 @@ def _titled(headers: Mapping[str, str]) -> Mapping[str, str]:
 
 
 @attrs.frozen(kw_only=True)
-class Effect:
-    """What goes wrong with one answer; what is None, zero or empty goes right."""
+class FaultEffect:
+    """What goes wrong with one answer; a field that is None, zero or empty changes nothing."""
 
     status: int | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict, converter=_titled)
@@ -50,15 +45,42 @@ class Effect:
     truncate: bool = False
     slow_body: float = 0.0
     fields: Mapping[str, Any] = attrs.field(factory=dict)
+    takes_effect: bool = False
+
+    def check(self) -> None:
+        """Raise ValueError for a value that is invalid, and for an effect that is none."""
+        check_choice("drop", self.drop, ("before", "after", "headers", "body", None))
+        check_at_least(
+            0, delay=self.delay, slow_body=self.slow_body, retry_after=self.retry_after or 0
+        )
+        message = ""
+        if (self.retry_after or 0) > MAX_RETRY_AFTER:
+            message = f"retry_after must be at most {MAX_RETRY_AFTER:g}, not {self.retry_after!r}"
+        for name, value in self.headers.items():
+            if value.__class__ is not str or not f"{name}{value}".isprintable():
+                message = f"header {name!r} must be text of one line, not {value!r}"
+        if self.status is not None and not 200 <= self.status <= 999:
+            message = f"status must be from 200 to 999, not {self.status!r}"
+        if self == FaultEffect(as_date=self.as_date, takes_effect=self.takes_effect):
+            message = "a fault must do something: give it a status, a delay or the like"
+        if self.takes_effect and self.drop == "before":
+            message = 'drop="before" means that the request takes no effect; use drop="after"'
+        if message:
+            raise ValueError(message)
 
     @property
     def is_answer(self) -> bool:
-        """Whether the request is not even looked at."""
+        """Whether it answers the request itself."""
         return self.status is not None or self.body is not None or self.drop == "before"
 
-    def and_then(self, other: "Effect") -> "Effect":
-        """Let another one happen too; where only one of them can, it is this one."""
-        return Effect(
+    @property
+    def is_early(self) -> bool:
+        """Whether the request takes effect first, before any delay and whatever the answer."""
+        return self.takes_effect or self.drop == "after"
+
+    def combined(self, other: "FaultEffect") -> "FaultEffect":
+        """Add another effect; where only one of them can be, it is this one."""
+        return FaultEffect(
             status=other.status if self.status is None else self.status,
             headers={**other.headers, **self.headers},
             body=other.body if self.body is None else self.body,
@@ -69,22 +91,22 @@ class Effect:
             truncate=self.truncate or other.truncate,
             slow_body=self.slow_body + other.slow_body,
             fields={**other.fields, **self.fields},
+            takes_effect=self.takes_effect or other.takes_effect,
         )
 
     def answer(self) -> Answer:
-        """Make the answer of a request that is not looked at."""
+        """Make the answer that the fault itself gives."""
         status = 200 if self.status is None else self.status
         if self.body is not None:
             return Answer(status, self.body)
-        detail = DETAILS.get(status)
-        with suppress(ValueError):
-            detail = detail or HTTPStatus(status).phrase
-        return Answer(status, encode({"detail": detail or "Unknown"}))
+        phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
+        return Answer(status, encode({"detail": DETAILS.get(status, phrase)}))
 
-    def spoil(self, answer: Answer, date: Callable[[float], str]) -> Answer:
-        """Change an answer; ``date`` writes the time so many seconds from now."""
+    def apply(self, answer: Answer, date: Callable[[float], str]) -> Answer:
+        """Change an answer; ``date`` formats the time so many seconds from now."""
         body, headers = answer.body, dict(answer.headers)
-        if self.fields and not self.is_answer and answer.status == 200:
+        is_document = answer.status == 200 and "Content-Type" not in headers
+        if self.fields and not self.is_answer and is_document:
             body = encode(_changed(json.loads(body), self.fields))
         if self.truncate:
             body = body[: len(body) // 2]
@@ -92,31 +114,25 @@ class Effect:
             seconds = ceil(self.retry_after)
             headers["Date"] = date(0)
             headers["Retry-After"] = date(seconds) if self.as_date else str(seconds)
-        return Answer(
-            answer.status,
-            body,
-            headers | dict(self.headers),
-            version_id=answer.version_id,
-            # Nobody can be blamed for not having seen an end in what was spoilt.
-            ended_job_id=None if self.fields or self.truncate else answer.ended_job_id,
+        # An end that was not shown unchanged may be asked for again.
+        was_shown = not (self.fields or self.truncate or self.drop)
+        return attrs.evolve(
+            answer,
+            body=body,
+            headers=headers | dict(self.headers),
+            terminal_job_id=answer.terminal_job_id if was_shown else None,
         )
 
 
 @attrs.define(eq=False, kw_only=True)
-class Fault:
-    """Trouble for some requests, until it is used up or removed.
+class Occurrence:
+    """How often a fault happens; as a context manager it is removed at the end of the block."""
 
-    As a context manager it is removed at the end of the block.
-    """
-
-    effect: Effect
-    path: str | None
-    job: str | None
-    times: int | None
-    probability: float
-    seed: int
+    times: int | None = None
+    probability: float = 1.0
+    seed: int = 0
     hits: int = attrs.field(default=0, init=False)
-    """How many requests have met it."""
+    """How often it has happened."""
     is_removed: bool = attrs.field(default=False, init=False)
     _dice: random.Random = attrs.field(init=False, repr=False)
 
@@ -125,9 +141,7 @@ class Fault:
         return random.Random(self.seed)
 
     def __attrs_post_init__(self) -> None:
-        if self.times is not None and self.times < 1:
-            message = f"times must be one or more, not {self.times!r}"
-            raise ValueError(message)
+        check_at_least(1, times=1 if self.times is None else self.times)
         if not 0 <= self.probability <= 1:
             message = f"probability must be from 0 to 1, not {self.probability!r}"
             raise ValueError(message)
@@ -140,32 +154,52 @@ class Fault:
 
     @property
     def is_used_up(self) -> bool:
-        """Whether it has been met as often as it was to be."""
+        """Whether it has happened as often as it was to."""
         return self.times is not None and self.hits >= self.times
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it will not happen any more."""
+        return self.is_removed or self.is_used_up
+
     def remove(self) -> None:
-        """Let requests meet it no more; once is enough."""
+        """Make it happen no more."""
         self.is_removed = True
 
-    def strikes(self, path: str) -> bool:
-        """Decide whether one request meets it, and count it if so."""
-        is_hit = (
-            (self.path is None or fnmatchcase(path, self.path))
-            and (self.job is None or path in job_paths(self.job))
-            and (self.probability == 1 or self._dice.random() < self.probability)
-        )
+    def happens(self) -> bool:
+        """Decide by chance whether it happens now, and count it."""
+        is_hit = self.probability == 1 or self._dice.random() < self.probability
         self.hits += is_hit
         return is_hit
 
 
+@attrs.define(eq=False, kw_only=True)
+class Fault(Occurrence):
+    """An effect on some requests, until it is used up or removed."""
+
+    effect: FaultEffect
+    method: str | None
+    path: str | None
+    job: str | None
+
+    def affects(self, method: str, path: str) -> bool:
+        """Decide whether it happens to a request, and count it."""
+        return (
+            (self.method is None or method == self.method)
+            and (self.path is None or fnmatchcase(path, self.path))
+            and (self.job is None or path in job_paths(self.job))
+            and self.happens()
+        )
+
+
 @attrs.define
 class Faults:
-    """All trouble that there is, the oldest first."""
+    """All faults, the oldest first."""
 
     _all: list[Fault] = attrs.field(factory=list, init=False)
 
     def add(self, fault: Fault) -> None:
-        """Let requests meet a fault from now on."""
+        """Add a fault."""
         self._all.append(fault)
 
     def clear(self) -> None:
@@ -173,69 +207,42 @@ class Faults:
         for fault in self._all:
             fault.remove()
 
-    def strike(self, path: str) -> Effect | None:
-        """Decide what goes wrong with one request.
-
-        All faults have their effect, but only the oldest of those that answer it.
-        """
+    def effect_on(self, method: str, path: str) -> FaultEffect | None:
+        """Combine all effects on one request, but only the oldest of those that answer it."""
         if not self._all:
             return None
-        self._all = [fault for fault in self._all if not (fault.is_removed or fault.is_used_up)]
-        met: Effect | None = None
-        for effect in self._striking(path):
-            met = met.and_then(effect) if met else effect
-        return met
+        self._all = [fault for fault in self._all if not fault.is_over]
+        found: FaultEffect | None = None
+        for effect in self._effects(method, path):
+            found = found.combined(effect) if found else effect
+        return found
 
-    def _striking(self, path: str) -> Iterator[Effect]:
+    def _effects(self, method: str, path: str) -> Iterator[FaultEffect]:
         is_answered = False
         for fault in self._all:
             if fault.effect.is_answer and is_answered:
                 continue
-            if fault.strikes(path):
+            if fault.affects(method, path):
                 is_answered = is_answered or fault.effect.is_answer
                 yield fault.effect
 
 
 def job_paths(job_id: str) -> tuple[str, str]:
-    """Name the paths at which one job is looked up."""
+    """Return the paths of one job."""
     return f"/v2/jobs/{job_id}", f"/v2/jobs/{job_id}/await"
 
 
 def body_bytes(body: Body | None) -> bytes | None:
-    """Write a body as it was given: text and bytes as they are, all else as JSON."""
+    """Write a body: text and bytes as they are, anything else as JSON."""
     if body is None or isinstance(body, bytes):
         return body
-    return body.encode() if isinstance(body, str) else encode(snapshot("body", body))
-
-
-def check_effect(effect: Effect) -> None:
-    """Refuse trouble that cannot be made.
-
-    Raises:
-        ValueError: A word, a number or all of it means nothing.
-    """
-    check_word("drop", effect.drop, ("before", "headers", "body", None))
-    for name in ("delay", "slow_body", "retry_after"):
-        if not (getattr(effect, name) or 0) >= 0:  # written so that NaN is refused too
-            message = f"{name} must be zero or more, not {getattr(effect, name)!r}"
-            raise ValueError(message)
-    if (effect.retry_after or 0) > LONGEST_RETRY_AFTER:
-        message = f"retry_after must be at most {LONGEST_RETRY_AFTER:g}, not {effect.retry_after!r}"
-        raise ValueError(message)
-    for name, value in effect.headers.items():
-        if value.__class__ is not str or not f"{name}{value}".isprintable():
-            message = f"header {name!r} must be text of one line, not {value!r}"
-            raise ValueError(message)
-    if effect.status is not None and not 200 <= effect.status <= 999:
-        message = f"status must be from 200 to 999, not {effect.status!r}"
-        raise ValueError(message)
-    if effect == Effect(as_date=effect.as_date):
-        message = "a fault must do something: give it a status, a delay or the like"
-        raise ValueError(message)
+    return (body if isinstance(body, str) else write_checked("body", body)).encode()
 
 
 def _changed(document: Any, fields: Mapping[str, Any]) -> Any:
-    """Change the members of a job or version, or of every job of a list."""
+    """Change the members of a document, or of every document of a list."""
+    if isinstance(document, list):
+        return [row | fields for row in document]
     if "next_offset" in document:
         return document | {"data": [row | fields for row in document["data"]]}
     return document | fields

@@ -1,32 +1,37 @@
-"""Scripted jobs: what a test asked for, and the document that shows it at one moment."""
+"""Scripted jobs: their documents, and the handle that moves one by hand."""
 
+import json
+import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import cycle, islice
-from math import floor
+from math import floor, inf
 from typing import Literal, TypeAlias
 
 import attrs
 
+from sieve_async.testing.clock import Clock, ServerThread, run_in_server_thread
 from sieve_async.testing.documents import (
+    ORGANIZATION_ID,
     Texts,
+    check_at_least,
+    check_choice,
     inputs_text,
     outputs_texts,
     quote,
     raw_texts,
+    split_function,
     write,
-    write_array,
     write_object,
 )
-from sieve_async.testing.lives import ByOrHand, Life, Look, check_spans, check_word
+from sieve_async.testing.timeline import By, Progress, Snapshot, Timeline, check_spans
 
 JobEnd: TypeAlias = Literal["finished", "error", "cancelled"]
 RestartType: TypeAlias = Literal["preemption", "OOM", "error"]
 Stamp: TypeAlias = Callable[[float | None], str | None]
 
-JOB_ENDS = ("finished", "error", "cancelled")
-ORGANIZATION_ID = "5f1e7e57-0000-4000-8000-000000000000"
+TERMINAL = ("finished", "error", "cancelled")
 RESTARTS: dict[RestartType, str] = {
     "preemption": "The machine was taken away.",
     "OOM": "The worker ran out of memory.",
@@ -40,75 +45,79 @@ TRACEBACK = """Traceback (most recent call last):
     raise ValueError("scripted to fail")
 ValueError: scripted to fail
 """
+# Positions are rounded to microseconds, so what shows may differ from its moment by this much.
+ROUNDING = 1e-6
+# Of the logarithm of a run's length: two thirds are between 0.6 and 1.6 times the median.
+SPREAD = 0.5
 
 
 @attrs.define(kw_only=True, eq=False, on_setattr=attrs.setters.NO_OP)
 class JobScript:
-    """All of a job that time does not change; by hand, it is written as the job goes on."""
+    """What time does not change of a job; by hand, it is written as the job continues."""
 
     id: str
-    queued: float
-    processing: float
-    ends: JobEnd | None
-    outputs: tuple[str, ...] = attrs.field(converter=outputs_texts)
-    error: str
-    inputs: str = attrs.field(converter=inputs_text)
-    restarts: int
-    streams: bool
-    by: ByOrHand
+    queued: float = 0.0
+    processing: float = 0.0
+    status: JobEnd | None = "finished"
+    outputs: tuple[str, ...] = attrs.field(converter=outputs_texts, default=())
+    error: str = ""
+    inputs: str = attrs.field(converter=inputs_text, default=None)
+    restarts: int = 0
+    streams: bool = False
+    by: By = "time"
     function: str
-    fields: Texts = attrs.field(converter=raw_texts)
-    life: Life = attrs.field(init=False)
+    version_id: str
+    fields: Texts = attrs.field(converter=raw_texts, default=None)
     run_ids: tuple[str, ...] = attrs.field(init=False)
     restart_types: tuple[RestartType, ...] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        check_word("status", self.ends, (*JOB_ENDS, None))
+        check_choice("status", self.status, (*TERMINAL, None))
         spans = {"queued": self.queued, "processing": self.processing}
-        check_spans(self.by, words=("time", "polls", "manual"), spans=spans)
+        check_spans(self.by, ("time", "polls", "manual"), spans)
         split_function(self.function)
-        if self.restarts < 0:
-            message = f"restarts must be zero or more, not {self.restarts!r}"
-            raise ValueError(message)
+        check_at_least(0, restarts=self.restarts)
         if self.by == "manual":
-            self._expect_nothing()
-
-    @life.default
-    def _lay_out(self) -> Life:
-        if self.by == "manual":
-            return Life.of([("queued", 0.0)], None)
-        runs = [("processing", self.processing)] * (self.restarts + 1)
-        if self.ends == "cancelled" and self.processing == 0:
-            runs = []  # cancelled while it was queued: it never started
-        return Life.of([("queued", self.queued), *runs], self.ends)
+            for name in ("queued", "processing", "restarts", "outputs", "error"):
+                if getattr(self, name):
+                    message = f'{name} is not for by="manual": use the methods of sieve.job()'
+                    raise ValueError(message)
+            self.status = None
+            self.streams = True
 
     @run_ids.default
     def _name_runs(self) -> tuple[str, ...]:
-        return tuple([new_run_id(self.id) for _ in range(self.restarts + 1)])
+        return tuple([_new_run_id(self.id) for _ in range(self.restarts + 1)])
 
     @restart_types.default
     def _choose_restart_types(self) -> tuple[RestartType, ...]:
         return tuple(islice(cycle(RESTARTS), max(0, self.restarts)))
 
-    def write(self, look: Look, stamp: Stamp, *, shown: int, offset: int) -> bytes:
-        """Write the job as it looks, with the outputs from ``offset`` to ``shown``."""
-        runs = [
-            begun
-            for status, begun in zip(look.statuses, look.begun, strict=True)
-            if status == "processing"
-        ]
+    def timeline(self) -> Timeline:
+        """Lay out the job's stages."""
+        if self.by == "manual":
+            return Timeline.of([("queued", 0.0)], None)
+        runs = [("processing", self.processing)] * (self.restarts + 1)
+        if self.status == "cancelled" and self.processing == 0:
+            runs = []  # cancelled while it was queued: it never started
+        return Timeline.of([("queued", self.queued), *runs], self.status)
+
+    def write(self, seen: Snapshot, stamp: Stamp, *, shown: int, offset: int) -> bytes:
+        """Write the job's document, with the outputs from ``offset`` to ``shown``."""
+        zipped = zip(seen.statuses, seen.begun, strict=True)
+        runs = [begun for status, begun in zipped if status == "processing"]
         members = {
             "id": quote(self.id),
-            "function_id": quote(function_id(self.function)),
+            "function_id": quote(self.version_id[:7]),
             "organization_id": quote(ORGANIZATION_ID),
             "function": _function_text(self.function),
-            "status": quote(look.status),
-            "created_at": quote(stamp(look.begun[0])),
-            "started_at": quote(stamp(look.first("processing"))),
-            "completed_at": quote(stamp(look.first(*JOB_ENDS))),
+            "status": quote(seen.status),
+            "created_at": quote(stamp(seen.begun[0])),
+            "started_at": quote(stamp(seen.first("processing"))),
+            "completed_at": quote(stamp(seen.first(*TERMINAL))),
             "inputs": self.inputs,
-            "outputs": write_array(self.outputs[offset:shown]) if shown else "null",
-            "error": quote(self._error_at(look)),
+            "outputs": f"[{','.join(self.outputs[offset:shown])}]",
+            "error": quote(self.error_at(seen.status)),
             "visibility": '"public"',
             "run_id": quote(self.run_ids[max(0, len(runs) - 1)]),
             "children": "null",
@@ -118,8 +127,8 @@ class JobScript:
 
     def shown_at(self, status: str, depth: float) -> int:
         """Count the outputs that show at some depth of a stage."""
-        if status in JOB_ENDS:
-            return len(self.outputs) if self.streams or self.ends == "finished" else 0
+        if status in TERMINAL:
+            return len(self.outputs) if self.streams or self.status == "finished" else 0
         if status == "queued" or not self.streams:
             return 0
         if depth >= self.processing:
@@ -127,59 +136,310 @@ class JobScript:
         # Rounded first: three outputs in 0.3 s must be two after 0.2 s.
         return floor(round(len(self.outputs) * depth / self.processing, 6))
 
-    def _error_at(self, look: Look) -> str:
-        if look.status not in JOB_ENDS:
+    def error_at(self, status: str) -> str:
+        """Return the error text that shows in a stage."""
+        if status not in TERMINAL:
             return ""
-        return self.error or (TRACEBACK if self.ends == "error" else "")
+        return self.error or (TRACEBACK if self.status == "error" else "")
 
     def _restarts_text(self, runs: list[float], stamp: Stamp) -> str:
-        """List the restarts: each run that began after the first one ended the one before."""
-        return write(
-            [
-                {
-                    "timestamp": stamp(begun),
-                    "reason": RESTARTS[kind],
-                    "type": kind,
-                    "run_id": run_id,
-                }
-                for begun, kind, run_id in zip(
-                    runs[1:], self.restart_types, self.run_ids, strict=False
-                )
-            ]
-        )
-
-    def _expect_nothing(self) -> None:
-        """Refuse what a life that is told by hand cannot know beforehand."""
-        for name in ("queued", "processing", "restarts", "outputs", "error"):
-            if getattr(self, name):
-                message = f"{name} is not for a life by hand: tell it with sieve.job()"
-                raise ValueError(message)
-        self.ends = None
-        self.streams = True
+        """Write the restarts: each run after the first began when the one before it died."""
+        died = zip(runs[1:], self.restart_types, self.run_ids, strict=False)
+        restarts = [
+            {"timestamp": stamp(at), "reason": RESTARTS[kind], "type": kind, "run_id": run_id}
+            for at, kind, run_id in died
+        ]
+        return write(restarts)
 
 
-def new_run_id(job_id: str) -> str:
-    """Name one run of a job."""
-    return f"{job_id}-{uuid.uuid4()}"
+@attrs.define(eq=False)
+class FakeJob:
+    """One job of the server; its body is kept until what it shows changes."""
+
+    script: JobScript
+    progress: Progress
+    number: int  # how many jobs were added before it
+    listed: bool
+    is_removed: bool = attrs.field(default=False, init=False)
+    indexed_status: str = attrs.field(init=False)  # the status by which lists have it now
+    _shown: tuple[int, int, int] | None = attrs.field(default=None, init=False)
+    _body: bytes = attrs.field(default=b"", init=False)
+
+    @indexed_status.default
+    def _status_at_first(self) -> str:
+        return self.status_at(self.progress.added_at)
+
+    def body(self, now: float, stamp: Stamp, *, offset: int = 0) -> bytes:
+        """Write the job as it is, without its first ``offset`` outputs."""
+        stage, depth = self.progress.place(now)
+        shown = self.script.shown_at(self.progress.timeline.statuses[stage], depth)
+        shows = (stage, shown, min(offset, shown))
+        if shows != self._shown:
+            seen = self.progress.snapshot(now)
+            self._body = self.script.write(seen, stamp, shown=shown, offset=offset)
+            self._shown = shows
+        return self._body
+
+    def outputs_at(self, now: float) -> tuple[str, ...]:
+        """Return the outputs that show now, as JSON text."""
+        stage, depth = self.progress.place(now)
+        shown = self.script.shown_at(self.progress.timeline.statuses[stage], depth)
+        return self.script.outputs[:shown]
+
+    def is_terminal(self, now: float) -> bool:
+        """Whether its scripted timeline is over."""
+        return self.progress.status(now) in TERMINAL
+
+    def ends_at(self) -> float:
+        """Return when the clock will end it; infinity when the clock alone will not."""
+        statuses = self.progress.timeline.statuses
+        return self.progress.begins(len(statuses) - 1) if statuses[-1] in TERMINAL else inf
+
+    def status_at(self, now: float) -> str:
+        """Return the status that its document shows."""
+        if "status" in self.script.fields:
+            return str(json.loads(self.script.fields["status"]))
+        return self.progress.status(now)
+
+    def changes_at(self, now: float) -> float:
+        """Return when the clock will bring its next stage; infinity when it will not."""
+        return self.progress.begins(self.progress.place(now)[0] + 1)
+
+    def shows_more_at(self, now: float) -> float:
+        """Return when the clock will bring its next stage or output; infinity when it will not."""
+        stage, shown, script = self.progress.place(now)[0], len(self.outputs_at(now)), self.script
+        moment = self.changes_at(now)
+        if (
+            self.progress.by == "time"
+            and script.streams
+            and stage > 0
+            and shown < len(script.outputs)
+        ):
+            part = (shown + 1) / len(script.outputs)
+            output_at = self.progress.begins(stage) + part * script.processing
+            if len(self.outputs_at(output_at)) <= shown:
+                output_at += ROUNDING
+            moment = min(moment, output_at)
+        return moment
+
+    def begin(self, now: float) -> None:
+        """Begin a run."""
+        self.progress.record("processing", now)
+
+    def add_output(self, value: object) -> None:
+        """Show one more output."""
+        self.script.outputs += outputs_texts([value])
+
+    def restart(self, kind: RestartType, now: float) -> None:
+        """End this run, and begin another one without outputs."""
+        self.script.run_ids += (_new_run_id(self.script.id),)
+        self.script.restart_types += (kind,)
+        self.script.outputs = ()
+        self.begin(now)
+
+    def end(self, status: JobEnd, now: float, *, error: str = "") -> None:
+        """End the job now, with the outputs that show now."""
+        self.script.outputs = self.outputs_at(now)
+        self.script.status = status
+        self.script.error = error
+        self.progress.record(status, now)
 
 
-def split_function(function: str) -> tuple[str, str]:
-    """Split ``owner/name``.
+@attrs.define(eq=False, repr=False)
+class JobHandle:
+    """A job of the server; when it was added with ``by="manual"``, the methods move it.
 
-    Raises:
-        ValueError: It is not of that form.
+    A move happens now; held requests are answered when it ends the job. The handle belongs to one
+    job: when that is removed, and another one added under its id, the handle does not move it.
+
+    Example:
+        >>> job = sieve.job(sieve.add_job(by="manual"))
+        >>> job.start()
+        >>> job.yield_output("first")
+        >>> job.finish()
     """
-    owner_name, slash, name = function.partition("/")
-    if not (owner_name and slash and name) or "/" in name:
-        message = f"function must be 'owner/name', not {function!r}"
-        raise ValueError(message)
-    return owner_name, name
+
+    _clock: Clock
+    _job: FakeJob
+    _thread: ServerThread
+    _moved: Callable[[FakeJob], None]
+
+    @property
+    def id(self) -> str:
+        """The id of the job."""
+        return self._job.script.id
+
+    @property
+    @run_in_server_thread
+    def status(self) -> str:
+        """The status that a lookup would show."""
+        return self._job.status_at(self._clock.now())
+
+    @property
+    def final_status(self) -> JobEnd | None:
+        """The scripted terminal status; by hand, the one that was recorded."""
+        return self._job.script.status
+
+    @property
+    def restarts(self) -> int:
+        """The number of scripted restarts; by hand, of those that were recorded."""
+        return len(self._job.script.restart_types)
+
+    @run_in_server_thread
+    def start(self) -> None:
+        """Begin processing.
+
+        Raises:
+            RuntimeError: It is not queued, or not moved by hand.
+        """
+        self._check("start", ("queued",))
+        self._job.begin(self._clock.now())
+        self._moved(self._job)
+
+    @run_in_server_thread
+    def yield_output(self, value: object) -> None:
+        """Show one more output, given as for ``add_job``.
+
+        Raises:
+            RuntimeError: It is not processing, or not moved by hand.
+            ValueError: The output cannot be written as JSON.
+        """
+        self._check("yield an output", ("processing",))
+        self._job.add_output(value)
+        self._moved(self._job)
+
+    @run_in_server_thread
+    def restart(self, kind: RestartType = "preemption") -> None:
+        """End this run, and begin another one without outputs.
+
+        Raises:
+            RuntimeError: It is not processing, or not moved by hand.
+            ValueError: There is no such kind of restart.
+        """
+        check_choice("kind", kind, tuple(RESTARTS))
+        self._check("restart", ("processing",))
+        self._job.restart(kind, self._clock.now())
+        self._moved(self._job)
+
+    @run_in_server_thread
+    def finish(self) -> None:
+        """Finish the job; one that is queued starts first.
+
+        Raises:
+            RuntimeError: It is terminal, or not moved by hand.
+        """
+        self._end("finish", "finished")
+
+    @run_in_server_thread
+    def fail(self, error: str = "") -> None:
+        """Fail, with an error text or a traceback; a job that is queued starts first.
+
+        Raises:
+            RuntimeError: It is terminal, or not moved by hand.
+        """
+        self._end("fail", "error", error=error)
+
+    @run_in_server_thread
+    def cancel(self) -> None:
+        """Cancel the job; one that is queued never starts.
+
+        Raises:
+            RuntimeError: It is terminal, or not moved by hand.
+        """
+        self._end("be cancelled", "cancelled")
+
+    def __repr__(self) -> str:
+        return f"<job {self.id!r}, {self.status}>"
+
+    def _end(self, action: str, status: JobEnd, *, error: str = "") -> None:
+        self._check(action, ("queued", "processing"))
+        now = self._clock.now()
+        if status != "cancelled" and self._job.progress.status(now) == "queued":
+            self._job.begin(now)
+        self._job.end(status, now, error=error)
+        self._moved(self._job)
+
+    def _check(self, action: str, allowed: tuple[str, ...]) -> None:
+        progress = self._job.progress
+        status = progress.timeline.statuses[-1]
+        reason = ""
+        if self._job.is_removed:
+            reason = f"was removed and cannot {action}"
+        elif progress.by != "manual":
+            reason = f'is moved by {progress.by}; only by="manual" can {action} by hand'
+        elif status not in allowed:
+            reason = f"is {status} and cannot {action}"
+        if reason:
+            message = f"job {self.id!r} {reason}"
+            raise RuntimeError(message)
 
 
-@lru_cache(maxsize=1024)
-def function_id(function: str) -> str:
-    """Name a function by the first seven characters of its id, as Sieve's answers do."""
-    return uuid.uuid5(uuid.NAMESPACE_URL, function).hex[:7]
+@attrs.frozen
+class RandomJob:
+    """What differs from job to job."""
+
+    id: str
+    queued: float
+    processing: float
+    status: JobEnd
+    restarts: int
+    outputs: list[object]
+
+
+@attrs.frozen(kw_only=True)
+class RandomJobs:
+    """Jobs by the thousand with random timelines, the same for the same seed."""
+
+    queued: float
+    processing: float
+    error_rate: float
+    cancel_rate: float
+    restart_rate: float
+    outputs: int
+
+    def __attrs_post_init__(self) -> None:
+        rates = (self.error_rate, self.cancel_rate, self.restart_rate)
+        if not (all(0 <= rate <= 1 for rate in rates) and sum(rates[:2]) <= 1):
+            message = f"rates must be from 0 to 1, errors and cancels together too, not {rates}"
+            raise ValueError(message)
+
+    def draw(self, count: int, *, seed: int, prefix: str) -> Iterator[RandomJob]:
+        """Draw so many jobs, with exactly the shares of final statuses.
+
+        Raises:
+            ValueError: The count is negative.
+        """
+        check_at_least(0, count=count)
+        dice = random.Random(seed)
+        statuses = self._final_statuses(count)
+        dice.shuffle(statuses)
+        restarting = set(dice.sample(range(count), round(count * self.restart_rate)))
+        width = max(2, len(str(count - 1)))
+        for number, status in enumerate(statuses):
+            job_id = f"{prefix}-{number:0{width}}"
+            base = f"https://files.example/{job_id}"
+            yield RandomJob(
+                job_id,
+                dice.uniform(0, self.queued),
+                self.processing * dice.lognormvariate(0, SPREAD),
+                status,
+                int(number in restarting),
+                [{"url": f"{base}-{n}.mp4"} for n in range(self.outputs)],
+            )
+
+    def _final_statuses(self, count: int) -> list[JobEnd]:
+        errors, cancels = round(count * self.error_rate), round(count * self.cancel_rate)
+        words: tuple[tuple[JobEnd, int], ...] = (
+            ("error", errors),
+            ("cancelled", cancels),
+            ("finished", count - errors - cancels),
+        )
+        # Cut, since two halves may both have been rounded up.
+        return [word for word, times in words for _ in range(times)][:count]
+
+
+def _new_run_id(job_id: str) -> str:
+    return f"{job_id}-{uuid.uuid4()}"
 
 
 @lru_cache(maxsize=1024)

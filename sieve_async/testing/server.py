@@ -1,24 +1,44 @@
-"""The front door: what a test says to the server, and what the server says over HTTP."""
+"""`FakeSieve`: what a test says to the server, and what it can see of it."""
 
 import asyncio
 import re
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Literal, Self, TypedDict, Unpack
 
-from sieve_async.testing.alarms import Alarms
-from sieve_async.testing.answering import Answering
-from sieve_async.testing.breaking import Breaking
-from sieve_async.testing.clocks import Clock
-from sieve_async.testing.faults import job_paths
-from sieve_async.testing.holds import Holds
-from sieve_async.testing.home import InThread
-from sieve_async.testing.listener import Listener
-from sieve_async.testing.population import Population
-from sieve_async.testing.scripting import Scripting
+from sieve_async.testing.clock import Clock, ServerThread, Timers, run_in_server_thread
+from sieve_async.testing.documents import check_at_least, raw_fields
+from sieve_async.testing.faults import (
+    Body,
+    Drop,
+    Fault,
+    FaultEffect,
+    Faults,
+    body_bytes,
+    job_paths,
+)
+from sieve_async.testing.files import FileStore
+from sieve_async.testing.functions import (
+    BuildEnd,
+    FunctionScript,
+    FunctionStore,
+    Outputs,
+    VersionScript,
+)
+from sieve_async.testing.handler import Listener, RequestHandler
+from sieve_async.testing.jobs import JobEnd, JobHandle, JobScript, RandomJobs
+from sieve_async.testing.pushes import Push
+from sieve_async.testing.request_log import RequestLog
+from sieve_async.testing.routes import Endpoints
+from sieve_async.testing.store import JobStore, LongPollWaiters
+from sieve_async.testing.timeline import By, ByClock
+from sieve_async.testing.webhooks import Delivery, WebhookEffect, WebhookFault, WebhookSender
 
 
 class Options(TypedDict, total=False):
-    """What a server can be made with."""
+    """The arguments of `FakeSieve`."""
 
     host: str
     port: int
@@ -28,20 +48,19 @@ class Options(TypedDict, total=False):
     max_await: float
 
 
-class FakeSieve(Scripting, Breaking):
-    """A Sieve server on loopback whose jobs and builds live as a test scripts them.
+class FakeSieve:
+    """A Sieve server on loopback whose jobs and builds go on as a test scripts them.
 
-    Lives go by the server's clock, which is the running loop's unless another ``clock`` is
-    given, and runs ``speed`` times as fast. It starts with the server: what was added before
-    begins to live then. The clock ``"manual"`` stands still until ``advance()`` puts it forward.
-    Stopping and starting again, on the same port, plays an outage: lives, clock and ledger go on.
+    Timelines follow the server's clock, which is the running loop's unless another ``clock`` is
+    given, and runs ``speed`` times as fast. It starts with the server: what was added before begins
+    then. The clock ``"manual"`` stands still until ``advance()``. Stopping and starting again, on
+    the same port, plays an outage: timelines, clock and request log continue.
 
-    It answers lookups of jobs and versions, lists of jobs, and awaits: those are held until the
-    job ends or ``max_await`` seconds of its clock have passed. Held requests are timed by the
-    loop: a ``clock`` of your own should keep pace with it.
+    It answers lookups of jobs, versions and functions, lists, pushes, cancels and awaits: those are
+    held until the job ends or ``max_await`` seconds of its clock have passed. Held requests are
+    timed by the loop: a ``clock`` of your own should keep pace with it.
 
-    All is right with its answers until ``fault()`` is called; ``requests`` is the ledger of what
-    was asked.
+    Its answers are right until ``fault()`` is called; ``requests`` logs what was asked.
 
     Example:
         >>> async with FakeSieve() as sieve:
@@ -63,25 +82,39 @@ class FakeSieve(Scripting, Breaking):
         if not 0 <= port <= 65535:
             message = f"port must be from 0 to 65535, not {port!r}"
             raise ValueError(message)
+        self.requests = RequestLog()
         self._api_key = api_key
+        self._key_is_revoked = False
         # As a word of its own, or a key of one letter would change every path.
         word = rf"(?<![A-Za-z0-9]){re.escape(api_key)}(?![A-Za-z0-9])"
         self._key_in_text = re.compile(word)
         self._clock_source = None if clock == "manual" else clock
         self._clock = Clock(speed, is_manual=clock == "manual")
-        alarms = Alarms(self._clock)
-        Scripting.__init__(self, Population(self._clock, Holds(max_await, alarms)), alarms)
-        Breaking.__init__(self, self._home)
-        answering = Answering(
-            self.requests, self._population, self._faults, self._accepts, self._without_key
+        self._timers = Timers(self._clock)
+        self._thread = ServerThread()
+        self._jobs = JobStore(self._timers, LongPollWaiters(max_await, self._timers))
+        self._functions = FunctionStore(self._clock)
+        self._files = FileStore(self._clock)
+        self._webhooks = WebhookSender(self._jobs)
+        self._jobs.listeners.append(self._webhooks.moved)
+        self._faults = Faults()
+        self._endpoints = Endpoints(self._jobs, self._functions, self._files, self._webhooks.follow)
+        handler = RequestHandler(
+            self.requests,
+            self._endpoints,
+            self._faults,
+            self._timers,
+            self._accepts,
+            self._redact,
         )
-        self._listener = Listener(host, port, answering.serve)
+        self._listener = Listener(host, port, handler.serve)
 
     @classmethod
-    def in_thread(cls, **options: Unpack[Options]) -> InThread:
+    @contextmanager
+    def in_thread(cls, **options: Unpack[Options]) -> Iterator[Self]:
         """Run a server in a thread of its own, for programs without a loop, or with others.
 
-        Takes what the class takes. All that is public may be called from any thread, but for
+        Takes the arguments of the class. All public members may be used from any thread, except
         ``start()`` and ``stop()``.
 
         Example:
@@ -89,7 +122,8 @@ class FakeSieve(Scripting, Breaking):
             ...     job_id = sieve.add_job(outputs=["hello"])
         """
         sieve = cls(**options)
-        return InThread(sieve, sieve._home)
+        with sieve._thread.running(sieve):
+            yield sieve
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -101,14 +135,15 @@ class FakeSieve(Scripting, Breaking):
     def __repr__(self) -> str:
         address = f"{self._listener.host}:{self._listener.port}"
         state = "running" if self._listener.is_open else "stopped"
-        return f"<FakeSieve at {address}, {state}, {self._population!r}>"
+        count = f"{len(self._jobs.jobs)} jobs, {len(self._functions)} versions"
+        return f"<FakeSieve at {address}, {state}, {count}>"
 
     @property
     def url(self) -> str:
-        """Where the server is, also while it is stopped.
+        """The base URL, also while the server is stopped.
 
         Raises:
-            RuntimeError: It was to choose a free port and has not been started yet.
+            RuntimeError: It is to choose a free port, and was not started yet.
         """
         host, port = self._listener.host, self._listener.port
         if port == 0:
@@ -136,42 +171,493 @@ class FakeSieve(Scripting, Breaking):
         """The number of requests in flight now."""
         return self.requests.in_flight
 
+    @property
+    def pushes(self) -> list[Push]:
+        """Every push that was accepted, in order."""
+        return [*self._endpoints.pushes]
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """Every webhook event that was due, in order, with the answers of its receiver."""
+        return [*self._webhooks.deliveries]
+
+    @property
+    def file_requests_with_credentials(self) -> int:
+        """How many requests for files had an API key, another credential or a cookie."""
+        return self._files.requests_with_credentials
+
     async def start(self) -> None:
         """Accept connections; when it does so already, change nothing."""
+        if self._listener.is_open:
+            return
         if not self._clock.is_manual:
             self._clock.follow(self._clock_source or asyncio.get_running_loop().time)
         await self._listener.open()
+        self._webhooks.open()
 
     async def stop(self) -> None:
-        """Refuse connections and cut the open ones; lives go on, and so may the server later."""
+        """Refuse connections and abort the open ones; timelines continue, and so may the server."""
         await self._listener.close()
+        await self._webhooks.close()
 
     def requests_for(self, subject: str) -> int:
         """Count the requests for a job id, a version id or a path, whatever the answer was.
 
-        Awaits of a job count as its lookups do, from when they come. Lookups of a version count
+        Awaits of a job count as its lookups do, from when they arrive. Lookups of a version count
         for its id however they named it, ``latest`` included.
         """
         if subject.startswith("/"):
-            return self.requests.by_path[self._without_key(subject)]
+            return self.requests.by_path[self._redact(subject)]
         by_path = self.requests.by_path
-        of_job = sum(by_path[self._without_key(path)] for path in job_paths(subject))
+        of_job = sum(by_path[self._redact(path)] for path in job_paths(subject))
         return of_job + self.requests.by_version[subject]
 
     def bytes_for(self, job_id: str) -> int:
         """Count the bytes of the bodies that answered lookups and awaits of a job."""
         by_path = self.requests.bytes_by_path
-        return sum(by_path[self._without_key(path)] for path in job_paths(job_id))
+        return sum(by_path[self._redact(path)] for path in job_paths(job_id))
 
     def requests_after_terminal(self, job_id: str | None = None) -> int:
-        """Count the lookups and awaits that came when one before had shown the job's end.
+        """Count the lookups and awaits of a job, or of all, after an answer showed it as terminal.
 
-        Of one job, or of all: nobody needs to ask again, so a good client has none.
+        A good client makes none.
         """
-        after_end = self.requests.after_end
-        return after_end.total() if job_id is None else after_end[job_id]
+        after_terminal = self.requests.after_terminal
+        return after_terminal.total() if job_id is None else after_terminal[job_id]
 
-    def _without_key(self, text: str) -> str:
+    @run_in_server_thread
+    def add_job(  # noqa: PLR0913  # a script has many parts, and each is a keyword
+        self,
+        job_id: str | None = None,
+        *,
+        queued: float = 0.0,
+        processing: float = 0.0,
+        status: JobEnd | None = "finished",
+        outputs: Iterable[object] = (),
+        error: str = "",
+        inputs: Mapping[str, object] | None = None,
+        restarts: int = 0,
+        streams: bool = False,
+        by: By = "time",
+        function: str = "sieve/demo",
+        fields: Mapping[str, object] | None = None,
+        listed: bool = True,
+    ) -> str:
+        """Add a job whose timeline begins now, and return its id.
+
+        Args:
+            job_id: A new one is made when there is none.
+            queued: How long it is ``queued``, in seconds or in polls (see ``by``).
+            processing: How long each run is ``processing`` then.
+            status: Its last status; None keeps it processing forever.
+            outputs: Any JSON values. One with a ``"data"`` key is taken as a whole InputOutput,
+                a list of such is a nested output, and all else is wrapped as the data of one.
+            error: Its error text, once it is terminal; a failed job has a traceback by default.
+            inputs: The values by name, wrapped as outputs are.
+            restarts: How many runs die at their end before the one that counts.
+            streams: Show outputs one by one, evenly over each run, and not only when it finishes.
+            by: Whether it goes by the clock, by the number of polls, or by hand: then it is queued
+                until the methods of ``job()`` move it.
+            function: Its function, as ``owner/name``; its version is the latest one.
+            fields: Members of the document to add or replace, whatever they are.
+            listed: Whether lists show it; lookups find it in any case, as they find the public
+                jobs of other organizations.
+
+        Raises:
+            ValueError: The id is taken, or the script cannot be played.
+        """
+        script = JobScript(
+            id=str(uuid.uuid4()) if job_id is None else job_id,
+            queued=queued,
+            processing=processing,
+            status=status,
+            outputs=outputs,
+            error=error,
+            inputs=inputs,
+            restarts=restarts,
+            streams=streams,
+            by=by,
+            function=function,
+            version_id=self._functions.register(function),
+            fields=fields,
+        )
+        self._jobs.add(script, listed=listed)
+        return script.id
+
+    @run_in_server_thread
+    def add_jobs(  # noqa: PLR0913  # as above
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        prefix: str = "job",
+        queued: float = 2.0,
+        processing: float = 2.0,
+        error_rate: float = 0.1,
+        cancel_rate: float = 0.1,
+        restart_rate: float = 0.0,
+        outputs: int = 1,
+        streams: bool = False,
+        function: str = "sieve/demo",
+        listed: bool = True,
+    ) -> list[str]:
+        """Add many jobs with random timelines, the same for the same seed, and return their ids.
+
+        Args:
+            count: How many. They are named ``job-00`` and so on.
+            seed: Which timelines to play.
+            prefix: What ids begin with.
+            queued: The longest time in the queue, in seconds, of uniformly distributed ones.
+            processing: The median length of a run, in seconds; two thirds of all runs take from
+                0.6 to 1.6 times as long.
+            error_rate: The share that fails: exactly so many, rounded.
+            cancel_rate: The share that is cancelled.
+            restart_rate: The share that restarts once, whatever its last status.
+            outputs: How many files each of them makes.
+            streams: Show outputs one by one, evenly over each run, and not only when it finishes.
+            function: Their function, as ``owner/name``.
+            listed: Whether lists show them.
+
+        Raises:
+            ValueError: An id is taken, or a number is invalid.
+        """
+        jobs = RandomJobs(
+            queued=queued,
+            processing=processing,
+            error_rate=error_rate,
+            cancel_rate=cancel_rate,
+            restart_rate=restart_rate,
+            outputs=outputs,
+        )
+        return [
+            self.add_job(
+                job.id,
+                queued=job.queued,
+                processing=job.processing,
+                status=job.status,
+                outputs=job.outputs,
+                restarts=job.restarts,
+                streams=streams,
+                function=function,
+                listed=listed,
+            )
+            for job in jobs.draw(count, seed=seed, prefix=prefix)
+        ]
+
+    @run_in_server_thread
+    def job(self, job_id: str) -> JobHandle:
+        """Return a handle that shows how a job is, and moves it by hand.
+
+        Raises:
+            ValueError: There is no such job.
+        """
+        return JobHandle(self._clock, self._jobs.get(job_id), self._thread, self._jobs.moved)
+
+    @run_in_server_thread
+    def remove_job(self, job_id: str) -> None:
+        """Remove a job: its id is not found from now on, and may be used again.
+
+        Raises:
+            ValueError: There is no such job.
+        """
+        self._jobs.remove(job_id)
+        self.requests.forget(job_id)
+
+    @run_in_server_thread
+    def add_version(  # noqa: PLR0913  # as above
+        self,
+        /,
+        owner_name: str,
+        function_name: str,
+        version_id: str | None = None,
+        *,
+        queued: float = 0.0,
+        building: float = 0.0,
+        pushing: float = 0.0,
+        deploying: float = 0.0,
+        status: BuildEnd | None = "ready",
+        by: ByClock = "time",
+        **fields: object,
+    ) -> str:
+        """Add a version whose build begins now, make it the latest, and return its id.
+
+        A function that is named by a job, and has no version, has a ready one of its own.
+
+        Args:
+            owner_name: The owner of the function.
+            function_name: The name of the function.
+            version_id: A new one is made when there is none.
+            queued: How long it is ``queued``, in seconds or in polls (see ``by``).
+            building: How long it is ``building`` then.
+            pushing: How long it is ``pushing`` then.
+            deploying: How long it is ``deploying`` then.
+            status: Its last status; None keeps it deploying forever. A build that ends in
+                ``"error"`` never reached the stages that take no time.
+            by: Whether it goes by the clock or by the number of polls.
+            **fields: Members of the document to add or replace, such as ``gpu=True``.
+
+        Raises:
+            ValueError: The id is taken, or the script cannot be played.
+        """
+        script = VersionScript(
+            id=str(uuid.uuid4()) if version_id is None else version_id,
+            function=f"{owner_name}/{function_name}",
+            queued=queued,
+            building=building,
+            pushing=pushing,
+            deploying=deploying,
+            status=status,
+            by=by,
+            fields=fields,
+        )
+        self._functions.add_version(script)
+        return script.id
+
+    @run_in_server_thread
+    def script_function(  # noqa: PLR0913  # as above
+        self,
+        function: str,
+        *,
+        queued: float = 0.0,
+        processing: float = 0.0,
+        status: JobEnd | None = "finished",
+        outputs: Outputs = (),
+        error: str = "",
+        restarts: int = 0,
+        streams: bool = False,
+        by: By = "time",
+        fields: Mapping[str, object] | None = None,
+    ) -> None:
+        """Accept pushes to a function; its jobs go on by this script.
+
+        A function that is not scripted, but is known by a job or a version, accepts pushes too: its
+        jobs finish at once. Pushes to other functions are answered with 404.
+
+        Args:
+            function: As ``owner/name``; ``"*"`` is any function without a script of its own.
+            queued: As for ``add_job``, and so on.
+            processing: As for ``add_job``.
+            status: As for ``add_job``.
+            outputs: As for ``add_job``; or a callable that makes them from the inputs of the push.
+                When it raises, the job fails with the traceback.
+            error: As for ``add_job``.
+            restarts: As for ``add_job``.
+            streams: As for ``add_job``.
+            by: As for ``add_job``.
+            fields: As for ``add_job``.
+
+        Raises:
+            ValueError: The script cannot be played.
+
+        Example:
+            >>> sieve.script_function("me/upper", processing=2, outputs=lambda i: [i["text"]])
+        """
+        script = FunctionScript(
+            queued=queued,
+            processing=processing,
+            status=status,
+            outputs=outputs if callable(outputs) else tuple(outputs),
+            error=error,
+            restarts=restarts,
+            streams=streams,
+            by=by,
+            fields=raw_fields(fields),
+        )
+        self._functions.script(function, script)
+
+    @run_in_server_thread
+    def add_file(
+        self,
+        name: str,
+        content: bytes | str,
+        *,
+        content_type: str = "application/octet-stream",
+        etag: str | None = "md5",
+        expires_at: datetime | None = None,
+        expires_in: float | None = None,
+        md5: bool = True,
+    ) -> str:
+        """Store a file, and return a link to it, which needs no key.
+
+        A file of that name is replaced, and links to it stay valid as long as they were to be.
+        Links that expire are spelled as those of the API: signed 48 hours before their end.
+        ``file_requests_with_credentials`` counts the requests that should have had no key.
+
+        Args:
+            name: The file name.
+            content: The content; text is sent as UTF-8.
+            content_type: The type of the content.
+            etag: The ETag header with its quotes; ``"md5"`` makes a strong one, None sends none.
+            expires_at: When the link expires, as an aware datetime.
+            expires_in: In how many seconds of the server's clock the link expires.
+            md5: Whether ``x-goog-hash`` tells the MD5 of the content.
+
+        Raises:
+            RuntimeError: The server is to choose a free port, and was not started yet.
+            ValueError: The name is no file name, or the expiry is invalid.
+        """
+        return self.url + self._files.add(
+            name,
+            content,
+            content_type=content_type,
+            etag=etag,
+            expires_at=expires_at,
+            expires_in=expires_in,
+            md5=md5,
+        )
+
+    @run_in_server_thread
+    def advance(self, seconds: float) -> None:
+        """Set a manual clock forward; requests that were held until then are answered.
+
+        Raises:
+            RuntimeError: The clock runs by itself.
+            ValueError: The time is invalid, or negative.
+        """
+        if not self._clock.is_manual:
+            message = 'the clock runs by itself: only FakeSieve(clock="manual") can be advanced'
+            raise RuntimeError(message)
+        check_at_least(0, seconds=seconds if seconds < float("inf") else float("nan"))
+        self._timers.advance(seconds)
+
+    @run_in_server_thread
+    def fault(  # noqa: PLR0913  # much can go wrong, and each is a keyword
+        self,
+        *,
+        method: str | None = None,
+        path: str | None = None,
+        job: str | None = None,
+        times: int | None = None,
+        probability: float = 1.0,
+        seed: int = 0,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        retry_after: float | None = None,
+        as_date: bool = False,
+        delay: float = 0.0,
+        drop: Drop | None = None,
+        truncate: bool = False,
+        slow_body: float = 0.0,
+        fields: Mapping[str, object] | None = None,
+        takes_effect: bool = False,
+    ) -> Fault:
+        """Inject a fault into requests from now on.
+
+        All effects happen to each request that matches. When a request matches several faults, all
+        have their effects, except that only the oldest one answers: with two that have a status,
+        the second begins when the first is used up. A request that is answered by a fault has no
+        effect itself, and is no poll, unless ``takes_effect`` is set.
+
+        Args:
+            method: Match only requests of this method.
+            path: Match only requests of this path; ``*`` stands for any part of it.
+            job: Match only requests for this job.
+            times: Be used up after so many requests; None is never.
+            probability: Match this share of the requests, chosen by ``seed``.
+            seed: Which requests match, when not all do.
+            status: Answer with this status, and a body that fits it. A revoked key is 401, a
+                redirect 307 with ``headers={"Location": ...}``.
+            headers: Headers to add, or to set.
+            body: Answer with this body: text and bytes as they are, anything else as JSON.
+            retry_after: Ask to wait so many seconds, rounded up.
+            as_date: Ask so by a date, and not by seconds.
+            delay: How many seconds of the server's clock nothing happens at first.
+            drop: Close the connection: ``"before"`` the request takes effect; ``"after"`` it took
+                effect, without an answer; within the ``"headers"``; or within the ``"body"``.
+            truncate: Send only half of the body, as if it were all.
+            slow_body: How many seconds the body takes, which comes in pieces.
+            fields: Members to add or replace in each document that is shown, whatever they are:
+                wrong types, unknown words.
+            takes_effect: The request takes effect first, whatever becomes of its answer: with a
+                ``status``, a push is accepted and the client gets an error.
+
+        Returns:
+            The fault, which counts its ``hits`` and can be removed.
+
+        Raises:
+            ValueError: It would do nothing, or a value is invalid.
+        """
+        effect = FaultEffect(
+            status=status,
+            headers=dict(headers or {}),
+            body=body_bytes(body),
+            retry_after=retry_after,
+            as_date=as_date,
+            delay=delay,
+            drop=drop,
+            truncate=truncate,
+            slow_body=slow_body,
+            fields=raw_fields(fields),
+            takes_effect=takes_effect,
+        )
+        effect.check()
+        fault = Fault(
+            effect=effect,
+            method=method,
+            path=path,
+            job=job,
+            times=times,
+            probability=probability,
+            seed=seed,
+        )
+        self._faults.add(fault)
+        return fault
+
+    @run_in_server_thread
+    def webhook_fault(  # noqa: PLR0913  # as above
+        self,
+        *,
+        event: str | None = None,
+        job: str | None = None,
+        times: int | None = None,
+        probability: float = 1.0,
+        seed: int = 0,
+        lose: bool = False,
+        delay: float = 0.0,
+        repeats: int = 0,
+        fields: Mapping[str, object] | None = None,
+    ) -> WebhookFault:
+        """Inject a fault into webhook events from now on; several add up.
+
+        Args:
+            event: Match only events of this type, such as ``"job.complete"``.
+            job: Match only events of this job.
+            times: Be used up after so many events; None is never.
+            probability: Match this share of the events, chosen by ``seed``.
+            seed: Which events match, when not all do.
+            lose: Never send the event.
+            delay: Send it so many seconds of the server's clock later; with some events delayed,
+                they arrive in another order.
+            repeats: Send it so many times more, although it was received.
+            fields: Members to add or replace in its body: a forged status, another job's id.
+
+        Raises:
+            ValueError: It would do nothing, or a value is invalid.
+        """
+        check_at_least(0, delay=delay, repeats=repeats)
+        if not (lose or delay or repeats or fields):
+            message = "a fault must do something: lose, delay, repeat or change events"
+            raise ValueError(message)
+        effect = WebhookEffect(lose=lose, delay=delay, repeats=repeats, fields=raw_fields(fields))
+        fault = WebhookFault(
+            effect=effect, event=event, job=job, times=times, probability=probability, seed=seed
+        )
+        self._webhooks.faults.append(fault)
+        return fault
+
+    @run_in_server_thread
+    def clear_faults(self) -> None:
+        """Remove all faults, those of webhooks too."""
+        self._faults.clear()
+        self._webhooks.faults.clear()
+
+    @run_in_server_thread
+    def revoke_key(self) -> None:
+        """Refuse the right key as well from now on."""
+        self._key_is_revoked = True
+
+    def _redact(self, text: str) -> str:
         return self._key_in_text.sub("[key]", text) if self._api_key else text
 
     def _accepts(self, key: str | None) -> bool:

@@ -58,7 +58,7 @@ async def test_restart_by_hand(sieve: FakeSieve, get: Get) -> None:
     job.finish()
     last = await get("/v2/jobs/j")
 
-    assert (second["status"], second["outputs"]) == ("processing", None)
+    assert (second["status"], second["outputs"]) == ("processing", [])
     assert [each["type"] for each in last["restarts"]] == ["OOM", "preemption"]
     assert [each["run_id"] for each in last["restarts"]] == [first["run_id"], second["run_id"]]
     assert len({each["run_id"] for each in (first, second, last)}) == 3
@@ -89,7 +89,7 @@ async def test_queued_job_can_end(
     tell(job)
     seen = await get("/v2/jobs/j")
 
-    assert (seen["status"], job.status, job.ends) == (status, status, status)
+    assert (seen["status"], job.status, job.final_status) == (status, status, status)
     assert seen["error"].startswith(error)
     assert bool(seen["error"]) == bool(error)
     assert (seen["started_at"] is not None) is has_started
@@ -126,7 +126,10 @@ def test_what_cannot_happen_is_refused() -> None:
         (ended.finish, "job 'ended' is cancelled and cannot finish"),
         (ended.fail, "job 'ended' is cancelled and cannot fail"),
         (ended.cancel, "job 'ended' is cancelled and cannot be cancelled"),
-        (sieve.job(sieve.add_job("timed")).start, "job 'timed' lives by time, and is not told"),
+        (
+            sieve.job(sieve.add_job("timed")).start,
+            "job 'timed' is moved by time; only by=\"manual\" can start by hand",
+        ),
     ]
 
     for deed, complaint in deeds:
@@ -155,7 +158,7 @@ def test_mistakes_in_telling_are_refused() -> None:
 )
 def test_script_by_hand_is_empty(script: Document) -> None:
     """What will be told cannot be scripted as well."""
-    with pytest.raises(ValueError, match=f"{next(iter(script))} is not for a life by hand"):
+    with pytest.raises(ValueError, match=f'{next(iter(script))} is not for by="manual"'):
         FakeSieve().add_job(by="manual", **script)
 
 
@@ -182,7 +185,7 @@ async def test_handle_shows_scripts_too(sieve: FakeSieve, get: Get) -> None:
         seen.append(job.status)
 
     assert seen == ["queued", "queued", "queued", "error"]
-    assert (job.id, job.ends, job.restarts) == ("j", "error", 2)
+    assert (job.id, job.final_status, job.restarts) == ("j", "error", 2)
 
 
 # Populations
@@ -208,8 +211,16 @@ async def test_population_is_as_asked(sieve: FakeSieve, get: Get) -> None:
     statuses = Counter(job["status"] for job in page["data"])
 
     assert (ids[0], ids[-1], len(page["data"])) == ("p-00", "p-99", 100)
-    assert Counter(job.ends for job in jobs) == {"finished": 70, "error": 20, "cancelled": 10}
-    assert {job.ends for job in jobs[:50]} == {job.ends for job in jobs[50:]} == set(ENDS)
+    assert Counter(job.final_status for job in jobs) == {
+        "finished": 70,
+        "error": 20,
+        "cancelled": 10,
+    }
+    assert (
+        {job.final_status for job in jobs[:50]}
+        == {job.final_status for job in jobs[50:]}
+        == set(ENDS)
+    )
     assert Counter(job.restarts for job in jobs) == {0: 95, 1: 5}
     assert statuses.keys() <= {"queued", "processing"}
 
@@ -241,8 +252,8 @@ def test_same_seed_same_lives() -> None:
 
     def lives(seed: int) -> list[tuple[object, ...]]:
         sieve = FakeSieve()
-        scripts = [sieve._population.job(each).script for each in sieve.add_jobs(50, seed=seed)]
-        return [(each.id, each.life, each.ends, each.outputs) for each in scripts]
+        scripts = [sieve._jobs.get(each).script for each in sieve.add_jobs(50, seed=seed)]
+        return [(each.id, each.timeline(), each.status, each.outputs) for each in scripts]
 
     assert lives(1) == lives(1)
     assert lives(1) != lives(2)

@@ -92,7 +92,7 @@ async def test_timer_decides_that_it_is_time() -> None:
 @pytest.mark.looptime
 @pytest.mark.parametrize(
     "script",
-    [{"ends": None}, {"queued": math.inf}, {"processing": 601}, {"ends": None, "by": "polls"}],
+    [{"status": None}, {"queued": math.inf}, {"processing": 601}, {"status": None, "by": "polls"}],
 )
 async def test_ten_minutes_are_the_limit(sieve: FakeSieve, get: Get, script: Document) -> None:
     """A job that goes on for longer, or for ever, is answered with 408 and a reason."""
@@ -100,7 +100,7 @@ async def test_ten_minutes_are_the_limit(sieve: FakeSieve, get: Get, script: Doc
 
     refusal = await get("/v2/jobs/j/await")
 
-    assert refusal == {"detail": "Job has not ended yet", "http": 408}
+    assert refusal == {"detail": "Request timeout.", "http": 408}
     assert now() == 600
 
 
@@ -163,7 +163,7 @@ async def test_removed_job_is_not_found(sieve: FakeSieve, get: Get) -> None:
     sieve.remove_job("j")
     refusals = await asyncio.gather(*waiting)
 
-    assert refusals == [{"detail": "Job not found", "http": 404}] * 2
+    assert refusals == [{"detail": "Job not found.", "http": 404}] * 2
     assert now() == 0
 
 
@@ -181,7 +181,7 @@ async def test_refusals_are_those_of_lookups(
         pass
     job = await get("/v2/jobs/j")
 
-    assert unknown == {"detail": "Job not found", "http": 404}
+    assert unknown == {"detail": "Job not found.", "http": 404}
     assert (problem["type"], problem["loc"]) == ("greater_than_equal", ["query", "offset"])
     assert (keyless.status, posted.status, job["status"]) == (401, 405, "queued")
 
@@ -252,8 +252,8 @@ async def test_answered_hold_leaves_nothing(sieve: FakeSieve, get: Get) -> None:
     await waiting
 
     timers = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined] # asyncio's own
-    assert not [timer for timer in timers if "Alarm" in repr(timer) and not timer.cancelled()]
-    assert not sieve._population.holds._waiting
+    assert not [timer for timer in timers if "_expire" in repr(timer) and not timer.cancelled()]
+    assert not sieve._jobs.waiters._waiting
 
 
 # The ledger

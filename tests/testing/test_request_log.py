@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from helpers.http_helpers import Get, host_and_port, wait_until_in_flight
-from sieve_async.testing import FakeSieve, Ledger, LedgerEntry
-from sieve_async.testing.answers import Answer
+from sieve_async.testing import FakeSieve, LoggedRequest, RequestLog
+from sieve_async.testing.documents import Answer
 
 # The ledger
 
@@ -118,18 +118,18 @@ async def test_odd_keys_do_not_mix_up_counts(key: str) -> None:
 
 def test_ledger_forgets_entries_but_not_totals() -> None:
     """Memory is bounded; counts are exact; going through it is safe while it grows."""
-    ledger = Ledger(kept=2)
-    entries = [LedgerEntry("GET", f"/{n}", {}, key_accepted=True, at=n) for n in range(3)]
+    ledger = RequestLog(max_kept=2)
+    entries = [LoggedRequest("GET", f"/{n}", {}, key_accepted=True, at=n) for n in range(3)]
 
     for number, entry in enumerate(entries):
-        ledger.answered(ledger.enter(entry), Answer(200, b""), number)
+        ledger.end(ledger.begin(entry), Answer(200, b""), number)
     for _ in ledger:
-        ledger.enter(entries[0])
+        ledger.begin(entries[0])
 
     assert (len(ledger), ledger.total, ledger.body_bytes) == (2, 5, 3)
     assert ledger.by_path == {"/0": 3, "/1": 1, "/2": 1}
     assert (ledger[-1], ledger[:1]) == (entries[0], (entries[0],))
-    assert repr(ledger) == "<Ledger of 5 requests>"
+    assert repr(ledger) == "<RequestLog of 5 requests>"
 
 
 async def test_requests_sent_together_are_in_flight_together(sieve: FakeSieve) -> None:
@@ -286,7 +286,7 @@ async def test_repr_shows_the_state_but_not_the_key() -> None:
     async with sieve:
         running = repr(sieve)
 
-    assert stopped == "<FakeSieve at 127.0.0.1:0, stopped, 1 jobs, 0 versions>"
+    assert stopped == "<FakeSieve at 127.0.0.1:0, stopped, 1 jobs, 1 versions>"
     assert "running" in running
     assert "canary" not in stopped + running
 

@@ -86,7 +86,7 @@ async def test_version_is_found_by_id_prefix_or_latest(sieve: FakeSieve, get: Ge
 
     assert [version.get("id") for version in found] == ["abc", "abc", "abc1", None, None, None]
     assert [version["http"] for version in found] == [200, 200, 200, 404, 404, 404]
-    assert nobody == {"detail": "Function version not found", "http": 404}
+    assert nobody == {"detail": "Function version not found.", "http": 404}
     assert moved["id"] == newer
     assert (await get(f"{path}/{newer[:8]}"))["id"] == newer
 
@@ -118,7 +118,7 @@ async def test_unknown_things_are_not_found(sieve: FakeSieve, get: Get) -> None:
     sieve.add_job("j")
     sieve.remove_job("j")
 
-    assert await get("/v2/jobs/j") == {"detail": "Job not found", "http": 404}
+    assert await get("/v2/jobs/j") == {"detail": "Job not found.", "http": 404}
     assert await get("/v2/jobs/a/b") == {"detail": "Not Found", "http": 404}
     assert await get("/v2/jobs/") == {"detail": "Not Found", "http": 404}
     sieve.add_job("j")
@@ -136,7 +136,7 @@ async def test_wrong_method_is_refused(sieve: FakeSieve, session: aiohttp.Client
 
     assert (posted.status, headed.status, nothing) == (405, 405, b"")
     assert refusal == {"detail": "Method Not Allowed"}
-    assert posted.headers["Allow"] == "GET"
+    assert posted.headers["Allow"] == "GET, DELETE"
     assert [entry.body_bytes for entry in sieve.requests] == [31, 0]
 
 
@@ -144,8 +144,8 @@ async def test_wrong_method_is_refused(sieve: FakeSieve, session: aiohttp.Client
     ("script", "complaint"),
     [
         (
-            {"ends": "done"},
-            "ends must be one of 'finished', 'error', 'cancelled', None, not 'done'",
+            {"status": "done"},
+            "status must be one of 'finished', 'error', 'cancelled', None, not 'done'",
         ),
         ({"by": "moon"}, "by must be one of 'time', 'polls'"),
         ({"queued": -1}, "queued must be zero or more"),
@@ -171,7 +171,7 @@ def test_unplayable_job_is_refused(script: Document, complaint: str) -> None:
 @pytest.mark.parametrize(
     ("script", "complaint"),
     [
-        ({"ends": "finished"}, "ends must be one of 'ready', 'error', None"),
+        ({"status": "finished"}, "status must be one of 'ready', 'error', None"),
         ({"pushing": -1}, "pushing must be zero or more"),
         ({"function_name": ""}, "function must be 'owner/name'"),
         ({"version_id": "taken"}, "there is a version 'taken' already"),

@@ -71,7 +71,7 @@ async def test_job_ends_at_once_by_default(sieve: FakeSieve, get: Get) -> None:
     job = await get(f"/v2/jobs/{job_id}")
 
     assert (job["id"], job["status"], job["error"]) == (job_id, "finished", "")
-    assert job["outputs"] is None
+    assert job["outputs"] == []
 
 
 @pytest.mark.looptime
@@ -101,7 +101,7 @@ async def test_failed_job_tells_why(sieve: FakeSieve, get: Get) -> None:
     before = await get("/v2/jobs/untold")
     after = await get("/v2/jobs/untold")
 
-    assert (told["status"], told["error"], told["outputs"]) == ("error", "no disk", None)
+    assert (told["status"], told["error"], told["outputs"]) == ("error", "no disk", [])
     assert before["error"] == ""
     assert after["error"].startswith("Traceback")
     assert after["error"].count("\n") > 3
@@ -175,11 +175,11 @@ async def test_streaming_waits_for_the_start(sieve: FakeSieve, get: Get) -> None
     """A queued job has no outputs, whatever it will stream."""
     sieve.add_job("j", queued=1, by="polls", outputs=[1], streams=True)
 
-    assert (await get("/v2/jobs/j"))["outputs"] is None
+    assert (await get("/v2/jobs/j"))["outputs"] == []
 
 
 async def test_offset_leaves_out_the_first_outputs(sieve: FakeSieve, get: Get) -> None:
-    """Past the last output there is an empty list, not null."""
+    """Past the last output there is an empty list."""
     sieve.add_job("j", outputs=[1, 2, 3])
 
     rest = [output_data(await get(f"/v2/jobs/j?offset={offset}")) for offset in (0, 1, 3, 9)]

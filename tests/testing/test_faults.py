@@ -9,6 +9,7 @@ import pytest
 
 from helpers.http_helpers import Document, Get, get_raw, now, wait_until_in_flight
 from sieve_async.testing import FakeSieve
+from sieve_async.testing.documents import DETAILS
 
 # What answers instead
 
@@ -16,9 +17,9 @@ from sieve_async.testing import FakeSieve
 @pytest.mark.parametrize(
     ("status", "detail"),
     [
-        (401, "Invalid API key"),
-        (402, "Out of credits"),
-        (404, "Job not found"),
+        (401, "Unauthorized - valid API Key required."),
+        (402, DETAILS[402]),
+        (404, "Job not found."),
         (429, "Too Many Requests"),
         (503, "Service Unavailable"),
         (599, "Unknown"),
@@ -129,7 +130,7 @@ async def test_fields(sieve: FakeSieve, get: Get) -> None:
         "napping",
     )
     assert (version["gpu"], version["id"]) == ([None], "v")
-    assert unknown == {"detail": "Job not found", "http": 404}
+    assert unknown == {"detail": "Job not found.", "http": 404}
 
 
 async def test_truncated_body(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:

@@ -1,0 +1,211 @@
+"""Time and thread of the fake server: its clock, timers on that clock, calls from other threads."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import partial, wraps
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+import attrs
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@attrs.define
+class Clock:
+    """Seconds since the server first started, times ``speed``.
+
+    It stands at zero until it follows a source, and never runs backwards: a source that jumps back
+    (looptime does, between a fixture and its test) is followed from there on. A manual clock
+    follows nothing.
+    """
+
+    speed: float = 1.0
+    is_manual: bool = False
+    _source: Callable[[], float] | None = attrs.field(default=None, init=False)
+    _origin: float = attrs.field(default=0.0, init=False)
+    _carried: float = attrs.field(default=0.0, init=False)
+    _latest: float = attrs.field(default=0.0, init=False)
+    _reached: float = attrs.field(default=0.0, init=False)
+    _wall: datetime = attrs.field(factory=lambda: datetime.now(UTC), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 < self.speed < float("inf"):
+            message = f"speed must be a positive number, not {self.speed!r}"
+            raise ValueError(message)
+
+    def follow(self, source: Callable[[], float]) -> None:
+        """Continue from the present reading at the pace of ``source``."""
+        self._carried = self.now()
+        self._source = source
+        self._origin = self._latest = source()
+
+    def now(self) -> float:
+        """Read the clock."""
+        if self._source is None:
+            return self._reached
+        reading = self._source()
+        if reading < self._latest:
+            self._carried += (self._latest - self._origin) * self.speed
+            self._origin = reading
+        self._latest = reading
+        return max(self._reached, self._carried + (reading - self._origin) * self.speed)
+
+    def reach(self, moment: float) -> None:
+        """Set the clock forward to a moment that has come, whatever rounding says."""
+        self._reached = max(self._reached, moment)
+
+    def at(self, moment: float) -> datetime:
+        """Return the UTC time of a reading."""
+        return self._wall + timedelta(seconds=moment)
+
+    def reading_of(self, time: datetime) -> float:
+        """Return the reading at an aware time."""
+        return (time - self._wall).total_seconds()
+
+    def http_date(self, moment: float) -> str:
+        """Format a reading as HTTP headers do: in whole seconds."""
+        return format_datetime(self.at(moment), usegmt=True)
+
+    def stamp(self, moment: float | None) -> str | None:
+        """Format a reading as the API's answers do: naive UTC with microseconds."""
+        if moment is None:
+            return None
+        return self.at(moment).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+@attrs.frozen(eq=False)
+class _Timer:
+    moment: float
+    callback: Callable[[], object]
+
+
+@attrs.define
+class Timers:
+    """Callbacks at moments of the clock: by timers of the loop, or when a manual clock passes them.
+
+    A timer that fires sets the clock, instead of asking it: the clock may read a rounding error
+    less, and would do so forever in virtual time.
+    """
+
+    clock: Clock
+    _pending: dict[_Timer, asyncio.TimerHandle | None] = attrs.field(factory=dict, init=False)
+
+    def call_at(self, moment: float, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call back at a moment; the result cancels that, also when it was called already."""
+        timer = _Timer(moment, callback)
+        handle = None
+        if not self.clock.is_manual and moment < float("inf"):
+            delay = (moment - self.clock.now()) / self.clock.speed
+            handle = asyncio.get_running_loop().call_later(delay, self._expire, timer)
+        self._pending[timer] = handle
+        return partial(self._cancel, timer)
+
+    async def sleep_until(self, moment: float) -> None:
+        """Wait for a moment; for one that has come, not even a turn of the loop."""
+        if moment > self.clock.now():
+            passed = asyncio.Event()
+            cancel = self.call_at(moment, passed.set)
+            try:
+                await passed.wait()
+            finally:
+                cancel()
+
+    def advance(self, seconds: float) -> None:
+        """Set a manual clock forward, and call back for what it has passed, in order."""
+        now = self.clock.now() + seconds
+        self.clock.reach(now)
+        due = [timer for timer in self._pending if timer.moment <= now]
+        for timer in sorted(due, key=lambda each: each.moment):
+            if timer in self._pending:  # not canceled by one before it
+                self._expire(timer)
+
+    def _expire(self, timer: _Timer) -> None:
+        del self._pending[timer]
+        self.clock.reach(timer.moment)
+        timer.callback()
+
+    def _cancel(self, timer: _Timer) -> None:
+        handle = self._pending.pop(timer, None)
+        if handle:
+            handle.cancel()
+
+
+@attrs.define
+class ServerThread:
+    """The thread that a server runs in, if it has one of its own; calls are made there."""
+
+    _loop: asyncio.AbstractEventLoop | None = attrs.field(default=None, init=False)
+    _thread_id: int = attrs.field(default=0, init=False)
+
+    def call(self, function: Callable[[], R]) -> R:
+        """Call a function in the thread, and wait for its result."""
+        if self._loop is None or threading.get_ident() == self._thread_id:
+            return function()
+        return asyncio.run_coroutine_threadsafe(_call(function), self._loop).result()
+
+    @contextmanager
+    def running(self, server: AbstractAsyncContextManager[object]) -> Iterator[None]:
+        """Run a server in a new thread as long as the block lasts."""
+        started: Future[Callable[[], object]] = Future()
+        thread = threading.Thread(
+            target=self._run, args=(server, started), name="FakeSieve", daemon=True
+        )
+        thread.start()
+        stop = started.result()
+        try:
+            yield
+        finally:
+            stop()
+            thread.join()
+
+    def _run(
+        self,
+        server: AbstractAsyncContextManager[object],
+        started: Future[Callable[[], object]],
+    ) -> None:
+        try:
+            asyncio.run(self._serve(server, started))
+        except BaseException as error:  # the port is taken, or the like: the starter gets it
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    async def _serve(
+        self,
+        server: AbstractAsyncContextManager[object],
+        started: Future[Callable[[], object]],
+    ) -> None:
+        stopping = asyncio.Event()
+        async with server:
+            loop = asyncio.get_running_loop()
+            self._loop, self._thread_id = loop, threading.get_ident()
+            started.set_result(partial(loop.call_soon_threadsafe, stopping.set))
+            await stopping.wait()
+            self._loop = None
+
+
+class _HasServerThread(Protocol):
+    _thread: ServerThread
+
+
+S = TypeVar("S", bound=_HasServerThread)
+
+
+def run_in_server_thread(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Make a method run in the server's thread, whatever thread calls it."""
+
+    @wraps(method)
+    def call(self: S, /, *arguments: P.args, **keywords: P.kwargs) -> R:
+        return self._thread.call(partial(method, self, *arguments, **keywords))
+
+    return call
+
+
+async def _call(function: Callable[[], R]) -> R:
+    return function()

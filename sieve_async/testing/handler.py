@@ -1,0 +1,261 @@
+"""HTTP: from a request to its answer, also to one that is slow or incomplete, and the sockets."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import NoReturn, TypeAlias
+
+import attrs
+from aiohttp import web
+
+from sieve_async.testing.clock import Timers
+from sieve_async.testing.documents import Answer
+from sieve_async.testing.faults import Drop, FaultEffect, Faults
+from sieve_async.testing.files import PREFIX
+from sieve_async.testing.request_log import LoggedRequest, RequestLog
+from sieve_async.testing.routes import Endpoints, FakeRequest, HeldRequest
+
+Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+CREDENTIALS = ("X-API-Key", "Authorization", "Cookie")
+# HTTP has no body with these.
+BODILESS = frozenset({204, 304})
+# The number of pieces of a slow body.
+PIECES = 10
+# aiohttp has no "never", and an infinite timer breaks uvloop.
+KEEP_ALIVE = 1e9
+# asyncio's own 100 make clients wait when thousands connect in one turn of the loop.
+BACKLOG = 4096
+# When accepting fails, mostly for want of descriptors, it is tried again after so many seconds.
+ACCEPT_AGAIN = 0.1
+
+
+@attrs.define
+class RequestHandler:
+    """Answers each request that arrives."""
+
+    log: RequestLog
+    endpoints: Endpoints
+    faults: Faults
+    timers: Timers
+    accepts: Callable[[str | None], bool]
+    """Whether a key is accepted."""
+    redact: Callable[[str], str]
+    """Take the key out of a text."""
+
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, which may be held for long first."""
+        with self.log.one_in_flight():
+            headers = request.headers
+            # A client may hang up amid the body: nothing has happened then.
+            body = await request.content.read() if request.body_exists else b""
+            accepted = self.accepts(headers.get("X-API-Key"))
+            query = dict(request.query)
+            asked = FakeRequest(request.method, request.path, query, headers, accepted, body)
+            entry = self.log.begin(self._entry(asked))
+            if asked.path.startswith(PREFIX):
+                self._note_credentials(asked, request.raw_headers)
+            if effect := self.faults.effect_on(asked.method, asked.path):
+                return await self._serve_faulty(request, asked, entry, effect)
+            reply = await self._answer(asked, entry)
+            self._end(entry, reply)
+            # One turn of the loop, so that requests sent together are in flight together.
+            await asyncio.sleep(0)
+            sent = b"" if reply.status in BODILESS else reply.body
+            return web.Response(status=reply.status, body=sent, headers=_all_headers(reply))
+
+    def _entry(self, asked: FakeRequest) -> LoggedRequest:
+        redact = self.redact
+        query = {redact(name): redact(value) for name, value in asked.query.items()}
+        at = self.timers.clock.now()
+        return LoggedRequest(asked.method, redact(asked.path), query, asked.key_accepted, at)
+
+    def _note_credentials(self, asked: FakeRequest, raw: tuple[tuple[bytes, bytes], ...]) -> None:
+        texts = [asked.path, *asked.query, *asked.query.values()]
+        texts += [value.decode("latin-1") for _, value in raw]
+        has_key = any(self.redact(text) != text for text in texts)
+        if has_key or any(name in asked.headers for name in CREDENTIALS):
+            self.endpoints.files.requests_with_credentials += 1
+
+    async def _answer(self, asked: FakeRequest, entry: LoggedRequest) -> Answer:
+        reply = self.endpoints.answer(asked)
+        return await self._hold(reply, entry) if isinstance(reply, HeldRequest) else reply
+
+    async def _hold(self, held: HeldRequest, entry: LoggedRequest) -> Answer:
+        try:
+            wake = await self.endpoints.jobs.waiters.wait(held.job)
+        finally:
+            entry.took = self.timers.clock.now() - entry.at
+        return self.endpoints.answer_held(held, wake)
+
+    async def _serve_faulty(
+        self,
+        request: web.BaseRequest,
+        asked: FakeRequest,
+        entry: LoggedRequest,
+        effect: FaultEffect,
+    ) -> web.StreamResponse:
+        clock = self.timers.clock
+        begins = clock.now() + effect.delay
+        reply = await self._answer(asked, entry) if effect.is_early else None
+        await self.timers.sleep_until(begins)
+        if effect.is_answer:
+            reply = effect.answer()
+        elif reply is None:
+            reply = await self._answer(asked, entry)
+        reply = effect.apply(reply, lambda seconds: clock.http_date(clock.now() + seconds))
+        if entry.took:  # it was held
+            begins = clock.now()
+        entry.took = clock.now() - entry.at
+        if effect.drop:
+            await _send_part(request, reply, effect.drop)
+        self._end(entry, reply)
+        return await self._send_slowly(request, reply, begins, begins + effect.slow_body)
+
+    async def _send_slowly(
+        self, request: web.BaseRequest, reply: Answer, begins: float, ends: float
+    ) -> web.StreamResponse:
+        """Send an answer whose body comes in pieces, between two moments of the clock."""
+        headers = {**_all_headers(reply), "Content-Length": str(len(reply.body))}
+        response = web.StreamResponse(status=reply.status, headers=headers)
+        await response.prepare(request)
+        is_bodiless = request.method == "HEAD" or reply.status in BODILESS
+        body = b"" if is_bodiless else reply.body
+        starts = range(0, len(body), max(1, -(-len(body) // PIECES)))
+        for number, start in enumerate(starts, 1):
+            # Moments and not pauses: a manual clock may pass several at once.
+            await self.timers.sleep_until(begins + (ends - begins) * number / len(starts))
+            await response.write(body[start : start + starts.step])
+        await response.write_eof()
+        return response
+
+    def _end(self, entry: LoggedRequest, reply: Answer) -> None:
+        has_body = entry.method != "HEAD" and reply.status not in BODILESS
+        self.log.end(entry, reply, len(reply.body) if has_body else 0)
+
+
+def _all_headers(reply: Answer) -> Mapping[str, str]:
+    return {**JSON, **reply.headers} if reply.headers else JSON
+
+
+async def _send_part(request: web.BaseRequest, reply: Answer, drop: Drop) -> NoReturn:
+    """Send only the beginning of an answer, and close the connection."""
+    transport = request.transport
+    if transport:  # pragma: no branch - a client that hangs up cancels this, a turn later at most
+        transport.write(_beginning(reply, drop))
+        transport.close()
+    cancelled_by_closing: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
+    await cancelled_by_closing
+
+
+def _beginning(reply: Answer, drop: Drop) -> bytes:
+    if drop in {"before", "after"}:
+        return b""
+    headers = {**_all_headers(reply), "Content-Length": str(len(reply.body))}
+    phrase = HTTPStatus(reply.status).phrase if reply.status in set(HTTPStatus) else ""
+    lines = [f"HTTP/1.1 {reply.status} {phrase}", *(f"{name}: {headers[name]}" for name in headers)]
+    head = "\r\n".join([*lines, "", ""]).encode()
+    # Without its last bytes, which end the headers, or with half of the body.
+    return head[:-4] if drop == "headers" else head + reply.body[: len(reply.body) // 2]
+
+
+@attrs.define
+class Listener:
+    """One address to which clients connect; port 0 is replaced by the one that was chosen."""
+
+    host: str
+    port: int
+    handler: Handler = attrs.field(repr=False)
+    connections: int = attrs.field(default=0, init=False)
+    """TCP connections accepted so far."""
+    _opened: "_OpenListener | None" = attrs.field(default=None, init=False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether connections are accepted now."""
+        return self._opened is not None
+
+    async def open(self) -> None:
+        """Accept connections; an open listener stays as it is."""
+        if self._opened:
+            return
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        # Sets SO_REUSEADDR where that is safe, so that the same port can be had again.
+        listening = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
+        listening.settimeout(0)
+        self.port = listening.getsockname()[1]
+        # Access logging is off because aiohttp writes it at INFO.
+        # With handler_cancellation, a request whose connection is gone is not held any longer.
+        server = web.Server(
+            self.handler, access_log=None, keepalive_timeout=KEEP_ALIVE, handler_cancellation=True
+        )
+        self._opened = _OpenListener(listening, server, self._count)
+
+    async def close(self) -> None:
+        """Refuse new connections and abort those there are, busy or not."""
+        opened, self._opened = self._opened, None
+        if opened:
+            await opened.close()
+
+    def _count(self, accepted: int) -> None:
+        self.connections += accepted
+
+
+class _OpenListener:
+    """A listening socket while it is open.
+
+    Accepts by itself: asyncio's servers drop, unclosed, a connection that they are accepting
+    when they are closed (CPython's ``Server._attach`` asserts that they are open), and a
+    canceled ``sock_accept`` does the same. Here the last connection accepted is one of its own,
+    made by ``close()``, so that nothing is in between.
+    """
+
+    def __init__(
+        self, listening: socket.socket, server: web.Server, count: Callable[[int], None]
+    ) -> None:
+        self._listening = listening
+        self._server = server
+        self._count = count
+        self._is_closing = False
+        self._accepting = asyncio.create_task(self._accept_all())
+
+    async def close(self) -> None:
+        self._is_closing = True
+        with socket.socket(self._listening.family) as last:
+            last.settimeout(0)
+            last.connect_ex(self._listening.getsockname())
+            await asyncio.wait([self._accepting])
+        self._listening.close()
+        connections = self._server.connections
+        transports = [connection.transport for connection in connections]
+        for connection in connections:
+            connection.force_close()
+        # Closing sends first what is left to send, and an answer that is not read never is.
+        for transport in filter(None, transports):
+            transport.abort()
+        await self._server.shutdown(timeout=5.0)
+
+    async def _accept_all(self) -> None:
+        while not self._is_closing:
+            try:
+                await self._accept_waiting()
+            except OSError:
+                await asyncio.sleep(ACCEPT_AGAIN)
+
+    async def _accept_waiting(self) -> None:
+        loop = asyncio.get_running_loop()
+        accepted = [(await loop.sock_accept(self._listening))[0]]
+        # The others that wait are accepted too: a turn of a busy loop is long.
+        with contextlib.suppress(OSError):
+            while True:
+                accepted.append(self._listening.accept()[0])
+        if self._is_closing:
+            for connection in accepted:
+                connection.close()
+            return
+        self._count(len(accepted))
+        arrivals = [loop.connect_accepted_socket(self._server, each) for each in accepted]
+        await asyncio.gather(*arrivals)

@@ -1,0 +1,230 @@
+"""Webhook delivery: the events of pushed jobs, sent to loopback addresses only."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from ipaddress import ip_address
+from typing import Any
+
+import aiohttp
+import attrs
+from yarl import URL
+
+from sieve_async.testing.documents import Document, encode
+from sieve_async.testing.faults import Occurrence
+from sieve_async.testing.jobs import FakeJob
+from sieve_async.testing.pushes import Push, Webhook
+from sieve_async.testing.store import JobStore
+
+MAX_ATTEMPTS = 10
+MAX_BACKOFF = 60.0
+# Real seconds for one delivery.
+TIMEOUT = aiohttp.ClientTimeout(total=10.0)
+
+
+@attrs.frozen(kw_only=True)
+class WebhookEffect:
+    """What goes wrong with one event."""
+
+    lose: bool
+    delay: float
+    repeats: int
+    fields: Mapping[str, Any]
+
+
+@attrs.define(eq=False, kw_only=True)
+class WebhookFault(Occurrence):
+    """An effect on some events, until it is used up or removed."""
+
+    effect: WebhookEffect
+    event: str | None
+    job: str | None
+
+
+@attrs.define(eq=False)
+class Delivery:
+    """One event on its way to one address: ``statuses`` has the answers so far, 0 for none."""
+
+    url: str
+    event: str
+    job_id: str
+    body: bytes = attrs.field(repr=False)
+    due: float = attrs.field(repr=False)
+    statuses: list[int] = attrs.field(factory=list)
+    is_lost: bool = False
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the receiver has answered with exactly 200."""
+        return self.statuses[-1:] == [200]
+
+
+@attrs.define(eq=False)
+class _Followed:
+    """How much of a job its webhooks have reported."""
+
+    job: FakeJob
+    webhooks: tuple[Webhook, ...]
+    cancel_timer: Callable[[], None] | None = None
+    is_started: bool = False
+    outputs: int = 0
+    runs: int = 0
+
+    def stop_timer(self) -> None:
+        if self.cancel_timer:
+            self.cancel_timer()
+            self.cancel_timer = None
+
+
+@attrs.define(eq=False)
+class WebhookSender:
+    """Reports what happens to pushed jobs; what happens while the server is stopped comes late."""
+
+    jobs: JobStore
+    deliveries: list[Delivery] = attrs.field(factory=list, init=False)
+    faults: list[WebhookFault] = attrs.field(factory=list, init=False)
+    _followed: dict[str, _Followed] = attrs.field(factory=dict, init=False)
+    _pending: dict[Delivery, asyncio.Task[None] | None] = attrs.field(factory=dict, init=False)
+    _session: aiohttp.ClientSession | None = attrs.field(default=None, init=False)
+    _is_open: bool = attrs.field(default=False, init=False)
+
+    def open(self) -> None:
+        """Begin, or continue, to deliver."""
+        self._is_open = True
+        for delivery in self._pending:
+            self._start(delivery)
+        for followed in [*self._followed.values()]:
+            self._report(followed)
+
+    async def close(self) -> None:
+        """Stop to deliver for now."""
+        self._is_open = False
+        for followed in self._followed.values():
+            followed.stop_timer()
+        tasks = [task for task in self._pending.values() if task]
+        self._pending = dict.fromkeys(self._pending)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._session:
+            await self._session.close()
+            self._session = None
+
+    def follow(self, job: FakeJob, push: Push) -> None:
+        """Report what happens to a pushed job, if the push asked for it."""
+        if push.webhooks:
+            self._followed[job.script.id] = followed = _Followed(job, push.webhooks)
+            self._report(followed)
+
+    def moved(self, job: FakeJob) -> None:
+        """Report on a job that has moved otherwise than by the clock."""
+        if followed := self._followed.get(job.script.id):
+            self._report(followed)
+
+    def _report(self, followed: _Followed) -> None:
+        """Send the events since the last report, and come back at the next change."""
+        job, now = followed.job, self.jobs.now()
+        if not self._is_open:
+            return
+        followed.stop_timer()
+        if job.is_removed:
+            del self._followed[job.script.id]
+            return
+        for event, body in self._events(followed, now):
+            for webhook in followed.webhooks:
+                if webhook.type.replace("_", ".") == event.replace("_", "."):
+                    self._send(webhook.url, webhook.type, job.script.id, body)
+        if job.is_terminal(now):
+            del self._followed[job.script.id]
+        elif (moment := job.shows_more_at(now)) < float("inf"):
+            report = partial(self._report, followed)
+            followed.cancel_timer = self.jobs.timers.call_at(moment, report)
+
+    def _events(self, followed: _Followed, now: float) -> Iterator[tuple[str, Document]]:
+        job = followed.job
+        seen, outputs = job.progress.snapshot(now), job.outputs_at(now)
+        state = {"job_id": job.script.id, "status": seen.status, "error": ""}
+        if not followed.is_started and seen.first("processing") is not None:
+            followed.is_started = True
+            yield "job.start", state | {"status": "processing", "outputs": []}
+        runs = seen.statuses.count("processing")
+        if runs != followed.runs:
+            followed.runs, followed.outputs = runs, 0
+        for text in outputs[followed.outputs :]:
+            yield "job.new_output", {"job_id": job.script.id, "output": text}
+        followed.outputs = len(outputs)
+        if job.is_terminal(now):
+            state["error"] = job.script.error_at(seen.status)
+            yield "job.complete.no_output", state
+            yield "job.complete", state | {"outputs": [_as_sent(text) for text in outputs]}
+
+    def _send(self, url: str, event: str, job_id: str, body: Document) -> None:
+        """Plan the deliveries of one event, which faults may change."""
+        lost, delay, copies = False, 0.0, 1
+        self.faults = [fault for fault in self.faults if not fault.is_over]
+        for fault in self.faults:
+            of_event = fault.event in {None, event} and fault.job in {None, job_id}
+            if of_event and fault.happens():
+                lost = lost or fault.effect.lose
+                delay += fault.effect.delay
+                copies += fault.effect.repeats
+                body = {**body, **fault.effect.fields}
+        due, text = self.jobs.now() + delay, encode({"type": event, "body": body})
+        for _ in range(copies):
+            delivery = Delivery(url, event, job_id, text, due)
+            delivery.is_lost = lost or not is_loopback(url)
+            self.deliveries.append(delivery)
+            if not delivery.is_lost:
+                self._pending[delivery] = None
+                self._start(delivery)
+
+    def _start(self, delivery: Delivery) -> None:
+        self._pending[delivery] = asyncio.get_running_loop().create_task(self._deliver(delivery))
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        while len(delivery.statuses) < MAX_ATTEMPTS and not delivery.is_delivered:
+            await self.jobs.timers.sleep_until(delivery.due)
+            delivery.statuses.append(await self._post(delivery))
+            pause = min(2.0 ** (len(delivery.statuses) - 1), MAX_BACKOFF)
+            delivery.due = self.jobs.now() + pause
+        del self._pending[delivery]
+
+    async def _post(self, delivery: Delivery) -> int:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        headers = {"Content-Type": "application/json"}
+        # A name may lead anywhere: an address cannot.
+        url = URL(delivery.url)
+        if url.host == "localhost":
+            headers["Host"] = url.authority
+            url = url.with_host("127.0.0.1")
+        with suppress(aiohttp.ClientError, TimeoutError, OSError):
+            async with self._session.post(
+                url, data=delivery.body, headers=headers, allow_redirects=False
+            ) as response:
+                return response.status
+        return 0
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine and nowhere else."""
+    try:
+        parts = URL(url)
+        is_here = parts.host == "localhost" or ip_address(parts.host or "").is_loopback
+    except ValueError:
+        return False
+    return parts.scheme == "http" and is_here
+
+
+def _as_sent(text: str) -> object:
+    """Return an output as webhooks show it: a file as a list of keys and values."""
+    output: Any = json.loads(text)
+    data = output.get("data") if isinstance(output, dict) else None
+    if isinstance(data, dict) and "url" in data:
+        pairs = [{"Key": key, "Value": value} for key, value in data.items()]
+        return output | {"data": pairs}
+    return output
