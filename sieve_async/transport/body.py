@@ -6,6 +6,8 @@ installed or a stream that ends early costs the whole answer, its status include
 
 import asyncio
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
@@ -27,17 +29,56 @@ class ContentEncodingError(Exception):
     """A body has a coding that was not asked for, or its compression is broken."""
 
 
-async def read_body(status: int, content: aiohttp.StreamReader, headers: Any, limit: int) -> bytes:
+async def read_body(
+    status: int, content: aiohttp.StreamReader, headers: Any, limit: int, protocol: Any
+) -> bytes:
     """The whole body of a good answer, the beginning of any other.
+
+    Args:
+        status: The HTTP status.
+        content: The body.
+        headers: The headers, a multidict.
+        limit: The size of a good body in bytes.
+        protocol: aiohttp's protocol of the connection.
 
     Raises:
         TooLargeError: A good answer is larger than the limit.
         ContentEncodingError: A good answer cannot be decompressed.
     """
-    if not 200 <= status < 300:
-        return await read_prefix(content, headers)
-    body = read_nowait(content, headers, limit)
-    return await read(content, headers, limit) if body is None else body
+    is_good = 200 <= status < 300
+    body = read_nowait(content, headers, limit) if is_good else None
+    if body is not None:
+        return body
+    with _broken_off(content, protocol):
+        return await (read(content, headers, limit) if is_good else read_prefix(content, headers))
+
+
+@contextmanager
+def _broken_off(content: aiohttp.StreamReader, protocol: Any) -> Iterator[None]:
+    """End a body with its connection: aiohttp lets its reader wait after a malformed chunk."""
+
+    def break_off(_: object = None) -> None:
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection was closed"))
+
+    closed = getattr(protocol, "closed", None)
+    if closed is None:
+        break_off()
+        yield
+        return
+    closed.add_done_callback(break_off)
+    try:
+        yield
+    finally:
+        closed.remove_done_callback(break_off)
+        closed.remove_done_callback(_retrieve)  # once for each connection, not for each body
+        closed.add_done_callback(_retrieve)
+
+
+def _retrieve(closed: "asyncio.Future[None]") -> None:
+    """Keep asyncio from logging how the connection ended."""
+    if not closed.cancelled():
+        closed.exception()
 
 
 def read_nowait(content: aiohttp.StreamReader, headers: Any, limit: int) -> bytes | None:

@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 import aiohttp
 import attrs
@@ -62,6 +63,7 @@ class Exchange:
         is_reused: Whether it went out on a connection that had served before.
         is_sent: Whether it may have reached the server.
         status: The HTTP status of the answer; None while its headers have not come.
+        protocol: aiohttp's protocol of the connection, once there is one.
     """
 
     method: str
@@ -71,6 +73,7 @@ class Exchange:
     is_reused: bool = False
     is_sent: bool = False
     status: int | None = None
+    protocol: Any = None
 
 
 def translate(error: Exception, exchange: Exchange, redact: Callable[[str], str]) -> TransportError:

@@ -29,7 +29,7 @@ from sieve_async.transport.session import (
     SessionSender,
     environment_proxy,
     open_session,
-    session_options,
+    request_options,
 )
 from sieve_async.transport.timers import RequestTimer, RequestTimers
 
@@ -66,9 +66,9 @@ class Transport:
         base = URL(config.base_url)
         self._origin, self._base_path = base.origin(), base.raw_path.rstrip("/")
         self._over_tls = base.scheme == "https"
-        self._options = session_options(_headers(config.api_key), timeout.connect)
-        proxy = environment_proxy(base) if trust_env else None
-        self._proxy: dict[str, Any] = {} if proxy is None else {"proxy": proxy}
+        self._options = request_options(_headers(config.api_key), timeout.connect)
+        if trust_env and (proxy := environment_proxy(base)) is not None:
+            self._options["proxy"] = proxy
         self._redact = redactor(config.api_key)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: int | None = None
@@ -171,21 +171,16 @@ class Transport:
     def _sender(self, request: Request[Any]) -> SessionSender:
         if self._session is None and request.fresh_connection:
             if self._unpooled is None:
-                session = open_session(self.slots, self._options, pools=False)
-                self._unpooled = self._on(session, self._proxy)
+                self._unpooled = self._open_sender(open_session(self.slots, pools=False))
             return self._unpooled
         if self._pooled is None:
-            if self._session is None:
-                session = open_session(self.slots, self._options, pools=True)
-                self._pooled = self._on(session, self._proxy)
-            else:
-                self._pooled = self._on(self._session, {**self._options, **self._proxy})
+            self._pooled = self._open_sender(self._session or open_session(self.slots, pools=True))
         if self._pooled.closed:
             raise ClientClosedError("the session of this client is closed")
         return self._pooled
 
-    def _on(self, session: aiohttp.ClientSession, options: dict[str, Any]) -> SessionSender:
-        return SessionSender(session, self._pool, options, self._max_body)
+    def _open_sender(self, session: aiohttp.ClientSession) -> SessionSender:
+        return SessionSender(session, self._pool, self._options, self._max_body)
 
     def _url(self, request: Request[Any]) -> URL:
         url = self._origin.with_path(f"{self._base_path}{request.path}", encoded=True)

@@ -86,7 +86,7 @@ class SessionSender:
     ) -> None:
         self._session = session
         self._pool = pool
-        self._options = {"allow_redirects": False, **options}
+        self._options = options
         self._max_body = max_body
         # aiohttp takes credentials out of ~/.netrc when a session trusts the environment.
         self._drops_netrc = (
@@ -112,7 +112,7 @@ class SessionSender:
         """
         options = self._options
         if request.body is not None:
-            headers = {**options.get("headers", {}), aiohttp.hdrs.CONTENT_TYPE: "application/json"}
+            headers = {**options["headers"], aiohttp.hdrs.CONTENT_TYPE: "application/json"}
             options = {**options, "headers": headers, "data": io.BytesIO(request.body)}
         middleware = self._middleware(exchange, fresh=request.fresh_connection)
         response = await self._session.request(
@@ -121,7 +121,11 @@ class SessionSender:
         exchange.status = response.status
         try:
             body = await read_body(
-                response.status, response.content, response.headers, self._max_body
+                response.status,
+                response.content,
+                response.headers,
+                self._max_body,
+                exchange.protocol,
             )
         except BaseException:
             response.close()
@@ -167,6 +171,7 @@ class SessionSender:
             return
 
         async def checked_send(conn: "Connection") -> aiohttp.ClientResponse:
+            exchange.protocol = conn.protocol
             exchange.is_reused = self._pool.check(conn.protocol, fresh=fresh)
             exchange.is_sent = True
             response: aiohttp.ClientResponse = await send(conn)
@@ -175,25 +180,25 @@ class SessionSender:
         request.send = checked_send  # type: ignore[method-assign] # of this one request
 
 
-def open_session(limit: int, options: Mapping[str, Any], *, pools: bool) -> aiohttp.ClientSession:
+def open_session(limit: int, *, pools: bool) -> aiohttp.ClientSession:
     """A session of our own: no cookies, no environment.
+
+    It has no headers: aiohttp would send those of a session to a proxy, too, and so the key.
 
     Args:
         limit: The number of connections.
-        options: Settings of each request, set once: passing them costs 1 us for each request.
         pools: Whether connections are kept for later requests.
     """
     connector = aiohttp.TCPConnector(
         limit=limit, ttl_dns_cache=_DNS_CACHE_SECONDS, force_close=not pools
     )
-    return aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), **options
-    )
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
-def session_options(headers: Mapping[str, str], connect_timeout: float | None) -> dict[str, Any]:
-    """What turns aiohttp's defaults off, for a request or a whole session."""
+def request_options(headers: Mapping[str, str], connect_timeout: float | None) -> dict[str, Any]:
+    """What turns aiohttp's and the session's defaults off."""
     return {
+        "allow_redirects": False,
         "headers": headers,
         "raise_for_status": False,
         "auto_decompress": False,

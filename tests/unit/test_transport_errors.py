@@ -1,0 +1,195 @@
+"""What each error of aiohttp and of the system is translated to."""
+
+import ssl
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+
+from sieve_async import ConnectError, ProxyError, RequestTimeoutError, TLSError, TransportError
+from sieve_async.transport.errors import BrokenConnectionError, Exchange, translate
+
+Kind = type[TransportError]
+
+BROKEN = (ConnectError, "the connection broke before an answer")
+MALFORMED = (TransportError, "the answer is malformed as HTTP")
+NO_HOST = (ConnectError, "the host name is invalid")
+NOT_CONNECTED = (ConnectError, "cannot connect to host:443: Connection refused")
+NO_TLS = (TLSError, "TLS: ")
+TOO_LATE = (RequestTimeoutError, "no connection in time")
+
+# Before an answer has begun.
+MEANINGS: dict[str, tuple[Kind, str]] = {
+    "ClientError": (TransportError, "the request failed: ClientError"),
+    "ClientResponseError": MALFORMED,
+    "ContentTypeError": MALFORMED,
+    "WSServerHandshakeError": MALFORMED,
+    "ClientHttpProxyError": (ProxyError, "the proxy answered 407"),
+    "TooManyRedirects": MALFORMED,
+    "ClientConnectionError": BROKEN,
+    "ClientConnectionResetError": BROKEN,
+    "ClientOSError": BROKEN,
+    "ClientConnectorError": NOT_CONNECTED,
+    "ClientConnectorDNSError": (ConnectError, "the host was not found: Connect call failed"),
+    "ClientProxyConnectionError": (ProxyError, "cannot connect to the proxy host:443: Connection"),
+    "UnixClientConnectorError": NOT_CONNECTED,
+    "ClientSSLError": NOT_CONNECTED,
+    "ClientConnectorSSLError": NO_TLS,
+    "ClientConnectorCertificateError": NO_TLS,
+    "ServerFingerprintMismatch": NO_TLS,
+    "ServerConnectionError": BROKEN,
+    "ServerDisconnectedError": BROKEN,
+    "ServerTimeoutError": TOO_LATE,
+    "ConnectionTimeoutError": TOO_LATE,
+    "SocketTimeoutError": TOO_LATE,
+    "ClientPayloadError": (TransportError, "the answer was cut off"),
+    "UploadAbortedError": (TransportError, "the request failed: UploadAbortedError"),
+    "InvalidURL": NO_HOST,
+    "InvalidUrlClientError": NO_HOST,
+    "InvalidUrlRedirectClientError": NO_HOST,
+    "RedirectClientError": (TransportError, "the request failed: RedirectClientError"),
+    "NonHttpUrlClientError": (TransportError, "the request failed: NonHttpUrlClientError"),
+    "NonHttpUrlRedirectClientError": (TransportError, "the request failed: NonHttpUrlRedirect"),
+}
+NOT_SENT = {
+    "ClientHttpProxyError",
+    "ClientConnectorError",
+    "ClientConnectorDNSError",
+    "ClientProxyConnectionError",
+    "UnixClientConnectorError",
+    "ClientSSLError",
+    "ClientConnectorSSLError",
+    "ClientConnectorCertificateError",
+    "ConnectionTimeoutError",
+    "InvalidURL",
+    "InvalidUrlClientError",
+    "InvalidUrlRedirectClientError",
+}
+LASTING = {
+    "ClientHttpProxyError",
+    "ClientConnectorCertificateError",
+    "ServerFingerprintMismatch",
+    "InvalidURL",
+    "InvalidUrlClientError",
+    "InvalidUrlRedirectClientError",
+}
+
+
+def kinds_of(kind: type[aiohttp.ClientError]) -> Iterator[type[aiohttp.ClientError]]:
+    """A class of aiohttp with all that derive from it."""
+    if kind.__module__.startswith("aiohttp"):
+        yield kind
+        for one in kind.__subclasses__():
+            yield from kinds_of(one)
+
+
+ALL_KINDS = sorted({*kinds_of(aiohttp.ClientError)}, key=lambda kind: kind.__name__)
+
+
+def made(kind: Any) -> Exception:
+    """An error of this class, as aiohttp makes it."""
+    place = SimpleNamespace(host="host", port=443, ssl=True, is_ssl=True)
+    cause: OSError = ConnectionRefusedError(111, "Connect call failed")
+    if kind is aiohttp.ClientConnectorSSLError:
+        cause = ssl.SSLError(1, "wrong version number")
+    arguments: tuple[object, ...] = ("words",)
+    settings: dict[str, Any] = {}
+    if kind.__name__ == "UnixClientConnectorError":
+        arguments = ("/socket", place, cause)
+    elif issubclass(kind, aiohttp.ClientConnectorError):
+        arguments = (place, cause)
+    elif issubclass(kind, aiohttp.ClientResponseError):
+        arguments = (SimpleNamespace(real_url="https://host"), ())
+        settings = {"status": 407}
+    elif issubclass(kind, aiohttp.ServerFingerprintMismatch):
+        arguments = (b"expected", b"found", "host", 443)
+    error = kind(*arguments, **settings)
+    assert isinstance(error, Exception)
+    return error
+
+
+def translated(error: Exception, **progress: Any) -> TransportError:
+    """The error that is raised for one of a request that may have been sent."""
+    exchange = Exchange("GET", "/v2/jobs/job-1", **({"is_sent": True} | progress))
+    return translate(error, exchange, lambda text: text.replace("secret", "[API key]"))
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_every_error_of_aiohttp(kind: type[aiohttp.ClientError]) -> None:
+    """Each error that aiohttp has today has a meaning here; a new one fails this test."""
+    meaning, words = MEANINGS[kind.__name__]
+
+    error = translated(made(kind))
+
+    assert type(error) is meaning
+    assert error.reason.startswith(words)
+    assert (error.method, error.path) == ("GET", "/v2/jobs/job-1")
+    assert error.sent is (kind.__name__ not in NOT_SENT)
+    assert error.is_transient is (kind.__name__ not in LASTING)
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_nothing_was_sent_before_it_was_written(kind: type[aiohttp.ClientError]) -> None:
+    """Before the request is written, no error can have been sent."""
+    assert not translated(made(kind), is_sent=False).sent
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_every_error_within_an_answer(kind: type[aiohttp.ClientError]) -> None:
+    """Once an answer has begun, what breaks is the answer: but for TLS, time and proxies."""
+    meaning, words = MEANINGS[kind.__name__]
+    if meaning not in {TLSError, RequestTimeoutError, ProxyError}:
+        meaning, words = TransportError, "the answer was cut off"
+
+    error = translated(made(kind), status=200)
+
+    assert type(error) is meaning
+    assert error.reason.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning", "words"),
+    [
+        (TimeoutError(), RequestTimeoutError, "no connection in time"),
+        (ConnectionResetError(104, "x"), ConnectError, f"{BROKEN[1]}: Connection reset by peer"),
+        (OSError(), ConnectError, BROKEN[1]),
+        (OSError(23, "x"), ConnectError, "out of file descriptors"),
+        (OSError(24, "x"), ConnectError, "out of file descriptors"),
+        (OSError("no words of the system"), ConnectError, f"{BROKEN[1]}: no words of the system"),
+        (UnicodeError("label too long"), ConnectError, "the host name is invalid"),
+        (RuntimeError("of a secret library"), TransportError, "RuntimeError: of a [API key] lib"),
+        (KeyError("region"), TransportError, "KeyError: 'region'"),
+        (ssl.SSLError(1, "bad record mac"), TLSError, "TLS: bad record mac"),
+    ],
+    ids=repr,
+)
+def test_other_errors(error: Exception, meaning: Kind, words: str) -> None:
+    """Errors of Python itself, in the words of the operating system."""
+    broken = BrokenConnectionError()
+    broken.__cause__ = error
+    for one in (error, broken):
+        failure = translated(one)
+
+        assert type(failure) is meaning
+        assert failure.reason.startswith(words)
+
+
+def test_long_words_are_cut() -> None:
+    """A reason is one printable line."""
+    assert len(translated(KeyError("x\n" * 10_000)).reason) <= 300
+
+
+@pytest.mark.parametrize("message", ["Got more than 8190 bytes when reading", "Too many headers x"])
+def test_limits_of_the_parser(message: str) -> None:
+    """Whichever way the parser's error comes."""
+    request: Any = SimpleNamespace(real_url="https://host")
+    for error in (
+        aiohttp.ClientResponseError(request, (), message=message),
+        aiohttp.http.HttpProcessingError(message=message),
+    ):
+        failure = translated(error)
+
+        assert "limits of the HTTP parser" in failure.reason
+        assert not failure.is_transient
