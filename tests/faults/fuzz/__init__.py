@@ -1,1 +1,0 @@
-"""Targets for a fuzzer: each takes any bytes, and fails where a promise about them is broken."""

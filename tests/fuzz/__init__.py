@@ -1,0 +1,1 @@
+"""Fuzz targets for everything that reads bytes from a server or a caller."""
