@@ -1,0 +1,429 @@
+"""Webhook events of pushed jobs, as a receiver on loopback gets them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeAlias
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from helpers.http_helpers import Document
+from sieve_async.testing import FakeSieve
+from sieve_async.testing.webhooks import is_loopback
+
+Push: TypeAlias = Callable[..., Awaitable[str]]
+ALL = ("job.start", "job.new_output", "job.complete", "job.complete.no_output")
+
+
+class Receiver:
+    """A server that records events and when they came, and answers with the statuses given."""
+
+    def __init__(self) -> None:
+        self.events: list[Document] = []
+        self.times: list[float] = []
+        self.statuses: list[int] = []
+        self.headers: list[str] = []
+        self.url = ""
+
+    async def receive(self, request: web.BaseRequest) -> web.Response:
+        """Record an event."""
+        self.events.append(json.loads(await request.read()))
+        self.times.append(asyncio.get_running_loop().time())
+        self.headers.append(repr(request.raw_headers))
+        return web.Response(status=self.statuses.pop(0) if self.statuses else 200)
+
+    @property
+    def types(self) -> list[str]:
+        """The types of the events, in order."""
+        return [event["type"] for event in self.events]
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver on loopback."""
+    one = Receiver()
+    runner = web.ServerRunner(web.Server(one.receive))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    one.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    yield one
+    await runner.cleanup()
+
+
+@pytest.fixture
+def push(session: aiohttp.ClientSession, receiver: Receiver) -> Push:
+    """Push a job of me/mine with webhooks to the receiver, and return its id."""
+
+    async def call(*types: str, url: str = "") -> str:
+        hooks = [{"type": each, "url": url or receiver.url} for each in types or ALL]
+        body = {"function": "me/mine", "inputs": {}, "webhooks": hooks}
+        async with session.post("/v2/push", json=body) as response:
+            assert response.status == 200
+            job_id: str = (await response.json())["id"]
+            return job_id
+
+    return call
+
+
+async def settled(sieve: FakeSieve, events: int) -> None:
+    """Wait until so many deliveries have been answered with 200."""
+    async with asyncio.timeout(1000):
+        while sum(each.is_delivered for each in sieve.deliveries) < events:  # noqa: ASYNC110 - the server has no event for this
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.looptime
+async def test_events_of_a_job(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
+    """Each event comes when it happens, with the documented body."""
+    outputs = ["a", {"url": "https://x.test/a.mp4", "_path": None}]
+    sieve.script_function("me/mine", queued=2, processing=6, outputs=outputs, streams=True)
+
+    job_id = await push()
+    await settled(sieve, 5)
+
+    assert receiver.types[:3] == ["job.start", "job.new_output", "job.new_output"]
+    assert sorted(receiver.types[3:]) == ["job.complete", "job.complete.no_output"]
+    assert [round(time, 1) for time in receiver.times] == [2, 5, 8, 8, 8]
+    bodies = {event["type"]: event["body"] for event in receiver.events}
+    first = receiver.events[1]["body"]
+    assert bodies["job.start"] == {
+        "job_id": job_id,
+        "status": "processing",
+        "error": "",
+        "outputs": [],
+    }
+    assert (first["job_id"], json.loads(first["output"])["data"]) == (job_id, "a")
+    assert bodies["job.complete.no_output"] == {"job_id": job_id, "status": "finished", "error": ""}
+    assert [each["data"] for each in bodies["job.complete"]["outputs"]] == [
+        "a",
+        [{"Key": "url", "Value": "https://x.test/a.mp4"}, {"Key": "_path", "Value": None}],
+    ]
+    assert all(sieve.api_key not in headers for headers in receiver.headers)
+
+
+@pytest.mark.parametrize("status", ["error", "cancelled"])
+async def test_other_ends_complete_too(
+    sieve: FakeSieve, receiver: Receiver, push: Push, status: Any
+) -> None:
+    """``job.complete`` stands for every terminal status, and tells which."""
+    sieve.script_function("me/mine", status=status)
+
+    await push("job.complete")
+    await settled(sieve, 1)
+
+    [event] = receiver.events
+    assert event["body"]["status"] == status
+    assert event["body"]["error"].startswith("Traceback") is (status == "error")
+
+
+async def test_legacy_types(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
+    """The old spellings are sent as they were asked for."""
+    sieve.script_function("me/mine")
+
+    await push("job_start", "job_complete")
+    await settled(sieve, 2)
+
+    assert sorted(receiver.types) == ["job_complete", "job_start"]
+
+
+async def test_jobs_by_hand(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
+    """A job that a test moves reports each move, and what a restart begins again."""
+    sieve.script_function("me/mine", by="manual")
+    job = sieve.job(await push("job.start", "job.new_output", "job.complete.no_output"))
+
+    job.start()
+    await settled(sieve, 1)
+    job.yield_output(1)
+    await settled(sieve, 2)
+    job.restart()
+    job.yield_output(2)
+    await settled(sieve, 3)
+    job.finish()
+    await settled(sieve, 4)
+
+    assert receiver.types == ["job.start", *["job.new_output"] * 2, "job.complete.no_output"]
+    outputs = [json.loads(event["body"]["output"])["data"] for event in receiver.events[1:3]]
+    assert outputs == [1, 2]
+
+
+async def test_cancel_completes(
+    sieve: FakeSieve, receiver: Receiver, push: Push, session: aiohttp.ClientSession
+) -> None:
+    """A job that is cancelled over HTTP reports it at once."""
+    sieve.script_function("me/mine", processing=600)
+    job_id = await push("job.complete")
+
+    async with session.delete(f"/v2/jobs/{job_id}"):
+        pass
+    await settled(sieve, 1)
+
+    assert receiver.events[0]["body"]["status"] == "cancelled"
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("processing", [1 / 3, 0.1, 7.7])
+async def test_rounding_delays_no_event(
+    sieve: FakeSieve, receiver: Receiver, push: Push, processing: float
+) -> None:
+    """Outputs at odd fractions of a second are reported once each, and in time."""
+    sieve.script_function("me/mine", processing=processing, outputs=[*range(7)], streams=True)
+
+    await push("job.new_output")
+    await settled(sieve, 7)
+
+    assert len(receiver.events) == 7
+    expected = [processing * number / 7 for number in range(1, 8)]
+    assert receiver.times == pytest.approx(expected, abs=0.01)
+
+
+# Delivery
+
+
+@pytest.mark.looptime
+async def test_delivery_is_repeated_until_200(
+    sieve: FakeSieve, receiver: Receiver, push: Push
+) -> None:
+    """Any other answer than exactly 200 leads to another try, after growing pauses."""
+    sieve.script_function("me/mine")
+    receiver.statuses = [500, 204, 404]
+
+    await push("job.complete")
+    await settled(sieve, 1)
+
+    [delivery] = sieve.deliveries
+    assert delivery.statuses == [500, 204, 404, 200]
+    assert [round(time) for time in receiver.times] == [0, 1, 3, 7]
+    assert receiver.events == [receiver.events[0]] * 4
+
+
+@pytest.mark.looptime
+async def test_delivery_ends_after_ten_attempts(
+    sieve: FakeSieve, receiver: Receiver, push: Push
+) -> None:
+    """A receiver that refuses is not bothered any more."""
+    sieve.script_function("me/mine")
+    receiver.statuses = [503] * 11
+
+    await push("job.complete")
+    await asyncio.sleep(10_000)
+
+    [delivery] = sieve.deliveries
+    assert (delivery.statuses, delivery.is_delivered) == ([503] * 10, False)
+
+
+@pytest.mark.looptime
+async def test_receiver_that_is_away(sieve: FakeSieve, push: Push) -> None:
+    """A refused connection is a failed attempt."""
+    sieve.script_function("me/mine")
+
+    await push("job.complete", url="http://127.0.0.1:1/hook")
+    await asyncio.sleep(2)
+
+    [delivery] = sieve.deliveries
+    assert delivery.statuses == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_here"),
+    [
+        ("http://127.0.0.1:8000/hook", True),
+        ("http://127.9.9.9/", True),
+        ("http://localhost:1/", True),
+        ("http://[::1]:1/", True),
+        ("https://127.0.0.1/", False),
+        ("http://x.test/hook", False),
+        ("http://localhost.x.test/", False),
+        ("http://10.0.0.1/", False),
+        ("http://0.0.0.0/", False),
+        ("http://127.0.0.1@x.test/", False),
+        ("hook", False),
+        ("http://[bad/", False),
+        ("", False),
+    ],
+)
+def test_loopback_addresses(url: str, *, is_here: bool) -> None:
+    """Only literal loopback addresses and the name localhost are this machine."""
+    assert is_loopback(url) is is_here
+
+
+@pytest.mark.looptime
+async def test_other_addresses_are_never_contacted(sieve: FakeSieve, push: Push) -> None:
+    """The push is accepted, and the event is on record as lost."""
+    sieve.script_function("me/mine")
+
+    await push("job.complete", url="https://x.test/hook")
+    await asyncio.sleep(100)
+
+    [delivery] = sieve.deliveries
+    assert (delivery.is_lost, delivery.statuses) == (True, [])
+
+
+async def test_localhost(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
+    """The name is replaced by its address, and stays in the Host header."""
+    sieve.script_function("me/mine")
+
+    url = receiver.url.replace("127.0.0.1", "localhost")
+    await push("job.complete", url=url)
+    await settled(sieve, 1)
+
+    assert "localhost" in receiver.headers[0]
+
+
+@pytest.mark.looptime
+async def test_redirects_are_not_followed(sieve: FakeSieve, push: Push) -> None:
+    """A receiver cannot lead deliveries elsewhere."""
+    sieve.script_function("me/mine")
+    sieve.fault(path="/hook", status=307, headers={"Location": "/elsewhere"})
+
+    await push("job.complete", url=f"{sieve.url}/hook")
+    await asyncio.sleep(0.5)
+
+    assert sieve.deliveries[0].statuses == [307]
+    assert sieve.requests_for("/elsewhere") == 0
+
+
+@pytest.mark.looptime
+async def test_events_of_an_outage_come_late(
+    sieve: FakeSieve, receiver: Receiver, push: Push
+) -> None:
+    """What happens, or was to be repeated, while the server is stopped is sent when it starts."""
+    sieve.script_function("me/mine", processing=10)
+    receiver.statuses = [500]
+    await push("job.start", "job.complete")
+    await asyncio.sleep(0.5)
+
+    await sieve.stop()
+    await asyncio.sleep(60)
+    before = receiver.types
+    await sieve.start()
+    await settled(sieve, 2)
+
+    assert before == ["job.start"]
+    assert sorted(receiver.types) == ["job.complete", "job.start", "job.start"]
+    assert receiver.times[-1] == pytest.approx(60.5, abs=0.1)
+
+
+async def test_stopping_leaves_nothing(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
+    """Neither a job that goes on nor a delivery that is due later keeps a task or a timer."""
+    sieve.script_function("me/mine", processing=600)
+    receiver.statuses = [500] * 9
+    await push()
+    while not receiver.events:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0)
+
+    await sieve.stop()
+
+    assert not sieve._timers._pending
+
+
+async def test_removed_job_reports_nothing(sieve: FakeSieve, push: Push) -> None:
+    """A job that was removed has no events any more, whatever takes its id."""
+    sieve.script_function("me/mine", by="manual")
+    job_id = await push()
+
+    sieve.remove_job(job_id)
+    sieve.add_job(job_id, by="manual")
+    sieve.job(job_id).finish()
+    await asyncio.sleep(0.01)
+
+    assert sieve.deliveries == []
+
+
+# Faults
+
+
+@pytest.mark.looptime
+async def test_lost_events(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
+    """A lost event is never sent; the others are."""
+    sieve.script_function("me/mine", processing=1)
+    fault = sieve.webhook_fault(event="job.start", lose=True)
+
+    await push("job.start", "job.complete")
+    await settled(sieve, 1)
+    await asyncio.sleep(100)
+
+    assert receiver.types == ["job.complete"]
+    assert (fault.hits, [each.is_lost for each in sieve.deliveries]) == (1, [True, False])
+
+
+@pytest.mark.looptime
+async def test_reordered_events(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
+    """An event that is delayed comes after later ones."""
+    sieve.script_function("me/mine", processing=1)
+    sieve.webhook_fault(event="job.start", delay=5)
+
+    await push("job.start", "job.complete")
+    await settled(sieve, 2)
+
+    assert receiver.types == ["job.complete", "job.start"]
+    assert [round(time) for time in receiver.times] == [1, 5]
+
+
+async def test_repeated_events(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
+    """An event may come more than once although it was received."""
+    sieve.script_function("me/mine")
+    sieve.webhook_fault(repeats=2, times=1)
+
+    await push("job.complete")
+    await settled(sieve, 3)
+
+    assert receiver.events == [receiver.events[0]] * 3
+
+
+async def test_forged_events(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
+    """A body may tell anything."""
+    sieve.script_function("me/mine", processing=600)
+    sieve.webhook_fault(fields={"status": "finished", "job_id": "other", "new": [1]})
+
+    await push("job.start")
+    await settled(sieve, 1)
+
+    assert receiver.events[0]["body"] == {
+        "job_id": "other",
+        "status": "finished",
+        "error": "",
+        "outputs": [],
+        "new": [1],
+    }
+
+
+async def test_faults_by_job_and_chance(sieve: FakeSieve, push: Push) -> None:
+    """A fault may concern one job, or a share of the events, the same for the same seed."""
+    sieve.script_function("me/mine", by="manual")
+    first, second = await push("job.start"), await push("job.start")
+    sieve.webhook_fault(job=first, lose=True)
+    for job_id in (first, second):
+        sieve.job(job_id).start()
+    by_job = [each.is_lost for each in sieve.deliveries]
+    sieve.clear_faults()
+
+    async def lost(seed: int) -> list[bool]:
+        with sieve.webhook_fault(probability=0.5, seed=seed, lose=True):
+            for _ in range(20):
+                sieve.job(await push("job.start")).start()
+        return [each.is_lost for each in sieve.deliveries[-20:]]
+
+    one, again, other = await lost(1), await lost(1), await lost(2)
+
+    assert by_job == [True, False]
+    assert one == again != other
+    assert 4 < sum(one) < 16
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        ({}, "a fault must do something"),
+        ({"delay": -1}, "delay must be zero or more"),
+        ({"repeats": -1}, "repeats must be zero or more"),
+        ({"lose": True, "probability": 2}, "probability must be from 0 to 1"),
+        ({"fields": {"x": object()}}, "x cannot be written as JSON"),
+    ],
+)
+def test_impossible_fault_is_refused(fault: Document, complaint: str) -> None:
+    """A mistake in a fault is reported when it is added."""
+    with pytest.raises(ValueError, match=complaint):
+        FakeSieve().webhook_fault(**fault)
