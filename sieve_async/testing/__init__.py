@@ -11,9 +11,9 @@ Example:
 """
 
 from sieve_async.testing.faults import Fault
+from sieve_async.testing.functions import Push
+from sieve_async.testing.handler import LoggedRequest, RequestLog
 from sieve_async.testing.jobs import JobHandle
-from sieve_async.testing.pushes import Push
-from sieve_async.testing.request_log import LoggedRequest, RequestLog
 from sieve_async.testing.server import FakeSieve
 from sieve_async.testing.webhooks import Delivery, WebhookFault
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from math import ceil
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, TypedDict
 
 import attrs
 
@@ -16,6 +16,7 @@ from sieve_async.testing.documents import (
     check_at_least,
     check_choice,
     encode,
+    raw_fields,
     write_checked,
 )
 
@@ -31,20 +32,43 @@ def _titled(headers: Mapping[str, str]) -> Mapping[str, str]:
     return {name.title(): headers[name] for name in headers}
 
 
+def _body_bytes(body: Body | None) -> bytes | None:
+    """Write a body: text and bytes as they are, anything else as JSON."""
+    if body is None or isinstance(body, bytes):
+        return body
+    return (body if isinstance(body, str) else write_checked("body", body)).encode()
+
+
+class EffectOptions(TypedDict, total=False):
+    """The arguments of `FaultEffect`."""
+
+    status: int | None
+    headers: Mapping[str, str]
+    body: Body | None
+    retry_after: float | None
+    as_date: bool
+    delay: float
+    drop: Drop | None
+    truncate: bool
+    slow_body: float
+    fields: Mapping[str, object] | None
+    takes_effect: bool
+
+
 @attrs.frozen(kw_only=True)
 class FaultEffect:
     """What goes wrong with one answer; a field that is None, zero or empty changes nothing."""
 
     status: int | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict, converter=_titled)
-    body: bytes | None = None
+    body: bytes | None = attrs.field(converter=_body_bytes, default=None)
     retry_after: float | None = None
     as_date: bool = False
     delay: float = 0.0
     drop: Drop | None = None
     truncate: bool = False
     slow_body: float = 0.0
-    fields: Mapping[str, Any] = attrs.field(factory=dict)
+    fields: Mapping[str, Any] = attrs.field(converter=raw_fields, factory=dict)
     takes_effect: bool = False
 
     def check(self) -> None:
@@ -230,13 +254,6 @@ class Faults:
 def job_paths(job_id: str) -> tuple[str, str]:
     """Return the paths of one job."""
     return f"/v2/jobs/{job_id}", f"/v2/jobs/{job_id}/await"
-
-
-def body_bytes(body: Body | None) -> bytes | None:
-    """Write a body: text and bytes as they are, anything else as JSON."""
-    if body is None or isinstance(body, bytes):
-        return body
-    return (body if isinstance(body, str) else write_checked("body", body)).encode()
 
 
 def _changed(document: Any, fields: Mapping[str, Any]) -> Any:

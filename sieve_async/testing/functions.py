@@ -1,20 +1,24 @@
-"""The functions of the fake server: their versions, builds, and scripts for pushed jobs."""
+"""The functions of the fake server: their versions, builds, and the pushes of jobs."""
 
+import json
+import re
 import traceback
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 
 import attrs
 
 from sieve_async.testing.clock import Clock
 from sieve_async.testing.documents import (
+    Answer,
     Document,
     check_choice,
     encode,
     input_output,
     raw_fields,
+    refusal,
     split_function,
 )
 from sieve_async.testing.jobs import JobEnd, JobScript, Stamp
@@ -24,7 +28,18 @@ BuildEnd: TypeAlias = Literal["ready", "error"]
 Outputs: TypeAlias = Iterable[object] | Callable[[Any], Iterable[object]]
 
 WORKERS = ("starting", "setup", "active", "idle", "awaiting_resources")
+BUILDING = ("queued", "building", "pushing", "deploying")
 ANY_FUNCTION = "*"
+WEBHOOK_TYPES = (
+    "job.start",
+    "job.complete",
+    "job.complete.no_output",
+    "job.new_output",
+    "job_start",
+    "job_complete",
+)
+INVALID_FUNCTION = "Invalid function specified."
+_FUNCTION = re.compile(r"([^/:\s]+/[^/:\s]+)(?::([^/:\s]+))?")
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -33,25 +48,21 @@ class VersionScript:
 
     id: str
     function: str
-    queued: float = 0.0
-    building: float = 0.0
-    pushing: float = 0.0
-    deploying: float = 0.0
+    spans: Mapping[str, float]
     status: BuildEnd | None = "ready"
     by: ByClock = "time"
     fields: Document = attrs.field(converter=raw_fields, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         check_choice("status", self.status, ("ready", "error", None))
-        check_spans(self.by, ("time", "polls"), self._spans())
+        check_spans(self.by, ("time", "polls"), self.spans)
         split_function(self.function)
 
     def timeline(self) -> Timeline:
         """Lay out the stages of the build."""
-        spans = list(self._spans().items())
-        if self.status == "error":
-            # A failed build never reached the stages that take no time.
-            spans = [(status, span) for status, span in spans if span]
+        is_failed = self.status == "error"
+        # A failed build never reached the stages that take no time.
+        spans = [(name, span) for name, span in self.spans.items() if span or not is_failed]
         return Timeline.of(spans, self.status)
 
     def document(self, seen: Snapshot, stamp: Stamp) -> Document:
@@ -78,48 +89,43 @@ class VersionScript:
             "function_dependencies": [],
         } | self.fields
 
-    def _spans(self) -> dict[str, float]:
-        names = ("queued", "building", "pushing", "deploying")
-        return {name: getattr(self, name) for name in names}
+
+class JobOptions(TypedDict, total=False):
+    """What the jobs of a function have in common, as for ``add_job``."""
+
+    queued: float
+    processing: float
+    status: JobEnd | None
+    error: str
+    restarts: int
+    streams: bool
+    by: By
+    fields: Mapping[str, object] | None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class FunctionScript:
-    """How the jobs go on that are pushed to a function."""
+    """How the jobs continue that are pushed to a function."""
 
-    queued: float = 0.0
-    processing: float = 0.0
-    status: JobEnd | None = "finished"
     outputs: Outputs = ()
-    error: str = ""
-    restarts: int = 0
-    streams: bool = False
-    by: By = "time"
-    fields: Mapping[str, object] | None = None
+    options: JobOptions = attrs.field(factory=JobOptions)
 
     def job(self, function: str, version_id: str, inputs: Any) -> JobScript:
         """Make a job; outputs that cannot be made are its failure, with the traceback."""
-        outputs, status, error = self.outputs, self.status, self.error
+        outputs, options = self.outputs, self.options.copy()
         if callable(outputs):
             try:
                 outputs = tuple(outputs(inputs))
             except Exception:  # noqa: BLE001 - a function of the server fails as a job does
-                outputs, status, error = (), "error", traceback.format_exc()
+                outputs, options["status"], options["error"] = (), "error", traceback.format_exc()
         named = inputs if isinstance(inputs, dict) else dict(enumerate(inputs))
         return JobScript(
             id=str(uuid.uuid4()),
-            queued=self.queued,
-            processing=self.processing,
-            status=status,
             outputs=outputs,
-            error=error,
             inputs={f"{n}": input_output(value, name=f"{n}") for n, value in named.items()},
-            restarts=self.restarts,
-            streams=self.streams,
-            by=self.by,
             function=function,
             version_id=version_id,
-            fields=self.fields,
+            **options,
         )
 
 
@@ -155,7 +161,10 @@ class FunctionStore:
         if function not in self._history:
             split_function(function)
             version_id = str(uuid.uuid5(uuid.NAMESPACE_URL, function))
-            self.add_version(VersionScript(id=version_id, function=function))
+            script = VersionScript(
+                id=version_id, function=function, spans=dict.fromkeys(BUILDING, 0)
+            )
+            self.add_version(script)
         return self._history[function][-1]
 
     def script(self, function: str, script: FunctionScript) -> None:
@@ -164,7 +173,7 @@ class FunctionStore:
         Raises:
             ValueError: The script cannot be played.
         """
-        check = attrs.evolve(script, outputs=() if callable(script.outputs) else script.outputs)
+        check = FunctionScript(() if callable(script.outputs) else script.outputs, script.options)
         name = "sieve/demo" if function == ANY_FUNCTION else function
         check.job(name, "", {})
         if function != ANY_FUNCTION:
@@ -238,3 +247,101 @@ class FunctionStore:
     def _version(self, version_id: str) -> Document:
         script, progress = self._versions[version_id]
         return script.document(progress.snapshot(self.clock.now()), self.clock.stamp)
+
+
+@attrs.frozen(kw_only=True)
+class Webhook:
+    """An event that a push asks for, and where it is to be sent."""
+
+    type: str
+    url: str
+
+
+@attrs.frozen(kw_only=True)
+class Push:
+    """A push that was accepted."""
+
+    job_id: str
+    function: str  # "owner/name"
+    version_id: str
+    inputs: Any
+    webhooks: tuple[Webhook, ...] = ()
+    env: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    at: float  # on the server's clock
+
+
+@attrs.frozen(kw_only=True)
+class PushBody:
+    """A valid body: a function and the slug of a version, or the id of a version."""
+
+    function: str | None
+    slug: str
+    inputs: Any
+    webhooks: tuple[Webhook, ...]
+    env: Mapping[str, Any]
+
+
+def parse_push(body: bytes) -> PushBody | Answer:
+    """Read a body, or refuse it: with 422 for its form, with 400 for what names the function."""
+    try:
+        push = json.loads(body)
+    except ValueError:
+        return _refused([_problem("json_invalid", [0], "JSON decode error")])
+    if not isinstance(push, dict):
+        return _refused([_problem("model_attributes_type", [], "Input should be an object")])
+    if problems := [*_problems(push)]:
+        return _refused(problems)
+    function, version_id = push.get("function"), push.get("id")
+    if (function is None) == (version_id is None):
+        return refusal(400, INVALID_FUNCTION)
+    slug = version_id or ""
+    if function is not None:
+        matches = _FUNCTION.fullmatch(function)
+        if not matches:
+            return refusal(400, INVALID_FUNCTION)
+        function, slug = matches[1], matches[2] or "latest"
+    webhooks = tuple(Webhook(type=w["type"], url=w["url"]) for w in push.get("webhooks") or ())
+    return PushBody(
+        function=function,
+        slug=slug,
+        inputs=push["inputs"],
+        webhooks=webhooks,
+        env=push.get("env") or {},
+    )
+
+
+def _problems(push: dict[str, Any]) -> list[dict[str, object]]:
+    """Find the members that are missing or of a wrong type."""
+    kinds: dict[str, tuple[tuple[type, ...], str]] = {
+        "function": ((str,), "string"),
+        "id": ((str,), "string"),
+        "inputs": ((dict, list), "dictionary"),
+        "webhooks": ((list,), "list"),
+        "env": ((dict,), "dictionary"),
+    }
+    found = []
+    for name, (types, kind) in kinds.items():
+        value = push.get(name)
+        if value is None and name != "inputs":
+            continue
+        if name not in push:
+            found.append(_problem("missing", [name], "Field required"))
+        elif not isinstance(value, types):
+            found.append(_problem(f"{kind}_type", [name], f"Input should be a valid {kind}"))
+    for number, webhook in enumerate(push.get("webhooks") or () if not found else ()):
+        of_type = webhook.get("type") if isinstance(webhook, dict) else None
+        if of_type not in WEBHOOK_TYPES:
+            message = f"Input should be one of {', '.join(WEBHOOK_TYPES)}"
+            found.append(_problem("enum", ["webhooks", number, "type"], message))
+        elif not isinstance(webhook.get("url"), str):
+            message = "Input should be a valid string"
+            found.append(_problem("string_type", ["webhooks", number, "url"], message))
+    return found
+
+
+def _problem(kind: str, place: list[str | int], message: str) -> dict[str, object]:
+    return {"type": kind, "loc": ["body", *place], "msg": message}
+
+
+def _refused(problems: list[dict[str, object]]) -> Answer:
+    return Answer(422, encode({"detail": problems}))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import cycle, islice
 from math import floor, inf
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -73,10 +73,8 @@ class JobScript:
 
     def __attrs_post_init__(self) -> None:
         check_choice("status", self.status, (*TERMINAL, None))
-        spans = {"queued": self.queued, "processing": self.processing}
-        check_spans(self.by, ("time", "polls", "manual"), spans)
-        split_function(self.function)
-        check_at_least(0, restarts=self.restarts)
+        numbers = {"queued": self.queued, "processing": self.processing, "restarts": self.restarts}
+        check_spans(self.by, ("time", "polls", "manual"), numbers)
         if self.by == "manual":
             for name in ("queued", "processing", "restarts", "outputs", "error"):
                 if getattr(self, name):
@@ -251,6 +249,8 @@ class JobHandle:
 
     A move happens now; held requests are answered when it ends the job. The handle belongs to one
     job: when that is removed, and another one added under its id, the handle does not move it.
+    Methods raise RuntimeError for a job that is in the wrong status, or not moved by hand, and
+    ValueError for a wrong argument.
 
     Example:
         >>> job = sieve.job(sieve.add_job(by="manual"))
@@ -287,35 +287,21 @@ class JobHandle:
 
     @run_in_server_thread
     def start(self) -> None:
-        """Begin processing.
-
-        Raises:
-            RuntimeError: It is not queued, or not moved by hand.
-        """
+        """Begin processing."""
         self._check("start", ("queued",))
         self._job.begin(self._clock.now())
         self._moved(self._job)
 
     @run_in_server_thread
     def yield_output(self, value: object) -> None:
-        """Show one more output, given as for ``add_job``.
-
-        Raises:
-            RuntimeError: It is not processing, or not moved by hand.
-            ValueError: The output cannot be written as JSON.
-        """
+        """Show one more output, given as for ``add_job``."""
         self._check("yield an output", ("processing",))
         self._job.add_output(value)
         self._moved(self._job)
 
     @run_in_server_thread
     def restart(self, kind: RestartType = "preemption") -> None:
-        """End this run, and begin another one without outputs.
-
-        Raises:
-            RuntimeError: It is not processing, or not moved by hand.
-            ValueError: There is no such kind of restart.
-        """
+        """End this run, and begin another one without outputs."""
         check_choice("kind", kind, tuple(RESTARTS))
         self._check("restart", ("processing",))
         self._job.restart(kind, self._clock.now())
@@ -323,29 +309,17 @@ class JobHandle:
 
     @run_in_server_thread
     def finish(self) -> None:
-        """Finish the job; one that is queued starts first.
-
-        Raises:
-            RuntimeError: It is terminal, or not moved by hand.
-        """
+        """Finish the job; one that is queued starts first."""
         self._end("finish", "finished")
 
     @run_in_server_thread
     def fail(self, error: str = "") -> None:
-        """Fail, with an error text or a traceback; a job that is queued starts first.
-
-        Raises:
-            RuntimeError: It is terminal, or not moved by hand.
-        """
+        """Fail, with an error text or a traceback; a job that is queued starts first."""
         self._end("fail", "error", error=error)
 
     @run_in_server_thread
     def cancel(self) -> None:
-        """Cancel the job; one that is queued never starts.
-
-        Raises:
-            RuntimeError: It is terminal, or not moved by hand.
-        """
+        """Cancel the job; one that is queued never starts."""
         self._end("be cancelled", "cancelled")
 
     def __repr__(self) -> str:
@@ -374,68 +348,44 @@ class JobHandle:
             raise RuntimeError(message)
 
 
-@attrs.frozen
-class RandomJob:
-    """What differs from job to job."""
+def random_jobs(
+    count: int,
+    *,
+    seed: int,
+    prefix: str,
+    queued: float,
+    processing: float,
+    rates: tuple[float, float, float],
+    outputs: int,
+) -> Iterator[dict[str, Any]]:
+    """Draw the arguments of jobs, the same for the same seed, with exact shares of statuses.
 
-    id: str
-    queued: float
-    processing: float
-    status: JobEnd
-    restarts: int
-    outputs: list[object]
-
-
-@attrs.frozen(kw_only=True)
-class RandomJobs:
-    """Jobs by the thousand with random timelines, the same for the same seed."""
-
-    queued: float
-    processing: float
-    error_rate: float
-    cancel_rate: float
-    restart_rate: float
-    outputs: int
-
-    def __attrs_post_init__(self) -> None:
-        rates = (self.error_rate, self.cancel_rate, self.restart_rate)
-        if not (all(0 <= rate <= 1 for rate in rates) and sum(rates[:2]) <= 1):
-            message = f"rates must be from 0 to 1, errors and cancels together too, not {rates}"
-            raise ValueError(message)
-
-    def draw(self, count: int, *, seed: int, prefix: str) -> Iterator[RandomJob]:
-        """Draw so many jobs, with exactly the shares of final statuses.
-
-        Raises:
-            ValueError: The count is negative.
-        """
-        check_at_least(0, count=count)
-        dice = random.Random(seed)
-        statuses = self._final_statuses(count)
-        dice.shuffle(statuses)
-        restarting = set(dice.sample(range(count), round(count * self.restart_rate)))
-        width = max(2, len(str(count - 1)))
-        for number, status in enumerate(statuses):
-            job_id = f"{prefix}-{number:0{width}}"
-            base = f"https://files.example/{job_id}"
-            yield RandomJob(
-                job_id,
-                dice.uniform(0, self.queued),
-                self.processing * dice.lognormvariate(0, SPREAD),
-                status,
-                int(number in restarting),
-                [{"url": f"{base}-{n}.mp4"} for n in range(self.outputs)],
-            )
-
-    def _final_statuses(self, count: int) -> list[JobEnd]:
-        errors, cancels = round(count * self.error_rate), round(count * self.cancel_rate)
-        words: tuple[tuple[JobEnd, int], ...] = (
-            ("error", errors),
-            ("cancelled", cancels),
-            ("finished", count - errors - cancels),
-        )
-        # Cut, since two halves may both have been rounded up.
-        return [word for word, times in words for _ in range(times)][:count]
+    Raises:
+        ValueError: The count is negative, or a rate (error, cancel, restart) is no share.
+    """
+    check_at_least(0, count=count)
+    if not (all(0 <= rate <= 1 for rate in rates) and sum(rates[:2]) <= 1):
+        message = f"rates must be from 0 to 1, errors and cancels together too, not {rates}"
+        raise ValueError(message)
+    dice = random.Random(seed)
+    errors, cancels, restarts = (round(count * rate) for rate in rates)
+    statuses = ["error"] * errors + ["cancelled"] * cancels
+    # Cut, since two halves may both have been rounded up.
+    statuses = (statuses + ["finished"] * (count - errors - cancels))[:count]
+    dice.shuffle(statuses)
+    restarting = set(dice.sample(range(count), restarts))
+    width = max(2, len(str(count - 1)))
+    for number, status in enumerate(statuses):
+        job_id = f"{prefix}-{number:0{width}}"
+        base = f"https://files.example/{job_id}"
+        yield {
+            "job_id": job_id,
+            "queued": dice.uniform(0, queued),
+            "processing": processing * dice.lognormvariate(0, SPREAD),
+            "status": status,
+            "restarts": int(number in restarting),
+            "outputs": [{"url": f"{base}-{n}.mp4"} for n in range(outputs)],
+        }
 
 
 def _new_run_id(job_id: str) -> str:

@@ -8,9 +8,8 @@ import attrs
 
 from sieve_async.testing.documents import ORGANIZATION_ID, Answer, Document, encode, refusal
 from sieve_async.testing.files import FileStore
-from sieve_async.testing.functions import FunctionStore
+from sieve_async.testing.functions import FunctionStore, Push, parse_push
 from sieve_async.testing.jobs import TERMINAL, FakeJob
-from sieve_async.testing.pushes import Push, parse_push
 from sieve_async.testing.store import JobStore, Wake
 
 # The documented default; no maximum is documented, so a page is never longer.

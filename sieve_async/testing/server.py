@@ -6,35 +6,28 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Literal, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 from sieve_async.testing.clock import Clock, ServerThread, Timers, run_in_server_thread
-from sieve_async.testing.documents import check_at_least, raw_fields
-from sieve_async.testing.faults import (
-    Body,
-    Drop,
-    Fault,
-    FaultEffect,
-    Faults,
-    body_bytes,
-    job_paths,
-)
+from sieve_async.testing.documents import check_at_least
+from sieve_async.testing.faults import EffectOptions, Fault, FaultEffect, Faults, job_paths
 from sieve_async.testing.files import FileStore
 from sieve_async.testing.functions import (
+    BUILDING,
     BuildEnd,
     FunctionScript,
     FunctionStore,
+    JobOptions,
     Outputs,
+    Push,
     VersionScript,
 )
-from sieve_async.testing.handler import Listener, RequestHandler
-from sieve_async.testing.jobs import JobEnd, JobHandle, JobScript, RandomJobs
-from sieve_async.testing.pushes import Push
-from sieve_async.testing.request_log import RequestLog
+from sieve_async.testing.handler import Listener, RequestHandler, RequestLog
+from sieve_async.testing.jobs import JobEnd, JobHandle, JobScript, random_jobs
 from sieve_async.testing.routes import Endpoints
 from sieve_async.testing.store import JobStore, LongPollWaiters
 from sieve_async.testing.timeline import By, ByClock
-from sieve_async.testing.webhooks import Delivery, WebhookEffect, WebhookFault, WebhookSender
+from sieve_async.testing.webhooks import Delivery, WebhookFault, WebhookFaultOptions, WebhookSender
 
 
 class Options(TypedDict, total=False):
@@ -60,7 +53,8 @@ class FakeSieve:
     held until the job ends or ``max_await`` seconds of its clock have passed. Held requests are
     timed by the loop: a ``clock`` of your own should keep pace with it.
 
-    Its answers are right until ``fault()`` is called; ``requests`` logs what was asked.
+    Its answers are right until ``fault()`` is called; ``requests`` logs what was asked. Methods
+    raise ValueError for arguments that are invalid, such as an id that is taken or not there.
 
     Example:
         >>> async with FakeSieve() as sieve:
@@ -100,12 +94,7 @@ class FakeSieve:
         self._faults = Faults()
         self._endpoints = Endpoints(self._jobs, self._functions, self._files, self._webhooks.follow)
         handler = RequestHandler(
-            self.requests,
-            self._endpoints,
-            self._faults,
-            self._timers,
-            self._accepts,
-            self._redact,
+            self.requests, self._endpoints, self._faults, self._timers, self._accepts, self._redact
         )
         self._listener = Listener(host, port, handler.serve)
 
@@ -262,9 +251,6 @@ class FakeSieve:
             fields: Members of the document to add or replace, whatever they are.
             listed: Whether lists show it; lookups find it in any case, as they find the public
                 jobs of other organizations.
-
-        Raises:
-            ValueError: The id is taken, or the script cannot be played.
         """
         script = JobScript(
             id=str(uuid.uuid4()) if job_id is None else job_id,
@@ -303,63 +289,32 @@ class FakeSieve:
     ) -> list[str]:
         """Add many jobs with random timelines, the same for the same seed, and return their ids.
 
-        Args:
-            count: How many. They are named ``job-00`` and so on.
-            seed: Which timelines to play.
-            prefix: What ids begin with.
-            queued: The longest time in the queue, in seconds, of uniformly distributed ones.
-            processing: The median length of a run, in seconds; two thirds of all runs take from
-                0.6 to 1.6 times as long.
-            error_rate: The share that fails: exactly so many, rounded.
-            cancel_rate: The share that is cancelled.
-            restart_rate: The share that restarts once, whatever its last status.
-            outputs: How many files each of them makes.
-            streams: Show outputs one by one, evenly over each run, and not only when it finishes.
-            function: Their function, as ``owner/name``.
-            listed: Whether lists show them.
-
-        Raises:
-            ValueError: An id is taken, or a number is invalid.
+        The ids are ``prefix-00`` and so on. Times in the queue are uniform, up to ``queued``
+        seconds. A run takes ``processing`` seconds in the median, and two thirds of all runs take
+        from 0.6 to 1.6 times as long. Exactly these shares, rounded, fail, are cancelled, or
+        restart once. Each job makes as many files as ``outputs`` says. The other arguments are
+        those of ``add_job``.
         """
-        jobs = RandomJobs(
+        jobs = random_jobs(
+            count,
+            seed=seed,
+            prefix=prefix,
             queued=queued,
             processing=processing,
-            error_rate=error_rate,
-            cancel_rate=cancel_rate,
-            restart_rate=restart_rate,
+            rates=(error_rate, cancel_rate, restart_rate),
             outputs=outputs,
         )
-        return [
-            self.add_job(
-                job.id,
-                queued=job.queued,
-                processing=job.processing,
-                status=job.status,
-                outputs=job.outputs,
-                restarts=job.restarts,
-                streams=streams,
-                function=function,
-                listed=listed,
-            )
-            for job in jobs.draw(count, seed=seed, prefix=prefix)
-        ]
+        common: dict[str, Any] = {"streams": streams, "function": function, "listed": listed}
+        return [self.add_job(**job, **common) for job in jobs]
 
     @run_in_server_thread
     def job(self, job_id: str) -> JobHandle:
-        """Return a handle that shows how a job is, and moves it by hand.
-
-        Raises:
-            ValueError: There is no such job.
-        """
+        """Return a handle that shows how a job is, and moves it by hand."""
         return JobHandle(self._clock, self._jobs.get(job_id), self._thread, self._jobs.moved)
 
     @run_in_server_thread
     def remove_job(self, job_id: str) -> None:
-        """Remove a job: its id is not found from now on, and may be used again.
-
-        Raises:
-            ValueError: There is no such job.
-        """
+        """Remove a job: its id is not found from now on, and may be used again."""
         self._jobs.remove(job_id)
         self.requests.forget(job_id)
 
@@ -381,31 +336,16 @@ class FakeSieve:
     ) -> str:
         """Add a version whose build begins now, make it the latest, and return its id.
 
+        The build takes so many seconds, or polls (see ``by``), in each stage, and has ``status``
+        then; None keeps it deploying forever. A build that ends in ``"error"`` never reached the
+        stages that take no time. ``fields`` are added to the document, such as ``gpu=True``.
+
         A function that is named by a job, and has no version, has a ready one of its own.
-
-        Args:
-            owner_name: The owner of the function.
-            function_name: The name of the function.
-            version_id: A new one is made when there is none.
-            queued: How long it is ``queued``, in seconds or in polls (see ``by``).
-            building: How long it is ``building`` then.
-            pushing: How long it is ``pushing`` then.
-            deploying: How long it is ``deploying`` then.
-            status: Its last status; None keeps it deploying forever. A build that ends in
-                ``"error"`` never reached the stages that take no time.
-            by: Whether it goes by the clock or by the number of polls.
-            **fields: Members of the document to add or replace, such as ``gpu=True``.
-
-        Raises:
-            ValueError: The id is taken, or the script cannot be played.
         """
         script = VersionScript(
             id=str(uuid.uuid4()) if version_id is None else version_id,
             function=f"{owner_name}/{function_name}",
-            queued=queued,
-            building=building,
-            pushing=pushing,
-            deploying=deploying,
+            spans=dict(zip(BUILDING, (queued, building, pushing, deploying), strict=True)),
             status=status,
             by=by,
             fields=fields,
@@ -414,56 +354,26 @@ class FakeSieve:
         return script.id
 
     @run_in_server_thread
-    def script_function(  # noqa: PLR0913  # as above
-        self,
-        function: str,
-        *,
-        queued: float = 0.0,
-        processing: float = 0.0,
-        status: JobEnd | None = "finished",
-        outputs: Outputs = (),
-        error: str = "",
-        restarts: int = 0,
-        streams: bool = False,
-        by: By = "time",
-        fields: Mapping[str, object] | None = None,
+    def script_function(
+        self, function: str, *, outputs: Outputs = (), **script: Unpack[JobOptions]
     ) -> None:
-        """Accept pushes to a function; its jobs go on by this script.
+        """Accept pushes to a function; its jobs continue by this script.
 
-        A function that is not scripted, but is known by a job or a version, accepts pushes too: its
+        A function that is not scripted, but named by a job or a version, accepts pushes too: its
         jobs finish at once. Pushes to other functions are answered with 404.
 
         Args:
             function: As ``owner/name``; ``"*"`` is any function without a script of its own.
-            queued: As for ``add_job``, and so on.
-            processing: As for ``add_job``.
-            status: As for ``add_job``.
-            outputs: As for ``add_job``; or a callable that makes them from the inputs of the push.
+            outputs: As for ``add_job``; or a callable that makes them from the inputs of a push.
                 When it raises, the job fails with the traceback.
-            error: As for ``add_job``.
-            restarts: As for ``add_job``.
-            streams: As for ``add_job``.
-            by: As for ``add_job``.
-            fields: As for ``add_job``.
-
-        Raises:
-            ValueError: The script cannot be played.
+            **script: ``queued``, ``processing``, ``status``, ``error``, ``restarts``, ``streams``,
+                ``by`` and ``fields``, as for ``add_job``.
 
         Example:
             >>> sieve.script_function("me/upper", processing=2, outputs=lambda i: [i["text"]])
         """
-        script = FunctionScript(
-            queued=queued,
-            processing=processing,
-            status=status,
-            outputs=outputs if callable(outputs) else tuple(outputs),
-            error=error,
-            restarts=restarts,
-            streams=streams,
-            by=by,
-            fields=raw_fields(fields),
-        )
-        self._functions.script(function, script)
+        made = outputs if callable(outputs) else tuple(outputs)
+        self._functions.script(function, FunctionScript(made, script))
 
     @run_in_server_thread
     def add_file(
@@ -479,22 +389,11 @@ class FakeSieve:
     ) -> str:
         """Store a file, and return a link to it, which needs no key.
 
-        A file of that name is replaced, and links to it stay valid as long as they were to be.
-        Links that expire are spelled as those of the API: signed 48 hours before their end.
-        ``file_requests_with_credentials`` counts the requests that should have had no key.
-
-        Args:
-            name: The file name.
-            content: The content; text is sent as UTF-8.
-            content_type: The type of the content.
-            etag: The ETag header with its quotes; ``"md5"`` makes a strong one, None sends none.
-            expires_at: When the link expires, as an aware datetime.
-            expires_in: In how many seconds of the server's clock the link expires.
-            md5: Whether ``x-goog-hash`` tells the MD5 of the content.
-
-        Raises:
-            RuntimeError: The server is to choose a free port, and was not started yet.
-            ValueError: The name is no file name, or the expiry is invalid.
+        A file of that name is replaced, and links to it stay valid as long as they were to be. A
+        link expires at an aware datetime, or in so many seconds of the server's clock, and is
+        spelled as those of the API then: signed 48 hours before its end. The ETag is given with its
+        quotes; ``"md5"`` makes a strong one, and None sends none. ``md5`` tells whether there is an
+        ``x-goog-hash``.
         """
         return self.url + self._files.add(
             name,
@@ -521,7 +420,7 @@ class FakeSieve:
         self._timers.advance(seconds)
 
     @run_in_server_thread
-    def fault(  # noqa: PLR0913  # much can go wrong, and each is a keyword
+    def fault(
         self,
         *,
         method: str | None = None,
@@ -530,17 +429,7 @@ class FakeSieve:
         times: int | None = None,
         probability: float = 1.0,
         seed: int = 0,
-        status: int | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: Body | None = None,
-        retry_after: float | None = None,
-        as_date: bool = False,
-        delay: float = 0.0,
-        drop: Drop | None = None,
-        truncate: bool = False,
-        slow_body: float = 0.0,
-        fields: Mapping[str, object] | None = None,
-        takes_effect: bool = False,
+        **effect: Unpack[EffectOptions],
     ) -> Fault:
         """Inject a fault into requests from now on.
 
@@ -556,93 +445,44 @@ class FakeSieve:
             times: Be used up after so many requests; None is never.
             probability: Match this share of the requests, chosen by ``seed``.
             seed: Which requests match, when not all do.
-            status: Answer with this status, and a body that fits it. A revoked key is 401, a
-                redirect 307 with ``headers={"Location": ...}``.
-            headers: Headers to add, or to set.
-            body: Answer with this body: text and bytes as they are, anything else as JSON.
-            retry_after: Ask to wait so many seconds, rounded up.
-            as_date: Ask so by a date, and not by seconds.
-            delay: How many seconds of the server's clock nothing happens at first.
-            drop: Close the connection: ``"before"`` the request takes effect; ``"after"`` it took
-                effect, without an answer; within the ``"headers"``; or within the ``"body"``.
-            truncate: Send only half of the body, as if it were all.
-            slow_body: How many seconds the body takes, which comes in pieces.
-            fields: Members to add or replace in each document that is shown, whatever they are:
-                wrong types, unknown words.
-            takes_effect: The request takes effect first, whatever becomes of its answer: with a
-                ``status``, a push is accepted and the client gets an error.
+            **effect: What goes wrong:
+                ``status`` answers with this status, and a body that fits it: 401 is a revoked key.
+                ``headers`` are added or set, such as ``{"Location": ...}`` of a redirect.
+                ``body`` answers with text or bytes as they are, or anything else as JSON.
+                ``retry_after`` asks to wait so many seconds, by a date if ``as_date`` is set.
+                ``delay`` is how many seconds of the server's clock nothing happens at first.
+                ``drop`` closes the connection: ``"before"`` the request takes effect; ``"after"``
+                it took effect, without an answer; within the ``"headers"`` or the ``"body"``.
+                ``truncate`` sends only half of the body, as if it were all.
+                ``slow_body`` is how many seconds the body takes, which comes in pieces.
+                ``fields`` are added or replaced in each document: wrong types, unknown words.
+                ``takes_effect`` lets the request take effect first, whatever becomes of its answer:
+                with a ``status``, a push is accepted and the client gets an error.
 
         Returns:
             The fault, which counts its ``hits`` and can be removed.
-
-        Raises:
-            ValueError: It would do nothing, or a value is invalid.
         """
-        effect = FaultEffect(
-            status=status,
-            headers=dict(headers or {}),
-            body=body_bytes(body),
-            retry_after=retry_after,
-            as_date=as_date,
-            delay=delay,
-            drop=drop,
-            truncate=truncate,
-            slow_body=slow_body,
-            fields=raw_fields(fields),
-            takes_effect=takes_effect,
-        )
-        effect.check()
-        fault = Fault(
-            effect=effect,
-            method=method,
-            path=path,
-            job=job,
-            times=times,
-            probability=probability,
-            seed=seed,
-        )
+        made = FaultEffect(**effect)
+        made.check()
+        matching = {"method": method, "path": path, "job": job}
+        fault = Fault(effect=made, times=times, probability=probability, seed=seed, **matching)
         self._faults.add(fault)
         return fault
 
     @run_in_server_thread
-    def webhook_fault(  # noqa: PLR0913  # as above
-        self,
-        *,
-        event: str | None = None,
-        job: str | None = None,
-        times: int | None = None,
-        probability: float = 1.0,
-        seed: int = 0,
-        lose: bool = False,
-        delay: float = 0.0,
-        repeats: int = 0,
-        fields: Mapping[str, object] | None = None,
-    ) -> WebhookFault:
+    def webhook_fault(self, **options: Unpack[WebhookFaultOptions]) -> WebhookFault:
         """Inject a fault into webhook events from now on; several add up.
 
         Args:
-            event: Match only events of this type, such as ``"job.complete"``.
-            job: Match only events of this job.
-            times: Be used up after so many events; None is never.
-            probability: Match this share of the events, chosen by ``seed``.
-            seed: Which events match, when not all do.
-            lose: Never send the event.
-            delay: Send it so many seconds of the server's clock later; with some events delayed,
-                they arrive in another order.
-            repeats: Send it so many times more, although it was received.
-            fields: Members to add or replace in its body: a forged status, another job's id.
-
-        Raises:
-            ValueError: It would do nothing, or a value is invalid.
+            **options: ``event`` (a type such as ``"job.complete"``) and ``job`` choose the events;
+                ``times``, ``probability`` and ``seed`` are those of ``fault()``.
+                ``lose`` never sends the event.
+                ``delay`` sends it so many seconds of the server's clock later: when some events
+                are delayed, they arrive in another order.
+                ``repeats`` sends it so many times more, although it was received.
+                ``fields`` are added or replaced in its body: a forged status, another job's id.
         """
-        check_at_least(0, delay=delay, repeats=repeats)
-        if not (lose or delay or repeats or fields):
-            message = "a fault must do something: lose, delay, repeat or change events"
-            raise ValueError(message)
-        effect = WebhookEffect(lose=lose, delay=delay, repeats=repeats, fields=raw_fields(fields))
-        fault = WebhookFault(
-            effect=effect, event=event, job=job, times=times, probability=probability, seed=seed
-        )
+        fault = WebhookFault(**options)
         self._webhooks.faults.append(fault)
         return fault
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypedDict
 
 import aiohttp
 import attrs
 from yarl import URL
 
-from sieve_async.testing.documents import Document, encode
+from sieve_async.testing.documents import Document, check_at_least, encode, raw_fields
 from sieve_async.testing.faults import Occurrence
+from sieve_async.testing.functions import Push, Webhook
 from sieve_async.testing.jobs import FakeJob
-from sieve_async.testing.pushes import Push, Webhook
 from sieve_async.testing.store import JobStore
 
 MAX_ATTEMPTS = 10
@@ -24,23 +24,37 @@ MAX_BACKOFF = 60.0
 TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 
 
-@attrs.frozen(kw_only=True)
-class WebhookEffect:
-    """What goes wrong with one event."""
+class WebhookFaultOptions(TypedDict, total=False):
+    """The arguments of `WebhookFault`."""
 
+    event: str | None
+    job: str | None
+    times: int | None
+    probability: float
+    seed: int
     lose: bool
     delay: float
     repeats: int
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object] | None
 
 
 @attrs.define(eq=False, kw_only=True)
 class WebhookFault(Occurrence):
-    """An effect on some events, until it is used up or removed."""
+    """What goes wrong with some events, until it is used up or removed."""
 
-    effect: WebhookEffect
-    event: str | None
-    job: str | None
+    event: str | None = None
+    job: str | None = None
+    lose: bool = False
+    delay: float = 0.0
+    repeats: int = 0
+    fields: Mapping[str, Any] = attrs.field(converter=raw_fields, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        check_at_least(0, delay=self.delay, repeats=self.repeats)
+        if not (self.lose or self.delay or self.repeats or self.fields):
+            message = "a fault must do something: lose, delay, repeat or change events"
+            raise ValueError(message)
 
 
 @attrs.define(eq=False)
@@ -167,10 +181,10 @@ class WebhookSender:
         for fault in self.faults:
             of_event = fault.event in {None, event} and fault.job in {None, job_id}
             if of_event and fault.happens():
-                lost = lost or fault.effect.lose
-                delay += fault.effect.delay
-                copies += fault.effect.repeats
-                body = {**body, **fault.effect.fields}
+                lost = lost or fault.lose
+                delay += fault.delay
+                copies += fault.repeats
+                body = {**body, **fault.fields}
         due, text = self.jobs.now() + delay, encode({"type": event, "body": body})
         for _ in range(copies):
             delivery = Delivery(url, event, job_id, text, due)

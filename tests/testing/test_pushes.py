@@ -30,6 +30,9 @@ def send(session: aiohttp.ClientSession) -> Send:
     return call
 
 
+DEFAULT: Document = {"function": "me/mine"}
+
+
 def push_of(function: str = "me/mine", inputs: Any = None, **members: object) -> Document:
     """Make the body of a push."""
     return {"function": function, "inputs": inputs or {}, **members}
@@ -264,7 +267,7 @@ async def test_large_push(sieve: FakeSieve, session: aiohttp.ClientSession) -> N
 def test_unplayable_script_is_refused(script: Document, complaint: str) -> None:
     """A mistake in a script is reported when it is set, and not by the first push."""
     with pytest.raises(ValueError, match=complaint):
-        FakeSieve().script_function(**({"function": "me/mine"} | script))
+        FakeSieve().script_function(**(DEFAULT | script))
 
 
 # Faults that are special to requests with an effect
