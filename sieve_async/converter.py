@@ -6,6 +6,7 @@ in ``extra`` under the name of its field. Nothing is coerced and nothing is drop
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import NoneType, UnionType
@@ -33,6 +34,11 @@ _JSON_NAMES = {
     float: "a number",
     NoneType: "null",
 }
+# fromisoformat alone reads more than it should: on 3.11 also what stands after a NUL or a "Z".
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?)"
+    r"(?:[Zz]|([+-][0-9]{2}(?::?[0-5][0-9])?))?"
+)
 _fromisoformat = datetime.fromisoformat  # bound once: binding it takes longer than the call
 _reported: set[tuple[type, str, type]] = set()  # which fields and kinds of values were logged
 
@@ -74,6 +80,8 @@ def copy_json(value: Any) -> Any:
         elif isinstance(child, (list, tuple)):
             parent[key] = items = list(child)
             pending.extend((items, place) for place in range(len(items)))
+        elif isinstance(child, str):
+            parent[key] = str.__str__(child)  # of a string enum, its value
     return root[0]
 
 
@@ -122,14 +130,14 @@ def _scalar(declared: type) -> Hook:
 
 def _structure_time(value: Any, _: Any) -> datetime:
     """Read an ISO 8601 date and time; without a zone it is UTC, as the live API writes it."""
-    if value.__class__ is not str or value[10:11] not in {"T", "t", " "} or value[13:14] != ":":
+    match = _TIME.fullmatch(value) if value.__class__ is str else None
+    if match is None:
         raise _type_error("a time such as 2024-12-15T01:41:59.195000", value)
+    naive, zone = match.groups()
     try:
-        return _fromisoformat(f"{value.removesuffix('Z')}+00:00")
-    except ValueError:
-        pass  # it has another zone
-    try:
-        return _fromisoformat(value.upper()).astimezone(UTC)
+        if zone is None:
+            return _fromisoformat(f"{naive}+00:00")
+        return _fromisoformat(f"{naive}{zone}").astimezone(UTC)
     except (ValueError, OverflowError):
         raise FieldError("must be a time that exists") from None
 
@@ -237,20 +245,27 @@ def _object(cls: Any) -> Hook:
         field.name: None if isinstance(field.default, tuple | attrs.Factory) else field.default
         for field in fields
         if field.default is not attrs.NOTHING
-    } | {"extra": {}}
-    plain = [field.evolve(default=attrs.NOTHING) for field in attrs.fields(cls)]
+    }
+    required = [field.evolve(default=attrs.NOTHING) for field in attrs.fields(cls)]
     generated = make_dict_structure_fn_from_attrs(
-        plain, cls, _converter, _cattrs_detailed_validation=False, _cattrs_use_linecache=False
+        required, cls, _converter, _cattrs_detailed_validation=False, _cattrs_use_linecache=False
     )
+    may_be_bare = cls is InputOutput
 
     def structure_object(value: Any, declared: Any) -> Any:
-        if cls is InputOutput and not _is_document(value):
-            return InputOutput(data=value)
         if value.__class__ is not dict:
+            if may_be_bare:
+                return InputOutput(data=value)
             raise _type_error("an object", value)
-        extra = {key: value[key] for key in value.keys() - names}
+        extra = {}
+        if not names.issuperset(value):
+            if may_be_bare and names.isdisjoint(value):
+                return InputOutput(data=value)
+            extra = {name: each for name, each in value.items() if name not in names}
+        filled = {**absent, **value}
+        filled["extra"] = extra
         try:
-            return generated({**absent, **value, "extra": extra}, declared)
+            return generated(filled, declared)
         except (FieldError, KeyError):
             return _structure_leniently(value, cls, extra)
 
@@ -284,7 +299,7 @@ def _report(cls: type, name: str, value: object, error: FieldError) -> None:
     key = cls, name, type(value)
     if key not in _reported:
         _reported.add(key)
-        logger.warning("%s.%s %s: kept in extra", cls.__name__, name, error)
+        logger.warning("%s.%s kept in extra: %s", cls.__name__, name, error)
 
 
 def _is_object(declared: Any) -> bool:

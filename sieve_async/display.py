@@ -59,6 +59,11 @@ class _ShortRepr(reprlib.Repr):
         )
         return f"{type(x).__name__}({', '.join(shown)})"
 
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() > 10_000:  # Python refuses to write very long ones
+            return f"<an integer of {x.bit_length():,} bits>"
+        return super().repr_int(x, level)
+
     def repr_datetime(self, x: datetime, level: int) -> str:  # noqa: ARG002 - called by its name
         return repr(x.isoformat())
 

@@ -482,4 +482,5 @@ def _tries(attempts: int, elapsed: float) -> str:
 def _failure_text(job: "Job") -> str:
     """A job's error is often a traceback, whose last line says what went wrong."""
     error = job.error or job.extra.get("error")  # there if it is no text
-    return shorten(last_line(str(error))) if error else "no error text was given"
+    text = shorten(last_line(str(error))) if error else ""
+    return text or "no error text was given"

@@ -36,6 +36,11 @@ def _own_copy(error: SieveError | None) -> SieveError | None:
     return copy.copy(error)
 
 
+def _comparable(error: SieveError | None) -> dict[str, Any] | None:
+    """Exceptions are equal by identity only; outcomes compare what their errors hold."""
+    return None if error is None else error_to_dict(error)
+
+
 @attrs.frozen
 class JobOutcome:
     """How the wait for one of many jobs ended: with the job, or with an error.
@@ -54,7 +59,9 @@ class JobOutcome:
 
     job_id: str
     job: Job | Any = None
-    error: SieveError | None = attrs.field(default=None, converter=_own_copy)
+    error: SieveError | None = attrs.field(
+        default=None, converter=_own_copy, eq=_comparable, hash=False
+    )
     polls: int = 0
     elapsed: float = 0.0
 

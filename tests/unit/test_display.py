@@ -1,4 +1,4 @@
-"""How values look in notebooks and in one line of text: readable, and nothing gets out of hand."""
+"""Text and HTML of values: readable, short, escaped."""
 
 import pickle
 from datetime import UTC, datetime, timedelta
@@ -8,16 +8,20 @@ import pytest
 
 from sieve_async import (
     BuildStatus,
+    File,
+    Function,
     FunctionVersion,
     InputOutput,
     Job,
     JobOutcome,
     JobStatus,
     NotFoundError,
+    OutcomeList,
+    Restart,
     SieveClient,
 )
+from sieve_async.display import shorten
 from sieve_async.testing import FakeSieve
-from sieve_async.watching import OutcomeList
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EVIL = "<script>alert(1)</script>\x1b[31m"
@@ -118,3 +122,71 @@ def test_long_list() -> None:
 
     assert html.count("<tr>") == 201
     assert "and 4,800 more" in html
+
+
+def test_reprs() -> None:
+    """A repr names the fields that are not at their defaults, and no others."""
+    assert repr(Job("a", JobStatus.QUEUED)) == "Job(id='a', status='queued')"
+    assert repr(InputOutput()) == "InputOutput()"
+    assert repr(Function(tags=("a",))) == "Function(tags=('a',))"
+    assert repr(FunctionVersion("v", BuildStatus("x"), maximum_replicas=None)) == (
+        "FunctionVersion(id='v', build_status='x', maximum_replicas=None)"
+    )
+    assert repr(Restart(NOON)) == "Restart(timestamp='2026-01-01T12:00:00+00:00')"
+    assert repr(JobOutcome("a", Job("a", JobStatus("x")), polls=2)) == (
+        "JobOutcome(job_id='a', job=Job(id='a', status='x'), polls=2)"
+    )
+    assert "NotFoundError" in repr(JobOutcome("a", None, NotFoundError(404, "no")))
+
+
+DEEP: Any = 1
+for _ in range(50_000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "x" * 10**7,
+        ["x" * 1000] * 1000,
+        {f"{n}" * 100: "x" * 1000 for n in range(1000)},
+        DEEP,
+        10**10_000,
+        [[[["x" * 1000] * 50] * 50] * 50] * 50,
+    ],
+    ids=["text", "list", "object", "deep", "number", "wide"],
+)
+def test_reprs_are_short(data: Any) -> None:
+    """However much a job holds, its repr has at most 2,000 characters, and begins with its id."""
+    output = InputOutput(data=data)
+    job = Job("the-id", JobStatus.QUEUED, inputs={"a": output}, outputs=((output,) * 9,) * 1000)
+
+    for value in (job, output, JobOutcome("the-id", job), File("u", extra={"a": data})):
+        assert len(repr(value)) <= 2000
+    assert repr(job).startswith("Job(id='the-id', status='queued'")
+
+
+def test_reprs_without_signatures() -> None:
+    """The query of a signed URL is as good as a password: no repr shows it."""
+    url = "https://storage.example/a.mp4?X-Goog-Signature=5ec2e7"
+    job = Job("a", JobStatus.QUEUED, outputs=(InputOutput(data=[{"url": url}]),))
+
+    assert "https://storage.example/a.mp4?..." in repr(job)
+    assert "5ec2e7" not in f"{job!r} {job.files!r} {job.outputs[0]!r}"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("  a \n\t b\r\n", "a b"),
+        ("x" * 300, "x" * 300),
+        ("x" * 301, "x" * 297 + "..."),
+        ("see https://a.example/b?sig=1&c=2#d now", "see https://a.example/b?... now"),
+        ('{"url": "http://a.example/?k=1"}', '{"url": "http://a.example/?..."}'),
+        ("what? no", "what? no"),
+    ],
+)
+def test_shorten(text: str, line: str) -> None:
+    """What is quoted in an error is one line, not long, without the queries of URLs."""
+    assert shorten(text) == line

@@ -1,12 +1,32 @@
-"""The key and the base URL: where they come from, what they may be, and that no key is shown."""
+"""The key, the base URL and the checks of arguments: what may be given, and what is said if not."""
 
+from collections.abc import Callable
+from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sieve_async import ConfigError
-from sieve_async.config import Secret, check_base_url, find_api_key, read_config
+from sieve_async import ConfigError, InvalidArgumentError
+from sieve_async.config import (
+    FunctionName,
+    Secret,
+    check_base_url,
+    check_callable,
+    check_choice,
+    check_count,
+    check_job_id,
+    check_job_ids,
+    check_offset,
+    check_seconds,
+    check_setting,
+    check_status,
+    check_timeout,
+    find_api_key,
+    parse_function_name,
+    read_config,
+)
 
 KEY = "canary-4f1d9c7e"
 
@@ -252,3 +272,119 @@ def test_the_key_is_not_shown() -> None:
 
     assert config.api_key == KEY
     assert KEY not in f"{config} {config!r} {[config]} {Secret(KEY)} {Secret(KEY)!r}"
+
+
+class Id(str, Enum):
+    """Ids as a program may keep them."""
+
+    A = "job-a"
+
+
+@pytest.mark.parametrize("job_id", ["job-a", Id.A], ids=["text", "enum"])
+def test_ids_of_enums(job_id: str) -> None:
+    """An id that is a member of a string enum counts by its value, as a plain string."""
+    checked = check_job_id(job_id)
+
+    assert (checked, type(checked)) == ("job-a", str)
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        (None, None),
+        (0, 0.0),
+        (1, 1.0),
+        (2.5, 2.5),
+        (timedelta(minutes=1), 60.0),
+        (float("inf"), None),
+        (timedelta(0), 0.0),
+    ],
+)
+def test_timeouts(given: Any, seconds: float | None) -> None:
+    """A timeout is seconds or a timedelta; None and infinity are no limit, and zero is zero."""
+    assert check_timeout(given) == seconds
+    assert type(check_timeout(given)) in {float, type(None)}
+
+
+FUNCTIONS = [
+    ("sieve/dubbing", FunctionName("sieve", "dubbing")),
+    ("sieve/dubbing:latest", FunctionName("sieve", "dubbing", "latest")),
+    ("_a/_b.c:3ad9c1e", FunctionName("_a", "_b.c", "3ad9c1e")),
+    (FunctionName("a", "b", "c"), FunctionName("a", "b", "c")),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), FUNCTIONS)
+def test_function_names(given: Any, expected: FunctionName) -> None:
+    """A function is named as OWNER/NAME or OWNER/NAME:SLUG."""
+    assert parse_function_name(given) == expected
+    assert parse_function_name(str(expected)) == expected
+
+
+BAD_FUNCTIONS: list[Any] = [
+    *("", "sieve", "/dubbing", "sieve/", "sieve/dubbing:", "sieve/a/b", "a/b:c:d", "a/b:_c"),
+    *(" sieve/dubbing", "sieve/dubbing\n", "a:b/c", "../x", "a b/c", "a/b:../c", "x" * 1000),
+    *(None, 5, b"a/b", ["a", "b"], ("a", "b"), object()),
+]
+BAD_ARGUMENTS: list[tuple[Callable[..., Any], tuple[Any, ...], list[Any]]] = [
+    (parse_function_name, (), BAD_FUNCTIONS),
+    (check_job_id, (), ["", "a/b", None, 5, 10**5000, b"a", Path("a")]),
+    (check_timeout, (), [-1, -0.1, float("nan"), "1", True, timedelta(-1), 10**400, object()]),
+    (check_offset, (), [-1, 1.0, True, "1", None, 2**63]),
+    (check_status, (), ["", None, 5, b"queued"]),
+    (check_job_ids, (), ["job-1", b"job-1", 5, None, object()]),
+    (check_choice, ("strategy",), ["guess", "", None, 5, ["poll"], {}]),
+    (check_callable, ("on_update",), ["x", 5, object()]),
+]
+
+
+@pytest.mark.parametrize(("check", "names", "values"), BAD_ARGUMENTS)
+def test_bad_arguments(
+    check: Callable[..., Any], names: tuple[Any, ...], values: list[Any]
+) -> None:
+    """A bad argument is an error that names it, shows it within bounds, and says what is accepted."""
+    choices = (("poll", "list"),) if check is check_choice else ()
+    for value in values:
+        with pytest.raises(InvalidArgumentError, match=r"\A[a-z_]+ must be .+, got ") as caught:
+            check(*names, value, *choices)
+
+        assert len(str(caught.value)) < 300
+        assert str(caught.value).isascii()
+        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("check", "arguments"),
+    [
+        (check_job_ids, (["a"],)),
+        (check_job_ids, (iter("ab"),)),
+        (check_choice, ("strategy", "poll", ("poll", "list"))),
+        (check_callable, ("on_update", print)),
+        (check_callable, ("on_update", None)),
+        (check_count, ("n", 1)),
+        (check_seconds, ("s", 0)),
+        (check_setting, ("s", 5, int)),
+    ],
+)
+def test_good_arguments(check: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    """What is accepted passes."""
+    check(*arguments)
+
+
+def test_callables_that_must_be_given() -> None:
+    """Where a callback must be given, None is none."""
+    with pytest.raises(InvalidArgumentError, match="on_update must be callable, got None"):
+        check_callable("on_update", None, optional=False)
+
+
+def test_what_errors_show() -> None:
+    """Values of other classes are not shown, only their class: a repr may be anything."""
+
+    class Odd:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    with pytest.raises(ConfigError, match="n must be .* got an object of class Odd"):
+        check_count("n", Odd())
+    with pytest.raises(InvalidArgumentError, match=r"got 'x{50,56}\.\.\."):
+        check_job_id("x" * 1000)

@@ -3,6 +3,7 @@
 import math
 import pickle
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,13 +11,23 @@ import attrs
 import pytest
 
 from sieve_async import ConfigError, Limits, PollPolicy, RetryPolicy, Timeout
+from sieve_async.config import as_timeout
 
 DEFAULTS: list[tuple[Any, dict[str, float | None]]] = [
-    (Timeout(), {"connect": 10, "attempt": 30}),
-    (RetryPolicy(), {"attempts": 3, "base": 0.5, "cap": 8, "max_retry_after": 120}),
+    (Timeout(), {"connect": 10, "request": 30}),
+    (
+        RetryPolicy(),
+        {"max_attempts": 3, "initial_delay": 0.5, "max_delay": 8, "max_retry_after": 120},
+    ),
     (
         PollPolicy(),
-        {"minimum": 0.5, "growth": 0.05, "maximum": 10, "jitter": 0.25, "outage_timeout": 1800},
+        {
+            "min_interval": 0.5,
+            "growth": 0.05,
+            "max_interval": 10,
+            "jitter": 0.25,
+            "outage_timeout": 1800,
+        },
     ),
     (
         Limits(),
@@ -55,14 +66,14 @@ def test_settings_are_values(settings: Any, defaults: dict[str, float | None]) -
 
 BAD_VALUES: list[tuple[Callable[..., Any], str, tuple[Any, ...]]] = [
     (Timeout, "connect", (*NO_SECONDS, 0, 0.0)),
-    (Timeout, "attempt", (*NO_SECONDS, 0, 0.0)),
-    (RetryPolicy, "attempts", NO_COUNTS),
-    (RetryPolicy, "base", (*NO_SECONDS, None, 8.1)),
-    (RetryPolicy, "cap", (*NO_SECONDS, None, 0.4)),
+    (Timeout, "request", (*NO_SECONDS, 0, 0.0)),
+    (RetryPolicy, "max_attempts", NO_COUNTS),
+    (RetryPolicy, "initial_delay", (*NO_SECONDS, None, 8.1)),
+    (RetryPolicy, "max_delay", (*NO_SECONDS, None, 0.4)),
     (RetryPolicy, "max_retry_after", NO_SECONDS),
-    (PollPolicy, "minimum", (*NO_SECONDS, None, 10.1)),
+    (PollPolicy, "min_interval", (*NO_SECONDS, None, 10.1)),
     (PollPolicy, "growth", (*NO_SECONDS, None)),
-    (PollPolicy, "maximum", (*NO_SECONDS, None, 0.4)),
+    (PollPolicy, "max_interval", (*NO_SECONDS, None, 0.4)),
     (PollPolicy, "jitter", (*NO_SECONDS, None, 1, 1.5)),
     (PollPolicy, "outage_timeout", NO_SECONDS),
     (Limits, "max_connections", NO_COUNTS),
@@ -85,12 +96,18 @@ def test_bad_values(kind: Callable[..., Any], name: str, values: tuple[Any, ...]
 @pytest.mark.parametrize(
     ("kind", "values"),
     [
-        (Timeout, {"connect": None, "attempt": None}),
-        (Timeout, {"connect": 1, "attempt": 1e-3}),
-        (RetryPolicy, {"attempts": 1, "base": 0, "cap": 0, "max_retry_after": None}),
+        (Timeout, {"connect": None, "request": None}),
+        (Timeout, {"connect": 1, "request": 1e-3}),
+        (
+            RetryPolicy,
+            {"max_attempts": 1, "initial_delay": 0, "max_delay": 0, "max_retry_after": None},
+        ),
         (RetryPolicy, {"max_retry_after": 0}),
-        (PollPolicy, {"minimum": 0, "growth": 0, "maximum": 0, "jitter": 0, "outage_timeout": 0}),
-        (PollPolicy, {"minimum": 10, "outage_timeout": None, "jitter": 0.99}),
+        (
+            PollPolicy,
+            {"min_interval": 0, "growth": 0, "max_interval": 0, "jitter": 0, "outage_timeout": 0},
+        ),
+        (PollPolicy, {"min_interval": 10, "outage_timeout": None, "jitter": 0.99}),
         (Limits, {"max_connections": 1, "polls_per_second": None, "max_response_bytes": 1}),
         (Limits, {"polls_per_second": 0.5, "max_connections": 10_000}),
     ],
@@ -100,3 +117,41 @@ def test_good_values(kind: Callable[..., Any], values: dict[str, Any]) -> None:
     settings = kind(**values)
 
     assert attrs.asdict(settings).items() >= values.items()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (Timeout(connect=1), Timeout(connect=1)),
+        (30, Timeout(request=30)),
+        (0.5, Timeout(request=0.5)),
+        (timedelta(minutes=2), Timeout(request=120)),
+    ],
+)
+def test_plain_timeouts(given: Any, expected: Timeout) -> None:
+    """Seconds or a timedelta in the place of a Timeout are those of one request."""
+    assert as_timeout(given) == expected
+
+
+def test_plain_timeouts_that_cannot_be() -> None:
+    """What cannot be a timeout is refused, and the error says what can."""
+    for given in (None, *NO_SECONDS, 0, timedelta(0), Limits()):
+        with pytest.raises(ConfigError, match=r"\Atimeout must be a Timeout, or seconds or a time"):
+            as_timeout(given)  # type: ignore[arg-type] # on purpose
+
+
+def test_durations() -> None:
+    """A duration may be a timedelta; it is kept as seconds."""
+    timeout = Timeout(connect=timedelta(milliseconds=500), request=timedelta(minutes=1))
+
+    assert attrs.astuple(timeout) == (0.5, 60.0)
+
+
+def test_messages() -> None:
+    """An error names the setting, what was given and what is accepted."""
+    with pytest.raises(ConfigError) as caught:
+        Timeout(request="x")  # type: ignore[arg-type] # on purpose
+
+    assert str(caught.value) == (
+        "Timeout.request must be a finite number above 0 or None for no limit, got 'x'"
+    )

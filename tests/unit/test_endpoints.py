@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sieve_async import FunctionVersion, InvalidArgumentError, Job, endpoints
-from sieve_async.endpoints import get_job, get_version, pinned
-from sieve_async.messages import Request, Response, shorten
+from sieve_async import FunctionVersion, InvalidArgumentError, Job, JobStatus, endpoints
+from sieve_async.endpoints import cancel_job, get_job, get_version, list_jobs, pinned, push
+from sieve_async.messages import Request
 
 STEADY = settings(derandomize=True, deadline=None, max_examples=200)
 GRAMMAR = r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}"
@@ -81,8 +81,9 @@ def test_names_that_cannot_be() -> None:
         if name != "_a":
             with pytest.raises(InvalidArgumentError, match=r"\Aowner_name must be "):
                 get_version(name, "dubbing")
-            with pytest.raises(InvalidArgumentError, match=r"\Afunction_name must be "):
-                get_version("sieve", name)
+            if name is not None:
+                with pytest.raises(InvalidArgumentError, match=r"\Afunction_name must be "):
+                    get_version("sieve", name)
 
 
 def test_latest_version() -> None:
@@ -144,39 +145,60 @@ def test_any_id(job_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "short"),
+    "arguments",
     [
-        ("", ""),
-        ("  a \n\t b\r\n", "a b"),
-        ("x" * 300, "x" * 300),
-        ("x" * 301, "x" * 297 + "..."),
-        ("see https://a.example/b?sig=1&c=2#d now", "see https://a.example/b?... now"),
-        ('{"url": "http://a.example/?k=1", "b": "https://c.example"}',
-         '{"url": "http://a.example/?...", "b": "https://c.example"}'),
-        ("what? no", "what? no"),
+        ("sieve/dubbing",),
+        ("sieve/dubbing:latest",),
+        ("sieve", "dubbing"),
+        ("sieve", "dubbing", "latest"),
     ],
-)  # fmt: skip
-def test_shorten(text: str, short: str) -> None:
-    """What is quoted in an error is one line, not long, without the queries of URLs."""
-    assert shorten(text) == short
+)
+def test_ways_to_name_a_function(arguments: tuple[str, ...]) -> None:
+    """A function is named in one argument or in several."""
+    assert get_version(*arguments) == get_version("sieve", "dubbing")
 
 
-def test_responses() -> None:
-    """Whatever is read from an answer for a person is masked; the body itself is as it came."""
-    headers = ((b"X-Echo", b"the key"), (b"x-ECHO", b"\xe9"), (b"Other", b"x"))
-    response = Response(200, headers, b"key \xff key", lambda text: text.replace("key", "***"))
+def test_ways_to_name_a_version() -> None:
+    """The same with a version; one that is given twice must be the same."""
+    expected = get_version("sieve", "dubbing", "3ad9c1e")
 
-    assert response.header("x-echo") == ["the ***", "\xe9"]
-    assert response.header("absent") == []
-    assert response.text() == "*** \ufffd ***"
-    assert response.excerpt() == "*** \ufffd ***"
-    assert response.body == b"key \xff key"
-    assert "key" not in repr(response)
+    assert get_version("sieve/dubbing:3ad9c1e") == expected
+    assert get_version("sieve/dubbing", version_slug="3ad9c1e") == expected
+    assert get_version("sieve/dubbing:3ad9c1e", version_slug="3ad9c1e") == expected
+    with pytest.raises(InvalidArgumentError, match="version_slug is given twice: 3ad9c1e and v2"):
+        get_version("sieve/dubbing:3ad9c1e", version_slug="v2")
+    with pytest.raises(InvalidArgumentError, match="owner_or_function must be OWNER/NAME"):
+        get_version("sieve")
 
 
-def test_excerpts_of_long_answers() -> None:
-    """A key or a URL's query at the end of an excerpt is masked before anything is cut off."""
-    body = b"x" * 289 + b" secret-key https://a.example/?" + b"s" * 100_000
-    response = Response(200, (), body, lambda text: text.replace("secret-key", "***"))
+def test_lists() -> None:
+    """A page of a list: of all jobs, of a function, or of a version; of one status or of all."""
+    assert list_jobs() == Request("GET", "/v2/jobs", Job, "limit=500&offset=0")
+    assert list_jobs(status=JobStatus.QUEUED, limit=9, offset=5).query == (
+        "limit=9&offset=5&status=queued"
+    )
+    assert list_jobs(status="a b&c").query == "limit=500&offset=0&status=a%20b%26c"
+    assert list_jobs(function="sieve/dubbing").path == "/v2/functions/sieve/dubbing/jobs"
+    assert list_jobs(function="sieve/dubbing:v1").path == (
+        "/v2/functions/sieve/dubbing/versions/v1/jobs"
+    )
+    for mistake in ({"function": "sieve"}, {"status": ""}, {"offset": -1}):
+        with pytest.raises(InvalidArgumentError):
+            list_jobs(**mistake)  # type: ignore[arg-type] # one of them is no string
 
-    assert response.excerpt() == "x" * 289 + " *** htt" + "..."
+
+def test_push() -> None:
+    """A push goes out on a connection of its own, and its body is not shown."""
+    request = push(b'{"function": "sieve/dubbing"}')
+
+    assert (request.method, request.path) == ("POST", "/v2/push")
+    assert request.fresh_connection
+    assert request.body == b'{"function": "sieve/dubbing"}'
+    assert "dubbing" not in repr(request)
+
+
+def test_cancel() -> None:
+    """To cancel a job is a DELETE."""
+    assert cancel_job("j") == Request("DELETE", "/v2/jobs/j", Job)
+    with pytest.raises(InvalidArgumentError, match="job_id must be"):
+        cancel_job("a/b")

@@ -1,6 +1,7 @@
 """The values: open words, times, files, and that all of them are immutable and travel."""
 
 import copy
+import json
 import pickle
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,9 +13,11 @@ from sieve_async import (
     BuildFailedError,
     BuildStatus,
     EnvironmentVariable,
+    File,
     Function,
     FunctionVersion,
     InputOutput,
+    InvalidArgumentError,
     Job,
     JobCancelledError,
     JobFailedError,
@@ -52,6 +55,7 @@ VALUES: tuple[Any, ...] = (
     VERSION.current_workers,
     VERSION.environment_variables[0],
     Webhook("job.start", "https://example.com"),
+    File("https://example.com/a.mp4", "a.mp4", START, {"size": 1}),
 )
 KINDS = [type(value).__name__ for value in VALUES]
 
@@ -90,6 +94,7 @@ def test_names_of_the_fields(model: type) -> None:
         ("Finished", (False, False)),
         ("FINISHED ", (False, False)),
         ("ready", (False, False)),
+        ("", (False, False)),
         ("\ud800", (False, False)),
     ],
 )
@@ -123,7 +128,7 @@ def test_words_of_builds(word: str, known_and_terminal: tuple[bool, bool]) -> No
 
 
 @pytest.mark.parametrize("words", [JobStatus, BuildStatus])
-@pytest.mark.parametrize("word", ["queued", "error", "started", "QUEUED", "name", "\ud800"])
+@pytest.mark.parametrize("word", ["queued", "error", "started", "QUEUED", "name", "", "\ud800"])
 def test_words_travel(words: type[JobStatus | BuildStatus], word: str) -> None:
     """A word, known or not, comes out of pickle and copy as it went in: equal, of its class."""
     status = words(word)
@@ -155,9 +160,9 @@ def test_unknown_words_leave_no_trace() -> None:
 
 
 @pytest.mark.parametrize("words", [JobStatus, BuildStatus])
-@pytest.mark.parametrize("value", ["", None, 0, True, 1.5, b"queued", []])
+@pytest.mark.parametrize("value", [None, 0, True, 1.5, b"queued", []])
 def test_no_word(words: type[JobStatus | BuildStatus], value: Any) -> None:
-    """Nothing but a string that is not empty can be a word."""
+    """Nothing but a string can be a word."""
     with pytest.raises(ValueError, match="is not a valid"):
         words(value)
 
@@ -179,6 +184,85 @@ def test_values_are_immutable(value: Any) -> None:
             setattr(value, name, None)
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             delattr(value, name)
+
+
+@pytest.mark.parametrize("value", [JOB, VERSION], ids=["job", "version"])
+def test_dicts(value: Any) -> None:
+    """A value is written as JSON and read back equal."""
+    written = value.to_dict()
+
+    assert type(value).from_dict(written) == value
+    assert type(value).from_dict(json.loads(json.dumps(written))) == value
+
+
+def test_dict_of_a_job() -> None:
+    """A dict has the API's own names, ISO times, unknown keys, and no field at its default."""
+    job = Job(
+        "j",
+        JobStatus.FINISHED,
+        created_at=START,
+        inputs={"a": InputOutput(name="a", data=1), "b": InputOutput("int", data=2)},
+        outputs=(InputOutput(data=None), (InputOutput(data=[1]),)),
+        extra={"new": {"a": None}},
+    )
+
+    assert job.to_dict() == {
+        "id": "j",
+        "status": "finished",
+        "created_at": "2024-12-15T01:41:59.195000+00:00",
+        "inputs": {"a": 1, "b": {"type": "int", "data": 2}},
+        "outputs": [{}, [{"data": [1]}]],
+        "new": {"a": None},
+    }
+    assert type(job.to_dict()["status"]) is str
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        InputOutput(name="a", data=1),
+        InputOutput(name="a"),
+        InputOutput(name="b", data=1),
+        InputOutput(data=1),
+        InputOutput(),
+        InputOutput(name="a", data={"type": "x"}),
+        InputOutput(name="a", data={}),
+        InputOutput(name="a", data={"x": 1}),
+        InputOutput(name="a", extra={"x": 1}),
+        InputOutput(extra={"x": 1}),
+        InputOutput("str", "a", 1),
+        InputOutput(name="a", schema={}),
+    ],
+)
+def test_inputs_and_outputs_in_dicts(value: InputOutput) -> None:
+    """An input or output is read back equal, whatever it resembles."""
+    job = Job("j", JobStatus.FINISHED, inputs={"a": value}, outputs=(value, (value,)))
+
+    assert Job.from_dict(job.to_dict()) == job
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        (None, "document must be the dict of a Job, not NoneType"),
+        ([], "document must be the dict of a Job, not list"),
+        ({}, "document must be that of a Job: id is missing"),
+        ({"id": 5, "status": "a"}, "id must be a string, not an integer"),
+    ],
+)
+def test_dicts_that_are_none(document: Any, reason: str) -> None:
+    """What is no dict, or lacks its id or status, is an error that says so."""
+    with pytest.raises(InvalidArgumentError, match=reason) as caught:
+        Job.from_dict(document)
+
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+def test_dicts_of_python() -> None:
+    """A dict may hold words of enums and tuples, as Python programs make them."""
+    document = {"id": "j", "status": JobStatus.FINISHED, "outputs": ({"data": (1,)},)}
+
+    assert Job.from_dict(document) == job_of([1])
 
 
 @pytest.mark.parametrize(
@@ -217,27 +301,56 @@ def test_durations(
     assert job.run_duration == (None if run_duration is None else timedelta(seconds=run_duration))
 
 
+def job_of(*data: Any, status: str = "finished") -> Job:
+    """A job with outputs of these data."""
+    return Job("j", JobStatus(status), outputs=tuple(InputOutput(data=each) for each in data))
+
+
+def test_data() -> None:
+    """The data of a job are the plain values of its outputs, a nested output giving a tuple."""
+    outputs: tuple[Output, ...] = (InputOutput(data={"a": 1}), (InputOutput(data=1), InputOutput()))
+
+    assert Job("j", JobStatus.FINISHED, outputs=outputs).data == ({"a": 1}, (1, None))
+    assert Job("j", JobStatus.FINISHED).data == ()
+
+
+def pair(key: str, value: Any) -> dict[str, Any]:
+    """One entry of an object in the spelling of webhooks."""
+    return {"Key": key, "Value": value}
+
+
 @pytest.mark.parametrize(
-    ("outputs", "urls"),
+    ("data", "urls"),
     [
-        ((), []),
-        ((InputOutput(), InputOutput(data=[None, 1, 1.5, True, "url", {}, []])), []),
-        ((InputOutput(data={"url": "a", "_path": None}),), ["a"]),
-        ((InputOutput(data={"url": None}), InputOutput(data={"url": 5, "URL": "x"})), []),
-        ((InputOutput(data=[{"url": "a"}, {"b": {"url": "b"}}, [{"url": "c"}]]),), ["a", "b", "c"]),
-        ((InputOutput(data={"url": "a", "x": {"url": "b"}, "y": [{"url": "c"}]}),), [*"abc"]),
-        ((InputOutput(data={"z": {"url": "a"}, "a": {"url": "b"}}),), ["a", "b"]),
+        ([], []),
         (
-            (InputOutput(data={"url": "a"}), (InputOutput(data={"url": "b"}), InputOutput())) * 2,
-            [*"abab"],
+            [None, 1, 1.5, True, "url", {}, [], {"url": None}, {"url": 5, "URL": "x"}, {"url": ""}],
+            [],
         ),
+        ([{"url": "a", "_path": None}], ["a"]),
+        ([[{"url": "a"}, {"b": {"url": "b"}}, [{"url": "c"}]]], ["a", "b", "c"]),
+        ([{"url": "a", "x": {"url": "b"}, "y": [{"url": "c"}]}], ["a", "b", "c"]),
+        ([{"z": {"url": "a"}, "a": {"url": "b"}}], ["a", "b"]),
+        ([[pair("url", "a"), pair("_path", None)]], ["a"]),
+        ([pair("url", "a"), pair("_path", None), pair("url", "b")], ["a", "b"]),
+        ([[pair("url", "a"), pair("url", "b")]], ["a", "b"]),
+        ([pair("url", "a"), {"url": "b"}], ["a", "b"]),
+        ([[pair("parts", [[pair("url", "a")], [pair("url", "b")]])]], ["a", "b"]),
+        ([{"file": [pair("x", 1), pair("url", "a")]}], ["a"]),
+        ([[{"Key": 1, "Value": "a"}, {"Key": "url"}, {"Key": "url", "Value": "a", "x": 1}]], []),
     ],
 )
-def test_files(outputs: tuple[Output, ...], urls: list[str]) -> None:
-    """The files of a job are all objects with a URL in its outputs, nested ones too, in order."""
-    job = Job("j", JobStatus.FINISHED, outputs=outputs)
+def test_files(data: list[Any], urls: list[str]) -> None:
+    """Files are all objects with a URL in the outputs, in order, in both of their spellings."""
+    assert [file.url for file in job_of(*data).files] == urls
 
-    assert [file["url"] for file in job.files()] == urls
+
+def test_files_in_nested_outputs() -> None:
+    """An output that is a tuple holds files as well."""
+    part = InputOutput(data={"url": "a"})
+    job = Job("j", JobStatus.FINISHED, outputs=((part, InputOutput()), part))
+
+    assert [file.url for file in job.files] == ["a", "a"]
 
 
 def test_files_far_down() -> None:
@@ -245,15 +358,103 @@ def test_files_far_down() -> None:
     data: Any = {"url": "a"}
     for _ in range(10_000):
         data = [data]
-    job = Job("j", JobStatus.FINISHED, outputs=(InputOutput(data=data),))
 
-    assert job.files() == [{"url": "a"}]
+    assert job_of(data).files == (File("a", "a"),)
 
 
-def test_ended_well() -> None:
-    """Only ``finished`` is finished, and only ``ready`` is ready."""
-    assert [word for word in JobStatus if Job("j", word).succeeded] == ["finished"]
+@pytest.mark.parametrize(
+    ("found", "file"),
+    [
+        ({"url": "https://h/a/b.mp4?x=1"}, File("https://h/a/b.mp4?x=1", "b.mp4")),
+        ({"url": "https://h/a%20b.mp4"}, File("https://h/a%20b.mp4", "a b.mp4")),
+        ({"url": "https://h/x%2F..%2Fpasswd"}, File("https://h/x%2F..%2Fpasswd", "passwd")),
+        ({"url": "https://h/a%5Cb"}, File("https://h/a%5Cb", "b")),
+        ({"url": "https://h/%2E%2E"}, File("https://h/%2E%2E")),
+        ({"url": "https://h/"}, File("https://h/")),
+        ({"url": "https://h"}, File("https://h")),
+        ({"url": "https://[h/a"}, File("https://[h/a")),
+        (
+            {"url": "https://h/a", "name": "n", "size": 5},
+            File("https://h/a", "n", extra={"size": 5}),
+        ),
+        ({"url": "https://h/a", "name": 5}, File("https://h/a", "a", extra={"name": 5})),
+        ({"url": "https://h/a", "name": ""}, File("https://h/a", "a", extra={"name": ""})),
+    ],
+)
+def test_file(found: dict[str, Any], file: File) -> None:
+    """A file has its own name or the last part of its URL's path, and all that came with it."""
+    assert job_of(found).files == (file,)
+
+
+SIGNED = datetime(2024, 12, 15, 1, 41, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("query", "expires_at"),
+    [
+        ("X-Goog-Date=20241215T014159Z&X-Goog-Expires=172800", SIGNED + timedelta(days=2)),
+        ("a=1&X-Goog-Expires=60&X-Goog-Date=20241215T014159Z", SIGNED + timedelta(minutes=1)),
+        ("x-goog-date=20241215T014159Z&x-goog-expires=0", SIGNED),
+        ("X-Amz-Date=20241215T014159Z&X-Amz-Expires=60", SIGNED + timedelta(minutes=1)),
+        ("", None),
+        ("X-Goog-Date=20241215T014159Z", None),
+        ("X-Goog-Expires=172800", None),
+        ("X-Goog-Date=20241215T014159Z&X-Goog-Expires=-1", None),
+        ("X-Goog-Date=20241215T014159Z&X-Goog-Expires=1e3", None),
+        ("X-Goog-Date=20241215&X-Goog-Expires=60", None),
+        ("X-Goog-Date=20241315T014159Z&X-Goog-Expires=60", None),
+        ("X-Goog-Date=99991231T235959Z&X-Goog-Expires=999999999", None),
+        ("X-Goog-Date=20241215T014159Z&X-Amz-Expires=60", None),
+    ],
+)
+def test_when_urls_expire(query: str, expires_at: datetime | None) -> None:
+    """A signed URL says when it stops working."""
+    (file,) = job_of({"url": f"https://h/a.mp4?{query}"}).files
+
+    assert file.expires_at == expires_at
+
+
+@pytest.mark.parametrize(
+    ("word", "properties"),
+    [
+        ("finished", ["is_terminal", "succeeded"]),
+        ("error", ["is_terminal", "failed"]),
+        ("cancelled", ["is_terminal", "cancelled"]),
+        ("queued", []),
+        ("processing", []),
+        ("started", []),
+        ("", []),
+    ],
+)
+def test_ends(word: str, properties: list[str]) -> None:
+    """Each of the three ends has its property; no other word has one."""
+    job = Job("j", JobStatus(word))
+
+    found = [
+        name
+        for name in ("is_terminal", "succeeded", "failed", "cancelled")
+        if getattr(job, name) is True
+    ]
+    assert found == properties
+
+
+def test_ready() -> None:
+    """Only ``ready`` is ready."""
     assert [word for word in BuildStatus if FunctionVersion("v", word).is_ready] == ["ready"]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=KINDS)
+def test_hashes(value: Any) -> None:
+    """Values hash, equal ones alike; what collections hold does not count."""
+    assert hash(value) == hash(copy.deepcopy(value)) == hash(attrs.evolve(value, extra={"a": []}))
+    assert {value, copy.deepcopy(value)} == {value}
+
+
+def test_hash_of_a_job() -> None:
+    """Two jobs that differ hash differently, unless only their collections differ."""
+    assert hash(Job("a", JobStatus.QUEUED)) != hash(Job("b", JobStatus.QUEUED))
+    assert hash(Job("j", JobStatus.QUEUED)) == hash(job_of([{}], status="queued"))
+    assert hash(InputOutput("a", data=[1])) == hash(InputOutput("a", data={}, schema={}))
 
 
 @pytest.mark.parametrize("word", ["queued", "processing", "finished", "started"])

@@ -1,4 +1,4 @@
-"""Times: both spellings of the API, always aware and in UTC."""
+"""Times: ISO 8601 in all spellings that were seen, always aware and in UTC."""
 
 import json
 import re
@@ -9,13 +9,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sieve_async import DecodeError, Job
+from sieve_async import Job, Restart
 from sieve_async.decode import parse_model
 from sieve_async.messages import Request, Response
 
 STEADY = settings(derandomize=True, deadline=None, max_examples=300)
 GRAMMAR = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)?"
+    r"(Z|[+-][0-9]{2}(:?[0-9]{2}(:?[0-9]{2}(\.[0-9]+)?)?)?)?"
 )
 
 
@@ -37,6 +38,13 @@ def job_of(fields: dict[str, Any]) -> Job:
         ("2023-11-07T05:31:56+05:30", "2023-11-07T00:01:56+00:00"),
         ("2023-11-07T05:31:56.25-08:00", "2023-11-07T13:31:56.25+00:00"),
         ("2024-02-29T00:00:00-00:00", "2024-02-29T00:00:00+00:00"),
+        ("2024-03-05 01:41:59", "2024-03-05T01:41:59+00:00"),
+        ("2024-03-05 01:41:59.5Z", "2024-03-05T01:41:59.5+00:00"),
+        ("2024-03-05 01:41:59+02:00", "2024-03-04T23:41:59+00:00"),
+        ("2024-03-05T01:41", "2024-03-05T01:41:00+00:00"),
+        ("2024-03-05T01:41:59+0100", "2024-03-05T00:41:59+00:00"),
+        ("2024-03-05T01:41:59+01", "2024-03-05T00:41:59+00:00"),
+        ("2024-03-05t01:41:59z", "2024-03-05T01:41:59+00:00"),
     ],
 )
 def test_times(written: str, read: str) -> None:
@@ -44,6 +52,7 @@ def test_times(written: str, read: str) -> None:
     job = job_of({"created_at": written})
 
     assert job.created_at == datetime.fromisoformat(read)
+    assert job.extra == {}
     assert job.created_at.tzinfo is UTC
 
 
@@ -51,15 +60,8 @@ def test_times(written: str, read: str) -> None:
     "written",
     [
         "2024-03-05",
-        "2024-03-05T01:41",
         "2024-03-05T01:41:59.",
-        "2024-03-05T01:41:59z",
         "20240305T014159",
-        "2024-03-05t01:41:59",
-        "2024-03-05T01:41:59+0100",
-        "2024-03-05T01:41:59+01",
-        "2024-W50-7T01:41:59",
-        "2024-03-05T01:41:59.1234567890",
         "2024-02-30T00:00:00",
         "2024-02-30T00:00:00.000000",
         "2024-13-01T00:00:00",
@@ -73,33 +75,28 @@ def test_times(written: str, read: str) -> None:
         "9999-12-31T23:59:59-01:00",
         "1702604519",
         "\uff12024-03-05T01:41:59",
-        "2024-03-05T01:41:59,5",
         "2024-03-05T01:41:59ZZ",
         "now",
         "-2024-03-05T01:41:59",
         "",
         " 2024-03-05T01:41:59",
         "2024-03-05T01:41:59\n",
-        "2024-03-05 01:41:59",
         "2024-03-05T01:41:59\u0000",
         "2024-03-05T01:Z\u0000:59.195000",
         "2024-03-05T01:41:5\uff19.195000",
     ],
 )
 def test_times_that_cannot_be_read(written: str) -> None:
-    """A time that cannot be read, or does not exist, is a DecodeError that names its field."""
-    with pytest.raises(DecodeError) as caught:
-        job_of({"restarts": [{"timestamp": written}]})
+    """A time that cannot be read, or does not exist, is kept in ``extra`` as it came."""
+    job = job_of({"restarts": [{"timestamp": written}]})
 
-    (problem,) = caught.value.problems
-    assert problem.startswith("$.restarts[0].timestamp: ")
-    assert not written or written not in problem
+    assert job.restarts == (Restart(extra={"timestamp": written}),)
 
 
 @STEADY
 @given(
     st.lists(
-        st.tuples(st.integers(0, 25), st.sampled_from("09+-:ZTW. \u0661\0")), min_size=1, max_size=3
+        st.tuples(st.integers(0, 25), st.sampled_from("09+-:ZT. \u0661\0")), min_size=1, max_size=3
     )
 )
 @example([(14, "Z"), (15, "\0")])
@@ -110,9 +107,6 @@ def test_times_that_are_nearly_right(changes: list[tuple[int, str]]) -> None:
         letters[place] = letter
     written = "".join(letters)
 
-    try:
-        read = job_of({"created_at": written}).created_at
-    except DecodeError:
-        read = None
+    read = job_of({"created_at": written}).created_at
 
     assert read is None or GRAMMAR.fullmatch(written)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sieve_async.decode.retry_after import retry_after
+from sieve_async.decode.error_responses import retry_after
 
 NOW = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -24,11 +24,15 @@ STEADY = settings(derandomize=True, deadline=None, max_examples=200)
         ("86400", 86400),
         ("9999999999", 9_999_999_999),
         (" 7\t", 7),
+        ("2.7", 3),
+        ("5.0", 5),
+        ("5.", 5),
+        ("0.001", 1),
         ("\t 7", 7),
     ],
 )
 def test_seconds(value: str, seconds: float) -> None:
-    """A whole number of up to ten ASCII digits is that many seconds; blanks around it are none."""
+    """A number of up to ten ASCII digits is that many seconds, a fraction rounded up."""
     actual = retry_after([value], date=None, now=NOW)
 
     assert actual == seconds
@@ -83,8 +87,9 @@ def test_names_of_days(name: str) -> None:
         "0000000000",
         "-5",
         "+5",
-        "5.0",
-        "5.",
+        "0.0",
+        ".5",
+        "1.2.3",
         "1e3",
         "0x10",
         "1_0",

@@ -1,0 +1,389 @@
+"""JSON documents to values and back: nothing coerced, nothing lost."""
+
+import copy
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.documented_fields import (
+    ANYTHING,
+    BOOLEAN,
+    COUNT,
+    DOCUMENTED,
+    FALSE,
+    ID,
+    INTEGER,
+    LOOSE,
+    MAPPING,
+    MODEL,
+    OBJECT,
+    OBJECTS,
+    TEXT,
+    TEXTS,
+    TIME,
+    WORD,
+    ZERO,
+)
+from helpers.value_types import assert_types
+from sieve_async import (
+    EnvironmentVariable,
+    Function,
+    FunctionVersion,
+    InputOutput,
+    Job,
+    JobStatus,
+    Restart,
+    Webhook,
+    WorkerCounts,
+    converter,
+)
+from sieve_async.converter import FieldError, copy_json, structure
+
+Document: TypeAlias = dict[str, Any]
+Path: TypeAlias = tuple[str | int, ...]
+
+STEADY = settings(derandomize=True, deadline=None, max_examples=300)
+NEW: Document = {"id": "j", "status": "finished"}
+VERSION: Document = {
+    "id": "v-1",
+    "build_status": "ready",
+    "current_workers": {"idle": 1},
+    "inputs": [{"type": "str"}],
+    "outputs": [{"type": "str"}, {"type": "int"}],
+    "environment_variables": [{"name": "A"}],
+}
+JOB: Document = {
+    "id": "job-1",
+    "status": "finished",
+    "function": {"latest_version": VERSION, "webhooks": [{"url": "a"}, {"url": "b"}]},
+    "inputs": {"file": {"type": "str"}},
+    "outputs": [{"type": "str"}, [{"type": "str"}, {"type": "int"}]],
+    "restarts": [{"reason": "OOM"}, {"reason": "OOM"}],
+}
+# Which model stands where in the document of a job.
+PLACES: list[tuple[type, Path]] = [
+    (Job, ()),
+    (Function, ("function",)),
+    (FunctionVersion, ("function", "latest_version")),
+    (WorkerCounts, ("function", "latest_version", "current_workers")),
+    (EnvironmentVariable, ("function", "latest_version", "environment_variables", 0)),
+    (InputOutput, ("function", "latest_version", "outputs", 1)),
+    (Webhook, ("function", "webhooks", 1)),
+    (InputOutput, ("inputs", "file")),
+    (InputOutput, ("outputs", 0)),
+    (InputOutput, ("outputs", 1, 1)),
+    (Restart, ("restarts", 1)),
+]
+FIELDS = [
+    pytest.param(model, path, name, id=f"{'.'.join(map(str, path))}.{name}")
+    for model, path in PLACES
+    for name in DOCUMENTED[model]
+    if (path, name) not in {((), "id"), ((), "status")}
+]
+VALUES: list[Any] = [
+    *(True, False, 0, 1, -7, 10**25, 0.0, 1.0, 1.5, -2e300, "", "2024-12-15", "true", "1", "null"),
+    *([], [None], [5], ["a", 1], [[[]]], {}, {"a": {"b": [1]}}, {"a": 5}, {"id": 5}),
+]
+
+
+@pytest.fixture(autouse=True)
+def nothing_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin with no field reported, whatever other tests read."""
+    monkeypatch.setattr(converter, "_reported", set())
+
+
+def job_of(**fields: Any) -> Job:
+    """A finished job with these fields."""
+    return structure(NEW | fields, Job)
+
+
+def at(value: Any, path: Path) -> Any:
+    """What stands at a place of a document or of a model."""
+    for step in path:
+        value = getattr(value, str(step)) if attrs.has(type(value)) else value[step]
+    return value
+
+
+def changed(path: Path, name: str, value: object) -> Document:
+    """The document of a job with one field changed."""
+    document = copy.deepcopy(JOB)
+    at(document, path)[name] = value
+    return document
+
+
+def takes(kind: str, value: Any) -> bool:
+    """Whether a field of a kind takes a value as it is."""
+    by_kind: dict[str, Any] = {
+        **dict.fromkeys([TEXT, ID, WORD], type(value) is str),
+        **dict.fromkeys([INTEGER, COUNT, ZERO], type(value) is int),
+        **dict.fromkeys([BOOLEAN, FALSE], type(value) is bool),
+        **dict.fromkeys([OBJECT, MAPPING, LOOSE], type(value) is dict),
+        TEXTS: type(value) is list and all(type(each) is str for each in value),
+        OBJECTS: type(value) is list and not value,
+        ANYTHING: True,
+        TIME: False,
+        MODEL: False,
+    }
+    return bool(by_kind[kind])
+
+
+def test_all_fields_are_documented() -> None:
+    """The models have the fields that the documents name, and no others but what is left over."""
+    for model, fields in DOCUMENTED.items():
+        assert {field.name for field in attrs.fields(model)} == {*fields, "extra"}
+
+
+@pytest.mark.parametrize(("model", "path", "name"), FIELDS)
+def test_any_value_in_any_field(model: type, path: Path, name: str) -> None:
+    """A value is in its field as it came, or in ``extra`` as it came and the field at its default.
+
+    Whatever it is, the types of all fields hold at any depth, and all other fields are read.
+    """
+    kind = DOCUMENTED[model][name]
+    expected = structure(JOB, Job)
+    for value in VALUES:
+        document = changed(path, name, value)
+        if DOCUMENTED[model][name] in {ID, WORD} and type(value) is not str:
+            continue  # then the version does not fit its field
+
+        job = structure(document, Job)
+
+        assert_types(job)
+        found = at(job, path)
+        if name in found.extra:
+            assert kind == LOOSE or not takes(kind, value)
+            assert same(found.extra[name], value)
+            assert getattr(found, name) == default(model, name)
+        elif kind not in {MODEL, OBJECTS, MAPPING, LOOSE}:
+            held = getattr(found, name)
+            plain = {TEXTS: list, WORD: str}.get(kind, lambda each: each)(held)
+            assert same(plain, value) or (name, value, held) == ("error", "", None)
+        assert leaves(document) - leaves(job.to_dict()) <= Counter([repr(0), repr(False), repr("")])
+        assert_others_equal(job, expected, path, name)
+
+
+def same(value: object, other: object) -> bool:
+    """Whether two JSON values are equal, and of one type."""
+    return (type(value), value) == (type(other), other)
+
+
+def leaves(value: Any) -> Counter[str]:
+    """What stands in a JSON value besides null, objects and arrays."""
+    if isinstance(value, dict | list):
+        below = value.values() if isinstance(value, dict) else value
+        return sum(map(leaves, below), Counter())
+    return Counter() if value is None else Counter([repr(value)])
+
+
+def default(model: type, name: str) -> Any:
+    """What a field holds when nothing fits."""
+    value = attrs.fields_dict(model)[name].default
+    return value.factory() if isinstance(value, attrs.Factory) else value  # type: ignore[arg-type] # a class at run time
+
+
+def assert_others_equal(job: Job, expected: Job, path: Path, name: str) -> None:
+    """The model at a place has all other fields as expected."""
+    found, wanted = at(job, path), at(expected, path)
+    for field in attrs.fields(type(found)):
+        if field.name not in {name, "extra"}:
+            assert getattr(found, field.name) == getattr(wanted, field.name)
+
+
+@pytest.mark.parametrize(("model", "path", "name"), FIELDS)
+def test_null_is_the_default(model: type, path: Path, name: str) -> None:
+    """Null is None where that is documented, else the default; it is never kept in ``extra``."""
+    if name in {"id", "build_status"}:
+        return
+
+    job = structure(changed(path, name, None), Job)
+
+    assert_types(job)
+    assert at(job, path).extra == {}
+    held = getattr(at(job, path), name)
+    assert held is None or held == default(model, name)
+
+
+@pytest.mark.parametrize("value", [None, 5, "v", {}, {"id": "v"}, {"id": 5, "build_status": "a"}])
+def test_nested_object_without_what_it_must_have(value: object) -> None:
+    """A version without id or status does not fit its field: its owner keeps it raw."""
+    job = job_of(function={"name": "f", "latest_version": value})
+
+    kept = {} if value is None else {"latest_version": value}
+    assert job.function == Function("f", extra=kept)
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({}, "id is missing"),
+        ({"id": "j"}, "status is missing"),
+        ({"id": 5, "status": "a"}, "id must be a string, not an integer"),
+        ({"id": "j", "status": None}, "status must be a string, not null"),
+        ([], "must be an object, not an array"),
+    ],
+)
+def test_what_must_be_there(document: Any, reason: str) -> None:
+    """Only what is no object, or lacks its id or status, is no value."""
+    with pytest.raises(FieldError, match=reason):
+        structure(document, Job)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({"text": "hi"}, {"text": InputOutput(name="text", data="hi")}),
+        ({"a": None}, {"a": InputOutput(name="a")}),
+        ({"a": [1]}, {"a": InputOutput(name="a", data=[1])}),
+        ({"a": {"url": "u"}}, {"a": InputOutput(name="a", data={"url": "u"})}),
+        ({"a": {"data": 1}}, {"a": InputOutput(data=1)}),
+        ({"a": {}}, {"a": InputOutput()}),
+        ([{"name": "a", "data": 1}], {"a": InputOutput(name="a", data=1)}),
+        ([], {}),
+        (None, {}),
+    ],
+)
+def test_inputs(inputs: object, expected: object) -> None:
+    """Inputs stand by name: documented objects, bare values, or an array of named inputs."""
+    assert job_of(inputs=inputs) == Job("j", JobStatus.FINISHED, inputs=expected)  # type: ignore[arg-type] # as the table says
+
+
+@pytest.mark.parametrize(
+    "inputs", [[1], [{"data": 1}], [{"name": "a"}, {"name": "a"}], [{"name": 5}], "text", 5]
+)
+def test_inputs_without_names(inputs: object) -> None:
+    """An array whose items have no names of their own cannot be read by name: it is kept raw."""
+    assert job_of(inputs=inputs) == Job("j", JobStatus.FINISHED, extra={"inputs": inputs})
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        ("text", (InputOutput(data="text"),)),
+        (0, (InputOutput(data=0),)),
+        ({"data": 1}, (InputOutput(data=1),)),
+        ({"url": "u"}, (InputOutput(data={"url": "u"}),)),
+        ([1, None], (InputOutput(data=1), InputOutput())),
+        ([[1, {"type": "a"}], []], ((InputOutput(data=1), InputOutput("a")), ())),
+        ([[[1]]], ((InputOutput(data=[1]),),)),
+        ([{"new": 1}], (InputOutput(data={"new": 1}),)),
+        ([{"data": 1, "new": 2}], (InputOutput(data=1, extra={"new": 2}),)),
+        ([{"data": 1, "type": 2}], (InputOutput(data=1, extra={"type": 2}),)),
+    ],
+)
+def test_outputs(outputs: object, expected: Any) -> None:
+    """A bare value in outputs is the data of one; outputs that are no array are one output."""
+    assert job_of(outputs=outputs) == Job("j", JobStatus.FINISHED, outputs=expected)
+
+
+def test_outputs_of_a_version() -> None:
+    """The same in a version."""
+    version = structure(
+        {"id": "v", "build_status": "a", "inputs": [5], "outputs": "x"}, FunctionVersion
+    )
+
+    assert (version.inputs, version.outputs) == ((InputOutput(data=5),), (InputOutput(data="x"),))
+
+
+def test_unknown_keys() -> None:
+    """Keys that we do not know are kept at every level, also one that is called ``extra``."""
+    document = copy.deepcopy(JOB)
+    for _, path in PLACES:
+        at(document, path)["extra"] = {"new": str(path)}
+
+    job = structure(document, Job)
+
+    for _, path in PLACES:
+        assert at(job, path).extra == {"extra": {"new": str(path)}}
+    assert_types(job)
+    assert job.to_dict() == document
+
+
+def test_words() -> None:
+    """Unknown words are kept, an empty one too."""
+    assert job_of(status="").status == JobStatus("")
+    assert not job_of(status="napping").is_terminal
+
+
+def test_reports(caplog: pytest.LogCaptureFixture) -> None:
+    """What does not fit is logged once for each field and kind of value, without the value."""
+    for restarts in (2, 3, "SECRET", "SECRET again"):
+        job_of(restarts=restarts, error=["SECRET"], inputs={"a": 1}, outputs=5, new=1)
+
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (logging.WARNING, f"{field} kept in extra: must be {kind}")
+        for field, kind in (
+            ("Job.error", "a string, not an array"),
+            ("Job.restarts", "an array, not an integer"),
+            ("Job.restarts", "an array, not a string"),
+        )
+    ]
+
+
+def mappings(value: Any) -> Iterator[int]:
+    """The identity of every mapping and list in a model."""
+    if attrs.has(type(value)):
+        value = [getattr(value, field.name) for field in attrs.fields(type(value))]
+    elif isinstance(value, dict | list):
+        yield id(value)
+    for each in value.values() if isinstance(value, dict) else value:
+        if attrs.has(type(each)) or isinstance(each, dict | list | tuple):
+            yield from mappings(each)
+
+
+def test_nothing_is_shared() -> None:
+    """No mapping of a value is part of another value, or of the document that it was read from."""
+    document = JOB | {"children": {"a": [{}]}, "new": {"a": []}, "outputs": [{"data": {"a": []}}]}
+    values = [Job.from_dict(document), Job.from_dict(document), Job.from_dict(document)]
+    written = values[0].to_dict()
+
+    found = [*mappings(document), *mappings(written), *(i for v in values for i in mappings(v))]
+
+    assert len(found) == len(set(found))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(max_size=3) | st.sampled_from(["data", "type", "name"]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+KEYS = st.sampled_from([*DOCUMENTED[Job], "new", "extra"])
+
+
+@STEADY
+@given(st.dictionaries(KEYS, JSON, max_size=6))
+def test_any_job(fields: Document) -> None:
+    """Whatever the fields hold, a job comes of it, its types hold, and it reads back equal."""
+    job = structure(copy.deepcopy(fields | NEW), Job)
+
+    assert_types(job)
+    hash(job)
+    assert len(repr(job)) <= 2000
+    written = job.to_dict()
+    assert Job.from_dict(json.loads(json.dumps(written))) == job
+    assert Job.from_dict(written).to_dict() == written
+
+
+def test_copies_of_deep_json() -> None:
+    """JSON is copied however deep it is nested."""
+    deep: Any = 1
+    for _ in range(20_000):
+        deep = [deep]
+
+    copied, depth = copy_json(deep), 0
+    while copied != 1:
+        assert copied is not deep
+        (copied,), (deep,), depth = copied, deep, depth + 1
+
+    assert depth == 20_000

@@ -1,0 +1,208 @@
+"""Outcomes: one word for every end, an exception of their own, and JSON that reads back equal."""
+
+import copy
+import json
+import pickle
+import traceback
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import pytest
+
+from sieve_async import (
+    AmbiguousPushError,
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    BuildFailedError,
+    BuildStatus,
+    ClientClosedError,
+    ConnectError,
+    DecodeError,
+    FunctionVersion,
+    InputOutput,
+    InvalidArgumentError,
+    Job,
+    JobCancelledError,
+    JobFailedError,
+    JobOutcome,
+    JobRestartedError,
+    JobStatus,
+    NotFoundError,
+    OutcomeList,
+    OutOfCreditsError,
+    PermissionDeniedError,
+    RateLimitError,
+    ServerError,
+    SieveError,
+    UnprocessableEntityError,
+    WaitTimeoutError,
+)
+
+DONE = Job("j", JobStatus.FINISHED, outputs=(InputOutput(data={"a": [1]}),))
+FAILED = Job("j", JobStatus.ERROR, error="boom")
+CANCELLED = Job("j", JobStatus.CANCELLED)
+RUNNING = Job("j", JobStatus.PROCESSING)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+ERRORS: list[tuple[SieveError, bool]] = [
+    (InvalidArgumentError("job_id must be ..."), True),
+    (NotFoundError(404, "Job not found."), True),
+    (PermissionDeniedError(403), True),
+    (UnprocessableEntityError(422, "no", problems=("a: no",)), True),
+    *((BadRequestError(status), True) for status in (400, 406, 409, 410)),
+    *((BadRequestError(status), False) for status in (408, 421, 425)),
+    (AuthenticationError(401), False),
+    (OutOfCreditsError(402), False),
+    (RateLimitError(429, retry_after=5.0), False),
+    (ServerError(500, error_id="e"), False),
+    (ServerError(501), False),
+    (WaitTimeoutError("j", RUNNING, 3, 5.5, NotFoundError(404)), False),
+    (ClientClosedError(), False),
+    (ConnectError("refused", "GET", "/v2/jobs/j", 3, 1.5, sent=False), False),
+    (DecodeError("the body is not JSON", "GET", "/v2/jobs/j", 200, "<html>"), False),
+    (SieveError("anything"), False),
+]
+NAMES = [f"{number}-{type(error).__name__}" for number, (error, _) in enumerate(ERRORS)]
+
+
+@pytest.mark.parametrize(
+    ("job", "status", "ok", "is_final"),
+    [
+        (DONE, "finished", True, True),
+        (FAILED, "error", False, True),
+        (CANCELLED, "cancelled", False, True),
+        (RUNNING, "processing", False, False),
+        (None, "unknown", False, False),
+    ],
+)
+def test_outcomes_with_a_job(job: Job | None, status: str, ok: bool, is_final: bool) -> None:  # noqa: FBT001 - a table
+    """The status is that of the job; only a finished one is ok."""
+    outcome = JobOutcome("j", job)
+
+    assert (outcome.status, outcome.ok, outcome.is_final) == (status, ok, is_final)
+
+
+@pytest.mark.parametrize(("error", "is_final"), ERRORS, ids=NAMES)
+def test_outcomes_with_an_error(error: SieveError, is_final: bool) -> None:  # noqa: FBT001 - a table
+    """The status is the class of the error; it is final when it says something about the job."""
+    outcome = JobOutcome("j", None, error)
+
+    assert (outcome.status, outcome.ok) == (type(error).__name__, False)
+    assert outcome.is_final is is_final
+    with pytest.raises(type(error)) as caught:
+        outcome.result()
+    assert caught.value is outcome.error
+
+
+def test_results() -> None:
+    """The result is the finished job; any other end raises."""
+    assert JobOutcome("j", DONE).result() is DONE
+    with pytest.raises(JobFailedError, match="job j failed: boom"):
+        JobOutcome("j", FAILED).result()
+    with pytest.raises(JobCancelledError):
+        JobOutcome("j", CANCELLED).result()
+    with pytest.raises(SieveError, match=r"job j: its end was not seen \(status: processing\)"):
+        JobOutcome("j", RUNNING).result()
+    with pytest.raises(SieveError, match="its end was not seen"):
+        JobOutcome("j").result()
+
+
+def test_errors_of_their_own() -> None:
+    """Raising the error of one outcome, however often, leaves no trace in that of another."""
+    shared = AuthenticationError(401)
+    outcomes = [JobOutcome(f"{number}", None, shared) for number in range(50)]
+
+    lengths = set()
+    for outcome in outcomes * 2:
+        with pytest.raises(AuthenticationError) as caught:
+            outcome.result()
+        lengths.add(len(traceback.format_exception(caught.value)))
+
+    assert len(lengths) == 1
+    assert len({id(outcome.error) for outcome in outcomes}) == 50
+
+
+HARD_ERRORS: list[SieveError] = [
+    *(error for error, _ in ERRORS if type(error) is not SieveError),
+    JobFailedError(FAILED),
+    BuildFailedError(FunctionVersion("v", BuildStatus.ERROR)),
+    WaitTimeoutError("o/f:v", FunctionVersion("v", BuildStatus.QUEUED), 1, 0.5),
+    WaitTimeoutError("j", None, 1, 0.5),
+    JobRestartedError("j", "j-2"),
+    AmbiguousPushError("o/f", {"a": [1]}, NOON, accepted=True, reason="cut off"),
+]
+
+
+@pytest.mark.parametrize("error", HARD_ERRORS, ids=range(len(HARD_ERRORS)))
+def test_outcomes_as_dicts(error: SieveError) -> None:
+    """An outcome is written as JSON and read back equal, with all that its error holds."""
+    outcome = JobOutcome("j", None, error, 3, 1.5)
+
+    read = JobOutcome.from_dict(json.loads(json.dumps(outcome.to_dict())))
+
+    assert read == outcome
+    assert type(read.error) is type(error)
+    assert str(read.error) == str(error)
+    assert read != attrs.evolve(outcome, error=NotFoundError(404, "another"))
+
+
+def test_dict_of_an_outcome() -> None:
+    """The dict of an outcome says how it ended, and holds the document of the job."""
+    outcome = JobOutcome("j", DONE, polls=2, elapsed=0.5)
+
+    assert outcome.to_dict() == {
+        "job_id": "j",
+        "ok": True,
+        "status": "finished",
+        "job": {"id": "j", "status": "finished", "outputs": [{"data": {"a": [1]}}]},
+        "error": None,
+        "polls": 2,
+        "elapsed": 0.5,
+    }
+    assert JobOutcome.from_dict(outcome.to_dict()) == outcome
+    assert JobOutcome.from_dict({"job_id": "j"}) == JobOutcome("j")
+
+
+def test_dict_with_an_unknown_error() -> None:
+    """The error of another version of the package is read as a plain one with its text."""
+    for name in ("NewError", "Mapping", "attrs", "SieveError", None):
+        outcome = JobOutcome.from_dict({"job_id": "j", "error": {"type": name, "message": "text"}})
+
+        assert type(outcome.error) is SieveError
+        assert str(outcome.error) == "text"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        *(None, [], "x", {}, {"job": None}, {"job_id": "j", "job": 5}, {"job_id": "j", "job": {}}),
+        *({"job_id": "j", "error": 5}, {"job_id": "j", "error": {"type": "JobFailedError"}}),
+        {"job_id": "j", "error": {"type": "JobFailedError", "job": {"id": 5}}},
+    ],
+)
+def test_dicts_that_are_none(document: Any) -> None:
+    """What is no dict of an outcome is an error that says so."""
+    with pytest.raises(InvalidArgumentError, match="that of a JobOutcome") as caught:
+        JobOutcome.from_dict(document)
+
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+@pytest.mark.parametrize("error", [None, APIError(500)])
+def test_outcomes_travel(error: SieveError | None) -> None:
+    """Outcomes pickle, copy and hash."""
+    outcome = JobOutcome("j", DONE, error)
+
+    for other in (pickle.loads(pickle.dumps(outcome)), copy.copy(outcome), copy.deepcopy(outcome)):
+        assert other == outcome
+        assert hash(other) == hash(outcome)
+
+
+def test_lists() -> None:
+    """A list of outcomes is a list."""
+    outcomes = OutcomeList([JobOutcome("a"), JobOutcome("b")])
+
+    assert outcomes == [JobOutcome("a"), JobOutcome("b")]
+    assert isinstance(pickle.loads(pickle.dumps(outcomes)), OutcomeList)

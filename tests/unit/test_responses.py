@@ -1,0 +1,235 @@
+"""From good responses to values: only an unreadable id or status makes one unusable."""
+
+import json
+import pickle
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import pytest
+
+from sieve_async import (
+    BuildStatus,
+    DecodeError,
+    FunctionVersion,
+    InputOutput,
+    Job,
+    JobStatus,
+    NotFoundError,
+    SieveError,
+)
+from sieve_async.decode import (
+    JobPage,
+    parse_model,
+    parse_object,
+    parse_page,
+    parse_state,
+    parse_text,
+)
+from sieve_async.endpoints import get_job, get_version, list_jobs
+from sieve_async.messages import Request, Response
+
+Read: TypeAlias = Callable[[Request[Any], Response], Any]
+
+KEY = "canary-key"
+JOB = get_job("j")
+VERSION = get_version("o/f")
+LIST = list_jobs()
+NEW_JOB: dict[str, Any] = {"id": "j", "status": "queued"}
+
+
+def answer(body: object, status: int = 200) -> Response:
+    """An answer with a body, either bytes or what becomes JSON."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Response(status, (), content, lambda text: text.replace(KEY, "[API key]"))
+
+
+def error_of(read: Read, request: Request[Any], response: Response) -> SieveError:
+    """What a reader raises; it travels, and hangs on nothing of the libraries below."""
+    with pytest.raises(SieveError) as caught:
+        read(request, response)
+    error = caught.value
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert KEY not in f"{error}{error!r}{error.args}"
+    assert repr(pickle.loads(pickle.dumps(error))) == repr(error)
+    return error
+
+
+@pytest.mark.parametrize("read", [parse_model, parse_state])
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 226])
+def test_good_answers(read: Read, status: int) -> None:
+    """Any 2xx that holds the object will do."""
+    assert read(JOB, answer(NEW_JOB, status)).id == "j"
+
+
+@pytest.mark.parametrize("read", [parse_model, parse_state, parse_object, parse_text])
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (b"", 204, "the body is not JSON"),
+        (NEW_JOB, 206, "the body is not JSON"),
+        (b"<html>", 200, "the body is not JSON"),
+        (b'{"id": "j"', 200, "the body is not JSON"),
+        ([NEW_JOB], 200, "the body is no JSON object"),
+        (None, 200, "the body is no JSON object"),
+    ],
+)
+def test_answers_without_object(read: Read, body: object, status: int, reason: str) -> None:
+    """What is no JSON object is a DecodeError that holds the beginning of the body."""
+    response = answer(body, status)
+
+    error = error_of(read, JOB, response)
+
+    assert isinstance(error, DecodeError)
+    assert (error.reason, error.status, error.path) == (reason, status, "/v2/jobs/j")
+    assert error.excerpt == response.excerpt()
+
+
+@pytest.mark.parametrize("read", [parse_model, parse_state])
+@pytest.mark.parametrize(
+    ("request_", "document", "reason"),
+    [
+        (JOB, {"status": "a"}, "id is missing or no string"),
+        (JOB, {"id": 5, "status": "a"}, "id is missing or no string"),
+        (JOB, {"id": "j"}, "status is missing or no string"),
+        (JOB, {"id": "j", "status": None}, "status is missing or no string"),
+        (JOB, {"id": "j", "status": True}, "status is missing or no string"),
+        (VERSION, {"id": "v", "status": "a"}, "build_status is missing or no string"),
+        *((JOB, {"id": found, "status": "finished"}, "id is not the one that was asked for")
+          for found in ("", "J", "j2", "i", " j", "j\n", "\ud800", KEY)),
+        (VERSION, {"id": "a/b", "build_status": "a"}, "id is not the one that was asked for"),
+    ],
+)  # fmt: skip
+def test_answers_without_id_or_status(
+    read: Read, request_: Request[Any], document: object, reason: str
+) -> None:
+    """An id or status that cannot be read, or another id, makes an answer unusable."""
+    error = error_of(read, request_, answer(document))
+
+    assert isinstance(error, DecodeError)
+    assert error.reason == reason
+
+
+@pytest.mark.parametrize("read", [parse_model, parse_state, parse_object, parse_text, parse_page])
+def test_error_answers(read: Read) -> None:
+    """Every reader raises the error that an answer means."""
+    error = error_of(read, JOB, answer({"detail": f"Job not found. {KEY}"}, 404))
+
+    assert isinstance(error, NotFoundError)
+    assert error.detail == "Job not found. [API key]"
+
+
+@pytest.mark.parametrize("word", ["queued", "processing", "finished", "started", "", "\ud800"])
+def test_state(word: str) -> None:
+    """A poll reads id, status and the number of outputs; its model can be had at any time."""
+    document = {"id": "j", "status": word, "outputs": [{}, [{}, {}]], "created_at": 5}
+
+    state = parse_state(JOB, answer(document))
+
+    assert (state.id, state.status, state.output_count) == ("j", word, 2)
+    assert type(state.status) is JobStatus
+    assert state.model() == parse_model(JOB, answer(document))
+    assert state.model() is state.model()
+
+
+@pytest.mark.parametrize(
+    ("fields", "output_count", "run_id", "restarts"),
+    [
+        ({}, 0, None, 0),
+        ({"outputs": None, "run_id": None, "restarts": None}, 0, None, 0),
+        ({"outputs": [], "run_id": "", "restarts": []}, 0, None, 0),
+        ({"outputs": [1, 2], "run_id": "r", "restarts": [{}, {}]}, 2, "r", 2),
+        ({"outputs": "text", "run_id": 5, "restarts": 3}, 1, None, 3),
+        ({"outputs": {"data": 1}, "restarts": True}, 1, None, 0),
+        ({"outputs": False, "restarts": 1.5}, 1, None, 0),
+        ({"outputs": {}, "restarts": "2"}, 1, None, 0),
+    ],
+)
+def test_outputs_and_restarts_of_a_state(
+    fields: dict[str, Any], output_count: int, run_id: str | None, restarts: int
+) -> None:
+    """A state counts as many outputs as its model has, and the restarts that the answer names."""
+    state = parse_state(JOB, answer(NEW_JOB | fields))
+
+    assert (state.output_count, state.run_id, state.restarts) == (output_count, run_id, restarts)
+    assert len(state.model().outputs) == output_count
+
+
+def test_state_of_a_version() -> None:
+    """The status of a version is that of its build."""
+    state = parse_state(VERSION, answer({"id": "v", "build_status": "ready"}))
+
+    assert (state.id, state.status, state.output_count) == ("v", BuildStatus.READY, 0)
+    assert type(state.status) is BuildStatus
+    assert state.model() == FunctionVersion("v", BuildStatus.READY)
+
+
+def test_states_are_small() -> None:
+    """The repr of a state does not write out the answer."""
+    assert len(repr(parse_state(JOB, answer(NEW_JOB | {"error": "x" * 1000})))) < 200
+
+
+def test_texts() -> None:
+    """The document comes to the letter, but for the key."""
+    body = f'{{"id" :  "j", "said": "{KEY}"}}'.encode()
+
+    assert parse_text(JOB, answer(body)) == '{"id" :  "j", "said": "[API key]"}'
+    assert parse_object(JOB, answer(body)) == {"id": "j", "said": KEY}
+
+
+@pytest.mark.parametrize(
+    ("next_offset", "expected"),
+    [
+        *((None, None), (-1, None), (0, None), (True, None), (500.0, None), ("500", None)),
+        *((1, 1), (500, 500), (2**63 - 1, 2**63 - 1), (2**63, None), (10**30, None)),
+    ],
+)
+def test_next_offset(next_offset: object, expected: int | None) -> None:
+    """There is a further page where a whole number above zero says so that a list can reach."""
+    page = parse_page(LIST, answer({"data": [], "next_offset": next_offset}))
+
+    assert page == JobPage([], expected)
+
+
+def test_rows() -> None:
+    """Rows whose id or status cannot be read are left out; all others are jobs."""
+    rows = [
+        {"id": "a", "status": "queued", "outputs": [1]},
+        *(None, 5, [], {}, {"id": "x"}, {"id": 5, "status": "queued"}, {"id": "x", "status": 5}),
+        {"id": "b", "status": "napping", "inputs": [{"name": "i"}], "restarts": 2},
+    ]
+
+    page = parse_page(LIST, answer({"data": rows, "next_offset": 9}))
+
+    assert page.jobs == [("a", JobStatus.QUEUED), ("b", JobStatus("napping"))]
+    assert page.next_offset == 9
+    assert page.models() == [
+        Job("a", JobStatus.QUEUED, outputs=(InputOutput(data=1),)),
+        Job("b", JobStatus("napping"), inputs={"i": InputOutput(name="i")}, extra={"restarts": 2}),
+    ]
+
+
+@pytest.mark.parametrize("document", [{}, {"data": None}, {"data": {"a": 1}}])
+def test_pages_that_are_none(document: object) -> None:
+    """An answer without an array of rows is no page."""
+    error = error_of(parse_page, LIST, answer(document))
+
+    assert isinstance(error, DecodeError)
+    assert error.reason == "data must be an array"
+
+
+def test_large_answers() -> None:
+    """Of a large answer only the beginning is redacted, and only for an error."""
+    lengths: list[int] = []
+
+    def redact(text: str) -> str:
+        lengths.append(len(text))
+        return text
+
+    fields = {"outputs": ["x" * 1000] * 15_000, "error": [5], "created_at": KEY}
+    good, bad = (json.dumps({"id": i, "status": "finished"} | fields).encode() for i in ("j", "x"))
+
+    assert len(parse_model(JOB, Response(200, (), good, redact)).outputs) == 15_000
+    assert lengths == []
+    with pytest.raises(DecodeError):
+        parse_model(JOB, Response(200, (), bad, redact))
+    assert max(lengths) <= 64 * 1024
