@@ -9,6 +9,7 @@ from typing import Any, assert_type
 
 from sieve_async import (
     BuildStatus,
+    File,
     Function,
     FunctionVersion,
     InputOutput,
@@ -44,6 +45,7 @@ async def look_up(client: SieveClient) -> None:
     assert_type(job, Job)
     version = await client.get_version("sieve", "dubbing")
     assert_type(version, FunctionVersion)
+    assert_type(await client.get_version("sieve/dubbing:latest"), FunctionVersion)
     assert_type(job.raise_for_status(), Job)
     assert_type(version.raise_for_status(), FunctionVersion)
 
@@ -63,13 +65,29 @@ async def watch(client: SieveClient, more: AsyncIterator[str]) -> None:
     async with client.as_completed(["id"], strategy="list") as outcomes:
         async for outcome in outcomes:
             assert_type(outcome, JobOutcome)
-            assert_type(outcome.job, Job | None)
             assert_type(outcome.result(), Job)
     assert_type(client.as_completed(more, timeout=60), JobWatch)
     assert_type(await client.wait_for_jobs({"id"}, strategy="long_poll"), list[JobOutcome])
     async for output in client.stream_outputs("id", on_restart="continue"):
         assert_type(output, InputOutput | tuple[InputOutput, ...])
     client.as_completed(["id"], strategy="guess")  # type: ignore[arg-type] # no such strategy
+
+
+def use(value: object) -> None:
+    """Take anything."""
+
+
+def read_outcome(outcome: JobOutcome) -> None:
+    """An outcome that is ok has a job, without another check, and its attributes are known."""
+    if outcome.ok:
+        use(outcome.job.data)
+        assert_type(outcome.job.id, str | Any)
+        use(outcome.job.dta)  # type: ignore[union-attr] # mistakes are found
+    elif outcome.error is not None:
+        raise outcome.error
+    assert_type(outcome.result(), Job)
+    assert_type(outcome.status, str)
+    assert_type(JobOutcome.from_dict(outcome.to_dict()), JobOutcome)
 
 
 def read(job: Job) -> None:
@@ -82,7 +100,14 @@ def read(job: Job) -> None:
     assert_type(job.succeeded, bool)
     assert_type(job.inputs, Mapping[str, InputOutput])
     assert_type(job.outputs, tuple[InputOutput | tuple[InputOutput, ...], ...])
-    assert_type(job.files(), list[Mapping[str, Any]])
+    for value in job.data:
+        use(value)
+    for file in job.files:
+        assert_type(file, File)
+        assert_type(file.expires_at, datetime | None)
+    assert_type(job.is_terminal, bool)
+    assert_type({job: job.id}, dict[Job, str])
+    assert_type(Job.from_dict(job.to_dict()), Job)
     assert_type(job.extra, Mapping[str, Any])
 
 
@@ -100,7 +125,7 @@ async def main() -> None:
         try:
             await wait(client)
         except WaitTimeoutError as error:
-            assert_type(error.last, Job | None)
+            assert_type(error.last, Job | FunctionVersion | None)
         except JobFailedError as error:
             assert_type(error.job, Job)
         except RateLimitError as error:
@@ -111,7 +136,7 @@ async def mistakes(client: SieveClient, job: Job) -> None:
     """What cannot work does not type-check."""
     await client.get_job(7)  # type: ignore[arg-type]
     await client.wait_for_job("id", on_update=on_version)  # type: ignore[arg-type]
-    await client.wait_until_ready("sieve/dubbing")  # type: ignore[call-arg]
+    await client.wait_until_ready(("sieve", "dubbing"))  # type: ignore[arg-type]
     Timeout(30)  # type: ignore[call-arg]
     job.status = JobStatus.FINISHED  # type: ignore[misc]
     client.get_job("forgotten")  # type: ignore[unused-coroutine]

@@ -274,7 +274,7 @@ def test_the_key_is_not_shown() -> None:
     assert KEY not in f"{config} {config!r} {[config]} {Secret(KEY)} {Secret(KEY)!r}"
 
 
-class Id(str, Enum):
+class Id(str, Enum):  # noqa: UP042 - older programs have them
     """Ids as a program may keep them."""
 
     A = "job-a"
@@ -342,7 +342,7 @@ BAD_ARGUMENTS: list[tuple[Callable[..., Any], tuple[Any, ...], list[Any]]] = [
 def test_bad_arguments(
     check: Callable[..., Any], names: tuple[Any, ...], values: list[Any]
 ) -> None:
-    """A bad argument is an error that names it, shows it within bounds, and says what is accepted."""
+    """An error names a bad argument, shows it within bounds, and says what is accepted."""
     choices = (("poll", "list"),) if check is check_choice else ()
     for value in values:
         with pytest.raises(InvalidArgumentError, match=r"\A[a-z_]+ must be .+, got ") as caught:
@@ -384,7 +384,7 @@ def test_what_errors_show() -> None:
         def __repr__(self) -> str:
             raise RuntimeError
 
-    with pytest.raises(ConfigError, match="n must be .* got an object of class Odd"):
+    with pytest.raises(ConfigError, match=r"n must be .* got an object of class Odd"):
         check_count("n", Odd())
     with pytest.raises(InvalidArgumentError, match=r"got 'x{50,56}\.\.\."):
         check_job_id("x" * 1000)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from helpers import documented_fields as fields
 from helpers.value_types import assert_types
-
 from sieve_async import (
     BuildStatus,
     EnvironmentVariable,
@@ -244,15 +243,17 @@ def normal(document: Any, model: type, *, is_list: bool = False) -> Any:
     for name, value in document.items():
         if name in fields and value in DEFAULTS.get((model, name), [None, []]):
             continue
-        below = NESTED.get((model, name))
-        if (model, name) == (Job, "inputs"):
-            value = {key: normal(each, InputOutput) for key, each in value.items()}
-        elif below is not None:
-            value = normal(value, below, is_list=isinstance(value, list))
-        elif name.endswith("_at") or name == "timestamp":
-            value = in_utc(value)
-        written[name] = value
+        written[name] = normal_field(value, model, name)
     return written
+
+
+def normal_field(value: Any, model: type, name: str) -> Any:
+    """One field of a document as ``to_dict`` spells it."""
+    if (model, name) == (Job, "inputs"):
+        return {key: normal(each, InputOutput) for key, each in value.items()}
+    if (model, name) in NESTED:
+        return normal(value, NESTED[model, name], is_list=isinstance(value, list))
+    return in_utc(value) if name.endswith("_at") or name == "timestamp" else value
 
 
 DEFAULTS: dict[tuple[type, str], list[Any]] = {
@@ -292,10 +293,8 @@ def test_documents_are_written_unchanged(name: str, model: type[Any]) -> None:
 TEXTS = st.text(max_size=5)
 ANYTHING = st.none() | st.booleans() | st.integers() | TEXTS | st.lists(TEXTS, max_size=2)
 PLAIN = st.dictionaries(st.sampled_from(["url", "_path", "a"]), ANYTHING, max_size=2)
-TIMES = st.datetimes().map(datetime.isoformat) | st.datetimes(
-    min_value=datetime(2000, 1, 1),
-    timezones=st.just(UTC),  # noqa: DTZ001 - hypothesis wants it naive
-).map(datetime.isoformat)
+START = datetime(2000, 1, 1)  # noqa: DTZ001 - hypothesis wants it naive
+TIMES = (st.datetimes() | st.datetimes(START, timezones=st.just(UTC))).map(datetime.isoformat)
 
 
 def documents(model: type, **required: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

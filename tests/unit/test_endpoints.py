@@ -184,7 +184,7 @@ def test_lists() -> None:
     )
     for mistake in ({"function": "sieve"}, {"status": ""}, {"offset": -1}):
         with pytest.raises(InvalidArgumentError):
-            list_jobs(**mistake)  # type: ignore[arg-type] # one of them is no string
+            list_jobs(**mistake)
 
 
 def test_push() -> None:

@@ -192,7 +192,7 @@ def test_next_offset(next_offset: object, expected: int | None) -> None:
 
 def test_rows() -> None:
     """Rows whose id or status cannot be read are left out; all others are jobs."""
-    rows = [
+    rows: list[Any] = [
         {"id": "a", "status": "queued", "outputs": [1]},
         *(None, 5, [], {}, {"id": "x"}, {"id": 5, "status": "queued"}, {"id": "x", "status": 5}),
         {"id": "b", "status": "napping", "inputs": [{"name": "i"}], "restarts": 2},

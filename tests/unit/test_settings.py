@@ -137,7 +137,7 @@ def test_plain_timeouts_that_cannot_be() -> None:
     """What cannot be a timeout is refused, and the error says what can."""
     for given in (None, *NO_SECONDS, 0, timedelta(0), Limits()):
         with pytest.raises(ConfigError, match=r"\Atimeout must be a Timeout, or seconds or a time"):
-            as_timeout(given)  # type: ignore[arg-type] # on purpose
+            as_timeout(given)
 
 
 def test_durations() -> None:
