@@ -1,7 +1,4 @@
-"""Fault class K: cancellations and timeouts of the caller in the turn of a timer of ours.
-
-Each kind of timer has two hundred calls that wait for it, half of them in each order.
-"""
+"""Cancellations and timeouts of the caller in the same loop iteration as a timer of the client."""
 
 import asyncio
 import time
@@ -21,8 +18,8 @@ Call: TypeAlias = Callable[[SieveClient], Awaitable[Any]]
 
 NUMBER = 20
 AFTER = 5
-MANY = Limits(max_connections=2 * NUMBER)
-NEVER = RetryPolicy(max_attempts=1)
+SLOTS = Limits(max_connections=2 * NUMBER)
+NO_RETRY = RetryPolicy(max_attempts=1)
 RUNNING = respond(job_json(status="processing"))
 
 
@@ -36,8 +33,8 @@ def wait(client: SieveClient, **how: Any) -> Awaitable[Any]:
     return client.wait_for_job(JOB, **how)
 
 
-def gather(client: SieveClient, **how: Any) -> Awaitable[Any]:
-    """Watch the job as one of many."""
+def watch(client: SieveClient, **how: Any) -> Awaitable[Any]:
+    """Watch the job."""
     return client.wait_for_jobs([JOB], **how)
 
 
@@ -49,9 +46,9 @@ async def stream(client: SieveClient, **how: Any) -> None:
 
 @attrs.frozen
 class Timer:
-    """A timer of ours: what the server does, which call waits for it, and the settings of it.
+    """A timer of the client: the script of the server, the call, and the settings.
 
-    It fires five units after the call; a unit is a virtual second, or a short real time.
+    It fires five units after the start; a unit is a virtual second, or a short real time.
     """
 
     script: Script
@@ -59,64 +56,66 @@ class Timer:
     settings: Callable[[float], dict[str, Any]]
 
 
-def plainly(call: Call) -> Callable[[float], Call]:
-    """The same call, whatever the unit of time."""
+def without_timeout(call: Call) -> Callable[[float], Call]:
+    """A call that does not depend on the unit."""
     return lambda _: call
 
 
-def until(call: Callable[..., Awaitable[Any]], **how: Any) -> Callable[[float], Call]:
-    """A call with a deadline of five units."""
+def with_timeout(call: Callable[..., Awaitable[Any]], **how: Any) -> Callable[[float], Call]:
+    """A call with a timeout of five units."""
     return lambda unit: partial(call, timeout=5 * unit, **how)
 
 
-def same(**settings: Any) -> Callable[[float], dict[str, Any]]:
-    """The same settings, whatever the unit of time."""
+def fixed(**settings: Any) -> Callable[[float], dict[str, Any]]:
+    """Settings that do not depend on the unit."""
     return lambda _: settings
 
 
-def pausing(unit: float) -> dict[str, Any]:
-    """Settings with a pause of just five units between polls."""
+def polling_every_five(unit: float) -> dict[str, Any]:
+    """Settings with a poll interval of five units."""
     pause = 5 * unit
     return {"polling": PollPolicy(min_interval=pause, max_interval=pause, growth=0, jitter=0)}
 
 
 TIMERS: dict[str, Timer] = {
     "attempt": Timer(
-        [Action.SILENCE], plainly(get), lambda unit: {"timeout": Timeout(request=5 * unit)}
+        [Action.SILENCE], without_timeout(get), lambda unit: {"timeout": Timeout(request=5 * unit)}
     ),
     "connect": Timer(
         [Action.DONT_READ, Action.SILENCE],
-        plainly(get),
-        lambda unit: {"timeout": Timeout(connect=5 * unit), "retry": NEVER},
+        without_timeout(get),
+        lambda unit: {"timeout": Timeout(connect=5 * unit), "retry": NO_RETRY},
     ),
-    "deadline": Timer([Action.SILENCE], until(wait), same()),
-    "deadline, long poll": Timer([Action.SILENCE], until(wait, strategy="long_poll"), same()),
+    "deadline": Timer([Action.SILENCE], with_timeout(wait), fixed()),
+    "deadline, long poll": Timer(
+        [Action.SILENCE], with_timeout(wait, strategy="long_poll"), fixed()
+    ),
     "deadline between polls": Timer(
-        RUNNING, until(wait), same(polling=PollPolicy(min_interval=60, max_interval=60))
+        RUNNING, with_timeout(wait), fixed(polling=PollPolicy(min_interval=60, max_interval=60))
     ),
-    "deadline of a stream": Timer([Action.SILENCE], until(stream), same()),
-    "deadline of many": Timer([Action.SILENCE], until(gather), same()),
+    "deadline of a stream": Timer([Action.SILENCE], with_timeout(stream), fixed()),
+    "deadline of many": Timer([Action.SILENCE], with_timeout(watch), fixed()),
     "deadline in the queue": Timer(
-        [Action.SILENCE], until(wait), same(limits=Limits(max_connections=1))
+        [Action.SILENCE], with_timeout(wait), fixed(limits=Limits(max_connections=1))
     ),
-    "pause between polls": Timer(RUNNING, plainly(wait), pausing),
-    "pause between looks": Timer(RUNNING, plainly(gather), pausing),
+    "poll interval": Timer(RUNNING, without_timeout(wait), polling_every_five),
+    "poll interval of many": Timer(RUNNING, without_timeout(watch), polling_every_five),
 }
 
 
 @asynccontextmanager
-async def facing(timer: Timer, unit: float) -> AsyncIterator[SieveClient]:
-    """A client that waits for a timer, and the server that makes it."""
-    async with RawServer(timer.script) as wire:
-        settings: dict[str, Any] = {"limits": MANY, "retry": NEVER} | timer.settings(unit)
+async def client_of(timer: Timer, unit: float) -> AsyncIterator[SieveClient]:
+    """A client whose call waits for the timer, and its server."""
+    async with RawServer(timer.script) as server:
+        settings: dict[str, Any] = {"limits": SLOTS, "retry": NO_RETRY} | timer.settings(unit)
         is_unread = timer.script[0] is Action.DONT_READ
-        url = wire.url.replace("http:", "https:") if is_unread else wire.url
-        async with wire.client(base_url=url, **settings) as client:
+        url = server.url.replace("http:", "https:") if is_unread else server.url
+        async with server.client(base_url=url, **settings) as client:
             yield client
 
 
 async def race(timer: Timer, unit: float, turns: int, *, is_first: bool, stall: float) -> int:
-    """Cancel some calls as the timer fires; how many of them took it."""
+    """Cancel calls as the timer fires; return how many accepted the cancellation."""
     loop = asyncio.get_running_loop()
     accepted: list[bool] = []
     has_cancelled = asyncio.Event()
@@ -129,7 +128,7 @@ async def race(timer: Timer, unit: float, turns: int, *, is_first: bool, stall: 
             accepted.extend(task.cancel() for task in tasks)
             has_cancelled.set()
 
-    async with facing(timer, unit) as client:
+    async with client_of(timer, unit) as client:
         at = loop.time() + AFTER * unit
         if is_first:
             loop.call_at(at, cancel, turns)
@@ -143,7 +142,7 @@ async def race(timer: Timer, unit: float, turns: int, *, is_first: bool, stall: 
         await asyncio.wait(tasks)
         await has_cancelled.wait()
 
-        # A task that has ended refuses; each of the others must end as cancelled.
+        # A task that is done rejects it; each other task must end as cancelled.
         assert [task.cancelled() for task in tasks] == accepted
         ended = [task.exception() for task in tasks if not task.cancelled()]
         assert all(isinstance(error, TimeoutError | None) for error in ended)
@@ -154,7 +153,7 @@ async def race(timer: Timer, unit: float, turns: int, *, is_first: bool, stall: 
 @pytest.mark.looptime
 @pytest.mark.parametrize("name", TIMERS)
 async def test_cancelled_as_a_timer_fires(name: str) -> None:
-    """A cancellation in the turn of a timer, or soon after, is never lost."""
+    """A cancellation in the iteration of a timer, or soon after, is never lost."""
     accepted = 0
     for turns in range(5):
         for is_first in (True, False):
@@ -165,16 +164,16 @@ async def test_cancelled_as_a_timer_fires(name: str) -> None:
 
 
 @pytest.mark.parametrize("is_first", [True, False], ids=["before", "after"])
-@pytest.mark.parametrize("name", ["attempt", "deadline", "deadline of many", "pause between polls"])
-async def test_cancelled_as_a_late_timer_fires(name: str, *, is_first: bool) -> None:
-    """Nor is it when a loop that stood still finds the timer and the cancellation due at once."""
+@pytest.mark.parametrize("name", ["attempt", "deadline", "deadline of many", "poll interval"])
+async def test_cancelled_after_a_blocked_loop(name: str, *, is_first: bool) -> None:
+    """Nor when a blocked loop finds the timer and the cancellation due together."""
     took = await race(TIMERS[name], 0.08, 0, is_first=is_first, stall=0.05)
 
     assert took == NUMBER
 
 
-async def limited(call: Awaitable[Any], at: float) -> bool:
-    """Make a call within a timeout of the caller's; whether that one has ended it."""
+async def expires(call: Awaitable[Any], at: float) -> bool:
+    """Make a call in ``asyncio.timeout_at``; return whether that expired."""
     task = asyncio.current_task()
     assert task is not None
     block = asyncio.timeout_at(at)
@@ -185,21 +184,21 @@ async def limited(call: Awaitable[Any], at: float) -> bool:
     except TimeoutError as caught:
         error = caught
     if block.expired():
-        assert type(error) is TimeoutError  # and not one of ours: it is the caller's own
+        assert type(error) is TimeoutError  # the caller's own, not a RequestTimeoutError
     assert task.cancelling() == 0
-    await asyncio.sleep(0.05)  # and no cancellation comes behind it
+    await asyncio.sleep(0.05)  # no cancellation follows
     return block.expired()
 
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("early", [1e-3, 1e-6, 0.0, -1e-6], ids=str)
 @pytest.mark.parametrize("name", TIMERS)
-async def test_timeout_of_the_caller_as_a_timer_fires(name: str, early: float) -> None:
-    """A timeout of the caller's at the moment of a timer of ours ends its own block, once."""
+async def test_caller_timeout_as_a_timer_fires(name: str, early: float) -> None:
+    """A timeout of the caller at the time of a timer ends the caller's own block, once."""
     timer = TIMERS[name]
-    async with facing(timer, 1.0) as client:
+    async with client_of(timer, 1.0) as client:
         at = asyncio.get_running_loop().time() + AFTER - early
-        calls = [limited(timer.call(1.0)(client), at) for _ in range(NUMBER)]
+        calls = [expires(timer.call(1.0)(client), at) for _ in range(NUMBER)]
 
         expired = await asyncio.gather(*calls)
 
@@ -207,15 +206,15 @@ async def test_timeout_of_the_caller_as_a_timer_fires(name: str, early: float) -
         assert_idle(client)
 
 
-async def test_timeout_of_the_caller_on_a_loop_that_stood_still() -> None:
-    """The same when the loop finds both due at once."""
+async def test_caller_timeout_after_a_blocked_loop() -> None:
+    """The same when a blocked loop finds both due together."""
     loop = asyncio.get_running_loop()
-    for name in ("attempt", "deadline", "deadline of many", "pause between polls"):
+    for name in ("attempt", "deadline", "deadline of many", "poll interval"):
         timer = TIMERS[name]
-        async with facing(timer, 0.02) as client:
+        async with client_of(timer, 0.02) as client:
             at = loop.time() + AFTER * 0.02
             loop.call_at(at - 0.01, time.sleep, 0.03)
-            calls = [limited(timer.call(0.02)(client), at) for _ in range(NUMBER)]
+            calls = [expires(timer.call(0.02)(client), at) for _ in range(NUMBER)]
 
             expired = await asyncio.gather(*calls)
 

