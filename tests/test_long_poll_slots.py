@@ -7,8 +7,7 @@ import pytest
 
 from helpers.http_helpers import now
 from sieve_async import ClientClosedError, Job, JobOutcome, Limits, SieveClient
-from sieve_async.testing import FakeSieve
-from sieve_async.testing import LoggedRequest
+from sieve_async.testing import FakeSieve, LoggedRequest
 
 
 def most_held(sieve: FakeSieve) -> int:

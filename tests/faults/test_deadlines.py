@@ -1,17 +1,28 @@
-"""Fault class D: the deadline of each kind of wait, in each phase that it may come in."""
+"""The deadline of each kind of wait, in each phase in which it can pass."""
 
-from collections.abc import Callable
-from typing import Any
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any, TypeAlias
 
+import aiohttp
 import attrs
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 
-from helpers.asserts import assert_no_more_requests
+from helpers.asserts import assert_idle, assert_no_more_requests
 from helpers.deadline_waits import IDS, TIMEOUTS, WAITS, check_last, wait_until_deadline
+from helpers.http_helpers import now
+from helpers.job_snapshots import collect_outputs
+from helpers.leak_checks import KEY, error_of
 from helpers.raw_server import (
     JOB,
     Action,
     RawRequest,
+    RawServer,
     Script,
     ScriptedServer,
     error_response,
@@ -19,15 +30,23 @@ from helpers.raw_server import (
     respond,
     respond_slowly,
     running_job,
+    serve,
+    serve_once,
     version_json,
 )
 from sieve_async import (
+    DecodeError,
+    JobStatus,
+    Limits,
+    NotFoundError,
     PollPolicy,
     RateLimitError,
     RetryPolicy,
     ServerError,
+    SieveClient,
     SieveError,
     TransportError,
+    WaitTimeoutError,
 )
 
 pytestmark = pytest.mark.looptime
@@ -35,12 +54,12 @@ pytestmark = pytest.mark.looptime
 
 @attrs.frozen
 class Phase:
-    """What a wait is at when its deadline comes.
+    """What a wait does when its deadline passes.
 
     Attributes:
-        script: What the server does instead of a good answer; None for good answers.
-        last_error: What the last failed look has met; None when there was none.
-        settings: Of the client.
+        script: What the server sends; None for good responses.
+        last_error: The class of ``last_error``; None if no poll has failed yet.
+        settings: Settings of the client.
     """
 
     script: Script | None
@@ -50,61 +69,238 @@ class Phase:
 
 (WHOLE,) = running_job(JOB)
 assert isinstance(WHOLE, bytes)
-SLOWLY = {"polling": PollPolicy(min_interval=60, max_interval=60)}
-PATIENTLY = {"retry": RetryPolicy(max_attempts=99, initial_delay=100, max_delay=100)}
+SLOW_POLLS = {"polling": PollPolicy(min_interval=60, max_interval=60)}
+SLOW_RETRIES = {"retry": RetryPolicy(max_attempts=99, initial_delay=100, max_delay=100)}
 PHASES: dict[str, Phase] = {
     "headers": Phase([Action.SILENCE]),
-    "headers, one byte a second": Phase(respond_slowly(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n")),
+    "slow headers": Phase(respond_slowly(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n")),
     "body": Phase([WHOLE[:-9], Action.SILENCE]),
-    "body, one byte a second": Phase(respond_slowly(WHOLE[:-20], b" ", 20)),
+    "slow body": Phase(respond_slowly(WHOLE[:-20], b" ", 20)),
     "body of an error": Phase([b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n", Action.SILENCE]),
-    "backoff": Phase(error_response(503), ServerError, PATIENTLY),
-    "backoff after a cut": Phase([Action.RESET], TransportError, PATIENTLY),
-    "Retry-After": Phase(error_response(429, ("Retry-After", "600")), RateLimitError),
-    "Retry-After of 503": Phase(error_response(503, ("Retry-After", "5")), ServerError),
-    "failed looks": Phase(error_response(500), ServerError),
-    "looks that are no JSON": Phase(respond(b"<html>"), SieveError),
-    "between looks": Phase(None, None, SLOWLY),
-    "many looks": Phase(None),
+    "retry delay": Phase(error_response(503), ServerError, SLOW_RETRIES),
+    "retry delay after a reset": Phase([Action.RESET], TransportError, SLOW_RETRIES),
+    "pause of 429": Phase(error_response(429, ("Retry-After", "600")), RateLimitError),
+    "pause of 503": Phase(error_response(503, ("Retry-After", "5")), ServerError),
+    "failed polls": Phase(error_response(500), ServerError),
+    "responses that are not JSON": Phase(respond(b"<html>"), DecodeError),
+    "poll interval": Phase(None, None, SLOW_POLLS),
+    "many polls": Phase(None),
 }
 
 
-def reply(phase: Phase, *, is_first: bool) -> Callable[[RawRequest], Script]:
-    """Answer as the phase says, from the first look on or after one good look at each."""
+def reply(phase: Phase, *, from_start: bool) -> Callable[[RawRequest], Script]:
+    """Respond as the phase says, from the start or after one good response for each job."""
 
-    def answered(asked: RawRequest) -> Script:
-        if phase.script is not None and (is_first or asked.times >= (2 if asked.is_list else 1)):
+    def respond_to(request: RawRequest) -> Script:
+        first = 0 if from_start else 2 if request.is_list else 1
+        if phase.script is not None and request.times >= first:
             return phase.script
-        if asked.is_list:
+        if request.is_list:
             return respond({"data": [job_document(one) for one in IDS], "next_offset": -1})
-        if asked.job_id == "v2":
+        if request.job_id == "v2":
             return respond(version_json(build_status="building"))
-        return running_job(asked.job_id)
+        return running_job(request.job_id)
 
-    return answered
+    return respond_to
 
 
-@pytest.mark.parametrize("is_first", [True, False], ids=["at first", "after a good look"])
+@pytest.mark.parametrize("from_start", [True, False], ids=["first poll", "later poll"])
 @pytest.mark.parametrize("wait", WAITS)
 @pytest.mark.parametrize("name", PHASES)
-async def test_deadline_in_each_phase(name: str, wait: str, *, is_first: bool) -> None:
-    """Whatever a wait is at, its deadline ends it, neither early nor late, with all that it knows.
-
-    What lists fail with is told of no single job.
-    """
+async def test_deadline_in_each_phase(name: str, wait: str, *, from_start: bool) -> None:
+    """The wait ends at its deadline, with the last state and the last error."""
     phase = PHASES[name]
     for seconds in TIMEOUTS:
         async with (
-            ScriptedServer(reply(phase, is_first=is_first)) as stage,
-            stage.client(**phase.settings) as client,
+            ScriptedServer(reply(phase, from_start=from_start)) as server,
+            server.client(**phase.settings) as client,
         ):
             errors = await wait_until_deadline(client, WAITS[wait], seconds)
 
             for error in errors:
-                check_last(error, was_seen=phase.script is None or not is_first)
+                check_last(error, was_seen=phase.script is None or not from_start)
                 if phase.last_error is None:
-                    assert error.last_error is None
-                elif is_first and "list" not in wait and error.polls:
+                    assert error.last_error is None or isinstance(error.last_error, TransportError)
+                elif from_start and error.polls:
                     assert isinstance(error.last_error, phase.last_error)
             if seconds == TIMEOUTS[-1]:
-                await assert_no_more_requests(client, stage.requests)
+                await assert_no_more_requests(client, server.requests)
+
+
+class SilentResolver(AbstractResolver):
+    """A resolver that never answers."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Fail after a minute."""
+        del host, port, family
+        await asyncio.sleep(60)
+        raise OSError(socket.EAI_AGAIN, "no answer")
+
+    async def close(self) -> None:
+        """Release nothing."""
+
+
+@asynccontextmanager
+async def waiting_for_a_slot() -> AsyncIterator[SieveClient]:
+    """The only slot is held by a call without a response."""
+    async with (
+        RawServer([Action.SILENCE]) as server,
+        server.client(limits=Limits(max_connections=1)) as client,
+    ):
+        other = asyncio.create_task(client.get_job("another"))
+        await asyncio.sleep(0)
+        yield client
+        other.cancel()
+        await asyncio.wait([other])
+
+
+@asynccontextmanager
+async def resolving() -> AsyncIterator[SieveClient]:
+    """The host name is not resolved."""
+    connector = aiohttp.TCPConnector(resolver=SilentResolver())
+    async with aiohttp.ClientSession(connector=connector) as session:
+        async with SieveClient(KEY, base_url="https://sieve.test", session=session) as client:
+            yield client
+        await asyncio.sleep(120)  # a resolver cannot be cancelled
+
+
+@asynccontextmanager
+async def connecting() -> AsyncIterator[SieveClient]:
+    """The connection is not accepted: the backlog is full."""
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for one in (first, second):
+            one.settimeout(0)
+            one.connect_ex(listener.getsockname())
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with SieveClient(KEY, base_url=url) as client:
+            yield client
+
+
+@asynccontextmanager
+async def handshaking() -> AsyncIterator[SieveClient]:
+    """The TLS handshake has no response."""
+    async with RawServer([Action.DONT_READ, Action.SILENCE]) as server:
+        client = server.client(base_url=server.url.replace("http", "https"))
+        yield client
+        await client.close()
+
+
+Unreachable: TypeAlias = Callable[[], AbstractAsyncContextManager[SieveClient]]
+
+
+@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("phase", [waiting_for_a_slot, resolving, connecting, handshaking])
+async def test_deadline_before_a_request(phase: Unreachable, wait: str) -> None:
+    """A wait that can send no request ends at its deadline."""
+    async with phase() as client:
+        for seconds in TIMEOUTS:
+            for error in await wait_until_deadline(client, WAITS[wait], seconds):
+                check_last(error, was_seen=False)
+
+
+def found_once(request: RawRequest) -> Script:
+    """One good response for each job, then 404."""
+    if request.times:
+        return error_response(404)
+    if request.job_id == "v2":
+        return respond(version_json(build_status="building"))
+    return running_job(request.job_id)
+
+
+@pytest.mark.parametrize("wait", [name for name in WAITS if "list" not in name])
+async def test_deadline_between_confirmations(wait: str) -> None:
+    """A wait that is confirming a rejection ends at its deadline, with the last state."""
+    fast = PollPolicy(min_interval=0.05, max_interval=0.05)
+    for seconds in (0.3, 0.9, 1.5):
+        async with ScriptedServer(found_once) as server, server.client(polling=fast) as client:
+            for error in await wait_until_deadline(client, WAITS[wait], seconds):
+                check_last(error, was_seen=True)
+                assert isinstance(error.last_error, NotFoundError)
+
+
+@pytest.mark.parametrize("seconds", TIMEOUTS)
+@pytest.mark.parametrize("kind", ["asynchronous", "blocking"])
+async def test_deadline_in_a_callback(kind: str, seconds: float) -> None:
+    """A callback is not interrupted; when it returns after the deadline, no poll follows."""
+
+    async def sleep(_: object) -> None:
+        await asyncio.sleep(seconds + 5)
+
+    def block(_: object) -> None:
+        loop = asyncio.get_running_loop()
+        while loop.time() < seconds + 5:
+            loop.setup_looptime(start=loop.time() + 1)  # type: ignore[attr-defined] # looptime's
+
+    async with (
+        ScriptedServer(lambda request: running_job(request.job_id)) as server,
+        server.client() as client,
+    ):
+        with pytest.raises(WaitTimeoutError) as caught:
+            await client.wait_for_job(
+                JOB, timeout=seconds, on_update=sleep if kind == "asynchronous" else block
+            )
+
+        assert seconds + 5 <= now() <= seconds + 6.1
+        assert (caught.value.polls, len(server.requests)) == (1, 1)
+        check_last(caught.value, was_seen=True)
+        assert_idle(client)
+
+
+@pytest.mark.parametrize("page", [0, 1, 2, 5])
+@pytest.mark.parametrize("seconds", [1.0, 2.5, 7.7])
+async def test_deadline_in_a_page(page: int, seconds: float) -> None:
+    """The list strategy ends at the deadline whichever page has no response."""
+
+    def reply(request: RawRequest) -> Script:
+        if not request.is_list:
+            return running_job(request.job_id)
+        if request.times >= page:
+            return [Action.SILENCE]
+        rows = [job_document("other")] * 500
+        return [0.05, *respond({"data": rows, "next_offset": 500 * (request.times + 1)})]
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        errors = await wait_until_deadline(client, WAITS["jobs, list"], seconds)
+
+        assert len(errors) == 3
+
+
+@pytest.mark.parametrize("seconds", TIMEOUTS)
+async def test_deadline_while_outputs_arrive(seconds: float) -> None:
+    """A stream yields the outputs that it has and ends at its deadline."""
+    first = respond(job_document(JOB, outputs=[{"data": 1}, {"data": 2}]))
+    (rest,) = respond(job_document(JOB, outputs=[{"data": 3}]))
+    assert isinstance(rest, bytes)
+    found: list[Any] = []
+    async with RawServer(first, [rest[:-9], Action.SILENCE]) as server, server.client() as client:
+        with pytest.raises(WaitTimeoutError) as caught:
+            await collect_outputs(client.stream_outputs(JOB, timeout=seconds), found)
+
+        assert seconds - 1e-6 <= now() <= seconds + 0.1
+        assert found == [1, 2]
+        check_last(caught.value, was_seen=True)
+
+
+async def test_timeout_of_zero() -> None:
+    """A timeout of 0 is exactly one poll."""
+    async with serve(running_job(JOB)) as (server, client):
+        error = await error_of(client.wait_for_job(JOB, timeout=0))
+
+        assert isinstance(error, WaitTimeoutError)
+        assert (error.polls, len(server.requests)) == (1, 1)
+        assert error.last is not None
+        assert getattr(error.last, "status", None) is JobStatus.PROCESSING
+
+
+@pytest.mark.looptime(False)  # noqa: FBT003 - the marker takes it by position
+async def test_terminal_response_before_the_deadline_is_processed() -> None:
+    """A terminal response that arrived while the loop was blocked beyond the deadline wins."""
+    block = partial(time.sleep, 0.1)
+    async with serve_once([*respond(), block]) as (_, client):
+        job = await client.wait_for_job(JOB, timeout=0.05)
+
+        assert job.succeeded
