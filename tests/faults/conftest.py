@@ -1,4 +1,4 @@
-"""What every fault case is looked at for, besides what every test is."""
+"""Fixtures of the fault tests."""
 
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -11,13 +11,13 @@ from helpers.raw_server import RawServer
 
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
-    """An authority that nobody knows."""
+    """A certificate authority that is not trusted by default."""
     return trustme.CA()
 
 
 @pytest.fixture
-async def stranger() -> AsyncIterator[RawServer]:
-    """Another origin, to which not a byte may go."""
+async def other_origin() -> AsyncIterator[RawServer]:
+    """Another origin, which must receive nothing."""
     async with RawServer() as other:
         yield other
     assert other.connections == 0
@@ -25,7 +25,7 @@ async def stranger() -> AsyncIterator[RawServer]:
 
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
-    """After each case there are no more threads than before, but those that the loop keeps."""
+    """Check that no thread is left but those of the loop's executor."""
     before = set(threading.enumerate())
     yield
     left = set(threading.enumerate()) - before

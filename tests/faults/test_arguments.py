@@ -1,4 +1,4 @@
-"""Fault class I: arguments that cannot be right."""
+"""Invalid arguments: rejected before anything is sent."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -15,7 +15,7 @@ from sieve_async import (
 
 pytestmark = pytest.mark.looptime
 
-BAD_IDS: dict[str, Any] = {
+INVALID_IDS: dict[str, Any] = {
     "empty": "",
     "blank": " ",
     "dot": ".",
@@ -50,41 +50,41 @@ BAD_IDS: dict[str, Any] = {
 
 
 CALLS: list[Callable[[SieveClient, Any], Awaitable[object]]] = [
-    lambda client, bad: client.get_job(bad),
-    lambda client, bad: client.wait_for_job(bad, timeout=1),
-    lambda client, bad: client.get_version(bad, "f"),
-    lambda client, bad: client.get_version("o", bad),
-    lambda client, bad: client.get_version("o", "f", bad),
-    lambda client, bad: client.wait_until_ready(bad, "f"),
-    lambda client, bad: client.wait_until_ready("o", bad),
-    lambda client, bad: client.wait_until_ready("o", "f", bad),
+    lambda client, value: client.get_job(value),
+    lambda client, value: client.wait_for_job(value, timeout=1),
+    lambda client, value: client.get_version(value, "f"),
+    lambda client, value: client.get_version("o", value),
+    lambda client, value: client.get_version("o", "f", value),
+    lambda client, value: client.wait_until_ready(value, "f"),
+    lambda client, value: client.wait_until_ready("o", value),
+    lambda client, value: client.wait_until_ready("o", "f", value),
 ]
 
 
-@pytest.mark.parametrize("bad", BAD_IDS.values(), ids=BAD_IDS)
-async def test_bad_id(bad: Any) -> None:
-    """What cannot be an id is refused before any socket, in whatever call it stands."""
-    async with serve() as (wire, client):
+@pytest.mark.parametrize("value", INVALID_IDS.values(), ids=INVALID_IDS)
+async def test_invalid_id(value: Any) -> None:
+    """An invalid id is rejected in every call."""
+    async with serve() as (server, client):
         for call in CALLS:
-            error = await error_of(call(client, bad))
+            error = await error_of(call(client, value))
 
             assert isinstance(error, InvalidArgumentError)
             assert isinstance(error, ValueError)
             assert len(str(error)) < 400
-        assert (wire.connections, client.stats.requests) == (0, 0)
+        assert (server.connections, client.stats.requests) == (0, 0)
 
 
 @pytest.mark.parametrize("offset", [-1, 1.5, "3", None, True, 2**63, float("nan")])
-async def test_bad_offset(offset: Any) -> None:
+async def test_invalid_offset(offset: Any) -> None:
     """An offset is a number of outputs."""
-    async with serve() as (wire, client):
+    async with serve() as (server, client):
         error = await error_of(client.get_job(JOB, offset=offset))
 
         assert isinstance(error, InvalidArgumentError)
-        assert wire.connections == 0
+        assert server.connections == 0
 
 
-BAD_TIMEOUTS: dict[str, Any] = {
+INVALID_TIMEOUTS: dict[str, Any] = {
     "negative": -1,
     "just negative": -0.001,
     "NaN": float("nan"),
@@ -97,25 +97,28 @@ BAD_TIMEOUTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("seconds", BAD_TIMEOUTS.values(), ids=BAD_TIMEOUTS)
-async def test_bad_timeout(seconds: Any) -> None:
+@pytest.mark.parametrize("seconds", INVALID_TIMEOUTS.values(), ids=INVALID_TIMEOUTS)
+async def test_invalid_timeout(seconds: Any) -> None:
     """A timeout is a number of seconds."""
-    async with serve() as (wire, client):
+    async with serve() as (server, client):
         error = await error_of(client.wait_for_job(JOB, timeout=seconds))
         other = await error_of(client.wait_until_ready("o", "f", timeout=seconds))
 
         assert isinstance(error, InvalidArgumentError)
         assert isinstance(other, InvalidArgumentError)
-        assert wire.connections == 0
+        assert server.connections == 0
 
 
-@pytest.mark.parametrize("good", ["a", "0", "A-b_c.d~e", "a" * 128, "a..b"])
-async def test_good_id(good: str) -> None:
-    """What may be an id is sent as it is."""
-    async with serve(respond(job_json(id=good)), respond(version_json(id=good))) as (wire, client):
-        seen = await client.get_job(good)
-        found = await client.get_version("_o", "f", good)
+@pytest.mark.parametrize("valid", ["a", "0", "A-b_c.d~e", "a" * 128, "a..b"])
+async def test_valid_id(valid: str) -> None:
+    """A valid id is sent unchanged."""
+    async with serve(respond(job_json(id=valid)), respond(version_json(id=valid))) as (
+        server,
+        client,
+    ):
+        seen = await client.get_job(valid)
+        found = await client.get_version("_o", "f", valid)
 
-        assert (seen.id, found.id) == (good, good)
-        assert wire.requests[0].target == f"/v2/jobs/{good}"
-        assert wire.requests[1].target == f"/v2/functions/_o/f/versions/{good}"
+        assert (seen.id, found.id) == (valid, valid)
+        assert server.requests[0].target == f"/v2/jobs/{valid}"
+        assert server.requests[1].target == f"/v2/functions/_o/f/versions/{valid}"

@@ -1,4 +1,4 @@
-"""Fault class L: clocks that jump, machines that sleep, and waits that take a day."""
+"""Wall clocks that jump, dead pooled connections, and waits of a day."""
 
 import asyncio
 import gc
@@ -27,42 +27,42 @@ from sieve_async.testing import FakeSieve
 pytestmark = pytest.mark.looptime
 
 DAY = 86_400.0
-# The time of day on the server when it says how long to wait, from one answer to the next.
+# Seconds by which the server's clock has moved at each response.
 STEPS = {"forward": [0, 400 * DAY], "back": [0, -400 * DAY], "to and fro": [0, DAY, -DAY, DAY]}
 
 
 @pytest.fixture(params=[1e9, -1e9], ids=["forward", "back"])
 def wall_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A time of day that jumps by 30 years each time that anybody asks."""
+    """A wall clock that jumps by 30 years at each reading."""
     real, jumps = time.time, iter(range(10**9))
     monkeypatch.setattr(time, "time", lambda: real() + request.param * (next(jumps) % 2))
     yield
     assert next(jumps) > 0
 
 
-def pausing(time_of_day: float, seconds: float) -> Script:
-    """The script of an answer that asks for a pause, in dates."""
+def throttled(time_of_day: float, seconds: float) -> Script:
+    """A response with a Retry-After date."""
     dates = [("Date", formatdate(time_of_day, usegmt=True))]
     dates.append(("Retry-After", formatdate(time_of_day + seconds, usegmt=True)))
     return respond({"detail": "slowly"}, status=429, headers=dates)
 
 
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
-async def test_dates_from_a_clock_that_steps(steps: list[float]) -> None:
-    """A date to wait for counts from the date of the same answer, wherever the clocks stand."""
-    scripts = [*(pausing(1e9 + step, 30) for step in steps), respond()]
-    async with serve(*scripts) as (wire, client):
-        outcome = await client.wait_for_job(JOB)
+async def test_server_clock_that_jumps(steps: list[float]) -> None:
+    """A Retry-After date counts from the Date header of the same response."""
+    scripts = [*(throttled(1e9 + step, 30) for step in steps), respond()]
+    async with serve(*scripts) as (server, client):
+        job = await client.wait_for_job(JOB)
 
-    assert outcome.succeeded
-    assert len(wire.gaps) == len(steps)
-    assert all(30 - 1e-6 <= gap <= 60 + 31 for gap in wire.gaps)
+    assert job.succeeded
+    assert len(server.gaps) == len(steps)
+    assert all(30 - 1e-6 <= gap <= 60 + 31 for gap in server.gaps)
 
 
 @pytest.mark.usefixtures("wall_clock")
 @pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
-async def test_time_of_day_that_jumps(sieve: FakeSieve, strategy: Any) -> None:
-    """No pause, deadline or retry goes by the time of day."""
+async def test_local_clock_that_jumps(sieve: FakeSieve, strategy: Any) -> None:
+    """No interval, deadline or retry depends on the wall clock."""
     sieve.add_job("soon", queued=20, processing=40)
     sieve.add_job("late", processing=4000)
     sieve.fault(status=500, probability=0.3, seed=1)
@@ -79,27 +79,27 @@ async def test_time_of_day_that_jumps(sieve: FakeSieve, strategy: Any) -> None:
 
 
 @pytest.mark.usefixtures("wall_clock")
-async def test_streams_and_lookups_when_the_time_of_day_jumps(sieve: FakeSieve) -> None:
-    """Nor do streams, single waits and the retries of a lookup."""
+async def test_streams_and_lookups_under_a_clock_that_jumps(sieve: FakeSieve) -> None:
+    """The same for streams, single waits and retries of a lookup."""
     job_id = sieve.add_job(processing=100, outputs=[1, 2, 3, 4], streams=True)
     async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
         waiting = asyncio.create_task(client.wait_for_job(job_id, timeout=300))
         with sieve.fault(status=503, retry_after=7, times=1):
-            looked = await client.get_job(job_id)
-        looked_at = now()
+            running = await client.get_job(job_id)
+        lookup_at = now()
         found = [output async for output in client.stream_outputs(job_id, timeout=300)]
         outcome = await waiting
 
-    assert looked.status == "processing"
-    assert 7 <= looked_at <= 30
+    assert running.status == "processing"
+    assert 7 <= lookup_at <= 30
     assert (len(found), outcome.succeeded) == (4, True)
     assert 100 <= now() <= 120
 
 
 @pytest.mark.parametrize("as_date", [False, True])
 @pytest.mark.parametrize("hours", [0.9, 1, 6])
-async def test_pause_of_hours(sieve: FakeSieve, hours: float, *, as_date: bool) -> None:
-    """A wait keeps a pause of up to an hour, asks nothing meanwhile, and ends with the truth."""
+async def test_pause_of_an_hour(sieve: FakeSieve, hours: float, *, as_date: bool) -> None:
+    """A pause lasts at most an hour; there is no request during it."""
     job_id = sieve.add_job(processing=100, outputs=["x"])
     async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
         sieve.fault(status=503, retry_after=3600 * hours, as_date=as_date, times=1)
@@ -111,8 +111,8 @@ async def test_pause_of_hours(sieve: FakeSieve, hours: float, *, as_date: bool) 
     assert kept - 1e-6 <= sieve.requests[1].at <= 1.25 * kept + 62
 
 
-async def test_deadline_within_a_pause_of_hours(sieve: FakeSieve) -> None:
-    """A pause of an hour puts off no deadline, and a plain call does not wait for its end."""
+async def test_deadline_within_a_pause_of_an_hour(sieve: FakeSieve) -> None:
+    """A deadline passes also during the pause, and a plain call does not wait for its end."""
     job_id = sieve.add_job(processing=100)
     async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
         sieve.fault(status=429, retry_after=3600, times=1)
@@ -125,32 +125,32 @@ async def test_deadline_within_a_pause_of_hours(sieve: FakeSieve) -> None:
 
 
 @pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET], ids=["closed", "reset"])
-@pytest.mark.parametrize("kept", [1, 2, 8, 64])
-async def test_all_connections_are_dead(kept: int, end: Action) -> None:
-    """When all kept connections died while the machine slept, whoever asks next has an answer."""
+@pytest.mark.parametrize("pooled", [1, 2, 8, 64])
+async def test_dead_connections(pooled: int, end: Action) -> None:
+    """After a suspend all pooled connections may be dead: calls succeed without delay."""
     dead = 0
 
-    def reply(asked: RawRequest) -> Script:
-        if asked.connection <= dead:
-            return [end]  # nobody had told of it before
-        return [0.5, *finished_job(asked.job_id)]
+    def reply(request: RawRequest) -> Script:
+        if request.connection <= dead:
+            return [end]
+        return [0.5, *finished_job(request.job_id)]
 
-    async with ScriptedServer(reply) as stage, stage.client() as client:
-        await asyncio.gather(*(client.get_job(f"job-{number}") for number in range(kept)))
-        dead = stage.connections
+    async with ScriptedServer(reply) as server, server.client() as client:
+        await asyncio.gather(*(client.get_job(f"job-{number}") for number in range(pooled)))
+        dead = server.connections
         began = now()
         await client.get_job("lookup")
-        looked_at = now()
-        dead = stage.connections
-        await asyncio.gather(*(client.wait_for_job(f"wait-{number}") for number in range(kept)))
+        lookup_at = now()
+        dead = server.connections
+        await asyncio.gather(*(client.wait_for_job(f"wait-{number}") for number in range(pooled)))
 
-    assert dead >= kept
-    assert looked_at - began <= 0.6
-    assert now() - looked_at <= 0.6 + 0.5 * kept
+    assert dead >= pooled
+    assert lookup_at - began <= 0.6
+    assert now() - lookup_at <= 0.6 + 0.5 * pooled
 
 
-async def test_a_day(sieve: FakeSieve) -> None:
-    """A day of waits in all ways costs no more polls than promised, and no memory."""
+async def test_waits_of_a_day(sieve: FakeSieve) -> None:
+    """Waits of a day need few polls and constant memory."""
     job_id, held = (sieve.add_job(processing=DAY, outputs=["x"]) for _ in range(2))
     slow = PollPolicy(max_interval=300)
     async with SieveClient(sieve.api_key, base_url=sieve.url, polling=slow) as client:
@@ -161,20 +161,20 @@ async def test_a_day(sieve: FakeSieve) -> None:
             asyncio.create_task(client.wait_for_jobs([job_id], strategy="list")),
         ]
         await asyncio.sleep(DAY / 8)
-        before = objects(sieve)
+        before = object_count(sieve)
         await asyncio.sleep(DAY * 3 / 4)
-        after = objects(sieve)
-        outcome = await asyncio.gather(*waits)
+        after = object_count(sieve)
+        results = await asyncio.gather(*waits)
 
-    assert {type(each) for each in outcome[:2]} == {Job}
+    assert {type(each) for each in results[:2]} == {Job}
     assert now() <= DAY + 376
-    assert after - before <= 300  # and thousands of polls lie between them
+    assert after - before <= 300  # after thousands of polls
     assert sieve.requests_for(held) <= DAY / 600 + 10
     assert sieve.requests_for(job_id) <= 3 * (DAY / 300 * 1.03 + 150)
 
 
-def objects(sieve: FakeSieve) -> int:
-    """How many objects there are, but for what the server remembers of its requests."""
+def object_count(sieve: FakeSieve) -> int:
+    """The number of objects, without the request log of the server."""
     sieve.requests._entries.clear()
     gc.collect()
     return len(gc.get_objects())

@@ -1,4 +1,4 @@
-"""Fault class E: error answers, their classes, their bodies, and what is tried again."""
+"""Error responses: their classes, bodies, retries, and the end of waits."""
 
 import pytest
 
@@ -36,7 +36,8 @@ CLASSES: dict[int, tuple[type[SieveError], int]] = {
     413: (BadRequestError, 1),
     418: (BadRequestError, 1),
     422: (UnprocessableEntityError, 1),
-    425: (BadRequestError, 1),
+    421: (BadRequestError, 3),
+    425: (BadRequestError, 3),
     426: (BadRequestError, 1),
     429: (RateLimitError, 3),
     431: (BadRequestError, 1),
@@ -78,12 +79,12 @@ BODIES: dict[str, tuple[bytes, str | None, str | None]] = {
 }
 
 
-@pytest.mark.parametrize(("status", "wanted"), CLASSES.items(), ids=CLASSES)
-async def test_status(status: int, wanted: tuple[type[APIError], int]) -> None:
-    """Each error status has its class, and only what may pass is asked again."""
-    kind, attempts = wanted
-    refusal = respond({"detail": "why"}, status=status, headers=[("X-Request-Id", "r-1")])
-    async with serve(refusal) as (wire, client):
+@pytest.mark.parametrize(("status", "expected"), CLASSES.items(), ids=CLASSES)
+async def test_status(status: int, expected: tuple[type[APIError], int]) -> None:
+    """Each error status has its class, and only transient ones are retried."""
+    kind, attempts = expected
+    rejection = respond({"detail": "why"}, status=status, headers=[("X-Request-Id", "r-1")])
+    async with serve(rejection) as (server, client):
         error = await error_of(client.get_job(JOB))
 
         assert type(error) is kind
@@ -91,70 +92,74 @@ async def test_status(status: int, wanted: tuple[type[APIError], int]) -> None:
         assert (error.status, error.detail, error.request_id) == (status, "why", "r-1")
         assert (error.method, error.path, error.attempts) == ("GET", JOB_PATH, attempts)
         assert (error.error_id, error.retry_after) == (None, None)
-        assert len(wire.requests) == attempts
+        assert len(server.requests) == attempts
         assert client.stats.requests == attempts
-        assert all(gap >= 0.0499 for gap in wire.gaps)
+        assert all(gap >= 0.0499 for gap in server.gaps)
         assert str(status) in str(error)
         assert "why" in str(error)
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 406, 409, 422, 425, 451, 501, 505])
-async def test_refusal_ends_a_wait(status: int) -> None:
-    """A wait for what is refused for good is over at the first poll."""
-    async with serve(respond({"detail": "no"}, status=status)) as (wire, client):
+REJECTIONS = [400, 401, 402, 403, 404, 406, 409, 410, 422]
+
+
+@pytest.mark.parametrize("status", [*REJECTIONS, 451, 501, 505])
+async def test_rejection_at_the_first_poll(status: int) -> None:
+    """A rejection without an earlier good response ends a wait at once."""
+    async with serve(respond({"detail": "no"}, status=status)) as (server, client):
         error = await error_of(client.wait_for_job(JOB))
 
         assert isinstance(error, APIError)
-        assert (error.status, len(wire.requests)) == (status, 1)
+        assert (error.status, len(server.requests)) == (status, 1)
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 511, 520, 524])
-async def test_outage_ends_no_wait(status: int) -> None:
-    """A wait goes on through what may pass, also when that is the first it sees."""
+@pytest.mark.parametrize("status", [408, 421, 425, 429, 500, 502, 503, 504, 511, 520, 524])
+async def test_wait_continues_after_transient_errors(status: int) -> None:
+    """A transient error does not end a wait, also at the first poll."""
     bad = respond({"detail": "later"}, status=status)
-    async with serve(*([bad] * 7), respond()) as (wire, client):
-        ended = await client.wait_for_job(JOB)
+    async with serve(*([bad] * 7), respond()) as (server, client):
+        job = await client.wait_for_job(JOB)
 
-        assert ended.succeeded
-        assert len(wire.requests) == 8
+        assert job.succeeded
+        assert len(server.requests) == 8
 
 
-@pytest.mark.parametrize(
-    ("status", "polls"), [(401, 2), (404, 3), (400, 1), (402, 1), (403, 1), (422, 1)]
-)
-async def test_refusal_after_a_good_poll(status: int, polls: int) -> None:
-    """Replicas lag: 404 and 401 are confirmed once the job was seen; other refusals need not be."""
-    waiting, refusal = respond(job_json(status="processing")), respond({}, status=status)
-    async with serve(waiting, refusal) as (wire, client):
+@pytest.mark.parametrize("status", REJECTIONS)
+async def test_rejection_after_a_good_poll(status: int) -> None:
+    """After a good response a rejection is confirmed by two more polls, 2.5 s apart."""
+    running, rejection = respond(job_json(status="processing")), respond({}, status=status)
+    async with serve(running, rejection) as (server, client):
         error = await error_of(client.wait_for_job(JOB))
 
         assert isinstance(error, APIError)
-        assert (error.status, len(wire.requests)) == (status, 1 + polls)
+        assert (error.status, len(server.requests)) == (status, 4)
+        assert all(2.5 - 1e-6 <= gap <= 15 for gap in server.gaps[1:])
 
 
-@pytest.mark.parametrize(("status", "polls"), [(401, 1), (404, 2)])
-async def test_refusal_that_passes(status: int, polls: int) -> None:
-    """A refusal that is not confirmed was a stale replica: the wait goes on."""
-    waiting, refusal = respond(job_json(status="processing")), respond({}, status=status)
-    async with serve(waiting, *([refusal] * polls), respond()) as (wire, client):
-        ended = await client.wait_for_job(JOB)
+@pytest.mark.parametrize("status", REJECTIONS)
+@pytest.mark.parametrize("polls", [1, 2])
+async def test_rejection_in_passing(status: int, polls: int) -> None:
+    """A rejection that is not confirmed does not end a wait, however often it happens."""
+    running, rejection = respond(job_json(status="processing")), respond({}, status=status)
+    scripts = [running, *([rejection] * polls), running, *([rejection] * polls), respond()]
+    async with serve(*scripts) as (server, client):
+        job = await client.wait_for_job(JOB)
 
-        assert ended.succeeded
-        assert len(wire.requests) == 2 + polls
+        assert job.succeeded
+        assert len(server.requests) == len(scripts)
 
 
-async def test_outage_is_not_made_worse() -> None:
-    """Retries come out of a budget: a server that is down is not asked three times for ever."""
-    async with serve(respond({}, status=500)) as (wire, client):
+async def test_retry_budget() -> None:
+    """Retries use a budget: a server that is down does not get three attempts for ever."""
+    async with serve(respond({}, status=500)) as (server, client):
         for _ in range(60):
             await error_of(client.get_job(JOB))
 
         assert 0 <= client.stats.retry_tokens < 14
-        assert len(wire.requests) == client.stats.requests == 60 + 500 // 14
+        assert len(server.requests) == client.stats.requests == 60 + 500 // 14
 
 
-async def test_budget_fills_up_again() -> None:
-    """A success after a retry gives back what the retry took, and never more than there was."""
+async def test_retry_budget_is_refilled() -> None:
+    """A success after a retry returns what the retry took, up to the limit."""
     async with serve(respond({}, status=500), respond()) as (_, client):
         await client.get_job(JOB)
         await client.get_job(JOB)
@@ -165,28 +170,28 @@ async def test_budget_fills_up_again() -> None:
 
 @pytest.mark.parametrize("status", [204, 205, 206])
 async def test_success_without_a_job(status: int) -> None:
-    """A success that holds no whole job is an answer that cannot be used."""
+    """A 2xx response without a complete job is a DecodeError."""
     script = [b"HTTP/1.1 %d Fine\r\nContent-Length: 0\r\n\r\n" % status]
-    async with serve(script) as (wire, client):
+    async with serve(script) as (server, client):
         error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, DecodeError)
-        assert (error.status, error.attempts, len(wire.requests)) == (status, 3, 3)
+        assert (error.status, error.attempts, len(server.requests)) == (status, 3, 3)
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 305, 307, 308, 399])
 async def test_redirect(status: int) -> None:
-    """Nothing but this very answer is wanted: any 3xx is an error, and asking again is no use."""
-    async with serve([b"HTTP/1.1 %d Go\r\nContent-Length: 0\r\n\r\n" % status]) as (wire, client):
+    """Every 3xx is an error without a retry."""
+    async with serve([b"HTTP/1.1 %d Go\r\nContent-Length: 0\r\n\r\n" % status]) as (server, client):
         error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, RedirectError)
-        assert (error.status, error.attempts, len(wire.requests)) == (status, 1, 1)
+        assert (error.status, error.attempts, len(server.requests)) == (status, 1, 1)
 
 
 @pytest.mark.parametrize("status", [101, 600, 999])
-async def test_status_that_should_not_be(status: int) -> None:
-    """A status that no document knows is still an error of ours with the status in it."""
+async def test_undocumented_status(status: int) -> None:
+    """An undocumented status is an error that holds it."""
     async with serve_once([b"HTTP/1.1 %d Odd\r\nContent-Length: 0\r\n\r\n" % status]) as (
         _,
         client,
@@ -202,7 +207,7 @@ async def test_status_that_should_not_be(status: int) -> None:
 async def test_error_body(
     body: bytes, detail: str | None, error_id: str | None, status: int
 ) -> None:
-    """Whatever body an error has, its status decides, and the server's own words are kept."""
+    """Whatever the body is, the status decides the class; the server's text is kept."""
     async with serve_once(respond(body, status=status)) as (_, client):
         error = await error_of(client.get_job(JOB))
 
@@ -212,8 +217,8 @@ async def test_error_body(
         assert str(error).encode()
 
 
-async def test_refused_arguments() -> None:
-    """The list of a 422 is one line for each argument."""
+async def test_rejected_arguments() -> None:
+    """The list of a 422 has one line for each argument."""
     listed = [
         {"loc": ["query", "offset"], "msg": "not an integer", "type": "int_parsing"},
         {"loc": ["path", 0], "msg": "too long"},
@@ -233,11 +238,11 @@ async def test_refused_arguments() -> None:
 @pytest.mark.parametrize("length", [1_000_000, None])
 @pytest.mark.parametrize("status", [404, 500, 302])
 async def test_huge_error_body(status: int, length: int | None) -> None:
-    """Of an error body at most 64 KiB are read, and its connection is not used again."""
+    """At most 64 KiB of an error body are read, and its connection is closed."""
     body = b'{"detail": "' + b"x" * 1_000_000
     size = b"Content-Length: %d\r\n" % length if length else b""
     script: Script = [b"HTTP/1.1 %d No\r\n%b\r\n%b" % (status, size, body), Action.CLOSE]
-    async with serve_once(script, respond()) as (wire, client):
+    async with serve_once(script, respond()) as (server, client):
         error = await error_of(client.get_job(JOB))
         read = client.stats.bytes_received
         await client.get_job(JOB)
@@ -246,14 +251,14 @@ async def test_huge_error_body(status: int, length: int | None) -> None:
         assert error.status == status
         assert read <= 64 * 1024
         assert len(str(error)) < 4000
-        assert wire.connections == 2
+        assert server.connections == 2
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "rot13"])
-async def test_coded_error_body(coding: str) -> None:
-    """The status of an error decides also when its body cannot be decoded."""
-    refusal = respond(b"not compressed", status=404, headers=[("Content-Encoding", coding)])
-    async with serve_once(refusal) as (_, client):
+async def test_encoded_error_body(coding: str) -> None:
+    """The status decides the class also when the body cannot be decompressed."""
+    rejection = respond(b"not compressed", status=404, headers=[("Content-Encoding", coding)])
+    async with serve_once(rejection) as (_, client):
         error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, NotFoundError)

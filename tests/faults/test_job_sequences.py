@@ -1,4 +1,4 @@
-"""Fault class J: each turn that the life of a job can take, told to each way of waiting alike."""
+"""Sequences of responses about one job: each kind of wait returns the same result."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,57 +29,57 @@ from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
 
-# The status and the outputs of a job, however it was waited for.
-Found: TypeAlias = tuple[str, list[Any]]
-Way: TypeAlias = Callable[[SieveClient], Awaitable[Found]]
+# The status and the outputs of a job.
+Result: TypeAlias = tuple[str, list[Any]]
+Wait: TypeAlias = Callable[[SieveClient], Awaitable[Result]]
 
-SOON = PollPolicy(min_interval=1, max_interval=1, growth=0, jitter=0, outage_timeout=100)
+FAST = PollPolicy(min_interval=1, max_interval=1, growth=0, jitter=0, outage_timeout=100)
 RUNS = [f"{JOB}-{letter}" for letter in "abc"]
 RESTART = {"timestamp": "2024-12-15T01:41:59", "reason": "x", "type": "OOM"}
 
 
-def found(job: Job) -> Found:
-    """What of a job counts here."""
+def result_of(job: Job) -> Result:
+    """The status and the outputs of a job."""
     return job.status, [output_value(output) for output in job.outputs]
 
 
-async def poll(client: SieveClient) -> Found:
-    """Wait for the job alone."""
-    return found(await client.wait_for_job(JOB, polling=SOON, timeout=500))
+async def poll(client: SieveClient) -> Result:
+    """Wait by polling."""
+    return result_of(await client.wait_for_job(JOB, polling=FAST, timeout=20_000))
 
 
-async def long_poll(client: SieveClient) -> Found:
-    """Wait for it, and let the server hold the request."""
-    job = await client.wait_for_job(JOB, polling=SOON, timeout=500, strategy="long_poll")
-    return found(job)
+async def long_poll(client: SieveClient) -> Result:
+    """Wait by long polls."""
+    job = await client.wait_for_job(JOB, polling=FAST, timeout=20_000, strategy="long_poll")
+    return result_of(job)
 
 
-def many(strategy: Any) -> Way:
-    """Watch it as one of many."""
+def many(strategy: Any) -> Wait:
+    """Watch the job."""
 
-    async def watch(client: SieveClient) -> Found:
+    async def watch(client: SieveClient) -> Result:
         (outcome,) = [
             outcome
             async for outcome in client.as_completed(
-                [JOB, JOB], polling=SOON, timeout=500, strategy=strategy
+                [JOB, JOB], polling=FAST, timeout=20_000, strategy=strategy
             )
         ]
         if outcome.error is not None:
             raise outcome.error
         assert outcome.job is not None
-        return found(outcome.job)
+        return result_of(outcome.job)
 
     return watch
 
 
-async def stream(client: SieveClient) -> Found:
-    """Stream its outputs; those of the last run that had any are what counts."""
-    how: Any = {"polling": SOON, "timeout": 500, "on_restart": "continue"}
+async def stream(client: SieveClient) -> Result:
+    """Stream the outputs; those of the last run with outputs count."""
+    how: Any = {"polling": FAST, "timeout": 20_000, "on_restart": "continue"}
     values = [output_value(output) async for output in client.stream_outputs(JOB, **how)]
     return "finished", [value for value in values if value[0] == values[-1][0]]
 
 
-WAYS: dict[str, Way] = {
+WAITS: dict[str, Wait] = {
     "poll": poll,
     "long_poll": long_poll,
     "many": many("poll"),
@@ -87,79 +87,81 @@ WAYS: dict[str, Way] = {
     "list": many("list"),
     "stream": stream,
 }
-all_ways = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+all_waits = pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 
 
-def telling(*moments: Document | int) -> ScriptedServer:
-    """A server whose n-th answer about the job is the n-th moment, and the last one for ever.
+def serve_snapshots(*snapshots: Document | int) -> ScriptedServer:
+    """A server whose n-th response about the job is the n-th snapshot; the last one repeats.
 
-    Requests that may be held are answered at once, like any other; lists show the present moment.
+    Long polls are answered at once; lists show the current snapshot.
     """
 
-    def reply(asked: RawRequest) -> Script:
-        shown = moments[min(stage.request_counts[JOB] - (not asked.is_list), len(moments) - 1)]
+    def reply(request: RawRequest) -> Script:
+        shown = snapshots[
+            min(server.request_counts[JOB] - (not request.is_list), len(snapshots) - 1)
+        ]
         if isinstance(shown, int):
             return error_response(shown)
-        if asked.is_list:
-            is_listed = asked.query.get("status") == shown["status"]
+        if request.is_list:
+            is_listed = request.query.get("status") == shown["status"]
             return respond({"data": [shown] if is_listed else [], "next_offset": -1})
-        return respond(shown | {"outputs": shown["outputs"][asked.offset :]})
+        return respond(shown | {"outputs": shown["outputs"][request.offset :]})
 
-    stage = ScriptedServer(reply)
-    return stage
-
-
-async def ended(way: Way, *moments: Document | int) -> Found:
-    """How the job ends, told so and waited for so."""
-    async with telling(*moments) as stage, stage.client() as client:
-        return await way(client)
+    server = ScriptedServer(reply)
+    return server
 
 
-@all_ways
+async def result_after(wait: Wait, *snapshots: Document | int) -> Result:
+    """The result of a wait for a job with these snapshots."""
+    async with serve_snapshots(*snapshots) as server, server.client() as client:
+        return await wait(client)
+
+
+@all_waits
 @pytest.mark.parametrize("outputs", [[], ["a1"], ["a1", "a2", "a3"]])
-async def test_over_at_the_first_look(way: Way, outputs: list[str]) -> None:
-    """A job that had ended before anybody asked is returned as it is."""
-    assert await ended(way, finished(RUNS[0], *outputs)) == ("finished", outputs)
+async def test_terminal_at_the_first_poll(wait: Wait, outputs: list[str]) -> None:
+    """A job that is terminal already is returned as it is."""
+    assert await result_after(wait, finished(RUNS[0], *outputs)) == ("finished", outputs)
 
 
-@all_ways
+@all_waits
 @pytest.mark.parametrize("place", range(5))
 @pytest.mark.parametrize("kept", [0, 1, 2, 3])
-async def test_restart_between_any_two_looks(way: Way, place: int, kept: int) -> None:
-    """Wherever a restart falls, and however many outputs it has by then, the last run counts."""
+async def test_restart_between_two_polls(wait: Wait, place: int, kept: int) -> None:
+    """Only the outputs of the last run count, wherever the restart is."""
     first = [running(RUNS[0], *["a1", "a2", "a3"][:number]) for number in (0, 1, 1, 2, 3)]
     outputs = ["b1", "b2", "b3"]
     second = [running(RUNS[1], *outputs[:kept], restarts=[RESTART])]
     last = finished(RUNS[1], *outputs, restarts=[RESTART])
 
-    assert await ended(way, *first[:place], *second, last) == ("finished", outputs)
+    assert await result_after(wait, *first[:place], *second, last) == ("finished", outputs)
 
 
-@all_ways
+@all_waits
 @pytest.mark.parametrize("outputs", [[], ["b1"], ["b1", "b2", "b3"]])
-async def test_restart_seen_with_the_end(way: Way, outputs: list[str]) -> None:
-    """A run that began and ended between two looks has its own outputs, and none of before."""
+async def test_restart_and_end_between_two_polls(wait: Wait, outputs: list[str]) -> None:
+    """A run that begins and ends between two polls has its own outputs only."""
     last = finished(RUNS[1], *outputs, restarts=[RESTART])
-    expected = outputs or (["a1", "a2"] if way is stream else [])
+    expected = outputs or (["a1", "a2"] if wait is stream else [])
 
-    job = await ended(way, running(RUNS[0], "a1", "a2"), last)
+    job = await result_after(wait, running(RUNS[0], "a1", "a2"), last)
 
     assert job == ("finished", expected)
 
 
-@all_ways
-async def test_restarts_again_and_again(way: Way) -> None:
-    """Of many runs the last one counts."""
-    moments = [
+@all_waits
+async def test_many_restarts(wait: Wait) -> None:
+    """The last of many runs counts."""
+    snapshots = [
         running(f"{JOB}-{number:03}", f"{chr(97 + number)}1", restarts=[RESTART] * number)
         for number in range(25)
     ]
     last = finished(f"{JOB}-024", "y1", "y2", restarts=[RESTART] * 24)
 
-    assert await ended(way, *moments, last) == ("finished", ["y1", "y2"])
+    assert await result_after(wait, *snapshots, last) == ("finished", ["y1", "y2"])
 
 
-@all_ways
+@all_waits
 @pytest.mark.parametrize(
     "stale",
     [
@@ -169,75 +171,75 @@ async def test_restarts_again_and_again(way: Way) -> None:
         running(RUNS[0], "a1", "a2"),
     ],
 )
-async def test_replica_that_lags(way: Way, stale: Document) -> None:
-    """An older state after a newer one takes nothing back, and adds nothing."""
+async def test_stale_replica(wait: Wait, stale: Document) -> None:
+    """An older state after a newer one removes and adds nothing."""
     newer = running(RUNS[0], "a1", "a2")
     last = finished(RUNS[0], "a1", "a2", "a3")
 
-    job = await ended(way, newer, stale, newer, stale, stale, last)
+    job = await result_after(wait, newer, stale, newer, stale, stale, last)
 
     assert job == ("finished", ["a1", "a2", "a3"])
 
 
-@all_ways
+@all_waits
 @pytest.mark.parametrize("missing", [1, 2])
-async def test_replica_that_knows_no_such_job(way: Way, missing: int) -> None:
-    """A job that was seen and is not found once or twice is waited for on."""
+async def test_404_in_passing(wait: Wait, missing: int) -> None:
+    """A job that is not found once or twice is waited for."""
     seen, last = running(RUNS[0], "a1"), finished(RUNS[0], "a1", "a2")
 
-    job = await ended(way, seen, seen, *[404] * missing, seen, *[404] * missing, last)
+    job = await result_after(wait, seen, seen, *[404] * missing, seen, *[404] * missing, last)
 
     assert job == ("finished", ["a1", "a2"])
 
 
-@all_ways
-async def test_job_that_vanishes(way: Way) -> None:
-    """A job that was seen and stays away is not found, after a few looks more."""
-    async with telling(running(RUNS[0], "a1"), 404) as stage, stage.client() as client:
+@all_waits
+async def test_404_that_stays(wait: Wait) -> None:
+    """A job that stays not found is NotFoundError, after two confirmations."""
+    async with serve_snapshots(running(RUNS[0], "a1"), 404) as server, server.client() as client:
         with pytest.raises(NotFoundError):
-            await way(client)
+            await wait(client)
 
-        assert 4 <= stage.request_counts[JOB] <= 6
-        assert stage.requests[-1].at - stage.requests[0].at <= 15
+        assert 4 <= server.request_counts[JOB] <= 6
+        assert server.requests[-1].at - server.requests[0].at <= 15
 
 
-@all_ways
+@all_waits
 @pytest.mark.parametrize("another", ["job-2", "job-", "Job-1", "job-1-a", "", None, 1])
-async def test_id_of_another_job(way: Way, another: Any) -> None:
-    """The end of another job is not the end of this one, whenever it is told."""
-    foreign = finished(RUNS[0], "x1", "x2") | {"id": another}
+async def test_id_of_another_job(wait: Wait, another: Any) -> None:
+    """The end of another job is not the end of this one."""
+    other = finished(RUNS[0], "x1", "x2") | {"id": another}
     seen, last = running(RUNS[0], "a1"), finished(RUNS[0], "a1", "a2")
 
-    job = await ended(way, foreign, seen, foreign, foreign, last)
+    job = await result_after(wait, other, seen, other, other, last)
 
     assert job == ("finished", ["a1", "a2"])
 
 
-@all_ways
-async def test_nothing_but_the_id_of_another_job(way: Way) -> None:
-    """When nothing else is told any more, the wait ends with what is wrong, and not with that."""
-    foreign = finished(RUNS[0], "x1") | {"id": "job-2"}
+@all_waits
+async def test_only_another_id(wait: Wait) -> None:
+    """A wait that receives nothing else ends with DecodeError after the outage timeout."""
+    other = finished(RUNS[0], "x1") | {"id": "job-2"}
 
-    with pytest.raises(DecodeError, match="is not the id that was asked for"):
-        await ended(way, running(RUNS[0], "a1"), foreign)
+    with pytest.raises(DecodeError, match="id is not"):
+        await result_after(wait, running(RUNS[0], "a1"), other)
 
 
-@all_ways
+@all_waits
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_trouble_between_any_two_looks(way: Way, status: int) -> None:
-    """Looks that fail between all others change nothing of what comes out."""
-    moments: list[Document | int] = []
+async def test_errors_between_all_polls(wait: Wait, status: int) -> None:
+    """Failed polls between all others do not change the result."""
+    snapshots: list[Document | int] = []
     for number in range(4):
-        moments += [status, status, running(RUNS[0], *["a1", "a2", "a3"][:number])]
+        snapshots += [status, status, running(RUNS[0], *["a1", "a2", "a3"][:number])]
 
-    job = await ended(way, *moments, status, finished(RUNS[0], "a1", "a2", "a3", "a4"))
+    job = await result_after(wait, *snapshots, status, finished(RUNS[0], "a1", "a2", "a3", "a4"))
 
     assert job == ("finished", ["a1", "a2", "a3", "a4"])
 
 
 @pytest.mark.parametrize("times", [1, 3, 20])
 async def test_latest_that_moves(sieve: FakeSieve, client: SieveClient, times: int) -> None:
-    """However often ``latest`` moves, and whatever fails meanwhile, one version is followed."""
+    """A wait for ``latest`` follows one version, however often ``latest`` moves."""
     sieve.add_version("owner", "name", "v-first", building=100)
     seen: list[str] = []
     waiting = asyncio.create_task(
@@ -260,10 +262,10 @@ async def test_latest_that_moves(sieve: FakeSieve, client: SieveClient, times: i
     assert set(seen) == {"v-first"}
 
 
-async def test_latest_that_moves_before_the_first_answer(
+async def test_latest_that_moves_before_the_first_response(
     sieve: FakeSieve, client: SieveClient
 ) -> None:
-    """The version that is followed is the first one that was seen, not the first that was asked."""
+    """The followed version is that of the first response."""
     sieve.add_version("owner", "name", "v-1", building=10)
     sieve.fault(status=503, times=2)
     waiting = asyncio.create_task(client.wait_until_ready("owner", "name"))
@@ -273,14 +275,14 @@ async def test_latest_that_moves_before_the_first_answer(
     assert (await waiting).id == "v-2"
 
 
-async def test_version_that_vanishes_or_answers_as_another(
+async def test_version_that_vanishes_or_changes_its_id(
     sieve: FakeSieve, client: SieveClient
 ) -> None:
-    """A version that is not found any more, or only under another id, is no result."""
+    """A version that is not found, or has another id, is no result."""
     sieve.add_version("owner", "name", "v-1", building=1000)
 
     async def end(**fault: Any) -> SieveError:
-        waiting = asyncio.create_task(client.wait_until_ready("owner", "name", polling=SOON))
+        waiting = asyncio.create_task(client.wait_until_ready("owner", "name", polling=FAST))
         await asyncio.sleep(5)
         with sieve.fault(path="/v2/functions/*", **fault), pytest.raises(SieveError) as caught:
             await waiting
@@ -290,4 +292,4 @@ async def test_version_that_vanishes_or_answers_as_another(
     assert isinstance(await end(fields={"id": "v-2", "build_status": "ready"}), DecodeError)
     with pytest.raises(WaitTimeoutError) as caught:
         await client.wait_until_ready("owner", "name", timeout=5)
-    assert caught.value.last_version is not None
+    assert caught.value.last is not None

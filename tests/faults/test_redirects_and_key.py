@@ -1,4 +1,4 @@
-"""Fault class I: redirects, and the key in what a server sends back."""
+"""Redirects, and the API key in what a server sends back."""
 
 import asyncio
 import html
@@ -26,41 +26,43 @@ pytestmark = pytest.mark.looptime
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirect_to_another_origin(status: int, stranger: RawServer) -> None:
-    """A redirect is not followed, for the key would go along: the other origin sees not a byte."""
-    there = [("Location", f"{stranger.url}/v2/jobs/{JOB}?token=secret")]
-    async with serve(respond({}, status=status, headers=there)) as (wire, client):
+async def test_redirect_to_another_origin(status: int, other_origin: RawServer) -> None:
+    """A redirect is not followed: the other origin receives nothing."""
+    there = [("Location", f"{other_origin.url}/v2/jobs/{JOB}?token=secret")]
+    async with serve(respond({}, status=status, headers=there)) as (server, client):
         error = await error_of(client.get_job(JOB))
-        ended = await error_of(client.wait_for_job(JOB))
+        waited = await error_of(client.wait_for_job(JOB))
         built = await error_of(client.wait_until_ready("o", "f"))
 
-        for one in (error, ended, built):
+        for one in (error, waited, built):
             assert isinstance(one, RedirectError)
             assert (one.status, one.attempts) == (status, 1)
             assert "secret" not in str(one)
-        assert len(wire.requests) == 3
+        assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("where", ["/v2/jobs/job-2", "//evil.example/", "", "http://[", "a" * 5000])
-async def test_redirect_anywhere(where: str) -> None:
-    """Nor is one on the same origin, nor one to nowhere."""
-    async with serve(respond({}, status=302, headers=[("Location", where)])) as (wire, client):
+@pytest.mark.parametrize(
+    "location", ["/v2/jobs/job-2", "//evil.example/", "", "http://[", "a" * 5000]
+)
+async def test_redirect_on_the_same_origin(location: str) -> None:
+    """Nor is a redirect on the same origin, or an invalid one."""
+    async with serve(respond({}, status=302, headers=[("Location", location)])) as (server, client):
         error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, RedirectError)
         assert len(str(error)) < 1000
-        assert len(wire.requests) == 1
+        assert len(server.requests) == 1
 
 
 async def test_redirect_after_a_good_poll() -> None:
-    """Once the job was seen a redirect is a failed poll, as from a proxy that restarts."""
-    waiting = respond(job_json(status="processing"))
-    away = respond({}, status=302, headers=[("Location", "https://login.example")])
-    async with serve(waiting, away, away, respond()) as (wire, client):
-        ended = await client.wait_for_job(JOB)
+    """A redirect after a good response is confirmed, and the wait continues."""
+    running = respond(job_json(status="processing"))
+    redirect = respond({}, status=302, headers=[("Location", "https://login.example")])
+    async with serve(running, redirect, redirect, respond()) as (server, client):
+        waited = await client.wait_for_job(JOB)
 
-        assert ended.succeeded
-        assert len(wire.requests) == 4
+        assert waited.succeeded
+        assert len(server.requests) == 4
 
 
 SPELLINGS = {
@@ -70,38 +72,36 @@ SPELLINGS = {
 }
 
 
-ECHOES: dict[str, Callable[[str], bytes]] = {
+BODIES: dict[str, Callable[[str], bytes]] = {
     "no JSON": lambda key: f"<pre>{key}</pre>".encode(),
     "wrong shape": lambda key: f'{{"headers": {{"X-API-Key": {key}}}}}'.encode(),
     "as a key": lambda key: f'{{"id": 5, {key}: 1}}'.encode(),
     "as the id": lambda key: f'{{"id": {key}, "status": "finished"}}'.encode(),
-    "as a misfit": lambda key: f'{{"id": "job-1", "status": [{key}]}}'.encode(),
-    "as a time": lambda key: f'{{"id": "job-1", "status": "a", "created_at": {key}}}'.encode(),
+    "as a status": lambda key: f'{{"id": "job-1", "status": [{key}]}}'.encode(),
     "as an array": lambda key: f"[{key}, [{key}]]".encode(),
     "alone": str.encode,
 }
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
-@pytest.mark.parametrize("echo", ECHOES.values(), ids=ECHOES)
-async def test_key_in_an_answer(echo: Callable[[str], bytes], spelling: str) -> None:
-    """A bad answer that repeats the key does not tell it on, however it is spelled."""
-    async with serve_once(respond(echo(spelling))) as (_, client):
-        error = await error_of(client.get_job(JOB))  # which looks for the key everywhere
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+async def test_key_in_a_response(body: Callable[[str], bytes], spelling: str) -> None:
+    """An unusable response that repeats the key does not reveal it, in any spelling."""
+    async with serve_once(respond(body(spelling))) as (_, client):
+        error = await error_of(client.get_job(JOB))  # checks that the key is nowhere
 
         assert isinstance(error, DecodeError)
-        assert KEY not in json.dumps(error.payload)
+        assert KEY not in error.excerpt
 
 
 @pytest.mark.parametrize("key", ["20241215", "null", "1.5", "true", "{", "id", '"', "\\"])
 async def test_key_that_looks_like_json(key: str) -> None:
-    """Masking the key never breaks what it is masked in."""
+    """Redaction never breaks the text."""
     body = b'{"id": 5, "a": [20241215, null, 1.5, true, {}], "b": "\\"\\\\"}'
-    async with serve_once(respond(body)) as (wire, _), wire.client(api_key=key) as client:
+    async with serve_once(respond(body)) as (server, _), server.client(api_key=key) as client:
         error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, DecodeError)
-        assert error.problems
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ async def test_key_that_looks_like_json(key: str) -> None:
         respond({}, status=503, headers=[("Retry-After", KEY), ("Date", KEY)]),
     ],
 )
-async def test_key_in_no_trace(script: Script, caplog: pytest.LogCaptureFixture) -> None:
-    """The key is in no error and in no log, whatever was sent back and with whatever logged."""
+async def test_key_in_logs(script: Script, caplog: pytest.LogCaptureFixture) -> None:
+    """The key is in no error and no log line, with debug logging of all libraries."""
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
     async with serve(script, timeout=Timeout(request=1)) as (_, client):
@@ -133,8 +133,8 @@ async def test_key_in_no_trace(script: Script, caplog: pytest.LogCaptureFixture)
     assert KEY not in shown
 
 
-async def test_wait_that_timed_out_pickles() -> None:
-    """What a wait ends with travels whole: the last job seen and the last error go along."""
+async def test_timed_out_wait_pickles() -> None:
+    """WaitTimeoutError pickles with the last job and the last error."""
     scripts: list[Script] = [
         respond(job_json(status="processing")),
         respond({"detail": KEY}, status=500),
@@ -148,10 +148,10 @@ async def test_wait_that_timed_out_pickles() -> None:
         check_error(error.last_error)
 
 
-ERROR_ECHOES: dict[str, dict[str, Any]] = {
+ERROR_BODIES: dict[str, dict[str, Any]] = {
     "text": {"body": f"X-API-Key: {KEY}".encode()},
     "detail": {"body": {"detail": f"{{'X-API-Key': '{KEY}'}}"}},
-    "a refused header": {"body": {"detail": [{"loc": ["header", KEY], "msg": KEY}]}},
+    "a rejected header": {"body": {"detail": [{"loc": ["header", KEY], "msg": KEY}]}},
     "error id": {"body": {"error_id": KEY}},
     "list as error id": {"body": {"error_id": [KEY]}},
     "HTML": {"body": f"<html><pre>X-API-Key: {KEY}</pre></html>".encode()},
@@ -164,11 +164,11 @@ ERROR_ECHOES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("status", [302, 422])
-@pytest.mark.parametrize("echo", ERROR_ECHOES.values(), ids=ERROR_ECHOES)
-async def test_echoed_key(echo: dict[str, Any], status: int) -> None:
-    """An error that repeats the request's headers does not tell the key on."""
-    async with serve(respond(status=status, **echo)) as (_, client):
-        error = await error_of(client.get_job(JOB))  # which looks for the key everywhere
+@pytest.mark.parametrize("body", ERROR_BODIES.values(), ids=ERROR_BODIES)
+async def test_key_in_an_error_response(body: dict[str, Any], status: int) -> None:
+    """An error response that repeats the headers does not reveal the key."""
+    async with serve(respond(status=status, **body)) as (_, client):
+        error = await error_of(client.get_job(JOB))  # checks that the key is nowhere
 
         assert isinstance(error, (APIError, RedirectError))
 
@@ -184,12 +184,12 @@ async def test_echoed_key(echo: dict[str, Any], status: int) -> None:
         ("ab&cd<ef>'gh", "ab&#38;cd&#060;ef&#x3E;&apos;gh"),
     ],
 )
-async def test_echoed_key_in_another_spelling(key: str, echoed: str) -> None:
-    """JSON may be written in many ways: the key is masked in what it means, not in how it looks."""
+async def test_key_in_another_spelling(key: str, echoed: str) -> None:
+    """The key is redacted in any spelling of JSON and HTML."""
     body = f'{{"detail": "key: {echoed}"}}'.encode()
     retry = RetryPolicy(max_attempts=1)
-    async with serve_once(respond(body, status=400)) as (wire, _):
-        async with wire.client(api_key=key, retry=retry) as client:
+    async with serve_once(respond(body, status=400)) as (server, _):
+        async with server.client(api_key=key, retry=retry) as client:
             error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, BadRequestError)

@@ -1,4 +1,4 @@
-"""Fault class B: settings that cannot work, and those of the environment."""
+"""Invalid settings, and settings of the environment."""
 
 import traceback
 from pathlib import Path
@@ -16,8 +16,8 @@ from sieve_async import (
 pytestmark = pytest.mark.looptime
 
 
-async def test_refusal_with_locals() -> None:
-    """A traceback with locals, as many tools show it, works for a client that was never made."""
+async def test_traceback_with_locals() -> None:
+    """A traceback with locals can be formatted for a client that was not created."""
     with pytest.raises(ConfigError) as caught:
         SieveClient(KEY, base_url="http://example.com")
 
@@ -46,7 +46,7 @@ async def test_refusal_with_locals() -> None:
     ],
 )
 async def test_malformed_key(key: Any) -> None:
-    """What cannot be a key is refused before anything is sent, and not quoted."""
+    """An invalid key is rejected and not quoted."""
     with pytest.raises(ConfigError) as caught:
         SieveClient(key)
 
@@ -55,8 +55,8 @@ async def test_malformed_key(key: Any) -> None:
 
 
 @pytest.mark.parametrize("key", [" ", "a b", "a\n", "clé"])
-async def test_malformed_key_around(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor is one taken from the environment or a file."""
+async def test_malformed_key_in_the_environment(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for a key from the environment."""
     monkeypatch.setenv("SIEVE_API_KEY", key)
 
     with pytest.raises(ConfigError, match="SIEVE_API_KEY"):
@@ -64,7 +64,7 @@ async def test_malformed_key_around(key: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_no_key() -> None:
-    """Without a key the message says where one may be put."""
+    """Without a key the message names the environment variable."""
     with pytest.raises(ConfigError, match="SIEVE_API_KEY"):
         SieveClient()
 
@@ -109,8 +109,8 @@ async def test_no_key() -> None:
         b"https://example.com",
     ],
 )
-async def test_base_url_that_cannot_work(url: Any) -> None:
-    """A base URL must be https, or http to this machine, and hold nothing but a place."""
+async def test_invalid_base_url(url: Any) -> None:
+    """A base URL is https, or http to loopback, without user, query or fragment."""
     with pytest.raises(ConfigError) as caught:
         SieveClient(KEY, base_url=url)
 
@@ -119,12 +119,12 @@ async def test_base_url_that_cannot_work(url: Any) -> None:
 
 
 async def test_base_path() -> None:
-    """A base URL may have a path, and a slash at its end."""
-    async with serve() as (wire, _), wire.client(base_url=f"{wire.url}/a/b%20c/") as client:
+    """A base URL may have a path and a trailing slash."""
+    async with serve() as (server, _), server.client(base_url=f"{server.url}/a/b%20c/") as client:
         await client.get_job(JOB)
         await client.get_job(JOB, offset=3)
 
-        assert [seen.target for seen in wire.requests] == [
+        assert [seen.target for seen in server.requests] == [
             "/a/b%20c/v2/jobs/job-1",
             "/a/b%20c/v2/jobs/job-1?offset=3",
         ]
@@ -132,22 +132,22 @@ async def test_base_path() -> None:
 
 @pytest.mark.parametrize("url", ["http://localhost:1", "http://127.9.9.9", "http://[::1]:8000/a"])
 async def test_loopback(url: str) -> None:
-    """Plain http is for this machine itself."""
+    """Plain http is accepted for loopback."""
     assert repr(SieveClient(KEY, base_url=url)) == f"<SieveClient {url}>"
 
 
-async def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither proxy variables nor ~/.netrc change where the key goes, or what goes with it."""
+async def test_proxy_variables_and_netrc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By default neither proxy variables nor ~/.netrc are used."""
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine 127.0.0.1 login someone password secret\ndefault login a password b")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    async with RawServer() as proxy, serve() as (wire, client):
+    async with RawServer() as proxy, serve() as (server, client):
         for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
         await client.get_job(JOB)
 
         assert proxy.connections == 0
-        assert len(wire.requests) == 1
-        assert wire.requests[0].header("Authorization") is None
-        assert wire.requests[0].header("X-API-Key") == KEY
+        assert len(server.requests) == 1
+        assert server.requests[0].header("Authorization") is None
+        assert server.requests[0].header("X-API-Key") == KEY
