@@ -1,4 +1,4 @@
-"""What every test gets: a server, a client, and a check that nothing is left behind."""
+"""Fixtures of all tests: a server, a client, and checks that nothing is left behind."""
 
 import asyncio
 import gc
@@ -14,31 +14,31 @@ from helpers.leak_checks import KEY
 from sieve_async import SieveClient
 from sieve_async.testing import FakeSieve
 
-# The loop turns so often for nothing before virtual time moves, lest an answer under way is missed.
-# On loopback few turns do, and the default of 42 makes the tests three times slower.
-_TURNS = 4
-# What the description of a timer tells of where it leads.
-_OURS = ("sieve_async", "aiohttp")
+# Idle iterations of the loop before virtual time advances. The default of 42 makes the tests three
+# times slower; on loopback a response needs few iterations.
+_IDLE_ITERATIONS = 4
+# Modules whose pending timers are leaks.
+_CHECKED_MODULES = ("sieve_async", "aiohttp")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let virtual time move on soon."""
+    """Set the idle iterations of all tests in virtual time."""
     for item in items:
         if item.get_closest_marker("looptime") is not None:
-            item.add_marker(pytest.mark.looptime(noop_cycles=_TURNS), append=False)
+            item.add_marker(pytest.mark.looptime(noop_cycles=_IDLE_ITERATIONS), append=False)
 
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test sees the settings of the person who runs it."""
-    for name in ("SIEVE_API_KEY", "SIEVE_API_KEY_FILE", "SIEVE_API_URL"):
+    """Hide the environment variables and the home directory of the developer."""
+    for name in ("SIEVE_API_KEY", "SIEVE_API_KEY_FILE", "SIEVE_API_URL", "SIEVE_LOG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """After each test there are no more descriptors than before, and no log line holds the key."""
+    """Check that no file descriptor is left open and that no log line contains the API key."""
     caplog.set_level(logging.DEBUG)
     before = _descriptors()
     yield
@@ -50,7 +50,7 @@ def nothing_left_behind(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 async def no_task_left() -> AsyncIterator[None]:
-    """After each asynchronous test there are no more tasks than before, and no timers of ours."""
+    """Check that no task is left, and no timer of the package or of aiohttp."""
     yield
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -59,21 +59,21 @@ async def no_task_left() -> AsyncIterator[None]:
 
 @pytest.fixture
 async def sieve() -> AsyncIterator[FakeSieve]:
-    """A running server that keeps the truth."""
+    """A running fake server."""
     async with FakeSieve(api_key=KEY) as server:
         yield server
 
 
 @pytest.fixture
 async def client(sieve: FakeSieve) -> AsyncIterator[SieveClient]:
-    """A client of that server, with the settings that users get."""
+    """A client of that server with the default settings."""
     async with SieveClient(KEY, base_url=sieve.url) as one:
         yield one
 
 
 @pytest.fixture
 async def session(sieve: FakeSieve) -> AsyncIterator[aiohttp.ClientSession]:
-    """A plain HTTP client of that server, which knows the key."""
+    """A plain HTTP client of that server that sends the key."""
     key = {"X-API-Key": sieve.api_key}
     async with aiohttp.ClientSession(sieve.url, headers=key) as opened:
         yield opened
@@ -81,7 +81,7 @@ async def session(sieve: FakeSieve) -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 def get(session: aiohttp.ClientSession) -> Get:
-    """Get the document of a path, with its status as ``http``."""
+    """A function that returns the document at a path, with the HTTP status as ``http``."""
 
     async def fetch(path: str) -> Document:
         async with session.get(path) as response:
@@ -92,13 +92,13 @@ def get(session: aiohttp.ClientSession) -> Get:
 
 
 def _timers(loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
-    """Timers that would call the package or the library below it."""
+    """Pending timers of the checked modules."""
     scheduled: list[asyncio.TimerHandle] = getattr(loop, "_scheduled", [])
-    waiting = (timer for timer in scheduled if not timer.cancelled())
-    return [timer for timer in waiting if any(name in repr(timer) for name in _OURS)]
+    pending = (timer for timer in scheduled if not timer.cancelled())
+    return [timer for timer in pending if any(name in repr(timer) for name in _CHECKED_MODULES)]
 
 
 def _descriptors() -> int:
-    """How many descriptors this process has open (nothing on systems that do not tell)."""
+    """The number of open file descriptors; zero where the system does not list them."""
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.exists() else 0

@@ -12,7 +12,7 @@ import pytest
 import sieve_async
 from sieve_async import config, errors, models
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 VALUES = {
     "BuildStatus",
     "EnvironmentVariable",
