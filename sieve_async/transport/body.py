@@ -8,9 +8,12 @@ import asyncio
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
+
+# Status, headers as they stood on the wire, and body.
+Answer: TypeAlias = tuple[int, tuple[tuple[bytes, bytes], ...], bytes]
 
 MAX_ERROR_BODY = 64 * 1024
 _STEP = 256 * 1024  # bytes that one step may decompress to

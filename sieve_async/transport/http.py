@@ -1,9 +1,10 @@
 """`Transport`: one request in, a `Response` or an error out; on one loop and in one process."""
 
 import asyncio
+import logging
 import os
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 from yarl import URL
@@ -22,16 +23,16 @@ from sieve_async.errors import (
 )
 from sieve_async.messages import Request, Response
 from sieve_async.redaction import redactor
-from sieve_async.transport.body import ContentEncodingError, TooLargeError
+from sieve_async.transport.body import Answer, ContentEncodingError, TooLargeError
+from sieve_async.transport.connection import ConnectionSender, UnsupportedError
 from sieve_async.transport.errors import Exchange, translate
-from sieve_async.transport.session import (
-    PooledConnections,
-    SessionSender,
-    environment_proxy,
-    open_session,
-    request_options,
-)
+from sieve_async.transport.session import SessionSender, environment_proxy, open_session
+from sieve_async.transport.settings import SenderSettings, connect_timeout, open_connector
 from sieve_async.transport.timers import RequestTimer, RequestTimers
+
+Sender: TypeAlias = ConnectionSender | SessionSender
+
+_logger = logging.getLogger("sieve_async")
 
 
 class Transport:
@@ -64,16 +65,22 @@ class Transport:
         self._max_body = limits.max_response_bytes
         self._session = session
         base = URL(config.base_url)
-        self._origin, self._base_path = base.origin(), base.raw_path.rstrip("/")
+        self._base_path = base.raw_path.rstrip("/")
         self._over_tls = base.scheme == "https"
-        self._options = request_options(_headers(config.api_key), timeout.connect)
-        if trust_env and (proxy := environment_proxy(base)) is not None:
-            self._options["proxy"] = proxy
+        self._settings = SenderSettings(
+            origin=base.origin(),
+            headers=_headers(config.api_key),
+            timeout=connect_timeout(timeout.connect),
+            max_body=limits.max_response_bytes,
+            proxy=environment_proxy(base) if trust_env else None,
+        )
         self._redact = redactor(config.api_key)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: int | None = None
         self._timers = RequestTimers()
-        self._pool = PooledConnections()
+        # A session of the caller's may trace, and a proxy needs one.
+        self._is_direct = session is None and not trust_env
+        self._direct: ConnectionSender | None = None
         self._pooled: SessionSender | None = None
         self._unpooled: SessionSender | None = None  # for fresh connections of our own
 
@@ -97,7 +104,7 @@ class Transport:
         timer = RequestTimer(loop)
         self._timers.start(timer, self._due(loop, request, deadline))
         try:
-            status, headers, body = await sender.send(request, self._url(request), exchange)
+            status, headers, body = await self._exchange(sender, request, exchange)
             self.bytes_received += len(body)
             if not (status == 407 and exchange.via_proxy):
                 return Response(status, headers, body, self._redact)
@@ -155,7 +162,7 @@ class Transport:
     async def close(self) -> None:
         """Wait until nothing is in flight, and close what is ours; also when cancelled itself."""
         async with AsyncExitStack() as closing:
-            for sender in (self._pooled, self._unpooled):
+            for sender in (self._direct, self._pooled, self._unpooled):
                 if sender is not None and self._session is None:
                     closing.push_async_callback(sender.close)
             while self._timers and self._loop is asyncio.get_running_loop():  # noqa: ASYNC110
@@ -168,23 +175,42 @@ class Transport:
                 "the session of this client belongs to another event loop: make one for each"
             )
 
-    def _sender(self, request: Request[Any]) -> SessionSender:
+    async def _exchange(self, sender: Sender, request: Request[Any], exchange: Exchange) -> Answer:
+        query = f"?{request.query}" if request.query else ""
+        target = f"{self._base_path}{request.path}{query}"
+        try:
+            return await sender.send(request, target, exchange)
+        except UnsupportedError as error:  # nothing was sent
+            self._use_session(error)
+        return await self._sender(request).send(request, target, exchange)
+
+    def _sender(self, request: Request[Any]) -> Sender:
         if self._session is None and request.fresh_connection:
             if self._unpooled is None:
-                self._unpooled = self._open_sender(open_session(self.slots, pools=False))
+                session = open_session(open_connector(self.slots, pools=False))
+                self._unpooled = SessionSender(session, self._settings)
             return self._unpooled
+        if self._is_direct and request.method == "GET":
+            try:
+                self._direct = self._direct or self._open_direct()
+            except UnsupportedError as error:
+                self._use_session(error)
+            else:
+                return self._direct
         if self._pooled is None:
-            self._pooled = self._open_sender(self._session or open_session(self.slots, pools=True))
+            session = self._session or open_session(open_connector(self.slots))
+            self._pooled = SessionSender(session, self._settings)
         if self._pooled.closed:
             raise ClientClosedError("the session of this client is closed")
         return self._pooled
 
-    def _open_sender(self, session: aiohttp.ClientSession) -> SessionSender:
-        return SessionSender(session, self._pool, self._options, self._max_body)
+    def _open_direct(self) -> ConnectionSender:
+        return ConnectionSender(open_connector(self.slots), self._settings)
 
-    def _url(self, request: Request[Any]) -> URL:
-        url = self._origin.with_path(f"{self._base_path}{request.path}", encoded=True)
-        return URL(f"{url}?{request.query}", encoded=True) if request.query else url
+    def _use_session(self, error: UnsupportedError) -> None:
+        if self._is_direct:
+            self._is_direct = False
+            _logger.info("aiohttp %s lacks %s: using its sessions", aiohttp.__version__, error)
 
     def _due(
         self, loop: asyncio.AbstractEventLoop, request: Request[Any], deadline: float | None
@@ -197,7 +223,11 @@ class Transport:
         return due if deadline is None else min(due, deadline)
 
     def _interruption(
-        self, timer: RequestTimer, sender: SessionSender, exchange: Exchange, hold_time: float
+        self,
+        timer: RequestTimer,
+        sender: Sender,
+        exchange: Exchange,
+        hold_time: float,
     ) -> SieveError | None:
         """What a cancellation that arrived means; None when it was the caller's."""
         if not timer.uncancel():
@@ -206,12 +236,12 @@ class Transport:
         if self.closed:
             return ClientClosedError("the client was closed during the request")
         if exchange.is_reused and exchange.status is None and not hold_time:
-            self._pool.close_idle()  # a connection that died silently looks like this
+            self._settings.pool.close_idle()  # a connection that died silently looks like this
         return RequestTimeoutError(
             "no complete answer in time", exchange.method, exchange.path, sent=exchange.is_sent
         )
 
-    def _failure(self, error: Exception, sender: SessionSender, exchange: Exchange) -> SieveError:
+    def _failure(self, error: Exception, sender: Sender, exchange: Exchange) -> SieveError:
         if sender.closed:
             return _session_closed()
         place = (exchange.method, exchange.path, exchange.status or 0)
@@ -221,7 +251,7 @@ class Transport:
             return DecodeError(str(error), *place)
         failure = translate(error, exchange, self._redact)
         if isinstance(failure, ConnectError) and failure.reused_connection:
-            self._pool.close_idle()
+            self._settings.pool.close_idle()
         return failure
 
     @staticmethod

@@ -4,68 +4,22 @@ What aiohttp does by itself is turned off here, by its public hooks where there 
 middleware of each request sees the connection that it is to be sent on.
 """
 
-import asyncio
 import io
 import urllib.request
-from collections.abc import Mapping
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import aiohttp
-import attrs
 from yarl import URL
 
 from sieve_async.errors import ConfigError
 from sieve_async.messages import Request
-from sieve_async.transport.body import read_body
+from sieve_async.transport.body import Answer, read_body
 from sieve_async.transport.errors import BrokenConnectionError, Exchange
+from sieve_async.transport.settings import SenderSettings, UnusableConnectionError
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
-
-_NEVER_ROUND_UP = 1e9  # aiohttp rounds timeouts above five seconds up: all fire at once
-_DNS_CACHE_SECONDS = 30
-# When each pooled connection was last used, of all clients: two of them may share one session.
-_used_at: "WeakKeyDictionary[object, float]" = WeakKeyDictionary()
-
-
-class UnusableConnectionError(Exception):
-    """A pooled connection must not be used; nothing was sent on it."""
-
-
-@attrs.define(eq=False)
-class PooledConnections:
-    """Which pooled connections may be used; those that may not are closed when their turn comes.
-
-    Attributes:
-        trusted_since: Connections that were last used before this time of the loop are not used.
-    """
-
-    trusted_since: float = float("-inf")
-
-    def close_idle(self) -> None:
-        """Use no connection that is idle now: one had died unseen, and so may the others.
-
-        After the machine has slept they all have, and a call has few attempts.
-        """
-        self.trusted_since = asyncio.get_running_loop().time()
-
-    def check(self, protocol: Any, *, fresh: bool) -> bool:
-        """Whether the connection has served before; from now on, it has.
-
-        Raises:
-            UnusableConnectionError: It is not to be used: data has arrived on it that was not
-                asked for, it is not trusted any more, or a new one is wanted.
-        """
-        now = asyncio.get_running_loop().time()
-        used_at = _used_at.get(protocol)
-        if used_at is not None and (
-            fresh or used_at <= self.trusted_since or getattr(protocol, "should_close", False)
-        ):
-            raise UnusableConnectionError
-        _used_at[protocol] = now
-        return used_at is not None
 
 
 class SessionSender:
@@ -73,21 +27,21 @@ class SessionSender:
 
     Args:
         session: The session to use.
-        pool: Which of its pooled connections may be used.
-        options: Passed with each request.
+        settings: How to send.
     """
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        pool: PooledConnections,
-        options: Mapping[str, Any],
-        max_body: int,
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, settings: SenderSettings) -> None:
         self._session = session
-        self._pool = pool
-        self._options = options
-        self._max_body = max_body
+        self._settings = settings
+        self._options: dict[str, Any] = {
+            "headers": settings.headers,
+            "timeout": settings.timeout,
+            "allow_redirects": False,
+            "raise_for_status": False,
+            "auto_decompress": False,
+        }
+        if settings.proxy is not None:
+            self._options["proxy"] = settings.proxy
         # aiohttp takes credentials out of ~/.netrc when a session trusts the environment.
         self._drops_netrc = (
             session.trust_env
@@ -100,19 +54,26 @@ class SessionSender:
         """Whether the session is closed."""
         return self._session.closed
 
-    async def send(
-        self, request: Request[Any], url: URL, exchange: Exchange
-    ) -> tuple[int, tuple[tuple[bytes, bytes], ...], bytes]:
+    async def send(self, request: Request[Any], target: str, exchange: Exchange) -> Answer:
         """Send one request; status, headers and body of its answer.
+
+        Args:
+            request: The request.
+            target: Its path and query.
+            exchange: Records how far it has come.
 
         Raises:
             TooLargeError: The body is too large.
             ContentEncodingError: The body cannot be decompressed.
             Exception: Anything that aiohttp, the system or foreign code raises.
         """
+        path, _, query = target.partition("?")
+        url = self._settings.origin.with_path(path, encoded=True)  # the fastest way
+        if query:
+            url = URL(f"{url}?{query}", encoded=True)
         options = self._options
         if request.body is not None:
-            headers = {**options["headers"], aiohttp.hdrs.CONTENT_TYPE: "application/json"}
+            headers = {**self._settings.headers, aiohttp.hdrs.CONTENT_TYPE: "application/json"}
             options = {**options, "headers": headers, "data": io.BytesIO(request.body)}
         middleware = self._middleware(exchange, fresh=request.fresh_connection)
         response = await self._session.request(
@@ -124,7 +85,7 @@ class SessionSender:
                 response.status,
                 response.content,
                 response.headers,
-                self._max_body,
+                self._settings.max_body,
                 exchange.protocol,
             )
         except BaseException:
@@ -172,7 +133,7 @@ class SessionSender:
 
         async def checked_send(conn: "Connection") -> aiohttp.ClientResponse:
             exchange.protocol = conn.protocol
-            exchange.is_reused = self._pool.check(conn.protocol, fresh=fresh)
+            exchange.is_reused = self._settings.pool.check(conn.protocol, fresh=fresh)
             exchange.is_sent = True
             response: aiohttp.ClientResponse = await send(conn)
             return response
@@ -180,32 +141,12 @@ class SessionSender:
         request.send = checked_send  # type: ignore[method-assign] # of this one request
 
 
-def open_session(limit: int, *, pools: bool) -> aiohttp.ClientSession:
-    """A session of our own: no cookies, no environment.
+def open_session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    """A session of our own: no cookies, no environment, and no headers.
 
-    It has no headers: aiohttp would send those of a session to a proxy, too, and so the key.
-
-    Args:
-        limit: The number of connections.
-        pools: Whether connections are kept for later requests.
+    aiohttp would send the headers of a session to a proxy, too, and so the key.
     """
-    connector = aiohttp.TCPConnector(
-        limit=limit, ttl_dns_cache=_DNS_CACHE_SECONDS, force_close=not pools
-    )
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
-
-def request_options(headers: Mapping[str, str], connect_timeout: float | None) -> dict[str, Any]:
-    """What turns aiohttp's and the session's defaults off."""
-    return {
-        "allow_redirects": False,
-        "headers": headers,
-        "raise_for_status": False,
-        "auto_decompress": False,
-        "timeout": aiohttp.ClientTimeout(
-            total=None, sock_connect=connect_timeout, ceil_threshold=_NEVER_ROUND_UP
-        ),
-    }
 
 
 def environment_proxy(base_url: URL) -> URL | None:

@@ -17,7 +17,7 @@ from sieve_async.config import Config
 from sieve_async.messages import Request
 from sieve_async.transport import Transport
 
-WAYS = ("own session", "caller's session")
+WAYS = ("own connection", "own session", "caller's session")
 GET = Request("GET", "/v2/jobs/job-1", Job)
 PUSH = Request("POST", "/v2/push", Job, body=b'{"function": "o/f"}', fresh_connection=True)
 CANCEL = Request("DELETE", "/v2/jobs/job-1", Job, fresh_connection=True)

@@ -1,0 +1,107 @@
+"""What both senders share: settings, connectors, and which pooled connections may be used."""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import aiohttp
+import attrs
+from yarl import URL
+
+_NEVER_ROUND_UP = 1e9  # aiohttp rounds timeouts above five seconds up: all fire at once
+_DNS_CACHE_SECONDS = 30
+_KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # seconds, and probes
+# When each pooled connection was last used, of all clients: two of them may share one session.
+_used_at: "WeakKeyDictionary[object, float]" = WeakKeyDictionary()
+
+
+class UnusableConnectionError(Exception):
+    """A pooled connection must not be used; nothing was sent on it."""
+
+
+@attrs.define(eq=False)
+class PooledConnections:
+    """Which pooled connections may be used; those that may not are closed when their turn comes.
+
+    Attributes:
+        trusted_since: Connections that were last used before this time of the loop are not used.
+    """
+
+    trusted_since: float = float("-inf")
+
+    def close_idle(self) -> None:
+        """Use no connection that is idle now: one had died unseen, and so may the others.
+
+        After the machine has slept they all have, and a call has few attempts.
+        """
+        self.trusted_since = asyncio.get_running_loop().time()
+
+    def check(self, protocol: Any, *, fresh: bool) -> bool:
+        """Whether the connection has served before; from now on, it has.
+
+        Raises:
+            UnusableConnectionError: It is not to be used: data has arrived on it that was not
+                asked for, it is not trusted any more, or a new one is wanted.
+        """
+        now = asyncio.get_running_loop().time()
+        used_at = _used_at.get(protocol)
+        if used_at is not None and (
+            fresh or used_at <= self.trusted_since or getattr(protocol, "should_close", False)
+        ):
+            raise UnusableConnectionError
+        _used_at[protocol] = now
+        return used_at is not None
+
+
+@attrs.define(eq=False, kw_only=True)
+class SenderSettings:
+    """How requests of one client are sent.
+
+    Attributes:
+        origin: The server.
+        headers: Sent with each request; among them the key.
+        timeout: How long opening a connection may take.
+        max_body: The size of a good body in bytes.
+        proxy: The proxy to use; None for what the session uses.
+        pool: Which pooled connections may be used.
+    """
+
+    origin: URL
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    timeout: aiohttp.ClientTimeout
+    max_body: int
+    proxy: URL | None = attrs.field(repr=False)
+    pool: PooledConnections = attrs.Factory(PooledConnections)
+
+
+def connect_timeout(seconds: float | None) -> aiohttp.ClientTimeout:
+    """A timeout of connecting only: aiohttp's ``total`` loses cancellations."""
+    return aiohttp.ClientTimeout(total=None, sock_connect=seconds, ceil_threshold=_NEVER_ROUND_UP)
+
+
+def open_connector(limit: int, *, pools: bool = True) -> aiohttp.TCPConnector:
+    """A connector of our own.
+
+    Args:
+        limit: The number of connections.
+        pools: Whether connections are kept for later requests.
+    """
+    return aiohttp.TCPConnector(
+        limit=limit,
+        ttl_dns_cache=_DNS_CACHE_SECONDS,
+        force_close=not pools,
+        socket_factory=_keepalive_socket,
+    )
+
+
+def _keepalive_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that notices within half a minute that the other side has gone."""
+    family, kind, protocol, *_ = address
+    opened = socket.socket(family, kind, protocol)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    return opened
