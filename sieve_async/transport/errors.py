@@ -87,12 +87,15 @@ def translate(error: Exception, exchange: Exchange, redact: Callable[[str], str]
     if isinstance(error, BrokenConnectionError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     failure = _classify(error, exchange)
-    failure.method, failure.path = exchange.method, exchange.path
-    failure.reason = shorten(redact(failure.reason))
-    failure.sent = exchange.is_sent and not isinstance(error, _NOT_SENT)
     if isinstance(failure, ConnectError):
         failure.reused_connection = exchange.is_reused and not _began_to_answer(error)
-    return failure
+    return attrs.evolve(  # a new error: an exception remembers what it was made with
+        failure,
+        reason=shorten(redact(failure.reason)),
+        method=exchange.method,
+        path=exchange.path,
+        sent=exchange.is_sent and not isinstance(error, _NOT_SENT),
+    )
 
 
 def _classify(error: Exception, exchange: Exchange) -> TransportError:

@@ -187,25 +187,28 @@ class Transport:
     def _sender(self, request: Request[Any]) -> Sender:
         if self._session is None and request.fresh_connection:
             if self._unpooled is None:
-                session = open_session(open_connector(self.slots, pools=False))
+                session = open_session(self._open_connector(pools=False))
                 self._unpooled = SessionSender(session, self._settings)
             return self._unpooled
         if self._is_direct and request.method == "GET":
             try:
-                self._direct = self._direct or self._open_direct()
+                return self._direct_sender()
             except UnsupportedError as error:
                 self._use_session(error)
-            else:
-                return self._direct
         if self._pooled is None:
-            session = self._session or open_session(open_connector(self.slots))
+            session = self._session or open_session(self._open_connector())
             self._pooled = SessionSender(session, self._settings)
         if self._pooled.closed:
             raise ClientClosedError("the session of this client is closed")
         return self._pooled
 
-    def _open_direct(self) -> ConnectionSender:
-        return ConnectionSender(open_connector(self.slots), self._settings)
+    def _direct_sender(self) -> ConnectionSender:
+        if self._direct is None:
+            self._direct = ConnectionSender(self._open_connector(), self._settings)
+        return self._direct
+
+    def _open_connector(self, *, pools: bool = True) -> aiohttp.TCPConnector:
+        return open_connector(self.slots, pools=pools)
 
     def _use_session(self, error: UnsupportedError) -> None:
         if self._is_direct:

@@ -109,15 +109,18 @@ class SessionSender:
             if self._drops_netrc:
                 request.headers.pop(aiohttp.hdrs.AUTHORIZATION, None)
             exchange.via_proxy = request.proxy is not None
-            self._watch_sending(request, exchange, fresh=fresh)
             while True:
+                self._watch_sending(request, exchange, fresh=fresh)
                 try:
                     response = await handler(request)
                 except UnusableConnectionError:
                     continue  # aiohttp has closed it; the next one may do
                 except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
                     raise BrokenConnectionError from error
-                response.cookies = SimpleCookie()  # else they would go into the session's jar
+                finally:
+                    vars(request).pop("send", None)  # else the request refers to itself
+                if aiohttp.hdrs.SET_COOKIE in response.headers:
+                    response.cookies = SimpleCookie()  # else they would go into the session's jar
                 return response
 
         return no_resend_middleware

@@ -13,8 +13,15 @@ from yarl import URL
 _NEVER_ROUND_UP = 1e9  # aiohttp rounds timeouts above five seconds up: all fire at once
 _DNS_CACHE_SECONDS = 30
 _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # seconds, and probes
-# When each pooled connection was last used, of all clients: two of them may share one session.
-_used_at: "WeakKeyDictionary[object, float]" = WeakKeyDictionary()
+
+
+@attrs.define(eq=False)
+class _LastUse:
+    at: float
+
+
+# Of each pooled connection, of all clients: two of them may share one session.
+_last_uses: "WeakKeyDictionary[object, _LastUse]" = WeakKeyDictionary()
 
 
 class UnusableConnectionError(Exception):
@@ -46,13 +53,15 @@ class PooledConnections:
                 asked for, it is not trusted any more, or a new one is wanted.
         """
         now = asyncio.get_running_loop().time()
-        used_at = _used_at.get(protocol)
-        if used_at is not None and (
-            fresh or used_at <= self.trusted_since or getattr(protocol, "should_close", False)
-        ):
+        last_use = _last_uses.get(protocol)
+        if last_use is None:
+            _last_uses[protocol] = _LastUse(now)
+            return False
+        has_data = getattr(protocol, "should_close", False)
+        if has_data or fresh or last_use.at < self.trusted_since:
             raise UnusableConnectionError
-        _used_at[protocol] = now
-        return used_at is not None
+        last_use.at = now
+        return True
 
 
 @attrs.define(eq=False, kw_only=True)

@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import ssl
+import traceback
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,20 +12,22 @@ import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from faults.transport_ways import GET, PUSH, WAYS, sending
 from helpers.leak_checks import KEY, error_of
-from helpers.raw_server import JOB, Action, RawServer, Script, respond, serve_once
-from helpers.tls import server_context, trusting_session
+from helpers.raw_server import JOB, Action, RawServer, Script, respond
+from helpers.tls import server_context
 from sieve_async import (
     ConnectError,
     RequestTimeoutError,
     RetryPolicy,
-    SieveClient,
     Timeout,
     TLSError,
     TransportError,
 )
+from sieve_async.transport import Transport
 
 pytestmark = pytest.mark.looptime
+ways = pytest.mark.parametrize("way", WAYS)
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -49,17 +51,6 @@ class FailingResolver(AbstractResolver):
         """Nothing is open."""
 
 
-@asynccontextmanager
-async def resolving_with(error: BaseException) -> AsyncIterator[tuple[SieveClient, Any]]:
-    """A client whose resolver raises this error."""
-    resolver = FailingResolver(error)
-    async with (
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver)) as session,
-        SieveClient(KEY, base_url="https://sieve.test", session=session) as client,
-    ):
-        yield client, resolver
-
-
 RESOLVER_ERRORS = {
     "Linux": socket.gaierror(-2, "Name or service not known"),
     "macOS, no name": socket.gaierror(8, "nodename nor servname provided, or not known"),
@@ -72,21 +63,33 @@ RESOLVER_ERRORS = {
 }
 
 
+async def failure(transport: Transport, request: Any = GET) -> TransportError:
+    """How a request fails."""
+    raised = await error_of(transport.send(request, None))
+    assert isinstance(raised, TransportError)
+    return raised
+
+
+@ways
+@pytest.mark.parametrize("request_", [GET, PUSH], ids=["get", "push"])
 @pytest.mark.parametrize("error", RESOLVER_ERRORS.values(), ids=RESOLVER_ERRORS)
-async def test_resolver_error_in_its_own_words(error: OSError) -> None:
+async def test_resolver_error_in_its_own_words(way: str, request_: Any, error: OSError) -> None:
     """The numbers of resolver errors are not those of the system."""
-    async with resolving_with(error) as (client, resolver):
-        raised = await error_of(client.get_job(JOB))
+    resolver = FailingResolver(error)
+    async with sending(way, "https://sieve.test", resolver=resolver) as transport:
+        raised = await failure(transport, request_)
 
     assert type(raised) is ConnectError
     assert raised.reason == f"the host was not found: {error.strerror or error}"
-    assert (raised.sent, raised.is_transient, resolver.calls) == (False, True, 3)
+    assert (raised.sent, raised.is_transient, resolver.calls) == (False, True, 1)
 
 
-async def test_out_of_file_descriptors() -> None:
+@ways
+async def test_out_of_file_descriptors(way: str) -> None:
     """A resolver without a descriptor does not say that the host does not exist."""
-    async with resolving_with(OSError(24, "Domain name not found")) as (client, _):
-        raised = await error_of(client.get_job(JOB))
+    resolver = FailingResolver(OSError(24, "Domain name not found"))
+    async with sending(way, "https://sieve.test", resolver=resolver) as transport:
+        raised = await failure(transport)
 
     assert isinstance(raised, ConnectError)
     assert raised.reason == "out of file descriptors"
@@ -107,11 +110,13 @@ UNEXPECTED: dict[str, Exception] = {
 }
 
 
+@ways
 @pytest.mark.parametrize("error", UNEXPECTED.values(), ids=UNEXPECTED)
-async def test_unexpected_error_of_a_resolver(error: Exception) -> None:
+async def test_unexpected_error_of_a_resolver(way: str, error: Exception) -> None:
     """An error that no network raises is raised at once, with class and text; no key in it."""
-    async with resolving_with(error) as (client, resolver):
-        raised = await error_of(client.get_job(JOB))
+    resolver = FailingResolver(error)
+    async with sending(way, "https://sieve.test", resolver=resolver) as transport:
+        raised = await failure(transport)
 
     assert type(raised) is TransportError
     assert raised.reason.startswith(type(error).__name__)
@@ -160,58 +165,72 @@ async def test_unexpected_error_of_a_hook_after_the_request() -> None:
         assert (raised.sent, raised.is_transient, len(server.requests)) == (True, False, 1)
 
 
-async def test_base_exceptions_pass() -> None:
+@ways
+async def test_base_exceptions_pass(way: str) -> None:
     """What is not an ``Exception`` passes unchanged."""
 
     class Interrupted(BaseException):
         pass
 
-    async with resolving_with(Interrupted()) as (client, _):
-        with pytest.raises(Interrupted):
-            await client.get_job(JOB)
+    resolver = FailingResolver(Interrupted())
+    async with sending(way, "https://sieve.test", resolver=resolver) as transport:
+        with pytest.raises(Interrupted) as caught:
+            await transport.send(GET, None)
+
+    assert KEY not in "".join(
+        traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()
+    )
 
 
-PLACES: dict[str, tuple[Script, bool]] = {
-    "accepted and closed": ([Action.DONT_READ, Action.CLOSE], True),
-    "closed after the request": ([Action.CLOSE], True),
-    "reset after the request": ([Action.RESET], True),
-    "half a head": ([b"HTTP/1.1 2", Action.CLOSE], True),
-    "half a body": ([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", Action.RESET], True),
-    "malformed": ([b"SSH-2.0-x\r\n", Action.CLOSE], True),
-    "silence": ([Action.SILENCE], True),
+PLACES: dict[str, Script] = {
+    "accepted and closed": [Action.DONT_READ, Action.CLOSE],
+    "closed after the request": [Action.CLOSE],
+    "reset after the request": [Action.RESET],
+    "half a head": [b"HTTP/1.1 2", Action.CLOSE],
+    "half a body": [b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{", Action.RESET],
+    "malformed": [b"SSH-2.0-x\r\n", Action.CLOSE],
+    "silence": [Action.SILENCE],
 }
 
 
-@pytest.mark.parametrize(("script", "sent"), PLACES.values(), ids=PLACES)
-async def test_sent(script: Script, sent: bool) -> None:  # noqa: FBT001 - it is what is checked
+@ways
+@pytest.mark.parametrize("script", PLACES.values(), ids=PLACES)
+async def test_sent(way: str, script: Script) -> None:
     """Once a request may have been written, it may have reached the server."""
-    async with serve_once(script, timeout=Timeout(request=2)) as (_, client):
-        raised = await error_of(client.get_job(JOB))
+    async with (
+        RawServer(script) as server,
+        sending(way, server.url, timeout=Timeout(request=2)) as transport,
+    ):
+        raised = await failure(transport)
 
-    assert isinstance(raised, TransportError)
-    assert raised.sent is sent
+    assert raised.sent
 
 
-async def test_not_sent_when_refused() -> None:
+@ways
+async def test_not_sent_when_refused(way: str) -> None:
     """A refused connection has taken nothing."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    async with SieveClient(KEY, base_url=url, retry=ONCE) as client:
-        raised = await error_of(client.get_job(JOB))
+    async with sending(way, url) as transport:
+        raised = await failure(transport)
 
     assert type(raised) is ConnectError
     assert "Connection refused" in raised.reason
     assert raised.sent is False
 
 
+@ways
+@pytest.mark.parametrize("request_", [GET, PUSH], ids=["get", "push"])
 @pytest.mark.parametrize("limit", [Timeout(connect=1), Timeout(request=1)], ids=str)
-async def test_not_sent_when_there_is_no_connection_in_time(limit: Timeout) -> None:
+async def test_not_sent_when_there_is_no_connection_in_time(
+    way: str, request_: Any, limit: Timeout
+) -> None:
     """A handshake that stalls has taken nothing, whichever limit ends it."""
     async with RawServer([Action.DONT_READ, Action.SILENCE]) as server:
         url = server.url.replace("http:", "https:")
-        async with server.client(base_url=url, timeout=limit, retry=ONCE) as client:
-            raised = await error_of(client.get_job(JOB))
+        async with sending(way, url, timeout=limit) as transport:
+            raised = await failure(transport, request_)
 
     assert type(raised) is RequestTimeoutError
     assert raised.sent is False
@@ -224,71 +243,86 @@ HANDSHAKES: dict[str, Script] = {
 }
 
 
+@ways
+@pytest.mark.parametrize("request_", [GET, PUSH], ids=["get", "push"])
 @pytest.mark.parametrize("script", HANDSHAKES.values(), ids=HANDSHAKES)
-async def test_tls_failure_is_transient(script: Script) -> None:
+async def test_tls_failure_is_transient(way: str, request_: Any, script: Script) -> None:
     """What breaks a handshake may pass; its words are those of TLS."""
     async with RawServer(script) as server:
         url = server.url.replace("http:", "https:")
-        async with server.client(base_url=url) as client:
-            raised = await error_of(client.get_job(JOB))
+        async with sending(way, url) as transport:
+            raised = await failure(transport, request_)
 
     assert type(raised) is TLSError
     assert raised.reason.startswith("TLS: [SSL")
-    assert (raised.sent, raised.is_certificate_error, raised.attempts) == (False, False, 3)
+    assert (raised.sent, raised.is_certificate_error, raised.is_transient) == (False, False, True)
 
 
+@ways
+@pytest.mark.parametrize("request_", [GET, PUSH], ids=["get", "push"])
 @pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])
-async def test_closed_during_the_handshake(end: Action) -> None:
+async def test_closed_during_the_handshake(way: str, request_: Any, end: Action) -> None:
     """A peer that closes during the handshake is called that."""
     async with RawServer([Action.DONT_READ, 0.01, end]) as server:
         url = server.url.replace("http:", "https:")
-        async with server.client(base_url=url) as client:
-            raised = await error_of(client.get_job(JOB))
+        async with sending(way, url) as transport:
+            raised = await failure(transport, request_)
 
     assert type(raised) is TLSError
     assert raised.reason.startswith("TLS: closed during the TLS handshake")
-    assert (raised.sent, raised.is_certificate_error, raised.attempts) == (False, False, 3)
+    assert (raised.sent, raised.is_certificate_error, raised.is_transient) == (False, False, True)
 
 
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    """The client's side of TLS, for those who trust the authority."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@ways
+@pytest.mark.parametrize("request_", [GET, PUSH], ids=["get", "push"])
 @pytest.mark.parametrize("kind", ["unknown", "another host", "expired"])
-async def test_certificate_problem_is_lasting(kind: str, authority: trustme.CA) -> None:
+async def test_certificate_problem_is_lasting(
+    way: str, request_: Any, kind: str, authority: trustme.CA
+) -> None:
     """A certificate that is not trusted is not asked for twice."""
     then = datetime(2020, 1, 1, tzinfo=UTC)
-    contexts: dict[str, Callable[[], Any]] = {
+    contexts = {
         "unknown": lambda: server_context(trustme.CA()),
         "another host": lambda: server_context(authority, "elsewhere.example"),
         "expired": lambda: server_context(authority, not_before=then, not_after=then),
     }
     async with (
-        trusting_session(authority) as session,
         RawServer(tls=contexts[kind]()) as server,
-        server.client(session=session) as client,
+        sending(way, server.url, ssl=trusting(authority)) as transport,
     ):
-        raised = await error_of(client.get_job(JOB))
+        raised = await failure(transport, request_)
 
     assert type(raised) is TLSError
     assert raised.reason.startswith("TLS: ")
     assert "certificate" in raised.reason
-    assert raised.is_certificate_error
-    assert (raised.sent, raised.is_transient, raised.attempts) == (False, False, 1)
+    assert (raised.is_certificate_error, raised.sent, raised.is_transient) == (True, False, False)
+    assert server.requests == []
 
 
-async def test_fingerprint_that_does_not_match(authority: trustme.CA) -> None:
+@ways
+async def test_fingerprint_that_does_not_match(way: str, authority: trustme.CA) -> None:
     """A pinned certificate is a certificate problem, too."""
     pinned = aiohttp.Fingerprint(b"x" * 32)
     async with (
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=pinned)) as session,
         RawServer(tls=server_context(authority)) as server,
-        server.client(session=session) as client,
+        sending(way, server.url, ssl=pinned) as transport,
     ):
-        raised = await error_of(client.get_job(JOB))
+        raised = await failure(transport)
         await asyncio.sleep(0.1)  # aiohttp closes that connection a little later
 
     assert isinstance(raised, TLSError)
-    assert (raised.is_certificate_error, raised.sent, raised.attempts) == (True, False, 1)
+    assert (raised.is_certificate_error, raised.sent) == (True, False)
 
 
-async def test_damaged_record_after_the_handshake(authority: trustme.CA) -> None:
+@ways
+async def test_damaged_record_after_the_handshake(way: str, authority: trustme.CA) -> None:
     """A record that is damaged on the way is told in the words of TLS, and may pass."""
     damage = asyncio.Event()
     async with RawServer([damage.set, *respond()], tls=server_context(authority)) as server:
@@ -313,12 +347,9 @@ async def test_damaged_record_after_the_handshake(authority: trustme.CA) -> None
         port = middle.sockets[0].getsockname()[1]
         async with (
             middle,
-            trusting_session(authority) as session,
-            server.client(
-                base_url=f"https://127.0.0.1:{port}", session=session, retry=ONCE
-            ) as client,
+            sending(way, f"https://127.0.0.1:{port}", ssl=trusting(authority)) as transport,
         ):
-            raised = await error_of(client.get_job(JOB))
+            raised = await failure(transport)
 
     assert type(raised) is TLSError
     assert raised.reason.startswith("TLS: [SSL")
@@ -335,11 +366,13 @@ HEADERS: dict[str, bytes] = {
 }
 
 
+@ways
 @pytest.mark.parametrize("sent", HEADERS.values(), ids=HEADERS)
-async def test_limits_of_the_parser(sent: bytes) -> None:
+async def test_limits_of_the_parser(way: str, sent: bytes) -> None:
     """Headers beyond the limits of the parser would come again: they are asked for once."""
-    async with RawServer([sent, Action.SILENCE]) as server, server.client() as client:
-        raised = await error_of(client.get_job(JOB))
+    script: Script = [sent, Action.SILENCE]
+    async with RawServer(script) as server, sending(way, server.url) as transport:
+        raised = await failure(transport)
 
         assert type(raised) is TransportError
         assert "limits of the HTTP parser" in raised.reason

@@ -5,7 +5,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -23,31 +23,41 @@ PUSH = Request("POST", "/v2/push", Job, body=b'{"function": "o/f"}', fresh_conne
 CANCEL = Request("DELETE", "/v2/jobs/job-1", Job, fresh_connection=True)
 
 
+class OwnTransport(Transport):
+    """A transport whose connectors are made with certain settings."""
+
+    connector_settings: Mapping[str, Any] = {}
+
+    def _open_connector(self, *, pools: bool = True) -> aiohttp.TCPConnector:
+        if not self.connector_settings:
+            return super()._open_connector(pools=pools)
+        return aiohttp.TCPConnector(force_close=not pools, **self.connector_settings)
+
+
 @contextlib.asynccontextmanager
 async def sending(
     way: str,
     base_url: str,
     *,
-    timeout: Timeout = Timeout(),  # noqa: B008, ASYNC109 - it is frozen, and a setting
-    limits: Limits = Limits(),  # noqa: B008 - it is frozen
-    tls: ssl.SSLContext | None = None,
+    timeout: Timeout | None = None,  # noqa: ASYNC109 - a setting
+    limits: Limits | None = None,
+    **connector_settings: Any,
 ) -> AsyncIterator[Transport]:
-    """A transport of this way."""
-    config = Config(api_key=KEY, base_url=base_url)
-    if way != "caller's session":
-        transport = Transport(config, timeout, limits, trust_env=way == "own session")
+    """A transport of this way, its connectors made with these settings."""
+    settings = (Config(api_key=KEY, base_url=base_url), timeout or Timeout(), limits or Limits())
+    async with contextlib.AsyncExitStack() as stack:
+        if way == "caller's session":
+            connector = aiohttp.TCPConnector(**connector_settings)
+            session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+            transport = Transport(*settings, session)
+        else:
+            transport = OwnTransport(*settings, trust_env=way == "own session")
+            transport.connector_settings = connector_settings
         try:
             yield transport
         finally:
             transport.abort()
             await transport.close()
-        return
-    connector = aiohttp.TCPConnector(ssl=True if tls is None else tls)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        transport = Transport(config, timeout, limits, session)
-        yield transport
-        transport.abort()
-        await transport.close()
 
 
 @attrs.define(eq=False)
