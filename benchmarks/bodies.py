@@ -40,6 +40,11 @@ def queued_job() -> Document:
     }
 
 
+def compact_job() -> Document:
+    """A finished job as the API sends it: of its function only the name and the owner."""
+    return {**job("finished"), "function": {"name": "dubbing", "owner_name": "sieve"}}
+
+
 def job_of_its_own_function() -> Document:
     """A job that has finished, of a function that no other job has: its id stands there, too."""
     return {**job("finished"), "function": _function() | {"latest_version": version()}}

@@ -7,6 +7,7 @@ from benchmarks.peers import PEERS
 BODIES = {
     "queued": "queued, nulls",
     "finished": "full",
+    "compact": "compact",
     "various": "full, functions differ",
     "many": "200 outputs",
     "most": "5,000 outputs",
@@ -48,6 +49,7 @@ CASES = (
     Case("finished", 512, 5, peer="httpx"),
     Case("queued", 64, 15),
     Case("queued", 64, 10, peer="httpx"),
+    Case("compact", 64, 25),
     Case("various", 64, 15),
     Case("many", 64, 15),
     Case("many", 64, 10, peer="httpx"),

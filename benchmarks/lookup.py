@@ -127,15 +127,17 @@ class Found:
             }
 
 
+_BOUNDS = {"finished": 0.63, "various": 0.63, "compact": 0.76}  # by the word of the job
+
+
 def verdicts(found: Sequence[Found]) -> Iterator[Verdict]:
     """The targets that these say something of."""
     for one in found:
         if one.case.peer is None and one.case.in_flight == 64:
-            if one.case.word in {"finished", "various"}:
-                yield from _to_aiohttp(one, "get_job", 0.85)
-                yield from _to_aiohttp(one, "get_job, no orjson", 0.85)
-            elif one.case.word == "many":
-                yield from _to_aiohttp(one, "get_job", 0.55)
+            bound = _BOUNDS.get(one.case.word)
+            if bound is not None:
+                yield from _to_aiohttp(one, "get_job", bound)
+                yield from _to_aiohttp(one, "get_job, no orjson", bound)
     yield from _to_peers(found, _PEERS, 9)
     yield from _to_peers(found, ("aiobotocore",), 5)
 

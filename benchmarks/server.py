@@ -77,6 +77,7 @@ def prepared() -> dict[bytes, list[bytes]]:
         b"queued": bodies.queued_job(),
         b"processing": bodies.job("processing"),
         b"finished": bodies.job("finished"),
+        b"compact": bodies.compact_job(),
         b"various": bodies.job_of_its_own_function(),
         b"many": bodies.job_with(200),
         b"most": bodies.job_with(5000),

@@ -166,6 +166,15 @@ def test_reprs_are_short(data: Any) -> None:
     assert repr(job).startswith("Job(id='the-id', status='queued'")
 
 
+def test_reprs_far_down() -> None:
+    """What stands very far down is left out."""
+    version = FunctionVersion("v", BuildStatus("x"), inputs=(InputOutput("str"),))
+    job = Job("a", JobStatus("x"), function=Function(latest_version=version))
+
+    assert "inputs=(InputOutput(type='str'),)" in repr(version)
+    assert "inputs=(InputOutput(...),)" in repr(JobOutcome("a", job))
+
+
 def test_reprs_without_signatures() -> None:
     """The query of a signed URL is as good as a password: no repr shows it."""
     url = "https://storage.example/a.mp4?X-Goog-Signature=5ec2e7"

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -107,3 +109,20 @@ def test_long_integers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse(body) == [2**64 - 1, float(2**64)]
     monkeypatch.setattr(parser, "_loads", None)
     assert parse(body) == [2**64 - 1, 2**64]
+
+
+WITHOUT_ORJSON = """
+import sys
+sys.modules["orjson"] = None
+from sieve_async.decode import parser
+print(parser._loads, parser.parse(b'{"a": [1, NaN]}'))
+"""
+
+
+def test_without_orjson() -> None:
+    """Where orjson is not installed, the standard library does all of it."""
+    done = subprocess.run(  # noqa: S603 - the program above
+        [sys.executable, "-c", WITHOUT_ORJSON], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "None {'a': [1, nan]}"

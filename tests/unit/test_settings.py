@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from sieve_async import ConfigError, Limits, PollPolicy, RetryPolicy, Timeout
-from sieve_async.config import as_timeout
+from sieve_async.config import as_timeout, check_setting
 
 DEFAULTS: list[tuple[Any, dict[str, float | None]]] = [
     (Timeout(), {"connect": 10, "request": 30}),
@@ -145,6 +145,15 @@ def test_durations() -> None:
     timeout = Timeout(connect=timedelta(milliseconds=500), request=timedelta(minutes=1))
 
     assert attrs.astuple(timeout) == (0.5, 60.0)
+
+
+def test_settings_of_another_kind() -> None:
+    """Where settings of one kind are wanted, others are refused, and not shown."""
+    check_setting("limits", Limits(), Limits)
+    with pytest.raises(
+        ConfigError, match="limits must be a Limits, got an object of class Timeout"
+    ):
+        check_setting("limits", Timeout(), Limits)
 
 
 def test_messages() -> None:
