@@ -1,4 +1,4 @@
-"""Fault class K: other loops and kinds of loops, other processes, and closed clients."""
+"""Other event loops and kinds of loops, other processes, and closed clients."""
 
 import asyncio
 import copy
@@ -33,8 +33,11 @@ from sieve_async import (
     InvalidArgumentError,
     Limits,
     PollPolicy,
+    RetryPolicy,
     SieveClient,
+    SieveError,
     WaitTimeoutError,
+    WrongEventLoopError,
 )
 
 Call: TypeAlias = Callable[[SieveClient], Awaitable[object]]
@@ -44,7 +47,7 @@ STRATEGIES: list[Any] = ["poll", "long_poll", "list"]
 
 
 async def enter(client: SieveClient) -> None:
-    """Enter its block."""
+    """Enter the client's block."""
     await client.__aenter__()
 
 
@@ -71,7 +74,7 @@ CALLS: dict[str, Call] = {
     "wait_for_job, long_poll": lambda client: client.wait_for_job(JOB, strategy="long_poll"),
     "wait_until_ready": lambda client: client.wait_until_ready("o", "f"),
     "wait_for_jobs": lambda client: client.wait_for_jobs([JOB]),
-    "wait_for_jobs, sweep": lambda client: client.wait_for_jobs([JOB], strategy="list"),
+    "wait_for_jobs, list": lambda client: client.wait_for_jobs([JOB], strategy="list"),
     "as_completed": watch,
     "as_completed in a block": watch_in_a_block,
     "stream_outputs": stream,
@@ -79,84 +82,89 @@ CALLS: dict[str, Call] = {
 }
 
 
-async def refused(client: SieveClient) -> dict[str, str]:
-    """What each call says that is refused."""
-    said = {}
+async def messages_of_calls(
+    client: SieveClient, expected: type[SieveError] = WrongEventLoopError
+) -> dict[str, str]:
+    """The error message of each call."""
+    messages = {}
     for name, call in CALLS.items():
         error = await error_of(call(client))
-        assert isinstance(error, ClientClosedError), name
-        said[name] = str(error)
+        assert type(error) is expected, name
+        messages[name] = str(error)
     assert_idle(client)
-    return said
+    return messages
 
 
 async def test_closed_client() -> None:
-    """Every call of a closed client says so; wrong arguments are told of first."""
-    async with ScriptedServer(lambda asked: finished_job(asked.job_id)) as stage:
-        async with stage.client() as client:
+    """Every call of a closed client raises ClientClosedError; arguments are checked first."""
+    async with ScriptedServer(lambda request: finished_job(request.job_id)) as server:
+        async with server.client() as client:
             await client.get_job(JOB)
-        before = len(stage.requests)
+        before = len(server.requests)
 
-        said = await refused(client)
+        messages = await messages_of_calls(client, ClientClosedError)
 
-        assert set(said.values()) == {"the client is closed"}
+        assert set(messages.values()) == {"the client is closed"}
         assert isinstance(await error_of(client.get_job("a/b")), InvalidArgumentError)
         await client.close()
-        assert len(stage.requests) == before
+        assert len(server.requests) == before
 
 
-async def test_client_that_was_never_used() -> None:
-    """A client that is closed before it was used is closed all the same."""
+async def test_close_without_use() -> None:
+    """A client that was not used can be closed."""
     client = SieveClient(KEY, base_url="http://127.0.0.1:1")
     await client.close()
 
-    assert set((await refused(client)).values()) == {"the client is closed"}
+    messages = await messages_of_calls(client, ClientClosedError)
+
+    assert set(messages.values()) == {"the client is closed"}
 
 
-async def test_each_call_on_another_loop() -> None:
-    """Every call on another loop says so, and leaves the client to its own loop."""
+async def test_another_loop() -> None:
+    """Every call on another loop raises, and the client still works on its own loop."""
     async with (
-        ScriptedServer(lambda asked: finished_job(asked.job_id)) as stage,
-        stage.client() as client,
+        ScriptedServer(lambda request: finished_job(request.job_id)) as server,
+        server.client() as client,
     ):
         await client.get_job(JOB)
-        said = await asyncio.to_thread(asyncio.run, refused(client))
+        messages = await asyncio.to_thread(asyncio.run, messages_of_calls(client))
         closing = await asyncio.to_thread(asyncio.run, error_of(client.close()))
 
-        assert all("another event loop" in reason for reason in {*said.values(), str(closing)})
+        assert all("another event loop" in reason for reason in {*messages.values(), str(closing)})
         assert not client.closed
         assert (await client.get_job(JOB)).succeeded
 
 
-def test_each_call_after_the_loop_has_ended() -> None:
-    """Every call says so when the loop of the client is gone; it can still be closed."""
-    client = SieveClient(KEY, base_url="http://127.0.0.1:1")
-    asyncio.run(enter(client))
+def test_loop_that_is_closed() -> None:
+    """Every call raises when the client's loop is closed; ``close()`` works."""
+    retry = RetryPolicy(max_attempts=1)
+    client = SieveClient(KEY, base_url="http://127.0.0.1:1", retry=retry)
+    asyncio.run(error_of(client.get_job(JOB)))
 
-    said = asyncio.run(refused(client))
+    messages = asyncio.run(messages_of_calls(client))
     asyncio.run(client.close())
 
-    assert all("another event loop" in reason for reason in said.values())
+    assert all("another event loop" in reason for reason in messages.values())
     assert client.closed
 
 
 def fork() -> int:
-    """Fork, whatever other threads there may be: the child does without them."""
+    """Fork without a warning about threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
 
-async def test_each_call_in_a_fork() -> None:
-    """Every call in a forked child says so, and the parent's connections go on."""
+async def test_forked_process() -> None:
+    """Every call in a forked process raises; the parent's connections still work."""
     async with (
-        ScriptedServer(lambda asked: finished_job(asked.job_id)) as stage,
-        stage.client() as client,
+        ScriptedServer(lambda request: finished_job(request.job_id)) as server,
+        server.client() as client,
     ):
         await client.get_job(JOB)
         reading, writing = os.pipe()
         if fork() == 0:  # pragma: no cover - another process
-            step = refused(client).__await__()
+            step = messages_of_calls(client).__await__()
             try:
                 next(step)
             except StopIteration as stop:
@@ -165,33 +173,33 @@ async def test_each_call_in_a_fork() -> None:
                 os._exit(0)
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
-            said = json.loads(await asyncio.to_thread(pipe.read))
+            messages = json.loads(await asyncio.to_thread(pipe.read))
         await asyncio.to_thread(os.wait)
 
-        assert said.keys() == CALLS.keys()
-        assert all("another process" in reason for reason in said.values())
+        assert messages.keys() == CALLS.keys()
+        assert all("another process" in reason for reason in messages.values())
         assert (await client.get_job(JOB)).succeeded
-        assert stage.connections == 1
+        assert server.connections == 1
 
 
-def lively(asked: RawRequest) -> Script:
-    """Jobs and versions that end at the third look, lists of those that run, one that is silent."""
-    if asked.job_id == "silent":
+def reply(request: RawRequest) -> Script:
+    """Targets that end at the third poll, lists of the running jobs, and a silent job."""
+    if request.job_id == "silent":
         return [Action.SILENCE]
-    if asked.is_list:
-        rows = [job_document(job_id) for job_id in IDS[asked.times :]]
+    if request.is_list:
+        rows = [job_document(job_id) for job_id in IDS[request.times :]]
         return respond({"data": rows, "next_offset": -1})
-    if asked.job_id == "v2":
-        return respond(version_json(build_status="building" if asked.times < 2 else "ready"))
-    return finished_job(asked.job_id) if asked.times >= 2 else running_job(asked.job_id)
+    if request.job_id == "v2":
+        return respond(version_json(build_status="building" if request.times < 2 else "ready"))
+    return finished_job(request.job_id) if request.times >= 2 else running_job(request.job_id)
 
 
-async def everything() -> None:
-    """Do once all that a client can do."""
+async def use_everything() -> None:
+    """Make every kind of call."""
     quick = PollPolicy(min_interval=0.05, max_interval=0.05)
     async with (
-        ScriptedServer(lively) as stage,
-        stage.client(polling=quick, limits=Limits()) as client,
+        ScriptedServer(reply) as server,
+        server.client(polling=quick, limits=Limits()) as client,
     ):
         assert (await client.get_job(JOB)).id == JOB
         assert (await client.wait_until_ready("o", "f", timeout=20)).is_ready
@@ -215,39 +223,39 @@ async def everything() -> None:
         assert task.cancelled()
         left = asyncio.create_task(client.wait_for_job("silent"))
         await asyncio.sleep(0.05)
-        check_quiet_but_one(client)
+        assert_one_wait(client)
     assert isinstance(await error_of(left), ClientClosedError)
 
 
-def check_quiet_but_one(client: SieveClient) -> None:
-    """One wait goes on."""
+def assert_one_wait(client: SieveClient) -> None:
+    """Assert that exactly one wait is in progress."""
     assert (client.stats.waits, client.stats.in_flight, client.stats.queued) == (1, 1, 0)
 
 
-def plain() -> asyncio.AbstractEventLoop:
+def selector_loop() -> asyncio.AbstractEventLoop:
     """The loop of the standard library."""
     return asyncio.SelectorEventLoop()
 
 
-def eager() -> asyncio.AbstractEventLoop:
-    """The same with tasks that begin at once."""
-    loop = plain()
+def eager_loop() -> asyncio.AbstractEventLoop:
+    """A loop with eager tasks."""
+    loop = selector_loop()
     loop.set_task_factory(getattr(asyncio, "eager_task_factory", None))
     return loop
 
 
-def debugging() -> asyncio.AbstractEventLoop:
-    """The same, watching for mistakes."""
-    loop = plain()
+def debug_loop() -> asyncio.AbstractEventLoop:
+    """A loop in debug mode."""
+    loop = selector_loop()
     loop.set_debug(True)
-    loop.slow_callback_duration = 60.0  # other programs may be the slow ones
+    loop.slow_callback_duration = 60.0  # other processes may slow this one down
     return loop
 
 
-LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [plain, debugging]
+LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [selector_loop, debug_loop]
 if sys.version_info >= (3, 12):
-    LOOPS.append(eager)
-if importlib.util.find_spec("uvloop") is not None:  # where somebody has it
+    LOOPS.append(eager_loop)
+if importlib.util.find_spec("uvloop") is not None:  # optional
     LOOPS.append(importlib.import_module("uvloop").new_event_loop)
 
 
@@ -255,32 +263,32 @@ if importlib.util.find_spec("uvloop") is not None:  # where somebody has it
 def test_each_kind_of_loop(
     factory: Callable[[], asyncio.AbstractEventLoop], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All that a client can do works on each kind of loop, and no loop complains."""
+    """Every kind of call works on each kind of loop, without a warning of asyncio."""
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(everything())
+        runner.run(use_everything())
 
-    complaints = [
+    warnings_ = [
         record.getMessage()
         for record in caplog.records
         if record.name == "asyncio" and record.levelno >= logging.WARNING
     ]
-    assert complaints == []
+    assert warnings_ == []
 
 
-def copied(value: object) -> object:
-    """Copy it."""
+def shallow_copy(value: object) -> object:
+    """Copy a value."""
     return copy.copy(value)
 
 
-def deeply_copied(value: object) -> object:
-    """Copy it with all that it holds."""
+def deep_copy(value: object) -> object:
+    """Copy a value with everything it holds."""
     return copy.deepcopy(value)
 
 
-@pytest.mark.parametrize("twin", [copied, deeply_copied, pickle.dumps])
+@pytest.mark.parametrize("twin", [shallow_copy, deep_copy, pickle.dumps])
 async def test_copies(twin: Callable[[object], object]) -> None:
-    """A client, a watch and a stream are one of a kind: what a copy would end, the other uses."""
-    async with ScriptedServer(lively) as stage, stage.client() as client:
+    """A client, a watch and a stream can not be copied or pickled."""
+    async with ScriptedServer(reply) as server, server.client() as client:
         outcomes, outputs = client.as_completed(IDS), client.stream_outputs(JOB)
         async with outcomes, outputs:
             for original in (client, outcomes, outputs):

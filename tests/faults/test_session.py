@@ -1,4 +1,4 @@
-"""A session of the caller's: used, left alone, and whatever it is set to."""
+"""A caller's session: used, not changed, and with any settings."""
 
 import asyncio
 import gzip
@@ -21,46 +21,48 @@ from helpers.raw_server import (
 )
 from sieve_async import (
     ClientClosedError,
+    Limits,
     NotFoundError,
     RedirectError,
     RetryPolicy,
     SieveError,
+    Timeout,
 )
 
 pytestmark = pytest.mark.looptime
 
 
-async def test_session_is_used_and_left_alone() -> None:
-    """A session passed in is used, not closed, not changed, and keeps no cookies of the API."""
+async def test_session_is_not_changed() -> None:
+    """The session is used, not closed and not changed, and it keeps no cookies."""
     cookies = {"theirs": "1"}
-    jar = aiohttp.CookieJar(unsafe=True)  # it would keep cookies of an address, too
+    jar = aiohttp.CookieJar(unsafe=True)  # accepts cookies of IP addresses
     async with aiohttp.ClientSession(
         headers={"X-Mine": "yes"}, cookies=cookies, cookie_jar=jar
     ) as session:
         before = (dict(session.headers), [str(cookie) for cookie in session.cookie_jar])
         sent = [("Set-Cookie", "a=b"), ("Set-Cookie", "c=d; Path=/")]
-        async with serve(respond(headers=sent), session=session) as (wire, client):
+        async with serve(respond(headers=sent), session=session) as (server, client):
             await client.get_job(JOB)
             await client.get_job(JOB)
         await client.close()
 
         assert not session.closed
         assert (dict(session.headers), [str(cookie) for cookie in session.cookie_jar]) == before
-        assert [seen.header("X-Mine") for seen in wire.requests] == ["yes", "yes"]
-        assert [seen.header("Cookie") for seen in wire.requests] == [None, None]
-        assert [seen.header("X-API-Key") for seen in wire.requests] == [KEY, KEY]
-        assert wire.connections == 1
+        assert [seen.header("X-Mine") for seen in server.requests] == ["yes", "yes"]
+        assert [seen.header("Cookie") for seen in server.requests] == [None, None]
+        assert [seen.header("X-API-Key") for seen in server.requests] == [KEY, KEY]
+        assert server.connections == 1
 
 
 async def test_cookies_are_not_kept() -> None:
-    """A session of our own keeps no cookies; of an address aiohttp would keep none anyway."""
-    async with serve(respond(headers=[("Set-Cookie", "a=b")])) as (wire, _):
-        url = wire.url.replace("127.0.0.1", "localhost")
-        async with wire.client(base_url=url) as client:
+    """A session of our own keeps no cookies."""
+    async with serve(respond(headers=[("Set-Cookie", "a=b")])) as (server, _):
+        url = server.url.replace("127.0.0.1", "localhost")
+        async with server.client(base_url=url) as client:
             await client.get_job(JOB)
             await client.get_job(JOB)
 
-        assert [seen.header("Cookie") for seen in wire.requests] == [None, None]
+        assert [seen.header("Cookie") for seen in server.requests] == [None, None]
 
 
 SESSIONS: dict[str, dict[str, Any]] = {
@@ -77,8 +79,8 @@ SESSIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("settings", SESSIONS.values(), ids=SESSIONS)
-async def test_odd_session(settings: dict[str, Any]) -> None:
-    """Whatever a session is set to, answers are read and refusals are ours."""
+async def test_session_settings(settings: dict[str, Any]) -> None:
+    """Responses are read and errors raised, whatever the session's settings are."""
     settings = {
         key: value() if isinstance(value, type) else value for key, value in settings.items()
     }
@@ -91,57 +93,84 @@ async def test_odd_session(settings: dict[str, Any]) -> None:
     ]
     async with (
         aiohttp.ClientSession(**settings) as session,
-        serve(*scripts, session=session) as (wire, client),
+        serve(*scripts, session=session) as (server, client),
     ):
-        refusal = await error_of(client.get_job(JOB))
+        missing = await error_of(client.get_job(JOB))
         plain, packed = await client.get_job(JOB), await client.get_job(JOB)
         redirect = await error_of(client.get_job(JOB))
 
-        assert isinstance(refusal, NotFoundError)
-        assert refusal.detail == "no"
+        assert isinstance(missing, NotFoundError)
+        assert missing.detail == "no"
         assert (plain.succeeded, packed.succeeded) == (True, True)
         assert isinstance(redirect, RedirectError)
-        assert {seen.header("X-API-Key") for seen in wire.requests} == {KEY}
-        assert {seen.header("Accept-Encoding") for seen in wire.requests} == {"gzip, deflate"}
-        assert len(wire.requests) == 4
+        assert {seen.header("X-API-Key") for seen in server.requests} == {KEY}
+        assert {seen.header("Accept-Encoding") for seen in server.requests} == {"gzip, deflate"}
+        assert len(server.requests) == 4
 
 
 @pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])
-async def test_one_request_per_attempt_with_a_session(end: Action) -> None:
-    """The silent repetition of aiohttp is stopped in a session of the caller's, too."""
+async def test_one_request_per_attempt(end: Action) -> None:
+    """The silent retry of aiohttp is off in a caller's session too."""
     async with (
         aiohttp.ClientSession() as session,
-        serve(respond(), [end], session=session) as (wire, client),
+        serve(respond(), [end], session=session) as (server, client),
     ):
         await client.get_job(JOB)
         error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, SieveError)
-        assert len(wire.requests) == 4
+        assert len(server.requests) == 4
         assert client.stats.requests == 4
 
 
 async def test_closed_session() -> None:
-    """A session that its owner has closed ends a call with an error that says so."""
+    """A closed session is an error that says so."""
     async with aiohttp.ClientSession() as session:
         pass
-    async with serve(session=session, retry=RetryPolicy()) as (wire, client):
+    async with serve(session=session, retry=RetryPolicy()) as (server, client):
         error = await error_of(client.get_job(JOB))
 
         assert "session" in str(error)
-        assert wire.connections == 0
+        assert server.connections == 0
 
 
-async def test_session_closed_by_its_owner() -> None:
-    """When the session that was passed in is closed meanwhile, the error says so."""
-    async with RawServer([Action.SILENCE]) as wire:
+async def test_session_closed_during_a_call() -> None:
+    """A session that is closed during a call is an error that says so."""
+    async with RawServer([Action.SILENCE]) as server:
         session = aiohttp.ClientSession()
-        async with wire.client(session=session) as client:
-            asking = asyncio.create_task(client.get_job("job-1"))
+        async with server.client(session=session) as client:
+            call = asyncio.create_task(client.get_job("job-1"))
             await asyncio.sleep(1)
             await session.close()
 
             with pytest.raises(ClientClosedError, match="session"):
-                await asking
+                await call
             with pytest.raises(ClientClosedError, match="session"):
                 await client.get_job("job-1")
+
+
+POOLS: dict[str, tuple[dict[str, int], int]] = {
+    "limit": ({"limit": 2}, 2),
+    "limit per host": ({"limit": 50, "limit_per_host": 2}, 2),
+    "only a limit per host": ({"limit": 0, "limit_per_host": 2}, 2),
+    "no limit": ({"limit": 0}, 5),
+    "large limit": ({"limit": 50}, 5),
+}
+
+
+@pytest.mark.parametrize(("pool", "connections"), POOLS.values(), ids=POOLS)
+async def test_small_pool(pool: dict[str, Any], connections: int) -> None:
+    """Calls that queue for a small pool of the session do not time out."""
+    timeout, limits = Timeout(request=2), Limits(max_connections=5)
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(**pool)) as session,
+        serve([1.0, *respond()], session=session, timeout=timeout, limits=limits) as (
+            server,
+            client,
+        ),
+    ):
+        jobs = await asyncio.gather(*(client.get_job(JOB) for _ in range(20)))
+
+        assert [job.succeeded for job in jobs] == [True] * 20
+        assert (client.stats.requests, client.stats.retries) == (20, 0)
+        assert (len(server.requests), server.connections) == (20, connections)

@@ -1,4 +1,4 @@
-"""Fault classes A, C and D on the way: long, narrow, cut into pieces, reset, limited."""
+"""Networks with latency, little bandwidth, resets, and few connections."""
 
 import asyncio
 import contextlib
@@ -26,21 +26,21 @@ OUTPUTS = [{"data": f"output {number}"} for number in range(40)]
 
 
 @contextlib.asynccontextmanager
-async def behind(
-    sieve: FakeSieve, way: Link, **settings: Any
+async def through_proxy(
+    sieve: FakeSieve, link: Link, **settings: Any
 ) -> AsyncIterator[tuple[TcpProxy, CheckedClient]]:
-    """A proxy before the server, and a client that knows only the proxy."""
-    async with TcpProxy(sieve.url, way) as proxy:
+    """A proxy in front of the server, and a client of the proxy."""
+    async with TcpProxy(sieve.url, link) as proxy:
         settings = {"api_key": KEY, "base_url": proxy.url} | settings
         async with CheckedClient(**settings) as client:
             yield proxy, client
 
 
 @pytest.mark.parametrize("latency", [0.2, 2.0, 9.0])
-async def test_long_way(sieve: FakeSieve, latency: float) -> None:
-    """However far the server is, each attempt is one request, and the end is seen."""
+async def test_latency(sieve: FakeSieve, latency: float) -> None:
+    """Each attempt is one request, and the end is noticed."""
     sieve.add_job("job", processing=30, outputs=OUTPUTS)
-    async with behind(sieve, Link(latency=latency)) as (proxy, client):
+    async with through_proxy(sieve, Link(latency=latency)) as (proxy, client):
         ended = await client.wait_for_job("job")
 
         assert len(ended.outputs) == 40
@@ -48,12 +48,12 @@ async def test_long_way(sieve: FakeSieve, latency: float) -> None:
         assert proxy.connections == 1
 
 
-async def test_way_that_is_too_long(sieve: FakeSieve) -> None:
-    """An answer that comes after ``Timeout.request`` has not come."""
+async def test_latency_beyond_the_timeout(sieve: FakeSieve) -> None:
+    """A response after ``Timeout.request`` is a timeout."""
     sieve.add_job("job")
     retry = RetryPolicy(max_attempts=1)
     settings = {"timeout": Timeout(request=5), "retry": retry}
-    async with behind(sieve, Link(latency=3), **settings) as (_, client):
+    async with through_proxy(sieve, Link(latency=3), **settings) as (_, client):
         error = await error_of(client.get_job("job"))
 
         assert isinstance(error, RequestTimeoutError)
@@ -61,11 +61,11 @@ async def test_way_that_is_too_long(sieve: FakeSieve) -> None:
 
 
 @pytest.mark.parametrize("bandwidth", [100.0, 1000.0])
-async def test_narrow_way(sieve: FakeSieve, bandwidth: float) -> None:
-    """An answer that takes its time is whole, as long as an attempt may last that long."""
+async def test_low_bandwidth(sieve: FakeSieve, bandwidth: float) -> None:
+    """A slow response is complete if the timeout allows it."""
     sieve.add_job("job", outputs=OUTPUTS)
-    patient = Timeout(request=600)
-    async with behind(sieve, Link(bandwidth=bandwidth), timeout=patient) as (_, client):
+    unlimited = Timeout(request=600)
+    async with through_proxy(sieve, Link(bandwidth=bandwidth), timeout=unlimited) as (_, client):
         seen = await client.get_job("job")
 
         assert len(seen.outputs) == 40
@@ -73,23 +73,23 @@ async def test_narrow_way(sieve: FakeSieve, bandwidth: float) -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 2, 7, 1000])
-async def test_in_pieces(sieve: FakeSieve, piece: int) -> None:
-    """Where the bytes of an answer are cut makes no difference."""
+async def test_pieces(sieve: FakeSieve, piece: int) -> None:
+    """It does not matter where a response is split."""
     sieve.add_job("job", outputs=OUTPUTS)
-    async with behind(sieve, Link(piece=piece)) as (_, client):
+    async with through_proxy(sieve, Link(piece=piece)) as (_, client):
         seen = await client.get_job("job")
-        refused = await error_of(client.get_job("other"))
+        missing = await error_of(client.get_job("other"))
 
         assert [str(number) in str(one) for number, one in enumerate(seen.outputs)] == [True] * 40
-        assert "not found" in str(refused).lower()
+        assert "not found" in str(missing).lower()
 
 
 @pytest.mark.parametrize("size", range(1, 560, 19))
-async def test_reset_at_every_place(sieve: FakeSieve, size: int) -> None:
-    """Wherever an answer is cut off, nothing is taken from its half, and the next one counts."""
+async def test_reset_at_every_position(sieve: FakeSieve, size: int) -> None:
+    """A response that is reset anywhere is no result, and the next one counts."""
     sieve.add_job("job", processing=0.5, outputs=OUTPUTS)
     polling = PollPolicy(min_interval=1, max_interval=2)
-    async with behind(sieve, Link(resets_after=size), polling=polling) as (proxy, client):
+    async with through_proxy(sieve, Link(resets_after=size), polling=polling) as (proxy, client):
         waiting = asyncio.create_task(client.wait_for_job("job"))
         error = await error_of(client.get_job("job"))
         await asyncio.sleep(60)
@@ -103,9 +103,9 @@ async def test_reset_at_every_place(sieve: FakeSieve, size: int) -> None:
 
 
 async def test_few_connections(sieve: FakeSieve) -> None:
-    """Where fewer connections are let through than slots, all calls end, each with its own job."""
+    """With fewer connections than slots all calls end, each with its own job."""
     ids = [sieve.add_job(queued=5, processing=20 + number) for number in range(40)]
-    async with behind(sieve, Link(max_connections=4)) as (proxy, client):
+    async with through_proxy(sieve, Link(max_connections=4)) as (proxy, client):
         jobs = await asyncio.gather(*map(client.wait_for_job, ids))
 
         assert [job.id for job in jobs] == ids
@@ -113,9 +113,9 @@ async def test_few_connections(sieve: FakeSieve) -> None:
         assert proxy.max_open == 4
 
 
-async def test_no_connection_at_all(sieve: FakeSieve) -> None:
-    """A way that lets nobody through is tried three times, not six."""
-    async with behind(sieve, Link(max_connections=0)) as (proxy, client):
+async def test_no_connections(sieve: FakeSieve) -> None:
+    """A proxy that resets every connection is tried three times."""
+    async with through_proxy(sieve, Link(max_connections=0)) as (proxy, client):
         error = await error_of(client.get_job("job"))
 
         assert isinstance(error, ConnectError)
@@ -123,10 +123,10 @@ async def test_no_connection_at_all(sieve: FakeSieve) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
-async def test_cut_again_and_again(sieve: FakeSieve, strategy: Any) -> None:
-    """Connections that are all cut every few seconds cost requests, and no outcome."""
+async def test_repeated_resets(sieve: FakeSieve, strategy: Any) -> None:
+    """Resets of all connections every few seconds cost requests, and no outcome."""
     ids = [sieve.add_job(queued=3, processing=20 + number) for number in range(30)]
-    async with behind(sieve, Link(latency=0.05)) as (proxy, client):
+    async with through_proxy(sieve, Link(latency=0.05)) as (proxy, client):
 
         async def cut() -> None:
             while True:
@@ -143,9 +143,9 @@ async def test_cut_again_and_again(sieve: FakeSieve, strategy: Any) -> None:
 
 
 async def test_idle_connections_are_closed(sieve: FakeSieve) -> None:
-    """A long poll that is closed on the way, as load balancers do, means "not yet"."""
+    """A long poll that a load balancer closes when idle is continued."""
     sieve.add_job("job", processing=400)
-    async with behind(sieve, Link(idle=60), limits=Limits(max_connections=4)) as (_, client):
+    async with through_proxy(sieve, Link(idle=60), limits=Limits(max_connections=4)) as (_, client):
         ended = await client.wait_for_job("job", strategy="long_poll", timeout=500)
 
         assert ended.succeeded

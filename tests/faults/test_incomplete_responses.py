@@ -1,4 +1,4 @@
-"""Fault class C: answers that are missing, partial or malformed."""
+"""Responses that are missing, truncated or malformed."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.looptime
 BODY = json.dumps(job_json()).encode()
 
 
-HALF = BODY[: BODY.index(b"finished") + 12]  # the word is in it
+HALF = BODY[: BODY.index(b"finished") + 12]  # contains the word
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(BODY)
@@ -50,7 +50,7 @@ PARTIAL = {
     "chunk without its end": CHUNKS + b"%x\r\n%b" % (len(BODY), BODY),
     "chunks without the last": CHUNKS + b"%x\r\n%b\r\n" % (len(BODY), BODY),
     "error without its body": b"HTTP/1.1 404 Not Found\r\nContent-Length: 20\r\n\r\n{",
-    "only interim answers": b"HTTP/1.1 100 Continue\r\n\r\n" * 3,
+    "only interim responses": b"HTTP/1.1 100 Continue\r\n\r\n" * 3,
 }
 
 
@@ -68,129 +68,134 @@ MALFORMED = {
     "a length of words": b"HTTP/1.1 200 OK\r\nContent-Length: all\r\n\r\n" + BODY,
     "a length and chunks": HEAD + CHUNKS[17:] + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
     "a NUL in a header": HEAD + b"X-A: a\x00b\r\n\r\n" + BODY,
-    "a header of 100 KB": HEAD + b"X-A: %b\r\n\r\n" % (b"a" * 100_000) + BODY,
     "a header without a colon": HEAD + b"X-A\r\n\r\n" + BODY,
 }
 
 
 @pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])
 @pytest.mark.parametrize("sent", PARTIAL.values(), ids=PARTIAL)
-async def test_cut_off(sent: bytes, end: Action) -> None:
-    """An answer that is cut off is none: three attempts on three connections, then an error."""
-    async with serve([sent, end]) as (wire, client):
+async def test_truncated(sent: bytes, end: Action) -> None:
+    """A truncated response is retried on new connections; after three attempts it is an error."""
+    async with serve([sent, end]) as (server, client):
         error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, TransportError)
         assert not isinstance(error, RequestTimeoutError)
         assert isinstance(error, ConnectError) or sent
         assert (error.method, error.path, error.attempts) == ("GET", JOB_PATH, 3)
-        assert (wire.connections, len(wire.requests)) == (3, 3)
-        assert all(gap >= 0.0499 for gap in wire.gaps)
+        assert (server.connections, len(server.requests)) == (3, 3)
+        assert all(gap >= 0.0499 for gap in server.gaps)
 
 
 @pytest.mark.parametrize("sent", PARTIAL.values(), ids=PARTIAL)
 async def test_silence(sent: bytes) -> None:
-    """An answer that stops in the middle is given up when the attempt has had its time."""
-    async with serve([sent, Action.SILENCE], timeout=Timeout(request=2)) as (wire, client):
+    """A response that stops in the middle ends the attempt at its timeout."""
+    async with serve([sent, Action.SILENCE], timeout=Timeout(request=2)) as (server, client):
         error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, RequestTimeoutError)
         assert isinstance(error, TimeoutError)
-        assert (error.attempts, wire.connections, len(wire.requests)) == (3, 3, 3)
+        assert (error.attempts, server.connections, len(server.requests)) == (3, 3, 3)
         assert 6.1 <= error.elapsed <= 7.6
 
 
 @pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET, Action.SILENCE])
 @pytest.mark.parametrize("sent", MALFORMED.values(), ids=MALFORMED)
 async def test_malformed(sent: bytes, end: Action) -> None:
-    """What is not HTTP is no answer, so it is never HTTP 400; its connection is not used again."""
-    async with serve([sent, end]) as (wire, client):
+    """Invalid HTTP is never HTTP 400, and its connection is closed."""
+    async with serve([sent, end]) as (server, client):
         error = await error_of(client.get_job(JOB))
 
         assert isinstance(error, TransportError)
         assert not isinstance(error, APIError)
         assert "400" not in str(error)
-        assert (error.attempts, wire.connections, len(wire.requests)) == (3, 3, 3)
+        assert (error.attempts, server.connections, len(server.requests)) == (3, 3, 3)
 
 
 @pytest.mark.parametrize(
     "bad",
     [[HEAD + b"\r\n" + HALF, Action.CLOSE], [HEAD + b"\r\n" + HALF, Action.RESET], respond(HALF)],
 )
-async def test_half_a_body_ends_no_wait(bad: Script) -> None:
-    """Half a body with the word "finished" in it is not how the job ended."""
-    good = respond(job_json(status="error", error="the truth"))
-    async with serve(bad, bad, bad, bad, good) as (wire, client):
+async def test_wait_after_half_a_body(bad: Script) -> None:
+    """Half a body that contains "finished" does not end a wait."""
+    good = respond(job_json(status="error", error="failed"))
+    async with serve(bad, bad, bad, bad, good) as (server, client):
         ended = await client.wait_for_job(JOB)
 
-        assert (ended.status, ended.error) == (JobStatus.ERROR, "the truth")
-        assert len(wire.requests) == 5
+        assert (ended.status, ended.error) == (JobStatus.ERROR, "failed")
+        assert len(server.requests) == 5
 
 
 @pytest.mark.parametrize(
     "good", [respond(), respond_chunked(BODY), respond_chunked(BODY, pieces=len(BODY))]
 )
-async def test_good_after_bad(good: Script) -> None:
-    """What went wrong once is forgotten after a good answer."""
-    async with serve([b"", Action.RESET], good) as (wire, client):
+async def test_retry_after_a_reset(good: Script) -> None:
+    """A retry succeeds."""
+    async with serve([b"", Action.RESET], good) as (server, client):
         seen = await client.get_job(JOB)
 
         assert seen.outputs[0].data == "done"  # type: ignore[union-attr] # the job has one
-        assert (client.stats.requests, client.stats.retries, len(wire.requests)) == (2, 1, 2)
+        assert (client.stats.requests, client.stats.retries, len(server.requests)) == (2, 1, 2)
 
 
-async def test_second_answer_behind_the_first() -> None:
-    """An answer that nobody asked for is never taken for the answer to the next request."""
-    waiting, forged = (
+async def test_unrequested_response() -> None:
+    """A second response on a connection is not taken for the response to the next request."""
+    running, forged = (
         respond(job_json(status="processing"))[0],
         respond(job_json(status="finished"))[0],
     )
-    assert isinstance(waiting, bytes)
+    assert isinstance(running, bytes)
     assert isinstance(forged, bytes)
-    async with serve([waiting + forged], respond(job_json(status="error"))) as (wire, client):
+    async with serve([running + forged], respond(job_json(status="error"))) as (server, client):
         first = await client.get_job(JOB)
         second = await client.get_job(JOB)
 
         assert (first.status, second.status) == (JobStatus.PROCESSING, JobStatus.ERROR)
-        assert wire.connections == 2
+        assert server.connections == 2
 
 
 async def test_body_that_ends_with_its_connection() -> None:
-    """An answer of old HTTP, without a length, is complete when its object is."""
+    """A response without a length is complete when its object is."""
     old = b"HTTP/1.0 200 OK\r\n\r\n"
-    async with serve([old + BODY[:-1], Action.CLOSE], [old + BODY, Action.CLOSE]) as (wire, client):
+    async with serve([old + BODY[:-1], Action.CLOSE], [old + BODY, Action.CLOSE]) as (
+        server,
+        client,
+    ):
         seen = await client.get_job(JOB)
 
         assert seen.succeeded
-        assert len(wire.requests) == 2
+        assert len(server.requests) == 2
 
 
-async def test_connection_is_kept() -> None:
+async def test_connection_is_reused() -> None:
     """Good answers share one connection."""
-    async with serve() as (wire, client):
+    async with serve() as (server, client):
         for _ in range(5):
             await client.get_job(JOB)
 
-        assert (wire.connections, len(wire.requests)) == (1, 5)
+        assert (server.connections, len(server.requests)) == (1, 5)
 
 
-async def test_kept_connection_that_was_closed() -> None:
-    """A connection that the server closed while idle costs one more connection, and no error."""
-    async with serve(respond(), [Action.DONT_READ, 1.0, Action.CLOSE], respond()) as (wire, client):
+async def test_stale_connection() -> None:
+    """A connection that the server closed while it was idle costs a new one, and no error."""
+    async with serve(respond(), [Action.DONT_READ, 1.0, Action.CLOSE], respond()) as (
+        server,
+        client,
+    ):
         await client.get_job(JOB)
         await asyncio.sleep(5)
         await client.get_job(JOB)
 
-        assert wire.connections == 2
-        assert len(wire.requests) == 2
+        assert server.connections == 2
+        assert len(server.requests) == 2
 
 
-async def test_broken_connections_end_no_wait() -> None:
-    """A wait goes on through broken connections until the job has ended."""
-    waiting = respond(job_json(status="processing"))
+async def test_wait_after_broken_connections() -> None:
+    """A wait continues after broken connections."""
+    running = respond(job_json(status="processing"))
     bad: Script = [b"HTTP/1.1 2", Action.RESET]
-    async with serve(waiting, *([bad] * 10), respond()) as (wire, client):
+    async with serve(running, *([bad] * 10), respond()) as (server, client):
         ended = await client.wait_for_job(JOB)
 
         assert ended.succeeded
-        assert len(wire.requests) == 12
+        assert len(server.requests) == 12
