@@ -1,7 +1,6 @@
-"""``Limits.max_response_bytes``, content codings, and the cost of hostile bodies."""
+"""The default limit of a body, and the cost of hostile and of large bodies."""
 
 import asyncio
-import gzip
 import json
 import os
 import sys
@@ -23,53 +22,12 @@ from helpers.raw_server import (
     respond,
     respond_chunked,
     serve,
-    serve_once,
 )
-from sieve_async import DecodeError, Limits, ResponseTooLargeError
+from sieve_async import ResponseTooLargeError
 
 GOOD = json.dumps(job_json()).encode()
 MEBIBYTE = 2**20
 LARGEST = 16 * MEBIBYTE
-SMALL = Limits(max_response_bytes=1000)
-EXACT = GOOD.ljust(1000)
-GZIP = [("Content-Encoding", "gzip")]
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize(
-    "script",
-    [respond(EXACT), respond_chunked(EXACT), respond(gzip.compress(EXACT), headers=GZIP)],
-    ids=["length", "chunks", "gzip"],
-)
-async def test_body_of_the_maximum_size(script: Script) -> None:
-    """A body of exactly the limit is accepted."""
-    async with serve_once(script, limits=SMALL) as (_, client):
-        assert (await client.get_job(JOB)).succeeded
-
-
-OVER = EXACT + b" "
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize(
-    "script",
-    [
-        respond(OVER),
-        respond(OVER[:10], Action.SILENCE, length=1001),
-        respond_chunked(OVER),
-        respond(gzip.compress(OVER), headers=GZIP),
-    ],
-    ids=["length", "announced length", "chunks", "gzip"],
-)
-async def test_body_of_one_byte_more(script: Script) -> None:
-    """A larger body is ResponseTooLargeError, without a retry."""
-    async with serve(script, respond(), limits=SMALL) as (server, client):
-        error = await error_of(client.get_job(JOB))
-        await client.get_job(JOB)
-
-        assert type(error) is ResponseTooLargeError
-        assert (error.status, error.attempts) == (200, 1)
-        assert len(server.requests) == 2
 
 
 @pytest.mark.looptime
@@ -84,60 +42,6 @@ async def test_default_limit(respond_with: Callable[[bytes], Script]) -> None:
             else:
                 assert isinstance(await error_of(client.get_job(JOB)), ResponseTooLargeError)
             assert len(server.requests) == 1
-
-
-def packed(body: bytes, window: int) -> bytes:
-    """Compress a body: 31 is gzip, 15 is zlib, -15 is deflate without a wrapper."""
-    packer = zlib.compressobj(wbits=window)
-    return packer.compress(body) + packer.flush()
-
-
-COMPRESSED: dict[str, tuple[str, bytes]] = {
-    "gzip": ("gzip", packed(GOOD, 31)),
-    "capitals": ("GZIP", packed(GOOD, 31)),
-    "gzip without its trailer": ("gzip", packed(GOOD, 31)[:-8]),
-    "deflate with a wrapper": ("deflate", packed(GOOD, 15)),
-    "deflate without a wrapper": ("deflate", packed(GOOD, -15)),
-    "identity": ("identity", GOOD),
-    "empty": ("", GOOD),
-}
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize(("coding", "body"), COMPRESSED.values(), ids=COMPRESSED)
-async def test_content_coding(coding: str, body: bytes) -> None:
-    """Gzip and deflate are understood, in the forms that servers use."""
-    headers = [("Content-Encoding", coding)]
-    async with serve_once(respond(body, headers=headers)) as (server, client):
-        assert (await client.get_job(JOB)).succeeded
-        assert server.requests[0].header("Accept-Encoding") == "gzip, deflate"
-
-
-UNUSABLE: dict[str, tuple[str, bytes]] = {
-    "brotli": ("br", GOOD),
-    "zstd": ("zstd", GOOD),
-    "compress": ("compress", GOOD),
-    "x-deflate": ("x-deflate", packed(GOOD, 31)),
-    "unknown": ("rot13", GOOD),
-    "twice": ("gzip, gzip", packed(packed(GOOD, 31), 31)),
-    "not gzip": ("gzip", GOOD),
-    "truncated gzip": ("gzip", packed(GOOD, 31)[:20]),
-    "empty gzip": ("gzip", b""),
-    "not deflate": ("deflate", b"\xff" * 50),
-}
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize(("coding", "body"), UNUSABLE.values(), ids=UNUSABLE)
-async def test_unusable_content_coding(coding: str, body: bytes) -> None:
-    """Another coding than requested, or broken data, is a DecodeError after three attempts."""
-    headers = [("Content-Encoding", coding)]
-    async with serve(respond(body, headers=headers)) as (server, client):
-        error = await error_of(client.get_job(JOB))
-
-        assert isinstance(error, DecodeError)
-        assert error.status == 200
-        assert len(server.requests) == 3
 
 
 OK = b"HTTP/1.1 200 OK\r\n"

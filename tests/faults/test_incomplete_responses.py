@@ -1,6 +1,5 @@
 """Responses that are missing, truncated or malformed."""
 
-import asyncio
 import json
 
 import pytest
@@ -138,22 +137,6 @@ async def test_retry_after_a_reset(good: Script) -> None:
         assert (client.stats.requests, client.stats.retries, len(server.requests)) == (2, 1, 2)
 
 
-async def test_unrequested_response() -> None:
-    """A second response on a connection is not taken for the response to the next request."""
-    running, forged = (
-        respond(job_json(status="processing"))[0],
-        respond(job_json(status="finished"))[0],
-    )
-    assert isinstance(running, bytes)
-    assert isinstance(forged, bytes)
-    async with serve([running + forged], respond(job_json(status="error"))) as (server, client):
-        first = await client.get_job(JOB)
-        second = await client.get_job(JOB)
-
-        assert (first.status, second.status) == (JobStatus.PROCESSING, JobStatus.ERROR)
-        assert server.connections == 2
-
-
 async def test_body_that_ends_with_its_connection() -> None:
     """A response without a length is complete when its object is."""
     old = b"HTTP/1.0 200 OK\r\n\r\n"
@@ -164,29 +147,6 @@ async def test_body_that_ends_with_its_connection() -> None:
         seen = await client.get_job(JOB)
 
         assert seen.succeeded
-        assert len(server.requests) == 2
-
-
-async def test_connection_is_reused() -> None:
-    """Good answers share one connection."""
-    async with serve() as (server, client):
-        for _ in range(5):
-            await client.get_job(JOB)
-
-        assert (server.connections, len(server.requests)) == (1, 5)
-
-
-async def test_stale_connection() -> None:
-    """A connection that the server closed while it was idle costs a new one, and no error."""
-    async with serve(respond(), [Action.DONT_READ, 1.0, Action.CLOSE], respond()) as (
-        server,
-        client,
-    ):
-        await client.get_job(JOB)
-        await asyncio.sleep(5)
-        await client.get_job(JOB)
-
-        assert server.connections == 2
         assert len(server.requests) == 2
 
 
