@@ -15,7 +15,7 @@ except ImportError:  # it comes with the [speedups] extra
 
 
 class NotJSONError(ValueError):
-    """The body is not JSON that the standard library reads."""
+    """The body is not UTF-8, or not JSON that the standard library reads."""
 
 
 def parse(body: bytes) -> object:
@@ -30,7 +30,7 @@ def parse(body: bytes) -> object:
         except ValueError:
             pass
     try:
-        value: object = json.loads(body)
+        value: object = json.loads(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         reason = "the body is not JSON"
     else:

@@ -43,7 +43,7 @@ def _parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_bodies(body: bytes) -> None:
     """A body says what the standard library reads in it."""
-    assert parse(body) == json.loads(body)
+    assert parse(body) == json.loads(body.decode("utf-8-sig"))
 
 
 def test_no_number() -> None:
@@ -62,8 +62,11 @@ def test_no_number() -> None:
         b"0x10",
         b'{"a": 01}',
         b'"\n"',
+        *('{"a": 1}'.encode(coding) for coding in ("utf-16", "utf-16-le", "utf-32")),
+        b'"\xed\xa0\x80"',
+        b'"\xc0\xaf"',
     ],
-    ids=range(15),
+    ids=range(20),
 )
 def test_bodies_that_are_no_json(body: bytes) -> None:
     """What the standard library refuses is not JSON: no other error leaves."""
@@ -84,7 +87,7 @@ def test_bodies_that_are_no_json(body: bytes) -> None:
 def test_any_bytes(body: bytes) -> None:
     """Any bytes are read as the standard library reads them, or are not JSON for it either."""
     try:
-        expected = json.loads(body)
+        expected = json.loads(body.decode("utf-8-sig"))
     except ValueError:
         with pytest.raises(NotJSONError):
             parse(body)
