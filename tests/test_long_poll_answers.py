@@ -222,15 +222,3 @@ async def test_refusals(
     assert isinstance(error, kind)
     assert now() < 0.1
     assert len(sieve.requests) == 1
-
-
-@pytest.mark.looptime
-async def test_end_that_does_not_decode(sieve: FakeSieve, client: SieveClient) -> None:
-    """A terminal answer with a field that cannot be read ends the wait with the error about it."""
-    sieve.add_job("job", processing=5, fields={"created_at": "yesterday"})
-
-    error = await error_of(client.wait_for_job("job", strategy="long_poll"))
-
-    assert isinstance(error, DecodeError)
-    assert "created_at" in str(error.problems)
-    assert len(sieve.requests) == 1
