@@ -1,162 +1,382 @@
-"""How a watch gets on, on standard error: silent, in lines, or live."""
+"""Progress on standard error: nothing, a line now and then, or a live view at a terminal."""
 
 import asyncio
 import contextlib
+import io
 import logging
+import os
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol, TextIO
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO
 
-from sieve_async.cli.tally import Running, Tally
+import attrs
+
+from sieve_async.cli.output import format_duration
+from sieve_async.cli.values import status_of
 from sieve_async.messages import shorten
+from sieve_async.models import JobStatus
+from sieve_async.watching import JobOutcome
 
-# Seconds from one line to the next, and from one picture to the next.
-LINE_PAUSE = 30.0
-_FRAME_PAUSE = 0.25
+if TYPE_CHECKING:
+    from rich.console import ConsoleRenderable
 
-StillRunning = Callable[[], list[Running]]
+LINE_INTERVAL = 30.0  # seconds
+_FRAME_INTERVAL = 0.25  # seconds
+_RATE_WINDOW = 500  # outcomes
+_STATUS_ORDER = ("finished", "ready", "error", "cancelled")
+_COLOURS = {"finished": "green", "error": "red", "cancelled": "yellow", "processing": "blue"}
+_DIM = "bright_black"
+_MIN_COLUMNS, _MIN_ROWS = 40, 5  # a smaller terminal gets one line
+_MAX_SLOWEST = 5
 
 
-class Progress(Protocol):
-    """Shows how a watch gets on.
+@attrs.frozen
+class Pending:
+    """A job that has not ended."""
 
-    Attributes:
-        pause: How many seconds from one ``show()`` to the next.
-        tells_failures: Whether failures are told one by one.
+    job_id: str
+    status: JobStatus | None
+    elapsed: float
+
+
+class WatchStats:
+    """Counts of a watch: what has ended, how fast, and what is missing.
+
+    Args:
+        clock: The time in seconds.
+        job_ids: The ids that are known from the start; None when they arrive one by one.
     """
 
-    pause: float
-    tells_failures: bool
+    def __init__(self, clock: Callable[[], float], job_ids: Iterable[str] | None) -> None:
+        self._clock = clock
+        self.started_at = clock()
+        self.has_all_ids = job_ids is not None
+        self.missing = dict.fromkeys(job_ids or ())  # ordered, and quick to remove from
+        self._known: set[str] = set()
+        self.ended: Counter[str] = Counter()
+        self._recent: deque[float] = deque(maxlen=_RATE_WINDOW)
 
-    def show(self, tally: Tally, running: list[Running]) -> None:
-        """Show how it gets on."""
+    @property
+    def total(self) -> int:
+        """The number of jobs known so far."""
+        return self.ended.total() + len(self.missing)
 
-    def tell(self, text: str) -> None:
-        """Write one line that stays."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self.started_at
 
-    def hide(self) -> None:
-        """Make room for something else to be written."""
+    @property
+    def rate(self) -> float | None:
+        """Outcomes per second; None while there are too few."""
+        if len(self._recent) < 3:
+            return None
+        window = self._clock() - self._recent[0]
+        return len(self._recent) / window if window > 0 else None
 
-    def show_again(self) -> None:
-        """Show what was hidden, after something else was written."""
+    def add(self, job_id: str) -> None:
+        """Record an id that has arrived; a repeated one changes nothing."""
+        if job_id not in self._known:
+            self._known.add(job_id)
+            self.missing[job_id] = None
+
+    def record(self, outcome: JobOutcome) -> None:
+        """Record an outcome."""
+        self.missing.pop(outcome.job_id, None)
+        self.ended[shorten(status_of(outcome))] += 1
+        self._recent.append(self._clock())
+
+    def counts(self, pending: Iterable[Pending] = ()) -> dict[str, int]:
+        """The number of jobs by status: outcomes first, then pending jobs."""
+        known = [status for status in _STATUS_ORDER if self.ended[status]]
+        counts = {
+            name: self.ended[name] for name in [*known, *sorted(self.ended.keys() - {*known})]
+        }
+        running = Counter("waiting" if job.status is None else str(job.status) for job in pending)
+        for status in sorted(running, reverse=True):
+            counts[status] = counts.get(status, 0) + running[status]
+        return counts
+
+    def headline(self) -> str:
+        """How many jobs have ended, how fast, and how long the rest may take."""
+        parts = [f"{self.ended.total():,} of {self.total:,}{'' if self.has_all_ids else '+'} ended"]
+        if rate := self.rate:
+            parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min")
+            if self.missing and self.has_all_ids:
+                parts.append(f"about {format_duration(len(self.missing) / rate)} left")
+        return ", ".join(parts)
+
+    def line(self, pending: Iterable[Pending]) -> str:
+        """Everything in one line."""
+        return _with_counts(self.headline(), self.counts(pending))
+
+    def summary(self) -> str:
+        """The last line."""
+        ended = f"{self.ended.total():,} of {self.total:,}{'' if self.has_all_ids else '+'} jobs"
+        return _with_counts(f"{ended} ended in {format_duration(self.elapsed)}", self.counts())
 
 
-class Silence:
-    """Shows nothing; what must be said is said all the same."""
+def _with_counts(text: str, counts: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{count:,} {status}" for status, count in counts.items())
+    return f"{text}: {listed}" if listed else text
 
-    pause = 3600.0
-    tells_failures = False
+
+class Progress:
+    """Shows nothing but the lines that must be written.
+
+    Attributes:
+        interval: Seconds between two calls of ``show()``.
+        lists_failures: Whether each failure may have a line.
+    """
+
+    interval = 3600.0
+    lists_failures = False
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def show(self, tally: Tally, running: list[Running]) -> None:
-        """Show nothing."""
+    def show(self, stats: WatchStats, pending: Sequence[Pending]) -> None:
+        """Show the state of the watch."""
 
-    def tell(self, text: str) -> None:
-        """Write one line."""
-        write(self._stream, f"{text}\n")
+    def note(self, text: str) -> None:
+        """Write a line that belongs to the progress, such as the first and the last one."""
 
-    def hide(self) -> None:
-        """There is nothing to hide."""
+    def write_line(self, text: str) -> None:
+        """Write a line in any case."""
+        self._write(f"{text}\n")
 
-    def show_again(self) -> None:
-        """And nothing to show again."""
+    def clear(self) -> None:
+        """Make room for other output."""
 
+    def redraw(self) -> None:
+        """Show again what was cleared."""
 
-class Lines(Silence):
-    """One line now and then, and one for each failure: for logs."""
-
-    pause = LINE_PAUSE
-    tells_failures = True
-
-    def show(self, tally: Tally, running: list[Running]) -> None:
-        """Write a line with the time of the day."""
-        self.tell(f"{time.strftime('%H:%M:%S')}  {tally.line(running)}")
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # closed, or its reader has gone
+            self._stream.write(text)
+            self._stream.flush()
 
 
-def write(stream: TextIO, text: str) -> None:
-    """Write to standard error, which may be closed or have lost its reader."""
-    with contextlib.suppress(OSError, ValueError):
-        stream.write(text)
-        stream.flush()
+class Lines(Progress):
+    """Writes a line now and then, for logs."""
+
+    interval = LINE_INTERVAL
+    lists_failures = True
+
+    def show(self, stats: WatchStats, pending: Sequence[Pending]) -> None:
+        """Write a line with the time."""
+        self.note(stats.line(pending))
+
+    def note(self, text: str) -> None:
+        """Write a line with the time."""
+        self.write_line(f"{time.strftime('%H:%M:%S')}  {text}")
+
+
+class LiveView(Progress):
+    """Redraws a few lines at a terminal, in colours where rich is installed.
+
+    Args:
+        stream: The terminal.
+        has_colours: Whether to use colours.
+    """
+
+    interval = _FRAME_INTERVAL
+
+    def __init__(self, stream: TextIO, *, has_colours: bool) -> None:
+        super().__init__(stream)
+        self._has_colours = has_colours
+        self._height = 0  # lines on the screen
+        self._frame = ""
+
+    def show(self, stats: WatchStats, pending: Sequence[Pending]) -> None:
+        """Draw the state of the watch."""
+        columns, rows = self._size()
+        lines = self._draw_with_rich(stats, pending, columns, rows)
+        self.draw(lines or [stats.line(pending)[: columns - 1]])
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Replace the lines on the screen."""
+        self._frame = "\n".join(lines)
+        self._write(f"{self._clearing()}{self._frame}")
+        self._height = len(lines)
+
+    def note(self, text: str) -> None:
+        """Write a line above the view."""
+        self.write_line(text)
+
+    def write_line(self, text: str) -> None:
+        """Write a line above the view."""
+        was_shown = self._height > 0
+        self.clear()
+        self._write(f"{text}\n")
+        if was_shown:
+            self.redraw()
+
+    def clear(self) -> None:
+        """Remove the view."""
+        if self._height:
+            self._write(self._clearing())
+            self._height = 0
+
+    def redraw(self) -> None:
+        """Draw the last view once more: results may come faster than frames."""
+        if self._frame and not self._height:
+            self._write(self._frame)
+            self._height = self._frame.count("\n") + 1
+
+    def _clearing(self) -> str:
+        up = f"\x1b[{self._height - 1}A" if self._height > 1 else ""
+        return f"\r{up}\x1b[J" if self._height else ""
+
+    def _size(self) -> tuple[int, int]:
+        try:
+            size = os.get_terminal_size(self._stream.fileno())
+        except OSError:
+            size = shutil.get_terminal_size()
+        return (size.columns or 80), (size.lines or 24)
+
+    def _draw_with_rich(
+        self, stats: WatchStats, pending: Sequence[Pending], columns: int, rows: int
+    ) -> list[str]:
+        """The lines of a frame; none without rich, or in a small terminal."""
+        if columns < _MIN_COLUMNS or rows < _MIN_ROWS:
+            return []
+        try:
+            from rich.console import Console, Group  # noqa: PLC0415 - an optional dependency
+        except ImportError:
+            return []
+        file = io.StringIO()
+        console = Console(
+            file=file,
+            width=columns - 1,
+            height=rows,
+            force_terminal=True,
+            no_color=not self._has_colours,
+            legacy_windows=False,
+            highlight=False,
+        )
+        console.print(Group(*_frame(stats, pending, min(_MAX_SLOWEST, rows - 4), columns)))
+        return file.getvalue().splitlines()[: rows - 1]
+
+
+def _frame(
+    stats: WatchStats, pending: Sequence[Pending], max_slowest: int, columns: int
+) -> "Sequence[ConsoleRenderable]":
+    from rich.align import Align  # noqa: PLC0415 - an optional dependency
+    from rich.progress_bar import ProgressBar  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    def line(*pieces: tuple[str, str]) -> Text:
+        return Text.assemble(*pieces, no_wrap=True, overflow="ellipsis")
+
+    counts = [
+        piece
+        for status, count in stats.counts(pending).items()
+        for piece in ((f"{status} ", _COLOURS.get(status, _DIM)), (f"{count:,}  ", "bold"))
+    ]
+    slowest = [
+        line(("slowest  " if not number else "         ", _DIM), (job.job_id, ""))
+        + line((f"  {format_duration(job.elapsed)}", _DIM))
+        for number, job in enumerate(_slowest(pending, max_slowest))
+    ]
+    bar = ProgressBar(
+        total=max(stats.total, 1), completed=stats.ended.total(), width=min(columns - 1, 60)
+    )
+    headline = f"{stats.headline()}, {format_duration(stats.elapsed)} so far"
+    return [Align.left(bar), line((headline, "")), line(*counts), *slowest]
+
+
+def _slowest(pending: Sequence[Pending], count: int) -> list[Pending]:
+    """The jobs that have been processing for the longest time."""
+    processing = [job for job in pending if job.status is JobStatus.PROCESSING]
+    return sorted(processing, key=lambda job: -job.elapsed)[:count]
+
+
+class ByteCounter:
+    """Shows how much of several files was downloaded."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._shown_at = 0.0
+
+    def update(self, name: str, done: int, total: int | None) -> None:
+        """Draw the state of one download, not more often than frames are drawn."""
+        if not isinstance(self._progress, LiveView):
+            return
+        now = time.monotonic()
+        if now - self._shown_at < _FRAME_INTERVAL and done != total:
+            return
+        self._shown_at = now
+        share = done / total if total else 0.0
+        bar = f"[{'#' * int(share * 30):<30}] {share:4.0%}  " if total else ""
+        self._progress.draw([shorten(f"{bar}{done / 1e6:,.1f} MB  {name}")[:79]])
 
 
 def is_live(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """Whether lines can be written over and over."""
+    """Whether the stream is a terminal on which lines can be redrawn."""
     is_terminal = stream.isatty() and environment.get("TERM", "dumb") != "dumb"
     return is_terminal and environment.get("CI", "") in {"", "0", "false"}
 
 
-def progress_for(
+def make_progress(
     environment: Mapping[str, str], *, is_wanted: bool, stream: TextIO | None = None
 ) -> Progress:
-    """The way of showing that suits the terminal, or the lack of one."""
+    """The kind of progress that suits the stream; standard error if none is given."""
     stream = sys.stderr if stream is None else stream
     if not is_wanted:
-        return Silence(stream)
+        return Progress(stream)
     if not is_live(stream, environment):
         return Lines(stream)
-    from sieve_async.cli.live import Live  # noqa: PLC0415 - rich takes long to load
-
-    return Live(stream, has_colours=not environment.get("NO_COLOR"), pause=_FRAME_PAUSE)
+    return LiveView(stream, has_colours=not environment.get("NO_COLOR"))
 
 
-class Notes(logging.Handler):
-    """Tells what the library logs, without disturbing the picture."""
+class _LogHandler(logging.Handler):
+    """Writes log records as lines that do not disturb the view."""
 
-    def __init__(self, progress: Progress, level: int) -> None:
-        super().__init__(level)
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
         self._progress = progress
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        self._progress.tell(f"sieve-async: {shorten(record.getMessage())}")
+        self._progress.write_line(f"sieve-async: {shorten(record.getMessage())}")
 
 
 @contextlib.contextmanager
-def noting(progress: Progress, *, is_debugging: bool) -> Iterator[None]:
-    """Tell what the library logs while the block runs."""
+def log_to(progress: Progress, *, is_debugging: bool) -> Iterator[None]:
+    """Write the library's log lines to the progress while the block runs."""
     logger = logging.getLogger("sieve_async")
-    handler = Notes(progress, logging.DEBUG if is_debugging else logging.WARNING)
-    level, propagates = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.propagate = False
+    handlers, level, propagates = logger.handlers[:], logger.level, logger.propagate
+    logger.handlers[:], logger.propagate = [_LogHandler(progress)], False
     if is_debugging:
         logger.setLevel(logging.DEBUG)
+    elif logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        logger.handlers[:], logger.propagate = handlers, propagates
         logger.setLevel(level)
-        logger.propagate = propagates
 
 
-class Showing:
-    """Shows how a watch gets on, again and again, until its block is left.
+@contextlib.asynccontextmanager
+async def showing(
+    progress: Progress, stats: WatchStats, pending: Callable[[], Sequence[Pending]]
+) -> AsyncIterator[None]:
+    """Show the state of a watch again and again while the block runs."""
 
-    Args:
-        progress: The way of showing.
-        tally: What has ended.
-        pending: Tells what has not.
-    """
-
-    def __init__(self, progress: Progress, tally: Tally, pending: StillRunning) -> None:
-        self._progress = progress
-        self._tally = tally
-        self._still_running = pending
-
-    async def __aenter__(self) -> None:
-        self._task = asyncio.create_task(self._repeat())
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-        self._progress.hide()
-
-    async def _repeat(self) -> None:
+    async def repeat() -> None:
         while True:
-            await asyncio.sleep(self._progress.pause)
-            self._progress.show(self._tally, self._still_running())
+            await asyncio.sleep(progress.interval)
+            progress.show(stats, pending())
+
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        progress.clear()

@@ -1,149 +1,339 @@
-"""The page of ``watch --report``: what became of a batch, for opening in a browser."""
+"""The HTML report of ``watch --report``: totals, durations, a chart, and the failures."""
 
-import os
 import statistics
-import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from html import escape
-from pathlib import Path
 
 import attrs
 
-from sieve_async.cli.lines import duration, note_of_outcome, word_of
-from sieve_async.cli.page import PAGE, STYLE
-from sieve_async.cli.picture import COLOURS, Span, picture
-from sieve_async.messages import printable
+from sieve_async.cli.output import format_duration, last_line, outcome_note
+from sieve_async.cli.values import status_of
+from sieve_async.messages import printable, shorten
 from sieve_async.models import Job
 from sieve_async.watching import JobOutcome
 
-# More failures than this nobody reads, and no more text of one than this.
-_MOST_FAILURES = 1000
-_LONGEST_ERROR = 20_000
+_MAX_FAILURES = 1000
+_MAX_ERROR_LENGTH = 20_000  # characters
+_MAX_ROWS = 5000
+_STATUS_CLASSES = ("finished", "error", "cancelled")  # all others look alike
+
+# Sizes of the chart, in its own units.
+_WIDTH = 1000.0
+_TOP = 24.0
+_MAX_HEIGHT = 1600.0
+_MAX_ROW_HEIGHT = 14.0
+_MIN_LABELLED_ROW_HEIGHT = 9.0
+_LABEL_WIDTH = 130.0
+_END_MARK = 3.0
+_MAX_TICKS = 8
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
+_TICK_STEPS = (
+    *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0),
+    *(_MINUTE * minutes for minutes in (0.5, 1, 2, 5, 10, 20, 30)),
+    *(_HOUR * hours for hours in (1, 2, 3, 6, 12)),
+    *(_DAY * days for days in (1, 2, 5, 10, 30)),
+)
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2024; --soft: #60646c; --paper: #fcfcfd;
+  --line: #d9d9e0; --queued: #b9bbc6; --finished: #2a8f5a;
+  --error: #d93036; --cancelled: #d08700; --other: #3a78d0; }
+@media (prefers-color-scheme: dark) { :root { --ink: #edeef0; --soft: #b0b4ba;
+  --paper: #111113; --line: #43484e; --queued: #5a6169; --finished: #3dbf7c;
+  --error: #ff6369; --cancelled: #ffb224; --other: #70aaff; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 1120px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
+p { margin: .2rem 0; } .soft, caption { color: var(--soft); }
+.totals { list-style: none; display: flex; flex-wrap: wrap; gap: .5rem 2rem; padding: 0; }
+.totals li { border-left: 4px solid; padding-left: .6rem; }
+.totals span { color: var(--ink); } .totals b { font-size: 1.4rem; }
+.finished { color: var(--finished); } .error { color: var(--error); }
+.cancelled { color: var(--cancelled); } .other { color: var(--other); }
+.queued { color: var(--queued); }
+table { border-collapse: collapse; } caption { text-align: left; }
+td, th { padding: .2rem 1rem .2rem 0; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; }
+thead th { color: var(--soft); font-weight: normal; }
+tbody th { font-weight: normal; } td:last-child { overflow-wrap: anywhere; }
+.job { font-family: ui-monospace, monospace; } .status { white-space: nowrap; }
+figure { margin: 1rem 0; } svg { width: 100%; height: auto; display: block; }
+svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
+svg .axis { stroke: var(--line); } svg path { fill: currentColor; stroke: none; }
+svg .run { opacity: .7; } svg g:hover .run { opacity: 1; }
+figcaption { color: var(--soft); display: flex; flex-wrap: wrap; gap: 0 1rem; }
+figcaption i { font-style: normal; }
+pre { border: 1px solid var(--line); padding: .6rem; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
+"""
+
+# The page loads nothing and runs nothing; the empty icon keeps browsers from asking for one.
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<p class="soft">watched from {when}</p>
+{sections}
+</main>
+</body>
+</html>
+"""
+
+
+@attrs.frozen
+class Row:
+    """What the report shows of one job.
+
+    Attributes:
+        job_id: Its id.
+        status: The status of its outcome.
+        created_at: When it was created.
+        started_at: When it started to run.
+        completed_at: When it ended.
+        failure: The error text; empty if there is none.
+    """
+
+    job_id: str
+    status: str
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    failure: str = ""
+
+    @property
+    def style(self) -> str:
+        """The CSS class of its status."""
+        return self.status if self.status in _STATUS_CLASSES else "other"
+
+    @property
+    def queue_duration(self) -> float | None:
+        """Seconds in the queue."""
+        return _seconds(self.created_at, self.started_at)
+
+    @property
+    def run_duration(self) -> float | None:
+        """Seconds of running."""
+        return _seconds(self.started_at, self.completed_at)
+
+    @property
+    def duration(self) -> float:
+        """Seconds in the queue and of running, as far as known."""
+        return (self.queue_duration or 0.0) + (self.run_duration or 0.0)
 
 
 @attrs.define
 class Report:
-    """Gathers what a page needs of each outcome, which is little: outputs are not kept.
+    """Collects the little that the page needs of each outcome: outputs are not kept.
 
     Attributes:
-        began_at: When the watch began.
+        started_at: When the watch started.
     """
 
-    began_at: datetime
-    _spans: list[Span] = attrs.field(factory=list, init=False)
+    started_at: datetime
+    _rows: list[Row] = attrs.field(factory=list, init=False)
 
     def add(self, outcome: JobOutcome) -> None:
-        """Take note of an outcome."""
-        job = outcome.job or _last_of(outcome)
-        self._spans.append(
-            Span(
-                printable(outcome.job_id),
-                word_of(outcome),
-                None if job is None else job.created_at,
-                None if job is None else job.started_at,
-                None if job is None else job.completed_at,
-                _trouble(outcome),
-            )
-        )
-
-    def write(self, path: Path, *, pending: Collection[str]) -> None:
-        """Write the page, whole or not at all.
-
-        Raises:
-            OSError: It cannot be written.
-        """
-        page = self.page(datetime.now(UTC), pending=pending)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.resolve().parent)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(page)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
+        """Record an outcome."""
+        last = getattr(outcome.error, "last", None)
+        job = outcome.job or (last if isinstance(last, Job) else None)
+        times = (None,) * 3 if job is None else (job.created_at, job.started_at, job.completed_at)
+        status = printable(str(status_of(outcome)))
+        self._rows.append(Row(printable(outcome.job_id), status, *times, _failure(outcome)))
 
     def page(self, now: datetime, *, pending: Collection[str]) -> str:
         """The page as it is now."""
-        failures = [span for span in self._spans if span.trouble]
-        failures.sort(key=lambda span: span.word == "cancelled")  # of those there is less to say
-        total = len(self._spans) + len(pending)
-        return PAGE.format(
-            style=STYLE,
-            title=f"{total:,} job{'s'[: total != 1]} of Sieve",
-            when=f"{self.began_at:%Y-%m-%d %H:%M:%S} to {now:%Y-%m-%d %H:%M:%S} UTC",
-            totals="".join(_totals(self._spans, len(pending))),
-            times="".join(_times(self._spans)),
-            picture=picture(self._spans, now),
-            failures="".join(_failures(failures)),
-            running="".join(_running(pending)),
+        total = len(self._rows) + len(pending)
+        return _PAGE.format(
+            style=_STYLE,
+            title=f"{total:,} Sieve job{'s'[: total != 1]}",
+            when=f"{self.started_at:%Y-%m-%d %H:%M:%S} to {now:%Y-%m-%d %H:%M:%S} UTC",
+            sections="\n".join(
+                [
+                    *_totals(self._rows, len(pending)),
+                    *_durations(self._rows),
+                    *_chart(self._rows, now),
+                    *_failures([row for row in self._rows if row.failure]),
+                    *_pending(pending),
+                ]
+            ),
         )
 
 
-def _last_of(outcome: JobOutcome) -> Job | None:
-    last = getattr(outcome.error, "last", None)
-    return last if isinstance(last, Job) else None
-
-
-def _trouble(outcome: JobOutcome) -> str:
-    """The whole error text; empty when there is nothing to tell."""
+def _failure(outcome: JobOutcome) -> str:
     if outcome.ok:
         return ""
-    if outcome.job is not None:
-        return printable((outcome.job.error or "")[:_LONGEST_ERROR]) or word_of(outcome)
-    return note_of_outcome(outcome)
+    if outcome.job is None:
+        return outcome_note(outcome)
+    return printable((outcome.job.error or "")[:_MAX_ERROR_LENGTH]).strip() or status_of(outcome)
 
 
-def _totals(spans: Sequence[Span], pending: int) -> Iterator[str]:
-    counts = Counter(span.word for span in spans)
+def _totals(rows: Sequence[Row], pending: int) -> Iterator[str]:
+    counts = Counter(row.status for row in rows)
+    styles = {row.status: row.style for row in rows}
     if pending:
-        counts["running"] = pending
-    for word, count in counts.most_common():
-        kind = COLOURS.get(word, "other")
-        yield f'<li class="{kind}"><b>{count:,}</b> {escape(word)}</li>'
+        counts["pending"] = pending
+    yield '<ul class="totals">'
+    for status, count in counts.most_common():
+        text = f"<span><b>{count:,}</b> {escape(status)}</span>"
+        yield f'<li class="{styles.get(status, "other")}">{text}</li>'
+    yield "</ul>"
 
 
-def _times(spans: Sequence[Span]) -> Iterator[str]:
-    for label, lengths in (
-        ("in the queue", [length for span in spans if (length := span.queue_duration) is not None]),
-        ("running", [length for span in spans if (length := span.run_duration) is not None]),
-    ):
-        if lengths:
-            ordered = sorted(lengths)
+def _durations(rows: Sequence[Row]) -> Iterator[str]:
+    durations = {
+        "in the queue": [row.queue_duration for row in rows if row.queue_duration is not None],
+        "running": [row.run_duration for row in rows if row.run_duration is not None],
+    }
+    if not any(durations.values()):
+        return
+    yield "<h2>Durations</h2>"
+    yield "<table><thead><tr><td></td>"
+    yield "".join(f'<th scope="col">{head}</th>' for head in ("median", "95 %", "longest", "sum"))
+    yield "</tr></thead><tbody>"
+    for label, seconds in durations.items():
+        if seconds:
+            ordered = sorted(seconds)
             cells = (
                 statistics.median(ordered),
                 ordered[int(len(ordered) * 0.95)],
                 ordered[-1],
                 sum(ordered),
             )
-            shown = "".join(f"<td>{duration(cell)}</td>" for cell in cells)
-            yield f"<tr><th>{label}</th>{shown}</tr>"
+            shown = "".join(f"<td>{format_duration(cell)}</td>" for cell in cells)
+            yield f'<tr><th scope="row">{label}</th>{shown}</tr>'
+    yield "</tbody></table>"
 
 
-def _failures(failures: Sequence[Span]) -> Iterator[str]:
+def _failures(failures: Sequence[Row]) -> Iterator[str]:
     if not failures:
         return
-    yield f"<h2>What went wrong ({len(failures):,})</h2>"
-    for span in failures[:_MOST_FAILURES]:
-        kind = COLOURS.get(span.word, "other")
-        lines = span.trouble.strip().splitlines() or [span.word]
-        head = (
-            f'<code>{escape(span.job_id)}</code> <span class="{kind}">{escape(span.word)}</span> '
-            f"{escape(lines[-1][:300])}"
-        )
-        if len(lines) == 1 and len(lines[0]) <= 300:
-            yield f"<p>{head}</p>"
-        else:
-            text = escape("\n".join(lines))
-            yield f"<details><summary>{head}</summary><pre>{text}</pre></details>"
-    if len(failures) > _MOST_FAILURES:
-        yield f"<p>and {len(failures) - _MOST_FAILURES:,} more</p>"
+    yield f"<h2>Failures ({len(failures):,})</h2><table><thead><tr>"
+    yield "".join(f'<th scope="col">{head}</th>' for head in ("job", "status", "reason"))
+    yield "</tr></thead><tbody>"
+    # A cancelled job says less than a failed one.
+    for row in sorted(failures, key=lambda row: row.status == "cancelled")[:_MAX_FAILURES]:
+        reason = escape(last_line(row.failure))
+        if "\n" in row.failure or len(row.failure) > len(shorten(row.failure)):
+            text = escape(row.failure)
+            reason = f"<details><summary>{reason}</summary><pre>{text}</pre></details>"
+        yield f'<tr><th scope="row" class="job">{escape(row.job_id)}</th>'
+        yield f'<td class="status {row.style}">{escape(row.status)}</td><td>{reason}</td></tr>'
+    yield "</tbody></table>"
+    if len(failures) > _MAX_FAILURES:
+        yield f"<p>and {len(failures) - _MAX_FAILURES:,} more</p>"
 
 
-def _running(pending: Collection[str]) -> Iterator[str]:
-    if pending:
-        yield f"<h2>Still running ({len(pending):,})</h2><details><summary>ids</summary><pre>"
-        yield "\n".join(escape(printable(job_id)) for job_id in pending)
-        yield "</pre></details>"
+def _pending(job_ids: Collection[str]) -> Iterator[str]:
+    if job_ids:
+        shown = "\n".join(escape(printable(job_id)) for job_id in job_ids)
+        yield f"<h2>Still pending ({len(job_ids):,})</h2>"
+        yield f"<details><summary>ids</summary><pre>{shown}</pre></details>"
+
+
+@attrs.frozen
+class _Axis:
+    """Converts times to horizontal positions."""
+
+    start: datetime
+    length: float
+    left: float
+
+    def position(self, time: datetime) -> float:
+        share = (time - self.start).total_seconds() / self.length
+        return self.left + min(max(share, 0.0), 1.0) * (_WIDTH - self.left)
+
+
+def _chart(rows: Sequence[Row], now: datetime) -> Iterator[str]:
+    """A bar for each job, in the order in which they were created."""
+    timed = [row for row in rows if row.created_at is not None]
+    if not timed:
+        return
+    shown = sorted(timed, key=lambda row: -row.duration)[:_MAX_ROWS]
+    shown.sort(key=lambda row: (row.created_at or now, row.started_at or now, row.job_id))
+    row_height = min(_MAX_ROW_HEIGHT, _MAX_HEIGHT / len(shown))
+    start = min(row.created_at or now for row in shown)
+    length = (max(row.completed_at or now for row in shown) - start).total_seconds()
+    axis = _Axis(
+        start,
+        max(length, 0.001),
+        _LABEL_WIDTH if row_height >= _MIN_LABELLED_ROW_HEIGHT else 0.0,
+    )
+    height = _TOP + row_height * len(shown) + 4
+    yield "<h2>Timeline</h2><figure><figcaption>"
+    yield from _legend(shown, len(rows))
+    yield f'</figcaption><svg viewBox="0 0 {_WIDTH:g} {height:g}" role="img" '
+    yield f'aria-label="queue and run times of {len(shown):,} jobs">'
+    yield from _ticks(axis, height)
+    for number, row in enumerate(shown):
+        yield from _bar(row, axis, _TOP + row_height * number, row_height, now)
+    yield "</svg></figure>"
+
+
+def _legend(shown: Sequence[Row], total: int) -> Iterator[str]:
+    texts = {"queued": "queued"} | {style: f"ran, {style}" for style in _STATUS_CLASSES}
+    texts["other"] = "end not seen"
+    styles = {"queued"} | {row.style for row in shown}
+    for style, text in texts.items():
+        if style in styles:
+            yield f'<i><span class="{style}">&#9632;</span> {text}</i>'
+    if len(shown) < total:
+        yield f"<i>{len(shown):,} of {total:,} jobs are shown: the longest ones with times</i>"
+
+
+def _ticks(axis: _Axis, height: float) -> Iterator[str]:
+    """Lines at round times after the start."""
+    step = next((step for step in _TICK_STEPS if axis.length / step <= _MAX_TICKS), axis.length)
+    for number in range(int(axis.length / step) + 1):
+        x = axis.position(axis.start + timedelta(seconds=step * number))
+        anchor = "middle" if number and x < _WIDTH - 30 else "end" if number else "start"
+        label = format_duration(step * number).removesuffix(" 0 s").removesuffix(" 0 min")
+        yield f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="16" y2="{height:g}"/>'
+        yield f'<text x="{x:.1f}" y="11" text-anchor="{anchor}">{label if number else 0}</text>'
+
+
+def _bar(row: Row, axis: _Axis, top: float, row_height: float, now: datetime) -> Iterator[str]:
+    height = row_height * 0.8
+    end = row.completed_at or now
+    created = axis.position(row.created_at or now)
+    started = axis.position(row.started_at or end)
+    ended = axis.position(end)
+    yield f"<g><title>{escape(row.job_id)}: {escape(_tooltip(row))}</title>"
+    if axis.left:
+        label = escape(row.job_id if len(row.job_id) <= 20 else f"{row.job_id[:19]}…")
+        yield f'<text x="0" y="{top + row_height * 0.75:.2f}">{label}</text>'
+    yield f'<path class="queued" d="{_box(created, started, top, height)}"/>'
+    if row.started_at is not None:
+        yield f'<path class="run {row.style}" d="{_box(started, ended, top, height)}"/>'
+    mark = max(ended - _END_MARK, axis.left)  # visible however short the run was
+    yield f'<path class="{row.style}" d="{_box(mark, mark + _END_MARK, top, height)}"/></g>'
+
+
+def _box(left: float, right: float, top: float, height: float) -> str:
+    return f"M{left:.1f} {top:.2f}H{max(left, right):.1f}v{height:.2f}H{left:.1f}z"
+
+
+def _tooltip(row: Row) -> str:
+    parts = [row.status]
+    if row.queue_duration is not None:
+        parts.append(f"queued {format_duration(row.queue_duration)}")
+    if row.run_duration is not None:
+        parts.append(f"ran {format_duration(row.run_duration)}")
+    if row.failure and row.failure != row.status:
+        parts.append(last_line(row.failure)[:200])
+    return ", ".join(parts)
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return None if start is None or end is None else max((end - start).total_seconds(), 0.0)

@@ -1,0 +1,321 @@
+"""Exit codes, results on standard output, and errors and values as lines of text."""
+
+import io
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
+from typing import Self, TextIO
+
+from sieve_async.cli.parser import Options
+from sieve_async.cli.values import file_urls, status_of, to_document
+from sieve_async.errors import (
+    AmbiguousPushError,
+    AuthenticationError,
+    BuildFailedError,
+    ConfigError,
+    ConnectError,
+    InvalidArgumentError,
+    JobCancelledError,
+    JobFailedError,
+    JobNotCancellableError,
+    JobRestartedError,
+    NotFoundError,
+    OutOfCreditsError,
+    PermissionDeniedError,
+    SieveError,
+    TLSError,
+    WaitTimeoutError,
+)
+from sieve_async.messages import shorten
+from sieve_async.models import FunctionVersion, Job, JobStatus
+from sieve_async.watching import JobOutcome
+
+
+class Exit(IntEnum):
+    """Exit codes of the program, in order of precedence: uncertain results come first."""
+
+    HANGUP = 129
+    INTERRUPTED = 130
+    TERMINATED = 143
+    BROKEN_PIPE = 141
+    AUTH = 4
+    ERROR = 6
+    TIMEOUT = 124
+    USAGE = 2
+    NOT_FOUND = 5
+    FAILED = 1
+    CANCELLED = 3
+    OK = 0
+
+
+class NoKeyError(ConfigError):
+    """There is no API key, or what was found is not one."""
+
+
+class BrokenPipe(Exception):  # noqa: N818 - not an error: the reader has what it wanted
+    """The output pipe is closed."""
+
+
+_EXITS_OF_ERRORS: tuple[tuple[tuple[type[SieveError], ...], Exit], ...] = (
+    ((NoKeyError, AuthenticationError, PermissionDeniedError), Exit.AUTH),
+    ((NotFoundError,), Exit.NOT_FOUND),
+    ((WaitTimeoutError,), Exit.TIMEOUT),
+    ((ConfigError, InvalidArgumentError), Exit.USAGE),
+    ((JobFailedError, BuildFailedError, JobRestartedError, JobNotCancellableError), Exit.FAILED),
+    ((JobCancelledError,), Exit.CANCELLED),
+)
+
+NO_KEY = (
+    "no API key: set SIEVE_API_KEY to the key, or SIEVE_API_KEY_FILE to a file that holds it, "
+    "or give --key-file FILE, or put the key into ~/.config/.sieve/config"
+)
+
+_HINTS: tuple[tuple[type[SieveError], str], ...] = (
+    (AuthenticationError, "the server refused the key from {key}"),
+    (PermissionDeniedError, "the key from {key} does not give access"),
+    (NotFoundError, "check the id, and that the key from {key} belongs to the same organisation"),
+    (OutOfCreditsError, "the organisation has no credits left"),
+    (TLSError, "check {url}, and the certificates of this machine"),
+    (ConnectError, "check the network, and {url}"),
+    (JobRestartedError, "the outputs printed so far are void; see --on-restart continue"),
+    (AmbiguousPushError, "the job may have been started: check with sieve-async job list"),
+)
+
+
+def exit_of_error(error: BaseException | None) -> Exit:
+    """The exit code of an error."""
+    found = (code for kinds, code in _EXITS_OF_ERRORS if isinstance(error, kinds))
+    return next(found, Exit.ERROR)
+
+
+def exit_of_job(job: Job) -> Exit:
+    """The exit code of a job that has ended."""
+    return {JobStatus.FINISHED: Exit.OK, JobStatus.CANCELLED: Exit.CANCELLED}.get(
+        job.status, Exit.FAILED
+    )
+
+
+def exit_of_outcome(outcome: JobOutcome) -> Exit:
+    """The exit code of one outcome."""
+    return exit_of_error(outcome.error) if outcome.job is None else exit_of_job(outcome.job)
+
+
+def exit_of_many(codes: Iterable[Exit]) -> Exit:
+    """The exit code of several jobs."""
+    return min(codes, key=list(Exit).index, default=Exit.OK)
+
+
+def ignore_failures(code: Exit) -> Exit:
+    """The exit code with ``--exit-zero``."""
+    return Exit.OK if code in {Exit.FAILED, Exit.CANCELLED} else code
+
+
+class Printer:
+    """Writes results to standard output in one format; a JSON array is always closed.
+
+    Args:
+        style: ``text``, ``json``, ``jsonl`` or ``quiet``.
+        stream: Where to write; standard output if not given.
+    """
+
+    def __init__(self, style: str, stream: TextIO | None = None) -> None:
+        self._style = style
+        self._stream = sys.stdout if stream is None else stream
+        self._count = 0
+        if isinstance(self._stream, io.TextIOWrapper):
+            self._stream.reconfigure(errors="backslashreplace")
+
+    @property
+    def is_at_terminal(self) -> bool:
+        """Whether results appear at a terminal."""
+        return self._style != "quiet" and self._stream.isatty()
+
+    def __enter__(self) -> Self:
+        """Begin a list of results."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._style == "json" and kind is not BrokenPipe:
+            self._write("\n]\n" if self._count else "[]\n")
+
+    def item(self, value: object, text: str) -> None:
+        """Write one of several results."""
+        match self._style:
+            case "text":
+                self._write(f"{text}\n")
+            case "jsonl":
+                self._write(f"{to_json(value)}\n")
+            case "json":
+                self._write(f"{',' if self._count else '['}\n{to_json(value)}")
+        self._count += 1
+
+    def only(self, value: object, text: str) -> None:
+        """Write the only result."""
+        match self._style:
+            case "text":
+                self._write(f"{text}\n")
+            case "jsonl":
+                self._write(f"{to_json(value)}\n")
+            case "json":
+                self._write(f"{to_json(value, indent=2)}\n")
+
+    def verbatim(self, text: str) -> None:
+        """Write a document as the server sent it."""
+        self._write(text if text.endswith("\n") else f"{text}\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError as error:
+            redirect_to_null(self._stream)
+            if isinstance(error, BrokenPipeError):
+                raise BrokenPipe from None
+            raise
+
+
+def redirect_to_null(stream: TextIO) -> None:
+    """Discard what is still written to this stream, also when the interpreter flushes it."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+def to_json(value: object, *, indent: int | None = None) -> str:
+    """A value as JSON in plain ASCII, which every terminal and pipe can carry."""
+    return json.dumps(to_document(value), indent=indent)
+
+
+def describe_error(error: BaseException, options: Options) -> str:
+    """One line: what went wrong, and what to do about it."""
+    text = shorten(str(error))
+    if not isinstance(error, SieveError):
+        if isinstance(error, OSError):
+            return text
+        return f"internal error: {type(error).__name__}: {text} (--debug shows the traceback)"
+    url = "--base-url" if options.base_url is not None else "SIEVE_API_URL (or --base-url)"
+    hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
+    if isinstance(error, NotFoundError):
+        text = f"{_subject(options)} not found"
+    return f"{text}; {hint.format(key=_key_source(options), url=url)}" if hint else text
+
+
+def _subject(options: Options) -> str:
+    job_id = getattr(options, "job_id", None)
+    return f"job {job_id}" if job_id is not None else f"function {options.function}"
+
+
+def _key_source(options: Options) -> str:
+    if options.key_file is not None:
+        return f"--key-file {options.key_file}"
+    names = ("SIEVE_API_KEY", "SIEVE_API_KEY_FILE")
+    return next((name for name in names if os.environ.get(name)), "~/.config/.sieve/config")
+
+
+def format_traceback(error: BaseException) -> str:
+    """The traceback, for ``--debug``; values of variables are not in it."""
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+def format_duration(seconds: float) -> str:
+    """A duration of any size, in at most two units."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for size, name, smaller, name_of_smaller in (
+        (86400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            return f"{whole // size} {name} {whole % size // smaller} {name_of_smaller}"
+    return f"{whole} s"
+
+
+def outcome_line(outcome: JobOutcome) -> str:
+    """One line: id, status, and durations and files, or the error."""
+    note = outcome_note(outcome)
+    return f"{shorten(outcome.job_id)}  {shorten(status_of(outcome)):<9}  {note}".rstrip()
+
+
+def outcome_note(outcome: JobOutcome) -> str:
+    """Durations and files, or the error."""
+    if outcome.job is None:
+        return shorten(str(outcome.error))
+    return ", ".join(_notes(outcome.job))
+
+
+def _notes(job: Job) -> Iterator[str]:
+    for word, length in (("queued", job.queue_duration), ("ran", job.run_duration)):
+        if length is not None:
+            yield f"{word} {format_duration(length.total_seconds())}"
+    if job.error:
+        yield last_line(job.error)
+    elif job.succeeded and len(urls := file_urls(job)) == 1:
+        yield shorten(urls[0])
+    elif job.succeeded and job.outputs:
+        yield f"{len(job.outputs)} output{'s'[: len(job.outputs) > 1]}"
+
+
+def last_line(error: str) -> str:
+    """The last line of an error text, which in a traceback is the most specific one."""
+    lines = error.strip().splitlines()
+    return shorten(lines[-1]) if lines else ""
+
+
+def job_row(job: Job) -> str:
+    """One line of a list of jobs."""
+    created = "" if job.created_at is None else f"{job.created_at:%Y-%m-%d %H:%M:%S}"
+    return f"{shorten(job.id)}  {shorten(job.status):<10}  {created:<19}  {_name(job)}".rstrip()
+
+
+def _name(job: Job) -> str:
+    if job.function is None or not job.function.name:
+        return ""
+    return shorten(f"{job.function.owner_name or '?'}/{job.function.name}")
+
+
+def job_text(job: Job) -> str:
+    """What of a job fits on a screen."""
+    durations = {"queue_duration": job.queue_duration, "run_duration": job.run_duration}
+    facts = [("id", job.id), ("status", job.status), ("function", _name(job))]
+    facts += _times(job, ("created_at", "started_at", "completed_at"))
+    facts += [
+        (label, format_duration(length.total_seconds()))
+        for label, length in durations.items()
+        if length is not None
+    ]
+    facts += [("restarts", str(len(job.restarts)))] if job.restarts else []
+    facts += [("outputs", str(len(job.outputs)))]
+    facts += [("file" if not number else "", url) for number, url in enumerate(file_urls(job))]
+    facts += [("error", last_line(job.error or ""))]
+    return _table(facts)
+
+
+def version_text(version: FunctionVersion) -> str:
+    """What of a version fits on a screen."""
+    facts = [("id", version.id), ("build_status", version.build_status)]
+    facts += _times(version, ("queued_at", "built_at", "ready_at"))
+    for label in ("compute_type", "gpu", "cuda_version", "minimum_replicas", "maximum_replicas"):
+        value = getattr(version, label)
+        facts += [] if value is None else [(label, str(value))]
+    workers = version.current_workers
+    if workers is not None:
+        facts += [("workers", f"{workers.active or 0} active, {workers.idle or 0} idle")]
+    return _table(facts)
+
+
+def _times(model: Job | FunctionVersion, labels: tuple[str, ...]) -> list[tuple[str, str]]:
+    times = [(label, getattr(model, label)) for label in labels]
+    return [
+        (label, time.isoformat(sep=" ", timespec="seconds"))
+        for label, time in times
+        if time is not None
+    ]
+
+
+def _table(facts: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"{label:<16}  {shorten(value)}" for label, value in facts if value)

@@ -1,0 +1,286 @@
+"""Waiting for jobs, one or thousands: ``job wait`` and ``watch``."""
+
+import asyncio
+import codecs
+import contextlib
+import json
+import os
+import re
+import shlex
+import stat
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attrs
+
+from sieve_async.cli.output import (
+    Exit,
+    Printer,
+    exit_of_many,
+    exit_of_outcome,
+    ignore_failures,
+    outcome_line,
+)
+from sieve_async.cli.parser import Options
+from sieve_async.cli.progress import Pending, Progress, WatchStats, showing
+from sieve_async.cli.report import Report
+from sieve_async.client import SieveClient
+from sieve_async.watching import JobOutcome, JobWatch, Strategy
+
+_MAX_IDS_IN_COMMAND = 20  # more are put into a file
+_RESUMED_OPTIONS = (
+    *("timeout", "rate", "strategy", "on_restart", "offset"),
+    *("format", "report", "base_url", "key_file"),
+)
+_CHUNK = 65536  # bytes
+_SEPARATOR = "\\s,;\\0\ufeff"  # a byte order mark also stands between files that were joined
+_TOKEN = re.compile(rf"[{_SEPARATOR}]+|#[^\r\n]*|[^{_SEPARATOR}]+")
+
+
+@attrs.define
+class WatchRun:
+    """One run of ``job wait`` or ``watch``.
+
+    Attributes:
+        client: The client.
+        options: The arguments.
+        job_ids: The ids that are known from the start; None when they come from standard input.
+        printer: Takes the results.
+        progress: Shows the state of the watch.
+    """
+
+    client: SieveClient
+    options: Options
+    job_ids: Sequence[str] | None
+    printer: Printer
+    progress: Progress
+    stats: WatchStats = attrs.field(init=False)
+    _codes: set[Exit] = attrs.field(factory=set, init=False)
+    _report: Report | None = attrs.field(default=None, init=False)
+    _lists_failures: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.stats = WatchStats(asyncio.get_running_loop().time, self.job_ids)
+        self._lists_failures = self.progress.lists_failures and _results_go_to_a_file()
+        if self.options.report is not None:
+            self._report = Report(started_at=datetime.now(UTC))
+
+    async def run(self, strategy: Strategy) -> Exit:
+        """Watch until all jobs have ended, or one that ends the watch."""
+        what = "jobs from standard input"
+        if self.job_ids is not None:
+            what = f"{len(self.job_ids):,} job{'s'[: len(self.job_ids) != 1]}"
+        self.progress.note(f"watching {what} (strategy: {strategy})")
+        try:
+            code = await self._watch(strategy)
+        except asyncio.CancelledError:
+            self.progress.note(self.stats.summary())
+            self._print_resume_line()
+            raise
+        else:
+            self.progress.note(self.stats.summary())
+            return ignore_failures(code) if self.options.exit_zero else code
+        finally:
+            await self._write_report()
+
+    async def _watch(self, strategy: Strategy) -> Exit:
+        source = self._arriving_ids() if self.job_ids is None else self.job_ids
+        watch = self.client.as_completed(source, timeout=self.options.timeout, strategy=strategy)
+        async with watch, showing(self.progress, self.stats, lambda: _pending(watch)):
+            with self.printer:
+                async for outcome in watch:
+                    self._record(outcome)
+                    if self._is_last(outcome):
+                        return exit_of_outcome(outcome)
+        return exit_of_many(self._codes)
+
+    async def _arriving_ids(self) -> AsyncIterator[str]:
+        async for job_id in read_stdin_ids():
+            self.stats.add(job_id)
+            yield job_id
+        self.stats.has_all_ids = True
+
+    def _record(self, outcome: JobOutcome) -> None:
+        self.stats.record(outcome)
+        self._codes.add(exit_of_outcome(outcome))
+        if self._report is not None:
+            self._report.add(outcome)
+        line = outcome_line(outcome)
+        if self._lists_failures and not outcome.ok:
+            self.progress.note(line)
+        if self.printer.is_at_terminal:
+            self.progress.clear()
+        self.printer.item(outcome, line)
+        if self.printer.is_at_terminal:
+            self.progress.redraw()
+
+    def _is_last(self, outcome: JobOutcome) -> bool:
+        if self.options.any:
+            return outcome.job is not None
+        return self.options.fail_fast and not outcome.ok
+
+    async def _write_report(self) -> None:
+        if self._report is None or self.options.report is None:
+            return
+        page = self._report.page(datetime.now(UTC), pending=self.stats.missing)
+        # In a thread: a fifo keeps the writer waiting until it has a reader.
+        await asyncio.to_thread(write_in_place, self.options.report, page)
+
+    def _print_resume_line(self) -> None:
+        missing = list(self.stats.missing)
+        if not missing:
+            return
+        jobs = f"{len(missing):,} job{'s'[: len(missing) != 1]} still pending"
+        if len(missing) <= _MAX_IDS_IN_COMMAND:
+            self.progress.write_line(f"{jobs}: {' '.join(missing)}")
+            self.progress.write_line(resume_line(self.options, missing))
+            return
+        path = _save_ids(missing)
+        self.progress.write_line(f"{jobs}; their ids are in {path}")
+        line = resume_line(self.options, ["--ids-file", str(path)], command="watch")
+        self.progress.write_line(line)
+
+
+def resume_line(options: Options, words: Sequence[str], *, command: str | None = None) -> str:
+    """The command that continues an interrupted wait.
+
+    Args:
+        options: The arguments of the interrupted command.
+        words: What follows the options.
+        command: The command; the interrupted one if not given.
+    """
+    line = ["sieve-async", *(command or options.command).split()]
+    for name in ("any", "fail_fast", "exit_zero", "no_progress", "debug"):
+        line += [f"--{name.replace('_', '-')}"] if getattr(options, name) else []
+    for name in _RESUMED_OPTIONS:
+        value = getattr(options, name)
+        if value != options.parser.get_default(name) and value != getattr(Options, name):
+            text = f"{value:.12g}" if isinstance(value, float) else str(value)
+            line += [f"--{name.replace('_', '-')}", text]
+    return f"resume with: {shlex.join([*line, *words])}"
+
+
+def _pending(watch: JobWatch) -> list[Pending]:
+    return [Pending(*job) for job in watch.pending()]
+
+
+def _results_go_to_a_file() -> bool:
+    """Whether nobody sees standard output, so that failures are worth a line elsewhere.
+
+    Two pipes may end in one log, where each failure must stand only once.
+    """
+    try:
+        output, errors = os.fstat(sys.stdout.fileno()), os.fstat(sys.stderr.fileno())
+        null = Path(os.devnull).stat()
+    except (OSError, ValueError):
+        return False
+    is_file = stat.S_ISREG(output.st_mode) or os.path.samestat(output, null)
+    return is_file and not os.path.samestat(output, errors)
+
+
+def write_in_place(path: Path, text: str) -> None:
+    """Write a file of any kind: links are followed, and the mode stays as it is.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    for stream in (1, 2):
+        # /dev/stdout, say: opening a file once more would overwrite what it holds already.
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(stream), path.stat()):
+                with os.fdopen(os.dup(stream), "w", encoding="utf-8") as file:
+                    file.write(text)
+                return
+    path.write_text(text, "utf-8")
+
+
+def _save_ids(job_ids: Sequence[str]) -> Path:
+    """A file with these ids that only this user can read."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="sieve-async-", suffix=".ids", encoding="utf-8", delete=False
+    ) as file:
+        file.write("".join(f"{job_id}\n" for job_id in job_ids))
+    return Path(file.name)
+
+
+def known_ids(options: Options) -> list[str] | None:
+    """The ids that are known from the start, each once; None when they come from standard input.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    if list(options.job_ids) == ["-"]:
+        return None
+    job_ids = list(options.job_ids)
+    if options.ids_file is not None:
+        job_ids += parse_ids(options.ids_file.read_bytes())
+    return list(dict.fromkeys(job_ids))
+
+
+def parse_ids(data: bytes) -> list[str]:
+    """The ids in a text of any usual encoding; what is no id is refused by the client."""
+    job_ids, rest = _split_ids(data.decode(json.detect_encoding(data), "replace"))
+    return [*job_ids, *_split_ids(f"{rest}\n")[0]]
+
+
+async def read_stdin_ids() -> AsyncIterator[str]:
+    """The ids that come by standard input, as they come.
+
+    They are read in a daemon thread: at a terminal a read may never end.
+    """
+    chunks: asyncio.Queue[bytes] = asyncio.Queue(maxsize=1)
+    loop = asyncio.get_running_loop()
+    threading.Thread(target=_read, args=(sys.stdin.fileno(), chunks, loop), daemon=True).start()
+    decoder: codecs.IncrementalDecoder | None = None
+    start, text, is_over = b"", "", False
+    while not is_over:
+        chunk = await chunks.get()
+        is_over = not chunk
+        if decoder is None:
+            start += chunk
+            if not is_over and not _shows_encoding(start):
+                continue
+            decoder, chunk = (
+                codecs.getincrementaldecoder(json.detect_encoding(start))("replace"),
+                start,
+            )
+        text += decoder.decode(chunk, final=is_over) + "\n" * is_over
+        job_ids, text = _split_ids(text)
+        for job_id in job_ids:
+            yield job_id
+
+
+def _shows_encoding(start: bytes) -> bool:
+    return len(start) >= 4 or (start.endswith(b"\n") and 0 not in start and start.isascii())
+
+
+def _split_ids(text: str) -> tuple[list[str], str]:
+    """The complete ids in a text, and its end, which may go on."""
+    tokens = _TOKEN.findall(text)
+    rest = tokens.pop() if tokens and not _is_separator(tokens[-1]) else ""
+    return [
+        token for token in tokens if not token.startswith("#") and not _is_separator(token)
+    ], rest
+
+
+def _is_separator(token: str) -> bool:
+    return token[0].isspace() or token[0] in ",;\0\ufeff"
+
+
+def _read(descriptor: int, chunks: "asyncio.Queue[bytes]", loop: asyncio.AbstractEventLoop) -> None:
+    chunk = b"?"
+    while chunk:
+        try:
+            chunk = os.read(descriptor, _CHUNK)
+        except OSError:
+            chunk = b""  # a terminal that has gone
+        putting = chunks.put(chunk)
+        try:
+            asyncio.run_coroutine_threadsafe(putting, loop).result()
+        except RuntimeError:  # the loop is closed
+            putting.close()
+            return
