@@ -14,7 +14,6 @@ import attrs
 from sieve_async.cli.output import Exit, Printer, last_line, redirect_to_null
 from sieve_async.cli.parser import Options
 from sieve_async.cli.progress import Progress
-from sieve_async.cli.values import file_urls, status_of
 from sieve_async.client import SieveClient
 from sieve_async.config import Limits
 from sieve_async.models import FunctionVersion
@@ -24,7 +23,7 @@ from sieve_async.watching import JobOutcome, Strategy
 _MAX_ROWS = 60  # more jobs are only counted
 _BUILDS = {"dubbing": "ready", "lipsync": "error"}
 _HEADINGS = ("job or version", "status", "requests", "duration", "delay", "")
-_COLOURS = {"finished": "green", "ready": "green", "error": "red", "cancelled": "yellow"}
+_COLOURS = {"finished": "32", "ready": "32", "error": "31", "cancelled": "33"}  # of terminals
 
 
 @attrs.frozen
@@ -42,11 +41,90 @@ class Row:
     delay: float | None = None
 
 
+@attrs.frozen
+class Demo:
+    """What the parts of the demo work with.
+
+    Attributes:
+        client: The client.
+        sieve: The server.
+        progress: Takes a line for each change.
+        timeout: Seconds after which the demo gives up.
+        speed: How many times faster than ours the server's clock is.
+        started_at: When both clocks were equal.
+    """
+
+    client: SieveClient
+    sieve: FakeSieve
+    progress: Progress
+    timeout: float
+    speed: float
+    started_at: datetime
+
+    async def watch_jobs(self, jobs: Mapping[str, JobHandle], strategy: Strategy) -> list[Row]:
+        """Watch all jobs; a row for each."""
+        rows = []
+        async with self.client.as_completed(jobs, strategy=strategy, timeout=self.timeout) as watch:
+            async for outcome in watch:
+                rows.append(self._job_row(outcome, jobs[outcome.job_id]))
+                self.progress.note(f"job {outcome.job_id}: {outcome.status}")
+        return sorted(rows, key=lambda row: row.cells[0])
+
+    def _job_row(self, outcome: JobOutcome, expected: JobHandle) -> Row:
+        requests = str(self.sieve.requests_for(outcome.job_id))
+        job = outcome.job
+        if job is None:
+            cells = (outcome.job_id, outcome.status, requests, "", "", str(outcome.error))
+            return Row(cells, is_expected=False)
+        note = ", ".join(file.url for file in job.files)
+        if job.restarts:
+            note = f"restarted after {job.restarts[0].type}; {note}"
+        if job.error:
+            note = last_line(job.error)
+        durations = [part for part in (job.queue_duration, job.run_duration) if part is not None]
+        duration = sum(part.total_seconds() for part in durations)
+        delay = self._delay(job.completed_at)
+        return Row(
+            (job.id, job.status.value, requests, _seconds(duration), _seconds(delay), note),
+            is_expected=job.status == expected.ends and len(job.restarts) == expected.restarts,
+            delay=delay,
+        )
+
+    async def watch_build(self, name: str) -> Row:
+        """Wait for one build."""
+
+        def report(version: FunctionVersion) -> None:
+            self.progress.note(f"version {version.id}: {version.build_status}")
+
+        started = time.monotonic()
+        version = await self.client.wait_until_ready(
+            "sieve", name, timeout=self.timeout, on_update=report
+        )
+        return Row(
+            (
+                version.id,
+                version.build_status.value,
+                str(self.sieve.requests_for(version.id)),
+                _seconds((time.monotonic() - started) * self.speed),
+                _seconds(self._delay(version.ready_at)),
+                f"sieve/{name}:latest",
+            ),
+            is_expected=version.build_status == _BUILDS[name],
+        )
+
+    def _delay(self, ended_at: datetime | None) -> float | None:
+        """Seconds since a time of the server's clock."""
+        if ended_at is None:
+            return None
+        elapsed = datetime.now(UTC) - self.started_at
+        return max((elapsed - (ended_at - self.started_at) / self.speed).total_seconds(), 0.0)
+
+
 async def demo(options: Options, progress: Progress, strategy: Strategy) -> Exit:
     """Watch jobs and two builds, and print how they ended: 1 if not as scripted."""
     count = 50 if options.jobs is None else options.jobs
     timeout = 60 / min(options.speed, 1.0) + count / 50
-    printer = Printer("text")
+    started_at = datetime.now(UTC)
     async with FakeSieve(speed=options.speed) as sieve:
         job_ids = sieve.add_jobs(count, seed=options.seed, restart_rate=0.1)
         jobs = {job_id: sieve.job(job_id) for job_id in job_ids}
@@ -66,89 +144,22 @@ async def demo(options: Options, progress: Progress, strategy: Strategy) -> Exit
                 f"watching {count} jobs and {len(_BUILDS)} builds at {sieve.url} "
                 f"(strategy: {strategy})"
             )
+            run = Demo(client, sieve, progress, timeout, options.speed, started_at)
             job_rows, build_rows = await asyncio.gather(
-                _watch_jobs(client, sieve, jobs, strategy, timeout, progress),
-                asyncio.gather(
-                    *(_watch_build(client, sieve, name, timeout, progress) for name in _BUILDS)
-                ),
+                run.watch_jobs(jobs, strategy), asyncio.gather(*map(run.watch_build, _BUILDS))
             )
             requests = client.stats.requests
     rows = [*job_rows, *build_rows]
+    unexpected = sum(not row.is_expected for row in rows)
+    printer = Printer("text")
     shown = rows if count <= _MAX_ROWS else build_rows
     _print_table(printer, [_HEADINGS, *(row.cells for row in shown)])
-    unexpected = sum(not row.is_expected for row in rows)
     printer.verbatim(
         f"{_totals(job_rows)}{len(rows)} waits, {requests} requests, at most "
-        f"{sieve.max_in_flight} in flight over {sieve.connections} connections; unexpected outcomes: {unexpected or 'none'}"
+        f"{sieve.max_in_flight} in flight over {sieve.connections} connections; "
+        f"unexpected outcomes: {unexpected or 'none'}"
     )
     return Exit.FAILED if unexpected or len(job_rows) != count else Exit.OK
-
-
-async def _watch_jobs(
-    client: SieveClient,
-    sieve: FakeSieve,
-    jobs: Mapping[str, JobHandle],
-    strategy: Strategy,
-    timeout: float,  # noqa: ASYNC109 - it is handed on
-    progress: Progress,
-) -> list[Row]:
-    rows = []
-    async with client.as_completed(jobs, strategy=strategy, timeout=timeout) as watch:
-        async for outcome in watch:
-            row = _job_row(outcome, jobs[outcome.job_id], sieve)
-            progress.note(f"job {outcome.job_id}: {row.cells[1]}")
-            rows.append(row)
-    return sorted(rows, key=lambda row: row.cells[0])
-
-
-def _job_row(outcome: JobOutcome, expected: JobHandle, sieve: FakeSieve) -> Row:
-    requests = str(sieve.requests_for(outcome.job_id))
-    job = outcome.job
-    if job is None:
-        cells = (outcome.job_id, status_of(outcome), requests, "", "", str(outcome.error))
-        return Row(cells, is_expected=False)
-    note = ", ".join(file_urls(job))
-    if job.restarts:
-        note = f"restarted after {job.restarts[0].type}; {note}"
-    if job.error:
-        note = last_line(job.error)
-    durations = [part for part in (job.queue_duration, job.run_duration) if part is not None]
-    duration = sum(part.total_seconds() for part in durations)
-    delay = _since(job.completed_at)
-    return Row(
-        (job.id, job.status.value, requests, _seconds(duration), _seconds(delay), note),
-        is_expected=job.status == expected.ends and len(job.restarts) == expected.restarts,
-        delay=delay,
-    )
-
-
-async def _watch_build(
-    client: SieveClient,
-    sieve: FakeSieve,
-    name: str,
-    timeout: float,  # noqa: ASYNC109 - it is handed on
-    progress: Progress,
-) -> Row:
-    def report(version: FunctionVersion) -> None:
-        progress.note(f"version {version.id}: {version.build_status}")
-
-    started = time.monotonic()
-    version = await client.wait_until_ready("sieve", name, timeout=timeout, on_update=report)
-    return Row(
-        (
-            version.id,
-            version.build_status.value,
-            str(sieve.requests_for(version.id)),
-            _seconds(time.monotonic() - started),
-            _seconds(_since(version.ready_at)),
-            f"sieve/{name}:latest",
-        ),
-        is_expected=version.build_status == _BUILDS[name],
-    )
-
-
-def _since(moment: datetime | None) -> float | None:
-    return None if moment is None else (datetime.now(UTC) - moment).total_seconds()
 
 
 def _seconds(seconds: float | None) -> str:
@@ -156,28 +167,15 @@ def _seconds(seconds: float | None) -> str:
 
 
 def _print_table(printer: Printer, rows: Sequence[tuple[str, ...]]) -> None:
-    if printer.is_at_terminal and _print_with_rich(rows):
-        return
+    has_colours = printer.is_at_terminal and not os.environ.get("NO_COLOR")
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        if has_colours and row[1] in _COLOURS:
+            cells[1] = f"\x1b[{_COLOURS[row[1]]}m{cells[1]}\x1b[0m"
+        lines.append("  ".join(cells).rstrip())
     printer.verbatim("\n".join(["", *lines, "", ""]))
-
-
-def _print_with_rich(rows: Sequence[tuple[str, ...]]) -> bool:
-    """Print the table in colours; False without rich."""
-    try:
-        from rich.console import Console  # noqa: PLC0415 - an optional dependency
-        from rich.table import Table  # noqa: PLC0415
-    except ImportError:
-        return False
-    table = Table(*rows[0], box=None)
-    for row in rows[1:]:
-        table.add_row(*row, style=_COLOURS.get(row[1]))
-    Console().print(table)
-    return True
 
 
 def _totals(rows: Sequence[Row]) -> str:
@@ -185,7 +183,8 @@ def _totals(rows: Sequence[Row]) -> str:
     delays = sorted(row.delay for row in rows if row.delay is not None)
     if not delays:
         return ""
-    listed = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    statuses = [*_COLOURS, *sorted(counts.keys() - _COLOURS)]
+    listed = ", ".join(f"{counts[status]} {status}" for status in statuses if counts[status])
     mean, most = sum(delays) / len(delays), delays[int(len(delays) * 0.95)]
     return f"{listed}; outcomes came {mean:.2f} s after the end (95 %: within {most:.2f} s)\n"
 

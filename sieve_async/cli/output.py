@@ -5,12 +5,13 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from typing import Self, TextIO
 
 from sieve_async.cli.parser import Options
-from sieve_async.cli.values import file_urls, status_of, to_document
+from sieve_async.converter import unstructure
+from sieve_async.display import shorten
 from sieve_async.errors import (
     AmbiguousPushError,
     AuthenticationError,
@@ -29,7 +30,6 @@ from sieve_async.errors import (
     TLSError,
     WaitTimeoutError,
 )
-from sieve_async.messages import shorten
 from sieve_async.models import FunctionVersion, Job, JobStatus
 from sieve_async.watching import JobOutcome
 
@@ -186,7 +186,14 @@ def redirect_to_null(stream: TextIO) -> None:
 
 def to_json(value: object, *, indent: int | None = None) -> str:
     """A value as JSON in plain ASCII, which every terminal and pipe can carry."""
-    return json.dumps(to_document(value), indent=indent)
+    return json.dumps(_to_document(value), indent=indent)
+
+
+def _to_document(value: object) -> object:
+    if isinstance(value, tuple):  # an output of several parts
+        return [unstructure(part) for part in value]
+    to_dict: Callable[[], object] = getattr(value, "to_dict", lambda: unstructure(value))
+    return to_dict()
 
 
 def describe_error(error: BaseException, options: Options) -> str:
@@ -199,7 +206,7 @@ def describe_error(error: BaseException, options: Options) -> str:
     url = "--base-url" if options.base_url is not None else "SIEVE_API_URL (or --base-url)"
     hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
     if isinstance(error, NotFoundError):
-        text = f"{_subject(options)} not found"
+        text = f"{_subject(options)} was not found"
     return f"{text}; {hint.format(key=_key_source(options), url=url)}" if hint else text
 
 
@@ -238,7 +245,7 @@ def format_duration(seconds: float) -> str:
 def outcome_line(outcome: JobOutcome) -> str:
     """One line: id, status, and durations and files, or the error."""
     note = outcome_note(outcome)
-    return f"{shorten(outcome.job_id)}  {shorten(status_of(outcome)):<9}  {note}".rstrip()
+    return f"{shorten(outcome.job_id)}  {shorten(outcome.status):<9}  {note}".rstrip()
 
 
 def outcome_note(outcome: JobOutcome) -> str:
@@ -254,8 +261,8 @@ def _notes(job: Job) -> Iterator[str]:
             yield f"{word} {format_duration(length.total_seconds())}"
     if job.error:
         yield last_line(job.error)
-    elif job.succeeded and len(urls := file_urls(job)) == 1:
-        yield shorten(urls[0])
+    elif job.succeeded and len(job.files) == 1:
+        yield shorten(job.files[0].url)
     elif job.succeeded and job.outputs:
         yield f"{len(job.outputs)} output{'s'[: len(job.outputs) > 1]}"
 
@@ -290,7 +297,7 @@ def job_text(job: Job) -> str:
     ]
     facts += [("restarts", str(len(job.restarts)))] if job.restarts else []
     facts += [("outputs", str(len(job.outputs)))]
-    facts += [("file" if not number else "", url) for number, url in enumerate(file_urls(job))]
+    facts += [("file" if not number else "", file.url) for number, file in enumerate(job.files)]
     facts += [("error", last_line(job.error or ""))]
     return _table(facts)
 

@@ -2,12 +2,23 @@
 
 import argparse
 import difflib
-import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from sieve_async.cli.arguments import (
+    count,
+    duration,
+    function_name,
+    json_object,
+    named_input,
+    port,
+    positive_number,
+    variable,
+    webhook,
+)
 
 FORMATS = ("text", "json", "jsonl", "quiet")
 STRATEGIES = ("poll", "long_poll", "list")  # as in the library, whose import takes long
@@ -48,98 +59,7 @@ examples:
   sieve-async watch --ids-file ids.txt --format jsonl > outcomes.jsonl
   sieve-async version wait sieve/dubbing && ./start.sh"""
 
-_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([dhms]|$)")
-_FUNCTION = re.compile(r"[^/:\s]+/[^/:\s]+(?::[^/:\s]+)?")
 _SEE_ROOT = "Global options, environment and exit codes: sieve-async --help"
-
-
-def _invalid(reason: str) -> argparse.ArgumentTypeError:
-    return argparse.ArgumentTypeError(reason)
-
-
-def _duration(text: str) -> float:
-    pieces = list(_DURATION.finditer(text))
-    if not pieces or "".join(piece[0] for piece in pieces) != text:
-        raise _invalid(f"{text!r} is not a time: write 90m, 1h30m, 45s, 2d or seconds")
-    return sum(float(piece[1]) * _UNITS[piece[2] or "s"] for piece in pieces)
-
-
-def _function(text: str) -> str:
-    if not _FUNCTION.fullmatch(text):
-        raise _invalid(f"{text!r} is not a function: write OWNER/NAME or OWNER/NAME:SLUG")
-    return text
-
-
-def _number(kind: Callable[[str], float], text: str) -> float:
-    try:
-        return kind(text)
-    except ValueError:
-        raise _invalid(f"{text!r} is not a number") from None
-
-
-def _count(text: str) -> int:
-    count = int(_number(int, text))
-    if count < 0:
-        raise _invalid(f"{text} is less than 0")
-    return count
-
-
-def _port(text: str) -> int:
-    port = _count(text)
-    if port > 65535:
-        raise _invalid(f"{text} is not a port")
-    return port
-
-
-def _positive(text: str) -> float:
-    number = _number(float, text)
-    if not 0 < number < float("inf"):
-        raise _invalid(f"{text} is not a number above 0")
-    return number
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    value = _json(text)
-    if not isinstance(value, dict):
-        raise _invalid(f"not a JSON object: {text[:60]!r}")
-    return value
-
-
-def _input(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise _invalid(f"{text!r} is not an input: write NAME=VALUE")
-    parsed = _json(value)
-    return name, value if parsed is None and value != "null" else parsed
-
-
-def _json(text: str) -> Any:
-    """The value of a JSON text; None for any other text. NaN and Infinity are not JSON."""
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-def _webhook(text: str) -> tuple[str, str]:
-    if re.match(r"https?://", text):
-        return "job.complete", text
-    kind, separator, url = text.partition("=")
-    if not separator:
-        raise _invalid(f"{text!r} is not a webhook: write URL or TYPE=URL")
-    return kind, url
-
-
-def _env(text: str) -> tuple[str, str | None]:
-    name, separator, value = text.partition("=")
-    if not name:
-        raise _invalid(f"{text!r} is not a variable: write NAME=VALUE, or NAME alone")
-    return name, value if separator else None
 
 
 def _flag(text: str) -> dict[str, Any]:
@@ -165,7 +85,7 @@ _RESTART_HELP = "raise: exit 1 when the job restarts (default); continue: print 
 _ARGUMENTS = {
     "job_id": _value("ID", "the id of the job"),
     "job_ids": _value("ID", "the id of a job", nargs="*"),
-    "function": _value(_FUNCTION_NAME, _SLUG_HELP, _function),
+    "function": _value(_FUNCTION_NAME, _SLUG_HELP, function_name),
     "directory": _value("DIR", "default: .", Path, nargs="?"),
     # output
     "--format": _value(
@@ -173,12 +93,12 @@ _ARGUMENTS = {
     ),
     "--no-progress": _flag("print no progress"),
     "--raw": _flag("print the document as the server sent it"),
-    "--offset": _value("N", "leave out the first N outputs", _count),
+    "--offset": _value("N", "leave out the first N outputs", count),
     "--report": _value("FILE", "write an HTML report", Path),
     # waiting
     "--ids-file": _value("FILE", "read ids from FILE, too", Path),
-    "--timeout": _value("TIME", "limit of the wait: 90m, 1h30m, 45s, 2d or seconds", _duration),
-    "--rate": _value("N", "at most N polls a second (default: 100)", _positive),
+    "--timeout": _value("TIME", "limit of the wait: 90m, 1h30m, 45s, 2d or seconds", duration),
+    "--rate": _value("N", "at most N polls a second (default: 100)", positive_number),
     "--strategy": _value("WAY", _STRATEGY_HELP, choices=STRATEGIES),
     "--any": _flag("end with the first job that ends"),
     "--fail-fast": _flag("end with the first failure"),
@@ -186,39 +106,41 @@ _ARGUMENTS = {
     "--on-restart": _value("ACTION", _RESTART_HELP, choices=("raise", "continue")),
     # starting jobs
     "--inputs-file": _value("FILE", "inputs: a file with a JSON object", Path),
-    "--input-json": _value("JSON", "inputs: a JSON object", _json_object),
+    "--input-json": _value("JSON", "inputs: a JSON object", json_object),
     "--input": _value(
         "NAME=VALUE",
         "one input; VALUE is JSON, or else a string; repeatable, and replaces the above",
-        _input,
+        named_input,
         dest="inputs",
         action="append",
     ),
     "--webhook": _value(
         "[TYPE=]URL",
         "call URL on events of TYPE (default: job.complete); repeatable",
-        _webhook,
+        webhook,
         dest="webhooks",
         action="append",
     ),
     "--env": _value(
         "NAME[=VALUE]",
         "a variable for the job, by default with its value here; repeatable",
-        _env,
+        variable,
         action="append",
     ),
     "--download": _value("DIR", "download the job's files to DIR", Path),
     "--cancel-on-timeout": _flag("cancel the job after --timeout"),
     # lists and files
     "--status": _value("STATUS", "only jobs with this status"),
-    "--function": _value(_FUNCTION_NAME, "only of this function", _function, dest="of_function"),
-    "--limit": _value("N", "at most N jobs (default: all)", _count),
+    "--function": _value(
+        _FUNCTION_NAME, "only of this function", function_name, dest="of_function"
+    ),
+    "--limit": _value("N", "at most N jobs (default: all)", count),
     "--overwrite": _flag("replace existing files"),
     # embedded server
-    "--jobs": _value("N", "jobs at the start (default: demo 50, serve 10)", _count),
+    "--jobs": _value("N", "jobs at the start (default: demo 50, serve 10)", count),
     "--seed": _value("N", "seed of the random jobs (default: 1)", int),
-    "--speed": _value("X", "speed of its clock (default: 1)", _positive),
-    "--port": _value("N", "0: any free port (default: 8001)", _port),
+    "--speed": _value("X", "speed of its clock (default: 1)", positive_number),
+    "--port": _value("N", "0: any free port (default: 8001)", port),
 }
 
 
@@ -533,4 +455,4 @@ def _similar_commands(word: str, area: str) -> list[str]:
 
 def _similar_words(word: str, known: Sequence[str]) -> list[str]:
     longer = [name for name in known if name.startswith(word)]
-    return longer[:1] or difflib.get_close_matches(word, known, n=1)
+    return longer[:1] or difflib.get_close_matches(word, known, n=1, cutoff=0.7)

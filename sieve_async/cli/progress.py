@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import logging
 import os
 import shutil
@@ -10,25 +9,21 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import attrs
 
 from sieve_async.cli.output import format_duration
-from sieve_async.cli.values import status_of
-from sieve_async.messages import shorten
+from sieve_async.display import shorten
 from sieve_async.models import JobStatus
 from sieve_async.watching import JobOutcome
-
-if TYPE_CHECKING:
-    from rich.console import ConsoleRenderable
 
 LINE_INTERVAL = 30.0  # seconds
 _FRAME_INTERVAL = 0.25  # seconds
 _RATE_WINDOW = 500  # outcomes
 _STATUS_ORDER = ("finished", "ready", "error", "cancelled")
-_COLOURS = {"finished": "green", "error": "red", "cancelled": "yellow", "processing": "blue"}
-_DIM = "bright_black"
+_COLOURS = {"finished": "32", "error": "31", "cancelled": "33", "processing": "34"}  # of terminals
+_GREY, _BOLD = "90", "1"
 _MIN_COLUMNS, _MIN_ROWS = 40, 5  # a smaller terminal gets one line
 _MAX_SLOWEST = 5
 
@@ -86,7 +81,7 @@ class WatchStats:
     def record(self, outcome: JobOutcome) -> None:
         """Record an outcome."""
         self.missing.pop(outcome.job_id, None)
-        self.ended[shorten(status_of(outcome))] += 1
+        self.ended[shorten(outcome.status)] += 1
         self._recent.append(self._clock())
 
     def counts(self, pending: Iterable[Pending] = ()) -> dict[str, int]:
@@ -176,7 +171,7 @@ class Lines(Progress):
 
 
 class LiveView(Progress):
-    """Redraws a few lines at a terminal, in colours where rich is installed.
+    """Redraws a few lines at a terminal.
 
     Args:
         stream: The terminal.
@@ -194,8 +189,12 @@ class LiveView(Progress):
     def show(self, stats: WatchStats, pending: Sequence[Pending]) -> None:
         """Draw the state of the watch."""
         columns, rows = self._size()
-        lines = self._draw_with_rich(stats, pending, columns, rows)
-        self.draw(lines or [stats.line(pending)[: columns - 1]])
+        width = columns - 1
+        if columns < _MIN_COLUMNS or rows < _MIN_ROWS:
+            self.draw([stats.line(pending)[:width]])
+            return
+        lines = _frame(stats, pending, min(_MAX_SLOWEST, rows - 4), width)
+        self.draw([self._paint(line, width) for line in lines])
 
     def draw(self, lines: Sequence[str]) -> None:
         """Replace the lines on the screen."""
@@ -238,55 +237,38 @@ class LiveView(Progress):
             size = shutil.get_terminal_size()
         return (size.columns or 80), (size.lines or 24)
 
-    def _draw_with_rich(
-        self, stats: WatchStats, pending: Sequence[Pending], columns: int, rows: int
-    ) -> list[str]:
-        """The lines of a frame; none without rich, or in a small terminal."""
-        if columns < _MIN_COLUMNS or rows < _MIN_ROWS:
-            return []
-        try:
-            from rich.console import Console, Group  # noqa: PLC0415 - an optional dependency
-        except ImportError:
-            return []
-        file = io.StringIO()
-        console = Console(
-            file=file,
-            width=columns - 1,
-            height=rows,
-            force_terminal=True,
-            no_color=not self._has_colours,
-            legacy_windows=False,
-            highlight=False,
-        )
-        console.print(Group(*_frame(stats, pending, min(_MAX_SLOWEST, rows - 4), columns)))
-        return file.getvalue().splitlines()[: rows - 1]
+    def _paint(self, line: Sequence[tuple[str, str]], width: int) -> str:
+        """The pieces of a line, cut to a width, in their colours."""
+        painted = ""
+        for text, colour in line:
+            piece = text[:width]
+            width -= len(piece)
+            painted += f"\x1b[{colour}m{piece}\x1b[0m" if colour and self._has_colours else piece
+        return painted
 
 
 def _frame(
-    stats: WatchStats, pending: Sequence[Pending], max_slowest: int, columns: int
-) -> "Sequence[ConsoleRenderable]":
-    from rich.align import Align  # noqa: PLC0415 - an optional dependency
-    from rich.progress_bar import ProgressBar  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    def line(*pieces: tuple[str, str]) -> Text:
-        return Text.assemble(*pieces, no_wrap=True, overflow="ellipsis")
-
+    stats: WatchStats, pending: Sequence[Pending], max_slowest: int, width: int
+) -> list[list[tuple[str, str]]]:
+    """The lines of the live view, each as pieces of text with their colours."""
+    ended = stats.ended.total()
     counts = [
         piece
         for status, count in stats.counts(pending).items()
-        for piece in ((f"{status} ", _COLOURS.get(status, _DIM)), (f"{count:,}  ", "bold"))
+        for piece in ((f"{status} ", _COLOURS.get(status, _GREY)), (f"{count:,}  ", _BOLD))
     ]
+    words = ["slowest  "] + ["         "] * max_slowest
     slowest = [
-        line(("slowest  " if not number else "         ", _DIM), (job.job_id, ""))
-        + line((f"  {format_duration(job.elapsed)}", _DIM))
-        for number, job in enumerate(_slowest(pending, max_slowest))
+        [(word, _GREY), (job.job_id, ""), (f"  {format_duration(job.elapsed)}", _GREY)]
+        for word, job in zip(words, _slowest(pending, max_slowest), strict=False)
     ]
-    bar = ProgressBar(
-        total=max(stats.total, 1), completed=stats.ended.total(), width=min(columns - 1, 60)
-    )
     headline = f"{stats.headline()}, {format_duration(stats.elapsed)} so far"
-    return [Align.left(bar), line((headline, "")), line(*counts), *slowest]
+    return [[(_bar(ended / max(stats.total, 1), width), "")], [(headline, "")], counts, *slowest]
+
+
+def _bar(share: float, width: int) -> str:
+    length = max(min(width, 60) - 2, 1)
+    return f"[{'#' * int(share * length):-<{length}}]"
 
 
 def _slowest(pending: Sequence[Pending], count: int) -> list[Pending]:
@@ -310,8 +292,7 @@ class ByteCounter:
         if now - self._shown_at < _FRAME_INTERVAL and done != total:
             return
         self._shown_at = now
-        share = done / total if total else 0.0
-        bar = f"[{'#' * int(share * 30):<30}] {share:4.0%}  " if total else ""
+        bar = f"{_bar(done / total, 32)} {done / total:4.0%}  " if total else ""
         self._progress.draw([shorten(f"{bar}{done / 1e6:,.1f} MB  {name}")[:79]])
 
 

@@ -9,8 +9,7 @@ from html import escape
 import attrs
 
 from sieve_async.cli.output import format_duration, last_line, outcome_note
-from sieve_async.cli.values import status_of
-from sieve_async.messages import printable, shorten
+from sieve_async.display import printable, shorten
 from sieve_async.models import Job
 from sieve_async.watching import JobOutcome
 
@@ -38,8 +37,8 @@ _TICK_STEPS = (
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2024; --soft: #60646c; --paper: #fcfcfd;
-  --line: #d9d9e0; --queued: #b9bbc6; --finished: #2a8f5a;
-  --error: #d93036; --cancelled: #d08700; --other: #3a78d0; }
+  --line: #d9d9e0; --queued: #b9bbc6; --finished: #1f7a4a;
+  --error: #cf2a30; --cancelled: #9f5d00; --other: #2f6bc0; }
 @media (prefers-color-scheme: dark) { :root { --ink: #edeef0; --soft: #b0b4ba;
   --paper: #111113; --line: #43484e; --queued: #5a6169; --finished: #3dbf7c;
   --error: #ff6369; --cancelled: #ffb224; --other: #70aaff; } }
@@ -149,7 +148,7 @@ class Report:
         last = getattr(outcome.error, "last", None)
         job = outcome.job or (last if isinstance(last, Job) else None)
         times = (None,) * 3 if job is None else (job.created_at, job.started_at, job.completed_at)
-        status = printable(str(status_of(outcome)))
+        status = printable(str(outcome.status))
         self._rows.append(Row(printable(outcome.job_id), status, *times, _failure(outcome)))
 
     def page(self, now: datetime, *, pending: Collection[str]) -> str:
@@ -176,7 +175,7 @@ def _failure(outcome: JobOutcome) -> str:
         return ""
     if outcome.job is None:
         return outcome_note(outcome)
-    return printable((outcome.job.error or "")[:_MAX_ERROR_LENGTH]).strip() or status_of(outcome)
+    return printable((outcome.job.error or "")[:_MAX_ERROR_LENGTH]).strip() or outcome.status
 
 
 def _totals(rows: Sequence[Row], pending: int) -> Iterator[str]:

@@ -1,0 +1,312 @@
+"""The HTML report: its content with a few and with thousands of jobs, and where it is written."""
+
+import os
+import re
+import stat
+import threading
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from helpers.cli_runner import run_command, run_shell
+from sieve_async import Job, JobOutcome, JobStatus, NotFoundError, WaitTimeoutError
+from sieve_async.cli.report import Report
+from sieve_async.testing import FakeSieve
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+EVIL = "</pre><script>alert(1)</script>\x1b[31m\x00 & \"'"
+_VOID = {"meta", "link"}
+
+
+class Page(HTMLParser):
+    """The elements of a page, which must be nested properly."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.headings: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Record a tag."""
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in _VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close the innermost element."""
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Record a heading."""
+        if self._open and self._open[-1] in {"h1", "h2"}:
+            self.headings.append(f"{self._open[-1]} {data}")
+
+
+def job(name: str, status: str, *, queued: float = 60, ran: float = 600, error: str = "") -> Job:
+    """A job that was created at noon."""
+    started = NOON + timedelta(seconds=queued)
+    return Job(
+        name,
+        JobStatus(status),
+        created_at=NOON,
+        started_at=started,
+        completed_at=started + timedelta(seconds=ran),
+        error=error,
+    )
+
+
+def page_of(*outcomes: JobOutcome, pending: tuple[str, ...] = ()) -> str:
+    """The page of these outcomes."""
+    report = Report(NOON)
+    for outcome in outcomes:
+        report.add(outcome)
+    return report.page(NOON + timedelta(hours=1), pending=pending)
+
+
+def chart_of(page: str) -> ET.Element:
+    """The chart, which must be well formed."""
+    (svg,) = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    return ET.fromstring(svg)  # noqa: S314 - our own
+
+
+async def test_page(sieve: FakeSieve, tmp_path: Path) -> None:
+    """The page shows the totals, a bar for each job, and the failures with their error text."""
+    ids = sieve.add_jobs(20, seed=1, queued=0.3, processing=0.3)
+    path = tmp_path / "batch.html"
+
+    ended = await run_command(
+        sieve, "watch", *ids, "gone", "--report", str(path), "--format", "quiet"
+    )
+
+    text = path.read_text("utf-8")
+    page = Page(text)
+    assert ended.exit_code == 5
+    assert page.headings == ["h1 21 Sieve jobs", "h2 Durations", "h2 Timeline", "h2 Failures (5)"]
+    assert {"main", "table", "thead", "tbody", "th", "figure", "figcaption"} <= set(page.tags)
+    assert re.findall(r"<b>(\d+)</b> (\w+)</span></li>", text)[0] == ("16", "finished")
+    assert {"error", "cancelled", "NotFoundError"} <= set(re.findall(r"</b> (\w+)<", text))
+    assert len(chart_of(text).findall("g")) == 20
+    assert text.count("ValueError: scripted to fail") >= 2
+    assert "Traceback" in text
+    assert names_in(tmp_path) == ["batch.html"]
+
+
+def test_nothing_from_elsewhere() -> None:
+    """Whatever a server says, the page runs nothing and loads nothing."""
+    evil = Job(EVIL, JobStatus("error"), created_at=NOON, error=f"first\n{EVIL}")
+
+    text = page_of(JobOutcome(EVIL, evil), pending=(EVIL,))
+
+    page = Page(text)
+    assert {"script", "img", "iframe", "a", "object"}.isdisjoint(page.tags)
+    assert {"src", "onload", "style"}.isdisjoint(page.attributes)
+    assert re.findall(r'href="([^"]*)"', text) == ["data:,"]
+    assert "&lt;script&gt;" in text
+    assert "\x1b" not in text
+    assert "default-src 'none'" in text
+    assert not re.search(r"https?://|url\(|@import", text)
+    chart_of(text)
+
+
+def test_bars() -> None:
+    """A bar goes from the creation over the start to the end, which has the status's colour."""
+    chart = chart_of(page_of(JobOutcome("a", job("a", "error", queued=600, ran=600, error="no"))))
+
+    bar = chart.findall("g")[0]
+    queued, run, end = bar.findall("path")
+    assert bar.findtext("title") == "a: error, queued 10 min 0 s, ran 10 min 0 s, no"
+    assert [path.get("class") for path in (queued, run, end)] == ["queued", "run error", "error"]
+    assert [re.findall(r"[MH]([\d.]+)", path.get("d", ""))[:2] for path in (queued, run)] == [
+        ["130.0", "565.0"],
+        ["565.0", "1000.0"],
+    ]
+
+
+def test_jobs_without_end() -> None:
+    """Jobs whose end was not seen have bars up to now; unknown ones are only counted."""
+    running = Job("a", JobStatus.PROCESSING, created_at=NOON, started_at=NOON)
+    late = WaitTimeoutError("a", running, 3, 60.0)
+
+    page = page_of(
+        JobOutcome("a", None, late),
+        JobOutcome("b", None, NotFoundError(404, path="/v2/jobs/b")),
+        pending=("c",),
+    )
+
+    assert len(chart_of(page).findall("g")) == 1
+    assert "end not seen" in page
+    assert "3 Sieve jobs" in page
+    assert "Still pending (1)" in page
+
+
+def test_no_jobs() -> None:
+    """A page without jobs has no chart."""
+    page = page_of()
+
+    assert Page(page).headings == ["h1 0 Sieve jobs"]
+
+
+@pytest.mark.parametrize("count", [2000, 6000])
+def test_thousands(count: int) -> None:
+    """The chart of thousands stays one or two screens high, and the page small enough to open."""
+    statuses = ("finished", "finished", "error", "cancelled")
+    outcomes = [
+        JobOutcome(
+            f"job-{n}", job(f"job-{n}", statuses[n % 4], ran=n + 1.0, error="x\ny" * (n % 4 == 2))
+        )
+        for n in range(count)
+    ]
+
+    page = page_of(*outcomes)
+
+    chart = chart_of(page)
+    width, height = map(float, chart.get("viewBox", "").split()[2:])
+    assert len(chart.findall("g")) == min(count, 5000)
+    assert height < 2 * width
+    assert len(page) < 500 * count
+    assert f"{count:,} Sieve jobs" in page
+    assert ("are shown" in page) is (count == 6000)
+    assert ("and 2,000 more" in page) is (count == 6000)
+
+
+def names_in(directory: Path) -> list[str]:
+    """The names of the files in a directory."""
+    return sorted(path.name for path in directory.iterdir())
+
+
+def mode_of(path: Path) -> int:
+    """The permissions of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+async def test_new_file_follows_umask(sieve: FakeSieve, tmp_path: Path) -> None:
+    """A new report has the mode that the umask gives it, an existing one keeps its own."""
+    sieve.add_job("a")
+    old = tmp_path / "old.html"
+    old.write_text("before", "utf-8")
+    old.chmod(0o640)
+
+    await run_shell(
+        sieve,
+        f"cd {tmp_path}; umask 077; sieve-async watch a --report new.html; "
+        "sieve-async watch a --report old.html",
+    )
+
+    assert (mode_of(tmp_path / "new.html"), mode_of(old)) == (0o600, 0o640)
+    assert old.read_text("utf-8").startswith("<!DOCTYPE")
+
+
+async def test_links(sieve: FakeSieve, tmp_path: Path) -> None:
+    """Links stay links: their targets are written, also where they do not exist yet."""
+    sieve.add_job("a")
+    (tmp_path / "hard").write_text("before", "utf-8")
+    os.link(tmp_path / "hard", tmp_path / "twin")
+    for name, target in (("soft", "twin"), ("dangling", "new")):
+        (tmp_path / name).symlink_to(target)
+
+    for name in ("soft", "dangling"):
+        await run_command(sieve, "watch", "a", "--report", str(tmp_path / name))
+
+    assert (tmp_path / "soft").is_symlink()
+    assert (tmp_path / "dangling").is_symlink()
+    for name in ("hard", "new"):
+        assert (tmp_path / name).read_text("utf-8").startswith("<!DOCTYPE")
+
+
+async def test_devices(sieve: FakeSieve) -> None:
+    """A device is written to and stays a device; what it refuses is one line and 6."""
+    sieve.add_job("a")
+
+    good = await run_command(sieve, "watch", "a", "--report", "/dev/null")
+    full = await run_command(sieve, "watch", "a", "--report", "/dev/full", "--no-progress")
+
+    assert good.exit_code == 0
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)  # noqa: PTH116
+    assert (full.exit_code, full.stderr.count("\n")) == (6, 1)
+    assert full.stdout.startswith("a  finished")
+
+
+@pytest.mark.parametrize("target", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.parametrize("redirection", [">", ">>"])
+async def test_own_output(sieve: FakeSieve, tmp_path: Path, target: str, redirection: str) -> None:
+    """A report to standard output follows the results and overwrites nothing."""
+    sieve.add_job("a")
+    path = tmp_path / "both"
+    path.write_text("before\n", "utf-8")
+
+    await run_shell(sieve, f"sieve-async watch a --report {target} {redirection} {path}")
+
+    lines = path.read_text("utf-8").splitlines()
+    before = ["before"] * (redirection == ">>")
+    assert lines[: len(before)] == before
+    assert lines[len(before)].startswith("a  finished")
+    assert lines[len(before) + 1].startswith("<!DOCTYPE")
+    assert lines[-1] == "</html>"
+
+
+async def test_fifo(sieve: FakeSieve, tmp_path: Path) -> None:
+    """A fifo gets the page as soon as it has a reader."""
+    sieve.add_job("a")
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    texts: list[str] = []
+    reader = threading.Thread(target=lambda: texts.append(path.read_text("utf-8")))
+    reader.start()
+
+    ended = await run_command(sieve, "watch", "a", "--report", str(path))
+
+    reader.join()
+    assert ended.exit_code == 0
+    assert texts[0].endswith("</html>\n")
+    assert path.is_fifo()
+
+
+async def test_bind_mount(sieve: FakeSieve, tmp_path: Path) -> None:
+    """A file that is a mount point cannot be replaced, only written."""
+    sieve.add_job("a")
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    outside.touch()
+    inside.touch()
+
+    ended = await run_shell(
+        sieve,
+        f"mount --bind {outside} {inside} || exit 77\n"
+        f"sieve-async watch a --report {inside}; code=$?; umount {inside}; exit $code",
+    )
+
+    if ended.exit_code == 77:
+        pytest.skip("mounting is not permitted here")
+    assert ended.exit_code == 0
+    assert outside.read_text("utf-8").startswith("<!DOCTYPE")
+
+
+@pytest.mark.parametrize("target", ["", "missing/batch.html", "file/batch.html"])
+async def test_checked_at_the_start(sieve: FakeSieve, tmp_path: Path, target: str) -> None:
+    """Where no report can be written, nothing is sent."""
+    (tmp_path / "file").touch()
+
+    ended = await run_command(sieve, "watch", "a", "--report", str(tmp_path / target))
+
+    assert ended.exit_code == 2
+    assert "argument --report: cannot write" in ended.stderr
+    assert not sieve.requests
+
+
+async def test_check_leaves_nothing(sieve: FakeSieve, tmp_path: Path) -> None:
+    """The check at the start neither creates nor changes a file."""
+    old = tmp_path / "old.html"
+    old.write_text("before", "utf-8")
+
+    for name in ("old.html", "new.html"):
+        await run_command(sieve, "watch", "a", "--report", str(tmp_path / name), SIEVE_API_KEY="")
+
+    assert names_in(tmp_path) == ["old.html"]
+    assert old.read_text("utf-8") == "before"
