@@ -86,7 +86,8 @@ class Demo:
         delay = self._delay(job.completed_at)
         return Row(
             (job.id, job.status.value, requests, _seconds(duration), _seconds(delay), note),
-            is_expected=job.status == expected.ends and len(job.restarts) == expected.restarts,
+            is_expected=(job.status, len(job.restarts))
+            == (expected.final_status, expected.restarts),
             delay=delay,
         )
 

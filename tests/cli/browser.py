@@ -121,8 +121,8 @@ def main(directory: Path) -> None:
             path.write_text(report_of(count), "utf-8")
             images = set()
             for scheme in _SCHEMES:
+                screenshot = directory / f"report-{count}-{scheme}.png"
                 for url in (path.as_uri(), f"{address}/{path.name}"):
-                    screenshot = directory / f"report-{count}-{scheme}.png"
                     if messages := messages_of(url, screenshot, scheme):
                         raise SystemExit(f"{url}: {messages}")
                 images.add(screenshot.read_bytes())
