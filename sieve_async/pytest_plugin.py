@@ -1,8 +1,8 @@
 """Fixtures for the tests of programs that use Sieve: ``fake_sieve`` and ``sieve_client``.
 
-pytest loads this module wherever the distribution is installed, so it costs next to nothing until
-a fixture is used. That is why the wheel has it beside the package, as ``sieve_async_pytest``: the
-import of the package brings aiohttp along.
+pytest loads this module wherever the distribution is installed, so it imports nothing that is slow
+until a fixture is used. That is why the wheel has it beside the package, as
+``sieve_async_pytest``: importing the package imports aiohttp.
 
 Example:
     >>> async def test_my_program(fake_sieve, sieve_client):
@@ -29,9 +29,9 @@ LOOP_SCOPES: Final = ("function", "class", "module", "package", "session")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Describe the marker, and make the fixtures that pytest-asyncio runs, if it is there."""
+    """Register the marker, and the fixtures of pytest-asyncio if that is installed."""
     config.addinivalue_line(
-        "markers", "fake_sieve(**options): what the fixture makes its FakeSieve with"
+        "markers", "fake_sieve(**options): the arguments of the fixture's FakeSieve"
     )
     if config.pluginmanager.hasplugin("asyncio"):
         config.pluginmanager.register(_fixtures_for_pytest_asyncio())
@@ -39,11 +39,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def fake_sieve(request: pytest.FixtureRequest) -> Iterator[FakeSieve]:
-    """A running Sieve server of the test's own, empty at first.
+    """A running fake server without jobs, for one test.
 
-    It runs on the loop of an asynchronous test, and in a thread for any other. The environment
-    leads to it: ``SieveClient()`` needs no arguments. It is made with the options of the marker
-    ``fake_sieve``, such as ``@pytest.mark.fake_sieve(clock="manual")``.
+    It runs on the event loop of an asynchronous test, and in a thread for any other. The
+    environment variables name it, so that ``SieveClient()`` needs no arguments. The marker has its
+    arguments, such as ``@pytest.mark.fake_sieve(clock="manual")``.
     """
     name = _name_for(request, "fake_sieve")
     with _server(request, name) as sieve, pytest.MonkeyPatch.context() as environment:
@@ -53,7 +53,7 @@ def fake_sieve(request: pytest.FixtureRequest) -> Iterator[FakeSieve]:
 
 
 @pytest.fixture
-def sieve_client(request: pytest.FixtureRequest, fake_sieve: FakeSieve) -> SieveClient:  # noqa: ARG001  # the server is there first
+def sieve_client(request: pytest.FixtureRequest, fake_sieve: FakeSieve) -> SieveClient:  # noqa: ARG001  # the server starts first
     """A client of ``fake_sieve``, for asynchronous tests."""
     name = _name_for(request, "sieve_client")
     if name is None:
@@ -76,7 +76,7 @@ async def _sieve_client_by_anyio(fake_sieve: FakeSieve) -> AsyncIterator[SieveCl
 
 
 def _fixtures_for_pytest_asyncio() -> ModuleType:
-    """Make one fixture for each loop that a test may run on: it has to be the test's."""
+    """Make one fixture for each scope of event loops: the server runs on the loop of the test."""
     import pytest_asyncio  # noqa: PLC0415  # loaded already, or this is not called
 
     made = ModuleType("fixtures for pytest-asyncio")
@@ -100,7 +100,7 @@ def _fixtures_for_pytest_asyncio() -> ModuleType:
 
 
 def _name_for(request: pytest.FixtureRequest, name: str) -> str | None:
-    """Name the fixture that runs on the loop of the test; None when it has no loop of asyncio."""
+    """Return the fixture that runs on the loop of the test, or None without an asyncio loop."""
     if marker := request.node.get_closest_marker("asyncio"):
         try:
             default = request.config.getini("asyncio_default_test_loop_scope")
@@ -118,7 +118,7 @@ def _server(request: pytest.FixtureRequest, name: str | None) -> Iterator[FakeSi
     if name is not None:
         yield request.getfixturevalue(name)
         return
-    from sieve_async.testing import FakeSieve  # noqa: PLC0415  # as the docstring of the module says
+    from sieve_async.testing import FakeSieve  # noqa: PLC0415  # see the docstring of the module
 
     with FakeSieve.in_thread(**_options(request)) as sieve:
         yield sieve

@@ -64,10 +64,6 @@ class Clock:
         """Return the UTC time of a reading."""
         return self._wall + timedelta(seconds=moment)
 
-    def reading_of(self, time: datetime) -> float:
-        """Return the reading at an aware time."""
-        return (time - self._wall).total_seconds()
-
     def http_date(self, moment: float) -> str:
         """Format a reading as HTTP headers do: in whole seconds."""
         return format_datetime(self.at(moment), usegmt=True)

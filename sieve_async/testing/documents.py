@@ -16,8 +16,10 @@ Document: TypeAlias = dict[str, Any]
 Texts: TypeAlias = dict[str, str]
 """The members of an object by name, each as JSON text."""
 
+# How many requests, pushes and deliveries are remembered: enough for a long test.
+MAX_KEPT = 100_000
 ORGANIZATION_ID = "5f1e7e57-0000-4000-8000-000000000000"
-# The API's own words for these refusals; other statuses have the phrase of HTTP.
+# The API's own words for these statuses; other statuses have the phrase of HTTP.
 DETAILS: Mapping[int, object] = {
     400: "Invalid values passed.",
     401: "Unauthorized - valid API Key required.",
@@ -47,8 +49,8 @@ class Answer:
 
 
 @lru_cache(maxsize=1024)
-def refusal(status: int, detail: str | None = None) -> Answer:
-    """Refuse a request, by default in the API's own words for the status."""
+def error_answer(status: int, detail: str | None = None) -> Answer:
+    """Answer with an error, by default in the API's own words for the status."""
     return Answer(status, encode({"detail": detail or DETAILS[status]}))
 
 

@@ -16,9 +16,9 @@ from sieve_async.testing.documents import (
     Document,
     check_choice,
     encode,
+    error_answer,
     input_output,
     raw_fields,
-    refusal,
     split_function,
 )
 from sieve_async.testing.jobs import JobEnd, JobScript, Stamp
@@ -293,12 +293,12 @@ def parse_push(body: bytes) -> PushBody | Answer:
         return _refused(problems)
     function, version_id = push.get("function"), push.get("id")
     if (function is None) == (version_id is None):
-        return refusal(400, INVALID_FUNCTION)
+        return error_answer(400, INVALID_FUNCTION)
     slug = version_id or ""
     if function is not None:
         matches = _FUNCTION.fullmatch(function)
         if not matches:
-            return refusal(400, INVALID_FUNCTION)
+            return error_answer(400, INVALID_FUNCTION)
         function, slug = matches[1], matches[2] or "latest"
     webhooks = tuple(Webhook(type=w["type"], url=w["url"]) for w in push.get("webhooks") or ())
     return PushBody(

@@ -12,7 +12,7 @@ import attrs
 from aiohttp import web
 
 from sieve_async.testing.clock import Timers
-from sieve_async.testing.documents import Answer
+from sieve_async.testing.documents import MAX_KEPT, Answer
 from sieve_async.testing.faults import Drop, FaultEffect, Faults
 from sieve_async.testing.files import PREFIX
 from sieve_async.testing.routes import Endpoints, FakeRequest, HeldRequest
@@ -31,8 +31,6 @@ KEEP_ALIVE = 1e9
 BACKLOG = 4096
 # When accepting fails, mostly for want of descriptors, it is tried again after so many seconds.
 ACCEPT_AGAIN = 0.1
-# Enough for a long test, at about 300 bytes each.
-MAX_KEPT = 100_000
 
 
 @attrs.define
@@ -276,9 +274,7 @@ class Listener:
         return self._opened is not None
 
     async def open(self) -> None:
-        """Accept connections; an open listener stays as it is."""
-        if self._opened:
-            return
+        """Accept connections."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         # Sets SO_REUSEADDR where that is safe, so that the same port can be had again.
         listening = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)

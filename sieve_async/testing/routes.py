@@ -1,12 +1,21 @@
 """The endpoints of the fake server: from a request to its answer, without HTTP objects."""
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TypeAlias
 
 import attrs
 
-from sieve_async.testing.documents import ORGANIZATION_ID, Answer, Document, encode, refusal
+from sieve_async.testing.documents import (
+    MAX_KEPT,
+    ORGANIZATION_ID,
+    Answer,
+    Document,
+    encode,
+    error_answer,
+)
 from sieve_async.testing.files import FileStore
 from sieve_async.testing.functions import FunctionStore, Push, parse_push
 from sieve_async.testing.jobs import TERMINAL, FakeJob
@@ -50,7 +59,7 @@ class Endpoints:
     functions: FunctionStore
     files: FileStore
     on_push: Callable[[FakeJob, Push], None]
-    pushes: list[Push] = attrs.field(factory=list, init=False)
+    pushes: deque[Push] = attrs.field(factory=partial(deque, maxlen=MAX_KEPT), init=False)
 
     def answer(self, request: FakeRequest) -> Answer | HeldRequest:
         """Answer one request; a lookup moves a job or a build that goes by polls."""
@@ -59,11 +68,11 @@ class Endpoints:
                 endpoint = by_method.get(request.method)
                 if endpoint is None:
                     allowed = {"Allow": ", ".join(by_method)}
-                    return attrs.evolve(refusal(405, "Method Not Allowed"), headers=allowed)
+                    return attrs.evolve(error_answer(405, "Method Not Allowed"), headers=allowed)
                 if not request.key_accepted and endpoint not in PUBLIC:
-                    return refusal(401)
+                    return error_answer(401)
                 return endpoint(self, request, *matches.groups())
-        return refusal(404, "Not Found")
+        return error_answer(404, "Not Found")
 
     def answer_held(self, held: HeldRequest, wake: Wake) -> Answer:
         """Answer a request that was held until now, without another poll."""
@@ -71,9 +80,9 @@ class Endpoints:
             case Wake.TERMINAL:
                 return self._show(held.job, held.offset)
             case Wake.REMOVED:
-                return refusal(404)
+                return error_answer(404)
             case _:
-                return refusal(408)
+                return error_answer(408)
 
     def get_job(self, request: FakeRequest, job_id: str) -> Answer:
         """Answer GET /v2/jobs/{job_id}."""
@@ -91,9 +100,9 @@ class Endpoints:
         """Answer DELETE /v2/jobs/{job_id}: a queued job can be canceled too."""
         job, now = self.jobs.jobs.get(job_id), self.jobs.now()
         if job is None:
-            return refusal(404)
+            return error_answer(404)
         if job.is_terminal(now):
-            return refusal(400, "Job is not processing.")
+            return error_answer(400, "Job is not processing.")
         job.end("cancelled", now)
         self.jobs.moved(job)
         return Answer(200, encode({"message": "Job cancelled."}))
@@ -113,28 +122,28 @@ class Endpoints:
         function = f"{owner_name}/{name}"
         version_id = self.functions.resolve(function, slug)
         if version_id is None:
-            return refusal(404, NO_VERSION)
+            return error_answer(404, NO_VERSION)
         return self._page(request, function, version_id=version_id)
 
     def get_version(self, _: FakeRequest, owner_name: str, name: str, slug: str) -> Answer:
         """Answer GET /v2/functions/{owner_name}/{function_name}/versions/{version_slug}."""
         version_id = self.functions.resolve(f"{owner_name}/{name}", slug)
         if version_id is None:
-            return refusal(404, NO_VERSION)
+            return error_answer(404, NO_VERSION)
         return Answer(200, self.functions.poll_version(version_id), version_id=version_id)
 
     def list_versions(self, request: FakeRequest, owner_name: str, name: str) -> Answer:
         """Answer GET /v2/functions/{owner_name}/{function_name}/versions."""
         function = f"{owner_name}/{name}"
         if not self.functions.knows(function):
-            return refusal(404, NO_FUNCTION)
+            return error_answer(404, NO_FUNCTION)
         return _array(request, self.functions.versions(function))
 
     def get_function(self, _: FakeRequest, owner_name: str, name: str) -> Answer:
         """Answer GET /v2/functions/{owner_name}/{function_name}."""
         function = f"{owner_name}/{name}"
         if not self.functions.knows(function):
-            return refusal(404, NO_FUNCTION)
+            return error_answer(404, NO_FUNCTION)
         return Answer(200, encode(self.functions.document(function)))
 
     def list_functions(self, request: FakeRequest) -> Answer:
@@ -149,7 +158,7 @@ class Endpoints:
         function = body.function or self.functions.function_of(body.slug)
         found = function and self.functions.pushed_to(function, body.slug)
         if not function or not found:
-            return refusal(404, NO_FUNCTION)
+            return error_answer(404, NO_FUNCTION)
         version_id, script = found
         job = self.jobs.add(script.job(function, version_id, body.inputs))
         push = Push(
@@ -178,7 +187,7 @@ class Endpoints:
         """Answer GET /v2/usage/job/{job_id}: a cost in proportion to the time of all runs."""
         job, now = self.jobs.jobs.get(job_id), self.jobs.now()
         if job is None:
-            return refusal(404)
+            return error_answer(404)
         seen = job.progress.snapshot(now)
         begun = seen.first("processing")
         end = seen.first(*TERMINAL)
@@ -213,7 +222,7 @@ class Endpoints:
         if problems := _problems(request.query, offset=0):
             return problems
         job = self.jobs.poll(job_id)
-        return HeldRequest(job, int(request.query.get("offset", 0))) if job else refusal(404)
+        return HeldRequest(job, int(request.query.get("offset", 0))) if job else error_answer(404)
 
     def _show(self, job: FakeJob, offset: int) -> Answer:
         now = self.jobs.now()
@@ -232,7 +241,7 @@ class Endpoints:
         if problems := _problems(request.query, limit=1, offset=0):
             return problems
         if function is not None and not self.functions.knows(function):
-            return refusal(404, NO_FUNCTION)
+            return error_answer(404, NO_FUNCTION)
         limit, offset = _limits(request)
         page = self.jobs.page(
             function, status=status or None, limit=limit, offset=offset, version_id=version_id

@@ -162,12 +162,12 @@ class FakeSieve:
 
     @property
     def pushes(self) -> list[Push]:
-        """Every push that was accepted, in order."""
+        """The latest pushes that were accepted, in order."""
         return [*self._endpoints.pushes]
 
     @property
     def deliveries(self) -> list[Delivery]:
-        """Every webhook event that was due, in order, with the answers of its receiver."""
+        """The latest webhook events that were due, in order, with the answers they got."""
         return [*self._webhooks.deliveries]
 
     @property

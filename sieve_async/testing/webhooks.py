@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -12,7 +13,14 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from sieve_async.testing.documents import Document, check_at_least, encode, raw_fields
+from sieve_async.testing.documents import (
+    MAX_KEPT,
+    Document,
+    check_at_least,
+    encode,
+    input_output,
+    raw_fields,
+)
 from sieve_async.testing.faults import Occurrence
 from sieve_async.testing.functions import Push, Webhook
 from sieve_async.testing.jobs import FakeJob
@@ -97,7 +105,7 @@ class WebhookSender:
     """Reports what happens to pushed jobs; what happens while the server is stopped comes late."""
 
     jobs: JobStore
-    deliveries: list[Delivery] = attrs.field(factory=list, init=False)
+    deliveries: deque[Delivery] = attrs.field(factory=partial(deque, maxlen=MAX_KEPT), init=False)
     faults: list[WebhookFault] = attrs.field(factory=list, init=False)
     _followed: dict[str, _Followed] = attrs.field(factory=dict, init=False)
     _pending: dict[Delivery, asyncio.Task[None] | None] = attrs.field(factory=dict, init=False)
@@ -234,11 +242,13 @@ def is_loopback(url: str) -> bool:
     return parts.scheme == "http" and is_here
 
 
-def _as_sent(text: str) -> object:
-    """Return an output as webhooks show it: a file as a list of keys and values."""
+def _as_sent(text: str) -> Document:
+    """Return an output as webhooks show it: never nested, and a file as keys and values."""
     output: Any = json.loads(text)
-    data = output.get("data") if isinstance(output, dict) else None
+    if isinstance(output, list):
+        return input_output(output)
+    data = output["data"]
     if isinstance(data, dict) and "url" in data:
         pairs = [{"Key": key, "Value": value} for key, value in data.items()]
-        return output | {"data": pairs}
-    return output
+        return {**output, "data": pairs}
+    return {**output}

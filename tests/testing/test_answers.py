@@ -1,4 +1,4 @@
-"""What the embedded server answers and refuses, seen through a plain HTTP client."""
+"""What the fake server answers and refuses, seen through a plain HTTP client."""
 
 import asyncio
 import math
@@ -80,22 +80,22 @@ async def test_version_is_found_by_id_prefix_or_latest(sieve: FakeSieve, get: Ge
     sieve.add_version("me", "other", "abd")
 
     found = [await get(f"{path}/{slug}") for slug in ("latest", "abc", "abc1", "ab", "abd", "x")]
-    nobody = await get("/v2/functions/me/none/versions/latest")
+    unknown = await get("/v2/functions/me/none/versions/latest")
     newer = sieve.add_version("me", "mine")
     moved = await get(f"{path}/latest")
 
     assert [version.get("id") for version in found] == ["abc", "abc", "abc1", None, None, None]
     assert [version["http"] for version in found] == [200, 200, 200, 404, 404, 404]
-    assert nobody == {"detail": "Function version not found.", "http": 404}
+    assert unknown == {"detail": "Function version not found.", "http": 404}
     assert moved["id"] == newer
     assert (await get(f"{path}/{newer[:8]}"))["id"] == newer
 
 
-# Refusals
+# Errors
 
 
 async def test_key_is_checked(sieve: FakeSieve) -> None:
-    """Without the right key there is no look at anything under /v2, and none after revoking."""
+    """Everything under /v2 needs the right key, and a revoked key is refused."""
     job_id = sieve.add_job()
     right = {"X-API-Key": sieve.api_key}
 
@@ -114,7 +114,7 @@ async def test_key_is_checked(sieve: FakeSieve) -> None:
 
 
 async def test_unknown_things_are_not_found(sieve: FakeSieve, get: Get) -> None:
-    """A job that never was, one that vanished and a path that is none are told apart."""
+    """A removed job is not found, an unknown path has another text."""
     sieve.add_job("j")
     sieve.remove_job("j")
 
@@ -126,16 +126,16 @@ async def test_unknown_things_are_not_found(sieve: FakeSieve, get: Get) -> None:
 
 
 async def test_wrong_method_is_refused(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
-    """Only GET looks things up; the refusal says so, and the ledger counts the bytes sent."""
+    """The answer to a wrong method names the allowed ones, and the log counts its bytes."""
     job_id = sieve.add_job()
 
     async with session.post(f"/v2/jobs/{job_id}", json={}) as posted:
-        refusal = await posted.json()
+        refused = await posted.json()
     async with session.head(f"/v2/jobs/{job_id}") as headed:
         nothing = await headed.read()
 
     assert (posted.status, headed.status, nothing) == (405, 405, b"")
-    assert refusal == {"detail": "Method Not Allowed"}
+    assert refused == {"detail": "Method Not Allowed"}
     assert posted.headers["Allow"] == "GET, DELETE"
     assert [entry.body_bytes for entry in sieve.requests] == [31, 0]
 
@@ -160,7 +160,7 @@ async def test_wrong_method_is_refused(sieve: FakeSieve, session: aiohttp.Client
     ],
 )
 def test_unplayable_job_is_refused(script: Document, complaint: str) -> None:
-    """A mistake in a script is told when the job is added."""
+    """An invalid script is reported when the job is added."""
     sieve = FakeSieve()
     sieve.add_job("taken")
 
@@ -178,7 +178,7 @@ def test_unplayable_job_is_refused(script: Document, complaint: str) -> None:
     ],
 )
 def test_unplayable_version_is_refused(script: Document, complaint: str) -> None:
-    """A mistake in a script is told when the version is added."""
+    """An invalid script is reported when the version is added."""
     sieve = FakeSieve()
     sieve.add_version("me", "mine", "taken")
     arguments: Document = {"function_name": "mine"} | script

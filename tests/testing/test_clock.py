@@ -1,4 +1,4 @@
-"""The embedded server's clock, when it stands still until a test puts it forward."""
+"""The fake server's clock, when it stands still until a test puts it forward."""
 
 import asyncio
 import math
@@ -10,6 +10,7 @@ import pytest
 from helpers.http_helpers import Get, duration_between, wait_until_in_flight
 from helpers.leak_checks import KEY
 from sieve_async.testing import FakeSieve
+from sieve_async.testing.clock import Clock, Timers
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ async def sieve() -> AsyncIterator[FakeSieve]:
 
 @pytest.mark.looptime
 async def test_time_stands_still(sieve: FakeSieve, get: Get) -> None:
-    """Lives go on when the clock is put forward, by so much, and never else."""
+    """Timelines continue when the clock is advanced, and only then."""
     sieve.add_job("j", queued=60, processing=3600)
 
     seen = [await get("/v2/jobs/j")]
@@ -117,7 +118,26 @@ async def test_time_outlives_an_outage(sieve: FakeSieve, get: Get) -> None:
     assert (await get("/v2/jobs/j"))["status"] == "finished"
 
 
-def test_time_is_put_forward_only() -> None:
+def test_timer_cancels_another() -> None:
+    """Timers that are passed together are called in order, but for one that was canceled."""
+    timers = Timers(Clock(is_manual=True))
+    called: list[str] = []
+    late = timers.call_at(3, lambda: called.append("late"))
+
+    def second() -> None:
+        called.append("second")
+        late()
+
+    timers.call_at(2, second)
+    timers.call_at(1, lambda: called.append("first"))
+
+    timers.advance(5)
+
+    assert called == ["first", "second"]
+    assert not timers._pending
+
+
+def test_time_is_advanced_only_forward() -> None:
     """A clock that goes by itself is left alone, and none goes backwards."""
     with pytest.raises(RuntimeError, match="the clock runs by itself"):
         FakeSieve().advance(1)

@@ -57,7 +57,7 @@ def test_endless_pause(sieve: FakeSieve) -> None:
 
 
 def test_start_that_fails() -> None:
-    """A server in a thread that cannot start says so to whoever waits for it."""
+    """A server in a thread that cannot start raises where it is started."""
     with pytest.raises(ZeroDivisionError), FakeSieve.in_thread(clock=lambda: 1 / 0):
         pass
 
@@ -68,8 +68,8 @@ def test_port_that_cannot_be() -> None:
         FakeSieve(port=70_000)
 
 
-async def test_key_in_the_ledger(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
-    """The ledger holds the key nowhere, also where it stands beside other words."""
+async def test_key_in_the_request_log(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
+    """The log holds the key nowhere, also not within a longer text."""
     for target in (f"x-{sieve.api_key}", f"x?auth=Bearer%20{sieve.api_key}", sieve.api_key):
         async with session.get(f"{sieve.url}/v2/jobs/{target}") as answer:
             assert answer.status == 404

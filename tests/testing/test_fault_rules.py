@@ -1,4 +1,4 @@
-"""Which requests meet the trouble that the embedded server makes, and how much of it."""
+"""Which requests the faults of the fake server affect, and how they combine."""
 
 import asyncio
 import math
@@ -93,7 +93,7 @@ async def test_faults_have_their_effects_together(
     assert seen == [(503, ["new", "1", "1"], 3), (200, ["new", "1", "1"], 6)]
 
 
-async def test_stopping_cuts_trouble_short(sieve: FakeSieve) -> None:
+async def test_stopping_ends_slow_answers(sieve: FakeSieve) -> None:
     """Delayed and dripping answers are not waited for."""
     sieve.fault(path="/late", delay=1e6)
     sieve.fault(path="/slow", slow_body=1e6)
@@ -109,7 +109,7 @@ async def test_stopping_cuts_trouble_short(sieve: FakeSieve) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "complaint"),
+    ("fault", "message"),
     [
         ({}, "a fault must do something"),
         ({"times": 3, "job": "j", "as_date": True}, "a fault must do something"),
@@ -126,7 +126,7 @@ async def test_stopping_cuts_trouble_short(sieve: FakeSieve) -> None:
         ({"fields": {"x": math.inf}}, "x cannot be written as JSON"),
     ],
 )
-def test_impossible_trouble_is_refused(trouble: Document, complaint: str) -> None:
-    """A mistake in a fault is told when it is added."""
-    with pytest.raises(ValueError, match=complaint):
-        FakeSieve().fault(**trouble)
+def test_invalid_fault_is_refused(fault: Document, message: str) -> None:
+    """An invalid fault is reported when it is added."""
+    with pytest.raises(ValueError, match=message):
+        FakeSieve().fault(**fault)

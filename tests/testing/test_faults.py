@@ -1,4 +1,4 @@
-"""Trouble that the embedded server makes when it is told to, seen through a plain HTTP client."""
+"""Faults of the fake server, seen through a plain HTTP client."""
 
 import asyncio
 import json
@@ -112,7 +112,7 @@ async def test_redirect(sieve: FakeSieve, session: aiohttp.ClientSession) -> Non
 
 
 async def test_fields(sieve: FakeSieve, get: Get) -> None:
-    """Every job and version shown has the members asked for, and refusals stay as they are."""
+    """Every job and version shown has the members asked for, and errors stay unchanged."""
     sieve.add_job("j")
     sieve.add_version("me", "mine", "v")
     sieve.fault(fields={"status": "napping", "outputs": 7})
@@ -131,6 +131,17 @@ async def test_fields(sieve: FakeSieve, get: Get) -> None:
     )
     assert (version["gpu"], version["id"]) == ([None], "v")
     assert unknown == {"detail": "Job not found.", "http": 404}
+
+
+async def test_fields_of_arrays(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
+    """Each document of a bare array has them too."""
+    sieve.add_version("me", "mine", "v")
+    sieve.fault(fields={"gpu": [None]})
+
+    async with session.get("/v2/functions/me/mine/versions") as response:
+        [version] = await response.json()
+
+    assert (version["gpu"], version["id"]) == ([None], "v")
 
 
 async def test_truncated_body(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
@@ -220,10 +231,10 @@ async def test_dropped_connections(sieve: FakeSieve, caplog: pytest.LogCaptureFi
     assert [entry.status for entry in sieve.requests] == [0, 0, 0]
     assert sieve.in_flight == 0
     assert caplog.records == []
-    assert sieve.job("j").status == "queued"  # the two answers that were begun were looks
+    assert sieve.job("j").status == "queued"  # the two answers that were begun were polls
 
 
-async def test_drop_of_a_refusal(sieve: FakeSieve) -> None:
+async def test_drop_of_an_error(sieve: FakeSieve) -> None:
     """An answer of a fault's own, whatever its status, may be cut as well."""
     sieve.fault(status=599, drop="body")
 

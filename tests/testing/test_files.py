@@ -78,7 +78,7 @@ async def test_ranges(
 
 @pytest.mark.parametrize("asked", ["bytes=1024-", "bytes=5000-6000"])
 async def test_range_beyond_the_end(sieve: FakeSieve, asked: str) -> None:
-    """The refusal tells the size."""
+    """The error tells the size."""
     url = sieve.add_file("a", CONTENT)
 
     status, body, headers = await fetch(url, Range=asked)

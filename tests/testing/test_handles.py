@@ -1,4 +1,4 @@
-"""Lives told by hand, and populations that are made up, on the embedded server."""
+"""Jobs that a test moves by hand, and random jobs, on the fake server."""
 
 import asyncio
 import math
@@ -19,7 +19,7 @@ ENDS = ("finished", "error", "cancelled")
 
 @pytest.mark.looptime
 async def test_job_is_told_by_hand(sieve: FakeSieve, get: Get) -> None:
-    """It is queued until it starts, shows what it has yielded, and ends when it is told to."""
+    """It is queued until it starts, shows what it has yielded, and ends when the test ends it."""
     job = sieve.job(sieve.add_job("j", by="manual"))
 
     seen = [await get("/v2/jobs/j")]
@@ -98,7 +98,7 @@ async def test_queued_job_can_end(
 
 @pytest.mark.looptime
 async def test_hold_is_answered_when_told(sieve: FakeSieve, get: Get) -> None:
-    """An await comes back as soon as the job is told to end, and lists follow as well."""
+    """A held await is answered as soon as the job ends, and lists follow as well."""
     job = sieve.job(sieve.add_job("j", by="manual"))
     waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
     await asyncio.sleep(60)
@@ -115,7 +115,7 @@ async def test_hold_is_answered_when_told(sieve: FakeSieve, get: Get) -> None:
 
 
 def test_what_cannot_happen_is_refused() -> None:
-    """Each deed has its time, an ended job has none, and only a life by hand can be told."""
+    """Each move needs its status, a terminal job has none, and only jobs by hand move."""
     sieve = FakeSieve()
     job, ended = [sieve.job(sieve.add_job(name, by="manual")) for name in ("j", "ended")]
     ended.cancel()
@@ -157,7 +157,7 @@ def test_mistakes_in_telling_are_refused() -> None:
     "script", [{"queued": 1}, {"processing": 1}, {"restarts": 1}, {"outputs": [1]}, {"error": "x"}]
 )
 def test_script_by_hand_is_empty(script: Document) -> None:
-    """What will be told cannot be scripted as well."""
+    """What is moved by hand cannot be scripted as well."""
     with pytest.raises(ValueError, match=f'{next(iter(script))} is not for by="manual"'):
         FakeSieve().add_job(by="manual", **script)
 
@@ -176,7 +176,7 @@ def test_removed_job_is_told_nothing() -> None:
 
 
 async def test_handle_shows_scripts_too(sieve: FakeSieve, get: Get) -> None:
-    """Any job can be taken in hand to see how it is, which is no look at it."""
+    """A handle shows how any job is, which is no poll."""
     job = sieve.job(sieve.add_job("j", queued=1, by="polls", status="error", restarts=2))
 
     seen = [job.status, job.status]
@@ -188,10 +188,10 @@ async def test_handle_shows_scripts_too(sieve: FakeSieve, get: Get) -> None:
     assert (job.id, job.final_status, job.restarts) == ("j", "error", 2)
 
 
-# Populations
+# Random jobs
 
 
-async def test_population_is_as_asked(sieve: FakeSieve, get: Get) -> None:
+async def test_random_jobs_have_the_shares_asked_for(sieve: FakeSieve, get: Get) -> None:
     """Of a hundred jobs just as many fail, are cancelled and restart as the rates say."""
     ids = sieve.add_jobs(
         100,
@@ -226,8 +226,8 @@ async def test_population_is_as_asked(sieve: FakeSieve, get: Get) -> None:
 
 
 @pytest.mark.looptime
-async def test_population_lives(sieve: FakeSieve, get: Get) -> None:
-    """Lives are of the lengths asked for, and outputs stream if they are to."""
+async def test_random_jobs_have_the_spans_asked_for(sieve: FakeSieve, get: Get) -> None:
+    """Runs have the lengths asked for, and outputs stream if they are to."""
     sieve.add_jobs(200, processing=100, queued=10, outputs=3, streams=True)
 
     spans, shown = [], Counter[int]()
@@ -247,20 +247,20 @@ async def test_population_lives(sieve: FakeSieve, get: Get) -> None:
     assert 130 < spans[168] < 220
 
 
-def test_same_seed_same_lives() -> None:
+def test_same_seed_same_timelines() -> None:
     """The seed decides on everything but ids of runs."""
 
-    def lives(seed: int) -> list[tuple[object, ...]]:
+    def scripts_of(seed: int) -> list[tuple[object, ...]]:
         sieve = FakeSieve()
         scripts = [sieve._jobs.get(each).script for each in sieve.add_jobs(50, seed=seed)]
         return [(each.id, each.timeline(), each.status, each.outputs) for each in scripts]
 
-    assert lives(1) == lives(1)
-    assert lives(1) != lives(2)
+    assert scripts_of(1) == scripts_of(1)
+    assert scripts_of(1) != scripts_of(2)
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 5])
-def test_small_populations_are_whole(count: int) -> None:
+def test_few_random_jobs(count: int) -> None:
     """Rounding neither adds nor loses a job, and many numbers have as many digits."""
     sieve = FakeSieve()
 
@@ -280,7 +280,7 @@ def test_impossible_rates_are_refused(rates: Document) -> None:
         FakeSieve().add_jobs(10, **rates)
 
 
-def test_population_is_counted() -> None:
+def test_negative_count_is_refused() -> None:
     """There is no negative number of jobs."""
     with pytest.raises(ValueError, match="count must be zero or more, not -1"):
         FakeSieve().add_jobs(-1)

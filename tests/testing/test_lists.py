@@ -1,4 +1,4 @@
-"""Lists of jobs on the embedded server, a page at a time."""
+"""Lists of jobs on the fake server, a page at a time."""
 
 import asyncio
 import random
@@ -63,7 +63,7 @@ async def test_full_last_page_is_the_last(sieve: FakeSieve, get: Get) -> None:
 
 @pytest.mark.parametrize("query", ["", "?limit=500", "?limit=501", "?limit=100000", "?status="])
 async def test_page_has_500_jobs_at_most(sieve: FakeSieve, get: Get, query: str) -> None:
-    """That many are the default, and more are not given to whoever asks for more."""
+    """500 are the default, and the most that a request can get."""
     for number in range(502):
         sieve.add_job(str(number))
 
@@ -86,33 +86,33 @@ async def test_page_has_500_jobs_at_most(sieve: FakeSieve, get: Get, query: str)
 async def test_bad_numbers_are_refused(
     sieve: FakeSieve, get: Get, path: str, query: str, kind: str, name: str
 ) -> None:
-    """The refusal names the place and shows the value."""
+    """The error names the place and shows the value."""
     sieve.add_job()
 
-    refusal = await get(f"{path}?{query}")
+    refused = await get(f"{path}?{query}")
 
-    [problem] = refusal["detail"]
-    assert refusal["http"] == 422
+    [problem] = refused["detail"]
+    assert refused["http"] == 422
     assert (problem["type"], problem["loc"]) == (kind, ["query", name])
     assert problem["input"] == query.partition("=")[2]
 
 
 async def test_all_bad_numbers_are_named(get: Get) -> None:
-    """Two mistakes in one request are told together."""
-    refusal = await get("/v2/jobs?limit=0&offset=-1")
+    """Two invalid numbers in one request are reported together."""
+    refused = await get("/v2/jobs?limit=0&offset=-1")
 
-    assert [problem["loc"][1] for problem in refusal["detail"]] == ["limit", "offset"]
+    assert [problem["loc"][1] for problem in refused["detail"]] == ["limit", "offset"]
 
 
 async def test_lists_need_the_key(sieve: FakeSieve) -> None:
     """A list is no less private than its jobs."""
     async with aiohttp.request("GET", sieve.url + "/v2/jobs") as response:
-        refusal = await response.json()
+        refused = await response.json()
 
-    assert (response.status, refusal) == (401, {"detail": "Unauthorized - valid API Key required."})
+    assert (response.status, refused) == (401, {"detail": "Unauthorized - valid API Key required."})
 
 
-# Who is listed
+# Which jobs are listed
 
 
 async def test_lists_of_a_function(sieve: FakeSieve, get: Get) -> None:
@@ -134,7 +134,7 @@ async def test_lists_of_a_function(sieve: FakeSieve, get: Get) -> None:
 
 @pytest.mark.looptime
 async def test_unlisted_job_is_found_by_its_id_only(sieve: FakeSieve, get: Get) -> None:
-    """A job of another organisation can be looked up, and shows in no list as long as it lives."""
+    """A job of another organization can be looked up, and shows in no list."""
     for by in ("time", "polls"):
         sieve.add_job(by, listed=False, queued=1, by=by, function="me/mine")
 
@@ -190,8 +190,8 @@ async def test_status_follows_the_clock(sieve: FakeSieve, get: Get) -> None:
 
 
 @pytest.mark.looptime
-async def test_list_is_no_look(sieve: FakeSieve, get: Get) -> None:
-    """A life that goes by polls is moved by lookups alone, and lists show where it is."""
+async def test_list_is_no_poll(sieve: FakeSieve, get: Get) -> None:
+    """A job that goes by polls is moved by lookups alone, and lists show where it is."""
     sieve.add_job("j", queued=1, processing=1, by="polls")
     created = (await get("/v2/jobs"))["data"][0]["created_at"]
     await asyncio.sleep(1)
@@ -201,10 +201,10 @@ async def test_list_is_no_look(sieve: FakeSieve, get: Get) -> None:
         for word in ("queued", "processing", "finished"):
             page = await get(f"/v2/jobs?status={word}")
             seen += [job["status"] for job in page["data"]]
-        seen.append("look")
+        seen.append("poll")
         assert (await get("/v2/jobs/j"))["created_at"] == created
 
-    assert seen == ["queued", "look", "queued", "look", "processing", "look"]
+    assert seen == ["queued", "poll", "queued", "poll", "processing", "poll"]
     assert ids_of(await get("/v2/jobs?status=finished")) == ["j"]
 
 

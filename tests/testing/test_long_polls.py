@@ -1,4 +1,4 @@
-"""Requests that the embedded server holds until a job ends."""
+"""Requests that the fake server holds until a job ends."""
 
 import asyncio
 import math
@@ -10,14 +10,14 @@ import pytest
 from helpers.http_helpers import Document, Get, now, output_data, wait_until_in_flight
 from sieve_async.testing import FakeSieve
 
-PATIENT = aiohttp.ClientTimeout(total=None)
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 
 
 @pytest.fixture
 async def session(sieve: FakeSieve) -> AsyncIterator[aiohttp.ClientSession]:
     """A plain HTTP client that waits for its answers as long as it takes."""
     key = {"X-API-Key": sieve.api_key}
-    async with aiohttp.ClientSession(sieve.url, headers=key, timeout=PATIENT) as opened:
+    async with aiohttp.ClientSession(sieve.url, headers=key, timeout=NO_TIMEOUT) as opened:
         yield opened
 
 
@@ -58,7 +58,7 @@ async def test_rounding_does_not_matter(speed: float, processing: float) -> None
     """At whatever speed and hour, the job has ended when the answer comes, for lookups too."""
     async with (
         FakeSieve(speed=speed, max_await=1e6) as sieve,
-        aiohttp.ClientSession(sieve.url, timeout=PATIENT) as session,
+        aiohttp.ClientSession(sieve.url, timeout=NO_TIMEOUT) as session,
     ):
         await asyncio.sleep(0.1)
         sieve.add_job("j", queued=0.2, processing=processing)
@@ -75,7 +75,7 @@ async def test_rounding_does_not_matter(speed: float, processing: float) -> None
 
 @pytest.mark.looptime
 async def test_timer_decides_that_it_is_time() -> None:
-    """A clock that lags behind the loop's is told what time it is, for lookups too."""
+    """A timer sets a clock that lags behind the loop's, for lookups too."""
     sieve = FakeSieve(clock=lambda: now() * 0.99)
     sieve.add_job("j", processing=100)
     key = {"X-API-Key": sieve.api_key}
@@ -95,12 +95,12 @@ async def test_timer_decides_that_it_is_time() -> None:
     [{"status": None}, {"queued": math.inf}, {"processing": 601}, {"status": None, "by": "polls"}],
 )
 async def test_ten_minutes_are_the_limit(sieve: FakeSieve, get: Get, script: Document) -> None:
-    """A job that goes on for longer, or for ever, is answered with 408 and a reason."""
+    """An await of a job that runs for longer, or forever, is answered with 408."""
     sieve.add_job("j", **script)
 
-    refusal = await get("/v2/jobs/j/await")
+    refused = await get("/v2/jobs/j/await")
 
-    assert refusal == {"detail": "Request timeout.", "http": 408}
+    assert refused == {"detail": "Request timeout.", "http": 408}
     assert now() == 600
 
 
@@ -128,10 +128,10 @@ async def test_end_wins_over_the_limit(sieve: FakeSieve, get: Get) -> None:
 
 @pytest.mark.looptime
 @pytest.mark.parametrize("other", ["/v2/jobs/j", "/v2/jobs/j/await"])
-async def test_life_by_polls_is_ended_by_another_look(
+async def test_job_by_polls_is_ended_by_another_poll(
     sieve: FakeSieve, get: Get, other: str
 ) -> None:
-    """An await is one look, and is answered when some other look sees the end."""
+    """An await is one poll, and is answered when another poll ends the job."""
     sieve.add_job("j", queued=1, processing=1, by="polls", outputs=["a"])
 
     waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
@@ -161,16 +161,16 @@ async def test_removed_job_is_not_found(sieve: FakeSieve, get: Get) -> None:
     sieve.remove_job("j")
     sieve.add_job("j")
     sieve.remove_job("j")
-    refusals = await asyncio.gather(*waiting)
+    refuseds = await asyncio.gather(*waiting)
 
-    assert refusals == [{"detail": "Job not found.", "http": 404}] * 2
+    assert refuseds == [{"detail": "Job not found.", "http": 404}] * 2
     assert now() == 0
 
 
-async def test_refusals_are_those_of_lookups(
+async def test_errors_are_those_of_lookups(
     sieve: FakeSieve, get: Get, session: aiohttp.ClientSession
 ) -> None:
-    """A wrong key, method, offset or id is refused at once, and no life has moved."""
+    """A wrong key, method, offset or id is refused at once, and no job has moved."""
     sieve.add_job("j", queued=1, by="polls")
 
     unknown = await get("/v2/jobs/none/await")
@@ -188,7 +188,7 @@ async def test_refusals_are_those_of_lookups(
 
 @pytest.mark.parametrize("longest", [-1, math.nan])
 def test_longest_hold_must_be_a_time(longest: float) -> None:
-    """A limit that is none is told when the server is made."""
+    """An invalid limit is reported when the server is made."""
     with pytest.raises(ValueError, match="max_await must be zero or more"):
         FakeSieve(max_await=longest)
 
@@ -256,11 +256,11 @@ async def test_answered_hold_leaves_nothing(sieve: FakeSieve, get: Get) -> None:
     assert not sieve._jobs.waiters._waiting
 
 
-# The ledger
+# The request log
 
 
 @pytest.mark.looptime
-async def test_ledger_counts_holds_when_they_come(sieve: FakeSieve, get: Get) -> None:
+async def test_log_counts_awaits_when_they_arrive(sieve: FakeSieve, get: Get) -> None:
     """An await of a job counts for it at arrival; its status, time and bytes when answered."""
     sieve.add_job("j", processing=9, outputs=["x" * 1000])
     await asyncio.sleep(1)

@@ -43,7 +43,7 @@ def push_of(function: str = "me/mine", inputs: Any = None, **members: object) ->
 
 @pytest.mark.looptime
 async def test_pushed_job_goes_on_by_its_script(sieve: FakeSieve, get: Get, send: Send) -> None:
-    """A push answers with the documented members; its job lives as its function is scripted."""
+    """A push answers with the documented members; its job continues as its function is scripted."""
     sieve.script_function("me/mine", queued=2, processing=7, outputs=["done"])
 
     pushed = await send("POST", "/v2/push", push_of(inputs={"text": "hi", "data": {"data": 1}}))
@@ -213,7 +213,7 @@ async def test_function_or_id_but_not_both(sieve: FakeSieve, send: Send, body: D
 async def test_invalid_body_is_refused(
     sieve: FakeSieve, send: Send, body: object, place: list[str | int]
 ) -> None:
-    """The refusal names the place, and nothing is started."""
+    """The error names the place, and nothing is started."""
     sieve.script_function("me/mine")
 
     refused = await send("POST", "/v2/push", body)
@@ -310,10 +310,11 @@ async def test_failed_push_may_take_effect(
 
 
 @pytest.mark.looptime
-async def test_effect_comes_before_the_delay(sieve: FakeSieve, send: Send) -> None:
+@pytest.mark.parametrize("fault", [{"takes_effect": True}, {"drop": "after"}])
+async def test_effect_comes_before_the_delay(sieve: FakeSieve, send: Send, fault: Document) -> None:
     """A client that gives up waiting does not take an effect back."""
     sieve.script_function("me/mine")
-    sieve.fault(path="/v2/push", delay=60, takes_effect=True)
+    sieve.fault(path="/v2/push", delay=60, **fault)
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(30):
@@ -399,7 +400,7 @@ async def test_cancel_ends_awaits(sieve: FakeSieve, get: Get, send: Send) -> Non
 async def test_terminal_job_cannot_be_cancelled(
     sieve: FakeSieve, get: Get, send: Send, status: Any
 ) -> None:
-    """The refusal is the documented one, and the job stays as it was."""
+    """The error is the documented one, and the job stays as it was."""
     sieve.add_job("j", status=status)
     before = await get("/v2/jobs/j")
 

@@ -1,4 +1,4 @@
-"""The embedded server as a program: its ledger, its clock, its starting and stopping."""
+"""The fake server's request log, its clock, its starting and stopping."""
 
 import asyncio
 import contextlib
@@ -13,10 +13,10 @@ from helpers.http_helpers import Get, host_and_port, wait_until_in_flight
 from sieve_async.testing import FakeSieve, LoggedRequest, RequestLog
 from sieve_async.testing.documents import Answer
 
-# The ledger
+# The request log
 
 
-async def test_ledger_keeps_every_request(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
+async def test_log_keeps_every_request(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
     """An entry says what was asked and how it was answered."""
     job_id = sieve.add_job("a b")
 
@@ -46,7 +46,7 @@ async def test_requests_are_counted_by_subject(sieve: FakeSieve, get: Get) -> No
 
 
 async def test_requests_after_the_end_are_counted(sieve: FakeSieve, get: Get) -> None:
-    """Whoever asks again for a job whose end was shown is noticed, until the id is a new job's."""
+    """Requests for a job that was shown as terminal are counted, until the id is a new job's."""
     for name in ("a", "b"):
         sieve.add_job(name, queued=1, by="polls")
     sieve.add_job("odd", fields={"status": "started"})
@@ -87,7 +87,7 @@ async def test_spoilt_ends_are_no_ends(sieve: FakeSieve, get: Get) -> None:
     assert sieve.requests_after_terminal("j") == 0
 
 
-async def test_ledger_never_holds_the_key(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
+async def test_log_never_holds_the_key(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
     """Wherever a program puts the key by mistake, it is not kept."""
     key = sieve.api_key
     async with session.get(f"/v2/jobs/{key}", params={"key": key, key: "1"}):
@@ -116,20 +116,20 @@ async def test_odd_keys_do_not_mix_up_counts(key: str) -> None:
     assert sieve.requests[0].path == "/v2/jobs/j1"
 
 
-def test_ledger_forgets_entries_but_not_totals() -> None:
+def test_log_forgets_entries_but_not_totals() -> None:
     """Memory is bounded; counts are exact; going through it is safe while it grows."""
-    ledger = RequestLog(max_kept=2)
+    log = RequestLog(max_kept=2)
     entries = [LoggedRequest("GET", f"/{n}", {}, key_accepted=True, at=n) for n in range(3)]
 
     for number, entry in enumerate(entries):
-        ledger.end(ledger.begin(entry), Answer(200, b""), number)
-    for _ in ledger:
-        ledger.begin(entries[0])
+        log.end(log.begin(entry), Answer(200, b""), number)
+    for _ in log:
+        log.begin(entries[0])
 
-    assert (len(ledger), ledger.total, ledger.body_bytes) == (2, 5, 3)
-    assert ledger.by_path == {"/0": 3, "/1": 1, "/2": 1}
-    assert (ledger[-1], ledger[:1]) == (entries[0], (entries[0],))
-    assert repr(ledger) == "<RequestLog of 5 requests>"
+    assert (len(log), log.total, log.body_bytes) == (2, 5, 3)
+    assert log.by_path == {"/0": 3, "/1": 1, "/2": 1}
+    assert (log[-1], log[:1]) == (entries[0], (entries[0],))
+    assert repr(log) == "<RequestLog of 5 requests>"
 
 
 async def test_requests_sent_together_are_in_flight_together(sieve: FakeSieve) -> None:
@@ -187,7 +187,7 @@ async def test_outage(sieve: FakeSieve, get: Get) -> None:
 
 
 async def test_stop_leaves_nothing_behind(sieve: FakeSieve) -> None:
-    """Idle connections and answers that nobody reads are cut at once, and no task is left."""
+    """Idle connections and unread answers are aborted at once, and no task is left."""
     sieve.add_job("big", outputs=["x" * 10_000_000])
     request = f"GET /v2/jobs/big HTTP/1.1\r\nX-API-Key: {sieve.api_key}\r\nHost: x\r\n\r\n"
     idle, unread = [await asyncio.open_connection(*host_and_port(sieve)) for _ in range(2)]
@@ -236,7 +236,7 @@ async def test_server_survives_a_lack_of_descriptors(sieve: FakeSieve, get: Get)
 
 
 @pytest.mark.looptime
-async def test_lives_begin_when_the_server_starts() -> None:
+async def test_timelines_begin_when_the_server_starts() -> None:
     """What is added before the start waits for it; a custom clock may run at any speed."""
     times = iter([100.0, 100.0, 101.0, 103.0, 50.0, 52.0])
     sieve = FakeSieve(clock=lambda: next(times), speed=2)
@@ -253,7 +253,7 @@ async def test_lives_begin_when_the_server_starts() -> None:
 
 
 def test_server_outlives_a_loop() -> None:
-    """A server can be started again on another loop, with its port, jobs and ledger."""
+    """A server can be started again on another loop, with its port, jobs and log."""
     sieve = FakeSieve()
     sieve.add_job("j")
 

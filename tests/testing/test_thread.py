@@ -1,4 +1,4 @@
-"""The embedded server in a thread of its own, for programs without an event loop."""
+"""The fake server in a thread of its own, for programs without an event loop."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def test_server_in_a_thread() -> None:
 
 
 def test_everything_can_be_called_from_outside() -> None:
-    """What a test tells is done in the server's thread: a held request is answered at once."""
+    """Calls are made in the server's thread: a held request is answered at once."""
     with FakeSieve.in_thread(clock="manual") as sieve, ThreadPoolExecutor() as pool:
         jobs = [sieve.job(sieve.add_job(name, by="manual")) for name in ("a", "b", "c", "d")]
         sieve.add_job("timed", processing=60)
@@ -70,7 +70,7 @@ def test_everything_can_be_called_from_outside() -> None:
 
 
 def test_mistakes_come_back() -> None:
-    """What is wrong with a call is told to whoever made it."""
+    """The error of a call is raised where it was made."""
     with FakeSieve.in_thread() as sieve:
         sieve.add_job("taken")
 

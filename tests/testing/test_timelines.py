@@ -1,4 +1,4 @@
-"""How scripted jobs live on the embedded server, seen through a plain HTTP client."""
+"""Timelines of scripted jobs, seen through a plain HTTP client."""
 
 import asyncio
 import math
@@ -10,12 +10,14 @@ import pytest
 
 from helpers.http_helpers import Document, Get, duration_between, output_data
 from sieve_async.testing import FakeSieve
+from sieve_async.testing.jobs import FakeJob, JobScript
+from sieve_async.testing.timeline import Progress
 
-# Lives of jobs
+# Timelines
 
 
 @pytest.mark.looptime
-async def test_job_lives_by_the_clock(sieve: FakeSieve, get: Get) -> None:
+async def test_job_goes_by_the_clock(sieve: FakeSieve, get: Get) -> None:
     """A job changes at the second it was scripted to, in 0.1 + 0.2 = 0.3 arithmetic."""
     sieve.add_job("j", queued=0.1, processing=0.2, outputs=["done"])
 
@@ -48,7 +50,7 @@ async def test_life_counts_from_when_it_was_added() -> None:
 
 
 @pytest.mark.looptime
-async def test_job_lives_by_lookups(sieve: FakeSieve, get: Get) -> None:
+async def test_job_goes_by_polls(sieve: FakeSieve, get: Get) -> None:
     """A job that counts polls does not care for the clock, and never changes once it ended."""
     sieve.add_job("j", queued=2, processing=3, by="polls")
 
@@ -65,7 +67,7 @@ async def test_job_lives_by_lookups(sieve: FakeSieve, get: Get) -> None:
 
 
 async def test_job_ends_at_once_by_default(sieve: FakeSieve, get: Get) -> None:
-    """A job without a script is finished at the first look, under an id of its own."""
+    """A job without a script is finished at the first poll, under an id of its own."""
     job_id = sieve.add_job()
 
     job = await get(f"/v2/jobs/{job_id}")
@@ -76,7 +78,7 @@ async def test_job_ends_at_once_by_default(sieve: FakeSieve, get: Get) -> None:
 
 @pytest.mark.looptime
 async def test_job_without_an_end_stays_processing(sieve: FakeSieve, get: Get) -> None:
-    """``ends=None`` goes on for ever, with all streamed outputs there after its span."""
+    """``status=None`` is processing forever, with all streamed outputs there after its span."""
     sieve.add_job("j", queued=1, processing=2, status=None, outputs=[1, 2], streams=True)
 
     await asyncio.sleep(1e6)
@@ -94,14 +96,14 @@ async def test_job_can_wait_for_ever(sieve: FakeSieve, get: Get) -> None:
 
 async def test_failed_job_tells_why(sieve: FakeSieve, get: Get) -> None:
     """A failure has its text, or a traceback of many lines, and no outputs."""
-    sieve.add_job("told", status="error", error="no disk", outputs=["lost"])
-    sieve.add_job("untold", status="error", by="polls", processing=1)
+    sieve.add_job("given", status="error", error="no disk", outputs=["lost"])
+    sieve.add_job("default", status="error", by="polls", processing=1)
 
-    told = await get("/v2/jobs/told")
-    before = await get("/v2/jobs/untold")
-    after = await get("/v2/jobs/untold")
+    given = await get("/v2/jobs/given")
+    before = await get("/v2/jobs/default")
+    after = await get("/v2/jobs/default")
 
-    assert (told["status"], told["error"], told["outputs"]) == ("error", "no disk", [])
+    assert (given["status"], given["error"], given["outputs"]) == ("error", "no disk", [])
     assert before["error"] == ""
     assert after["error"].startswith("Traceback")
     assert after["error"].count("\n") > 3
@@ -124,7 +126,7 @@ async def test_cancelled_job_may_never_have_started(sieve: FakeSieve, get: Get) 
 
 @pytest.mark.looptime
 async def test_job_restarts(sieve: FakeSieve, get: Get) -> None:
-    """Each run has an id of its own, begins without outputs, and is told of when it died."""
+    """Each run has an id of its own, begins without outputs, and is listed with when it died."""
     sieve.add_job("j", queued=1, processing=4, restarts=2, outputs=["a", "b"], streams=True)
 
     seen = []
@@ -199,17 +201,17 @@ async def test_offset_leaves_out_the_first_outputs(sieve: FakeSieve, get: Get) -
     ],
 )
 async def test_bad_offset_is_refused(sieve: FakeSieve, get: Get, offset: str, kind: str) -> None:
-    """The refusal names the place and shows the value, and the job has not moved."""
+    """The error names the place and shows the value, and the job has not moved."""
     sieve.add_job("j", queued=1, by="polls")
 
-    refusal = await get(f"/v2/jobs/j?offset={offset}")
+    refused = await get(f"/v2/jobs/j?offset={offset}")
     job = await get("/v2/jobs/j")
 
-    assert refusal["http"] == 422
+    assert refused["http"] == 422
     assert [
-        (problem["type"], problem["loc"], problem["input"]) for problem in refusal["detail"]
+        (problem["type"], problem["loc"], problem["input"]) for problem in refused["detail"]
     ] == [(kind, ["query", "offset"], offset)]
-    assert refusal["detail"][0]["msg"].startswith("Input should be")
+    assert refused["detail"][0]["msg"].startswith("Input should be")
     assert job["status"] == "queued"
 
 
@@ -264,3 +266,27 @@ async def test_inputs_are_wrapped_by_name(sieve: FakeSieve, get: Get) -> None:
     assert job["inputs"]["file"]["name"] == "file"
     assert job["inputs"]["file"]["data"] == {"url": "u"}
     assert job["inputs"]["whole"] == WHOLE
+
+
+@pytest.mark.parametrize("added_at", [0.0, 0.123456789, 1e6 / 3])
+@pytest.mark.parametrize("processing", [1 / 3, 0.1, 7.7, 1 / 7])
+@pytest.mark.parametrize("count", [3, 7, 11])
+def test_next_change_shows_something_new(processing: float, count: int, added_at: float) -> None:
+    """At the moment of each change a stage or an output more is shown, whatever rounding does."""
+    script = JobScript(
+        id="j",
+        queued=0.1,
+        processing=processing,
+        outputs=range(count),
+        streams=True,
+        function="me/mine",
+        version_id="v",
+    )
+    job = FakeJob(script, Progress(script.timeline(), "time", added_at), 0, listed=True)
+
+    now, shown = added_at, [job.body(added_at, str)]
+    while not job.is_terminal(now) and len(shown) < 20:
+        now = job.shows_more_at(now)
+        shown.append(job.body(now, str))
+
+    assert len({*shown}) == len(shown) == count + 2

@@ -78,15 +78,15 @@ async def settled(sieve: FakeSieve, events: int) -> None:
 @pytest.mark.looptime
 async def test_events_of_a_job(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
     """Each event comes when it happens, with the documented body."""
-    outputs = ["a", {"url": "https://x.test/a.mp4", "_path": None}]
+    outputs = ["a", {"url": "https://x.test/a.mp4", "_path": None}, [{"data": 1}]]
     sieve.script_function("me/mine", queued=2, processing=6, outputs=outputs, streams=True)
 
     job_id = await push()
-    await settled(sieve, 5)
+    await settled(sieve, 6)
 
-    assert receiver.types[:3] == ["job.start", "job.new_output", "job.new_output"]
-    assert sorted(receiver.types[3:]) == ["job.complete", "job.complete.no_output"]
-    assert [round(time, 1) for time in receiver.times] == [2, 5, 8, 8, 8]
+    assert receiver.types[:4] == ["job.start", *["job.new_output"] * 3]
+    assert sorted(receiver.types[4:]) == ["job.complete", "job.complete.no_output"]
+    assert [round(time, 1) for time in receiver.times] == [2, 4, 6, 8, 8, 8]
     bodies = {event["type"]: event["body"] for event in receiver.events}
     first = receiver.events[1]["body"]
     assert bodies["job.start"] == {
@@ -100,6 +100,7 @@ async def test_events_of_a_job(sieve: FakeSieve, receiver: Receiver, push: Push)
     assert [each["data"] for each in bodies["job.complete"]["outputs"]] == [
         "a",
         [{"Key": "url", "Value": "https://x.test/a.mp4"}, {"Key": "_path", "Value": None}],
+        [{"data": 1}],
     ]
     assert all(sieve.api_key not in headers for headers in receiver.headers)
 
@@ -306,6 +307,53 @@ async def test_events_of_an_outage_come_late(
     assert receiver.times[-1] == pytest.approx(60.5, abs=0.1)
 
 
+async def test_jobs_are_moved_during_an_outage(
+    sieve: FakeSieve, receiver: Receiver, push: Push
+) -> None:
+    """What a test does to a job while the server is stopped is reported when it starts."""
+    sieve.script_function("me/mine", by="manual")
+    job = sieve.job(await push("job.new_output"))
+    job.start()
+    job.yield_output("first run")
+    await settled(sieve, 1)
+
+    await sieve.stop()
+    job.restart()
+    job.yield_output("second run")
+    before = len(sieve.deliveries)
+    await sieve.start()
+    await settled(sieve, 2)
+
+    assert before == 1
+    outputs = [json.loads(event["body"]["output"])["data"] for event in receiver.events]
+    assert outputs == ["first run", "second run"]
+
+
+async def test_manual_clock(receiver: Receiver) -> None:
+    """Events come, in order, when a manual clock passes their moments, and retries as well."""
+    receiver.statuses = [500]
+    async with FakeSieve(clock="manual") as sieve:
+        sieve.script_function("me/mine", queued=60, processing=3600)
+        hooks = [{"type": each, "url": receiver.url} for each in ("job.start", "job.complete")]
+        body = {"function": "me/mine", "inputs": {}, "webhooks": hooks}
+        key = {"X-API-Key": sieve.api_key}
+        async with aiohttp.request("POST", f"{sieve.url}/v2/push", json=body, headers=key):
+            pass
+
+        sieve.advance(59)
+        before = sieve.deliveries
+        sieve.advance(1)
+        while not sieve.deliveries[0].statuses:  # noqa: ASYNC110 - the server has no event for this
+            await asyncio.sleep(0.001)
+        sieve.advance(1)
+        await settled(sieve, 1)
+        sieve.advance(3600)
+        await settled(sieve, 2)
+
+    assert before == []
+    assert receiver.types == ["job.start", "job.start", "job.complete"]
+
+
 async def test_stopping_leaves_nothing(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
     """Neither a job that goes on nor a delivery that is due later keeps a task or a timer."""
     sieve.script_function("me/mine", processing=600)
@@ -319,17 +367,18 @@ async def test_stopping_leaves_nothing(sieve: FakeSieve, receiver: Receiver, pus
     assert not sieve._timers._pending
 
 
+@pytest.mark.looptime
 async def test_removed_job_reports_nothing(sieve: FakeSieve, push: Push) -> None:
     """A job that was removed has no events any more, whatever takes its id."""
-    sieve.script_function("me/mine", by="manual")
+    sieve.script_function("me/mine", processing=10)
     job_id = await push()
+    await settled(sieve, 1)
 
     sieve.remove_job(job_id)
-    sieve.add_job(job_id, by="manual")
-    sieve.job(job_id).finish()
-    await asyncio.sleep(0.01)
+    sieve.add_job(job_id, processing=20)
+    await asyncio.sleep(100)
 
-    assert sieve.deliveries == []
+    assert [each.event for each in sieve.deliveries] == ["job.start"]
 
 
 # Faults
