@@ -3,13 +3,14 @@
 import asyncio
 import io
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import aiohttp
 import pytest
 
-from helpers.http_helpers import Document, Get, output_data
+from helpers.http_helpers import Document, Get, host_and_port, output_data, wait_until_in_flight
 from sieve_async.testing import FakeSieve
 
 Send: TypeAlias = Callable[..., Awaitable[Document]]
@@ -252,6 +253,24 @@ async def test_large_push(sieve: FakeSieve, session: aiohttp.ClientSession) -> N
         assert response.status == 200
 
     assert len(sieve.pushes[0].inputs["text"]) == 5_000_000
+
+
+async def test_push_that_is_cut(sieve: FakeSieve, caplog: pytest.LogCaptureFixture) -> None:
+    """A push whose body does not arrive as a whole starts nothing, and is no request yet."""
+    sieve.script_function("me/mine")
+    head = f"POST /v2/push HTTP/1.1\r\nHost: x\r\nX-API-Key: {sieve.api_key}\r\n"
+    body = json.dumps(push_of()).encode()
+    _, writer = await asyncio.open_connection(*host_and_port(sieve))
+
+    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:-1])
+    await wait_until_in_flight(sieve)
+    writer.close()
+    await writer.wait_closed()
+    while sieve.in_flight:  # noqa: ASYNC110 - the server has no event for this
+        await asyncio.sleep(0)
+
+    assert (sieve.pushes, len(sieve.requests)) == ([], 0)
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 
 @pytest.mark.parametrize(
