@@ -36,11 +36,7 @@ class _Target(aiohttp.ClientRequest):
 
 
 class ConnectionSender:
-    """Sends GETs to one server.
-
-    Args:
-        connector: Opens and keeps the connections.
-        settings: How to send.
+    """Sends GETs to one server, over connections that a connector opens and keeps.
 
     Raises:
         UnsupportedError: aiohttp lacks a name that is needed.
@@ -50,11 +46,7 @@ class ConnectionSender:
         self._connector = connector
         self._settings = settings
         self._is_checked = False
-        if list(inspect.signature(connector.connect).parameters)[:3] != [
-            "req",
-            "traces",
-            "timeout",
-        ]:
+        if not inspect.signature(connector.connect).parameters.keys() >= _CONNECT_PARAMETERS:
             raise UnsupportedError("TCPConnector.connect(req, traces, timeout)")
         _require(aiohttp.http.RawResponseMessage, "code", "headers", "raw_headers")
         try:
@@ -72,17 +64,15 @@ class ConnectionSender:
         return self._connector.closed
 
     async def send(self, _: Request[Any], target: str, exchange: Exchange) -> Answer:
-        """Send one GET; status, headers and body of its answer.
-
-        Raises:
-            UnsupportedError: aiohttp lacks a name that is needed.
-            Exception: As ``SessionSender.send`` does.
-        """
+        """Send one GET, as ``SessionSender.send`` does; or raise ``UnsupportedError`` before."""
         connection = await self._connect(exchange)
         is_complete = False
         try:
             protocol: Any = connection.protocol
-            self._write(connection, f"GET {target}{self._head}".encode("ascii"), exchange)
+            protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+            if (transport := connection.transport) is not None:  # else reading says what happened
+                exchange.is_sent = True
+                transport.write(f"GET {target}{self._head}".encode("ascii"))
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:
                 message, content = await protocol.read()
@@ -126,15 +116,6 @@ class ConnectionSender:
         if not parameters.keys() >= _RESPONSE_PARAMETERS:
             raise UnsupportedError("ResponseHandler.set_response_params")
         self._is_checked = True
-
-    @staticmethod
-    def _write(connection: "Connection", head: bytes, exchange: Exchange) -> None:
-        transport, protocol = connection.transport, connection.protocol
-        if transport is None or protocol is None or transport.is_closing():
-            raise aiohttp.ClientConnectionResetError("closed before the request was written")
-        protocol.set_response_params(read_until_eof=True, auto_decompress=False)
-        exchange.is_sent = True
-        transport.write(head)
 
 
 def _require(owner: Any, *names: str) -> None:

@@ -34,7 +34,12 @@ _CERTIFICATE = (
     aiohttp.ServerFingerprintMismatch,
     ssl.CertificateError,
 )
-_HANDSHAKE_CLOSED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+_HANDSHAKE_CLOSED = (
+    ConnectionResetError,
+    ConnectionAbortedError,
+    BrokenPipeError,
+    ssl.SSLEOFError,
+)
 _MALFORMED = (aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError)
 _BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionError, OSError)
 _FROM_THE_NETWORK = (aiohttp.ClientError, OSError, UnicodeError, aiohttp.http.HttpProcessingError)
@@ -98,6 +103,17 @@ def translate(error: Exception, exchange: Exchange, redact: Callable[[str], str]
     )
 
 
+def proxy_refusal(exchange: Exchange) -> ProxyError:
+    """Of a proxy for plain http that wants credentials: it answers instead of the server."""
+    failure = _refused_by_proxy(407)
+    return attrs.evolve(failure, method=exchange.method, path=exchange.path, sent=False)
+
+
+def _refused_by_proxy(status: int) -> ProxyError:
+    is_transient = not 400 <= status < 500
+    return ProxyError(f"the proxy answered {status}", is_transient=is_transient, status=status)
+
+
 def _classify(error: Exception, exchange: Exchange) -> TransportError:
     if not isinstance(error, _FROM_THE_NETWORK):
         return TransportError(f"{type(error).__name__}: {error}", is_transient=False)
@@ -110,22 +126,16 @@ def _classify(error: Exception, exchange: Exchange) -> TransportError:
 
 
 def _tls_failure(error: Exception, exchange: Exchange) -> TransportError | None:
-    if isinstance(error, aiohttp.ServerFingerprintMismatch):
-        reason = "TLS: the certificate does not have the expected fingerprint"
-        return TLSError(reason, is_certificate_error=True, is_transient=False)
-    if isinstance(error, _CERTIFICATE):
-        reason = f"TLS: {_words(_cause(error))}"
-        return TLSError(reason, is_certificate_error=True, is_transient=False)
     cause = _cause(error)
+    if isinstance(error, _CERTIFICATE):
+        is_pinned = isinstance(error, aiohttp.ServerFingerprintMismatch)
+        words = "the certificate has another fingerprint" if is_pinned else _words(cause)
+        return TLSError(f"TLS: {words}", is_certificate_error=True, is_transient=False)
     for one in (error, cause, error.__cause__):
         if isinstance(one, ssl.SSLError) and not isinstance(one, ssl.SSLEOFError):
             return TLSError(f"TLS: {_words(one)}")
-    is_connecting = isinstance(error, aiohttp.ClientConnectorError)
-    if (
-        exchange.over_tls
-        and is_connecting
-        and isinstance(cause, (*_HANDSHAKE_CLOSED, ssl.SSLEOFError))
-    ):
+    is_connecting = exchange.over_tls and isinstance(error, aiohttp.ClientConnectorError)
+    if is_connecting and isinstance(cause, _HANDSHAKE_CLOSED):
         words = "" if isinstance(cause, ssl.SSLError) else _words(cause)
         return TLSError(f"TLS: closed during the TLS handshake{_after_colon(words)}")
     return None
@@ -133,10 +143,7 @@ def _tls_failure(error: Exception, exchange: Exchange) -> TransportError | None:
 
 def _proxy_failure(error: Exception, exchange: Exchange) -> TransportError | None:
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        status = error.status
-        is_transient = not 400 <= status < 500
-        reason = f"the proxy answered {status}"
-        return ProxyError(reason, status=status, is_transient=is_transient)
+        return _refused_by_proxy(error.status)
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         where = f"{error.host}:{error.port}"
         return ProxyError(f"cannot connect to the proxy {where}: {_words(_cause(error))}")

@@ -15,7 +15,6 @@ from sieve_async.errors import (
     ConfigError,
     ConnectError,
     DecodeError,
-    ProxyError,
     RequestTimeoutError,
     ResponseTooLargeError,
     SieveError,
@@ -25,12 +24,14 @@ from sieve_async.messages import Request, Response
 from sieve_async.redaction import redactor
 from sieve_async.transport.body import Answer, ContentEncodingError, TooLargeError
 from sieve_async.transport.connection import ConnectionSender, UnsupportedError
-from sieve_async.transport.errors import Exchange, translate
+from sieve_async.transport.errors import Exchange, proxy_refusal, translate
 from sieve_async.transport.session import SessionSender, environment_proxy, open_session
 from sieve_async.transport.settings import SenderSettings, connect_timeout, open_connector
 from sieve_async.transport.timers import RequestTimer, RequestTimers
 
 Sender: TypeAlias = ConnectionSender | SessionSender
+
+_OTHER_LOOP = "this client belongs to another event loop: make one for each"
 
 _logger = logging.getLogger("sieve_async")
 
@@ -62,7 +63,6 @@ class Transport:
         self.closed = False
         self.slots = _slots(limits.max_connections, session)
         self._timeout = timeout
-        self._max_body = limits.max_response_bytes
         self._session = session
         base = URL(config.base_url)
         self._base_path = base.raw_path.rstrip("/")
@@ -108,7 +108,7 @@ class Transport:
             self.bytes_received += len(body)
             if not (status == 407 and exchange.via_proxy):
                 return Response(status, headers, body, self._redact)
-            failure: SieveError = self._proxy_refusal(exchange)
+            failure: SieveError = proxy_refusal(exchange)
         except asyncio.CancelledError as error:
             interruption = self._interruption(timer, sender, exchange, request.hold_time)
             if interruption is None:
@@ -140,12 +140,12 @@ class Transport:
             raise WrongEventLoopError("this client was made in another process: make one in each")
         loop = asyncio.get_running_loop()
         if self._loop is None:
-            self._check_session(loop)
+            # There is no public way to ask a session for its loop that does not warn.
+            if getattr(self._session, "_loop", loop) is not loop:
+                raise WrongEventLoopError(f"the session of {_OTHER_LOOP}")
             self._loop, self._process = loop, os.getpid()
         if loop is not self._loop:
-            raise WrongEventLoopError(
-                "this client belongs to another event loop: make one for each"
-            )
+            raise WrongEventLoopError(_OTHER_LOOP)
         return loop
 
     def abort(self) -> None:
@@ -167,13 +167,6 @@ class Transport:
                     closing.push_async_callback(sender.close)
             while self._timers and self._loop is asyncio.get_running_loop():  # noqa: ASYNC110
                 await asyncio.sleep(0)  # each ends within a few turns of the loop
-
-    def _check_session(self, loop: asyncio.AbstractEventLoop) -> None:
-        # There is no public way to ask for it that does not warn.
-        if getattr(self._session, "_loop", loop) is not loop:
-            raise WrongEventLoopError(
-                "the session of this client belongs to another event loop: make one for each"
-            )
 
     async def _exchange(self, sender: Sender, request: Request[Any], exchange: Exchange) -> Answer:
         query = f"?{request.query}" if request.query else ""
@@ -249,25 +242,15 @@ class Transport:
             return _session_closed()
         place = (exchange.method, exchange.path, exchange.status or 0)
         if isinstance(error, TooLargeError):
-            return ResponseTooLargeError(f"the body is over {self._max_body} bytes", *place)
+            return ResponseTooLargeError(
+                f"the body is over {self._settings.max_body} bytes", *place
+            )
         if isinstance(error, ContentEncodingError):
             return DecodeError(str(error), *place)
         failure = translate(error, exchange, self._redact)
         if isinstance(failure, ConnectError) and failure.reused_connection:
             self._settings.pool.close_idle()
         return failure
-
-    @staticmethod
-    def _proxy_refusal(exchange: Exchange) -> ProxyError:
-        """Of a proxy for plain http, which answers instead of the server."""
-        return ProxyError(
-            "the proxy answered 407",
-            exchange.method,
-            exchange.path,
-            sent=False,
-            is_transient=False,
-            status=407,
-        )
 
 
 def _session_closed() -> ClientClosedError:
