@@ -1,12 +1,15 @@
 """Loops, sessions and shutdown: where a transport may be used, and how it ends."""
 
 import asyncio
+import socket
 import threading
+import traceback
 from collections.abc import Awaitable
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from faults.transport_ways import GET, PUSH, WAYS, Connection, Handler, sending, serving
 from helpers.leak_checks import KEY, check_error
@@ -173,6 +176,82 @@ async def test_cancellation_passes(way: str, request_: Any, handler: Handler) ->
 
             assert task.cancelled()
             assert not transport._timers
+
+
+@ways
+async def test_connection_of_a_cancelled_request_is_closed(way: str) -> None:
+    """The answer to a request that was given up is never taken for that to the next one."""
+
+    async def handle(connection: Connection) -> None:
+        await connection.request()
+        connection.respond()
+        await connection.request()
+        await asyncio.sleep(1)
+        connection.respond(b'{"id": "job-1", "status": "error"}')
+        await connection.serve()
+
+    async with serving(handle) as server, sending(way, server.url) as transport:
+        await transport.send(GET, None)
+        task = asyncio.create_task(transport.send(GET, None))
+        await asyncio.sleep(0.9)
+        task.cancel()
+        await asyncio.wait([task])
+        answer = await transport.send(GET, None)
+
+        assert b"finished" in answer.body
+        assert len(server.connections) == 2
+
+
+@ways
+@pytest.mark.parametrize("handler", HANDLERS.values(), ids=HANDLERS)
+async def test_cancellation_holds_no_key(way: str, handler: Handler) -> None:
+    """A traceback of a cancellation, with locals, shows no key."""
+    async with serving(handler) as server, sending(way, server.url) as transport:
+        if handler is answer_once:
+            await transport.send(GET, None)
+        task = asyncio.create_task(transport.send(GET, None))
+        await asyncio.sleep(1)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError as error:
+            told = traceback.TracebackException.from_exception(error, capture_locals=True)
+
+            assert KEY not in "".join(told.format())
+
+
+class StubbornResolver(AbstractResolver):
+    """A resolver that answers a cancellation with an error of its own."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Wait, and fail."""
+        del host, port, family
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise KeyError("resolver") from None
+        raise AssertionError
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@ways
+async def test_deadline_that_becomes_another_error(way: str) -> None:
+    """A hook that turns our cancellation into an error leaves the task not cancelled."""
+    task = asyncio.current_task()
+    assert task is not None
+    limit, url = Timeout(request=1), "https://sieve.test"
+    resolver = StubbornResolver()
+    async with sending(
+        way, url, timeout=limit, resolver=resolver, use_dns_cache=False
+    ) as transport:
+        error = await failure(transport.send(GET, None))
+
+        assert "KeyError" in str(error)
+        assert task.cancelling() == 0
 
 
 @ways

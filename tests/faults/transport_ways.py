@@ -67,7 +67,7 @@ class Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     number: int
-    requests: list[bytes] = attrs.Factory(list)
+    requests: list[bytes] = attrs.field(factory=list, repr=False)
 
     async def request(self) -> bytes:
         """Wait for a request; its head and body."""
