@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from sieve_async.outcomes import JobOutcome, OutcomeList
     from sieve_async.polling import OutputStream, PollPolicy
     from sieve_async.retry import RetryPolicy
-    from sieve_async.watching import JobWatch, Strategy
+    from sieve_async.watch import JobWatch, PendingJob, Strategy
     from sieve_async.webhooks import WebhookEvent, parse_webhook
 
 __all__ = [
@@ -99,6 +99,7 @@ __all__ = [
     "OutcomeList",
     "Output",
     "OutputStream",
+    "PendingJob",
     "PermissionDeniedError",
     "PollPolicy",
     "ProxyError",
@@ -199,8 +200,9 @@ _HOMES = {
         "PollPolicy",
     ),
     "sieve_async.retry": ("RetryPolicy",),
-    "sieve_async.watching": (
+    "sieve_async.watch": (
         "JobWatch",
+        "PendingJob",
         "Strategy",
     ),
     "sieve_async.webhooks": (

@@ -1,16 +1,17 @@
-"""The front door: the one place where the parts are joined."""
+"""`SieveClient`: wires transport, limiter, retries, decoding, polling and watches together."""
 
 import asyncio
-import importlib
 import os
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeVar
 
 import attrs
 
 from sieve_async import endpoints
+from sieve_async.background import Background
 from sieve_async.config import (
     Limits,
     Secret,
@@ -26,28 +27,33 @@ from sieve_async.config import (
     read_config,
 )
 from sieve_async.decode import parse_model, parse_text
-from sieve_async.errors import InvalidArgumentError, TransportError
-from sieve_async.gate import Gate
-from sieve_async.messages import Model, Request
+from sieve_async.errors import InvalidArgumentError
+from sieve_async.limiter import RequestLimiter
+from sieve_async.log import configure_logging_from
+from sieve_async.messages import Model, Request, Response
 from sieve_async.models import FunctionVersion, Job
+from sieve_async.outcomes import OutcomeList
 from sieve_async.polling import (
-    Asking,
-    JobFollower,
-    LongPolls,
+    JobPoller,
+    LongPollLimiter,
     OutputStream,
-    Poller,
+    PollContext,
     PollPolicy,
-    Subject,
-    VersionFollower,
-    Wait,
+    PollState,
+    SingleWaits,
+    VersionPoller,
 )
 from sieve_async.retry import Retrier, RetryPolicy
 from sieve_async.transport import Transport
+from sieve_async.watch import STRATEGIES, JobWatch, Scheduler, Strategy, gather_outcomes
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from sieve_async.watching import Batch, JobOutcome, JobWatch, Strategy, Watcher
+Result = TypeVar("Result")
+
+# For so long after a push, a lagging replica may not know the job, in seconds.
+_PUSH_GRACE = 10.0
 
 
 @attrs.frozen(kw_only=True)
@@ -57,15 +63,19 @@ class Stats:
     Attributes:
         requests: Requests sent, retries included.
         retries: How many of them were retries.
+        polls: Polls made by all waits; the retries of a poll do not count.
+        failed_polls: How many of them failed.
         in_flight: Requests in flight now.
-        queued: Requests that wait for a slot now.
-        waits: Waits that go on now; of a watch of many jobs, each job counts.
+        queued: Requests that wait for a slot or their turn in the poll rate now.
+        waits: Active waits; of a watch of many jobs, each pending job counts.
         bytes_received: Bytes of all bodies, after decompression.
         retry_tokens: What is left of the retry budget, 500 at most.
     """
 
     requests: int
     retries: int
+    polls: int
+    failed_polls: int
     in_flight: int
     queued: int
     waits: int
@@ -84,9 +94,10 @@ class SieveClient:
             else ``~/.config/.sieve/config``.
         base_url: Where the API is; else ``SIEVE_API_URL``, else the public service. Plain http only
             to this machine itself.
-        timeout: How long one request may take. Not the deadline of a wait.
-        retry: What is tried again, and when.
-        polling: How often waits look.
+        timeout: How long one request may take; a number is that of ``Timeout.request``. Not the
+            deadline of a wait.
+        retry: What is retried, and when.
+        polling: How often waits poll.
         limits: How much is done at once.
         session: An aiohttp session to use instead of one of our own, for its proxies, TLS settings
             or traces. It is never closed or changed, and no cookies are kept in it; middlewares
@@ -116,19 +127,32 @@ class SieveClient:
         check_setting("limits", limits, Limits)
         secret = None if api_key is None else Secret(api_key)
         del api_key  # a traceback with locals would show it
+        configure_logging_from(os.environ)
         config = read_config(secret, base_url, os.environ, _home())
         self._polling = polling
+        self._limits = limits
         self._transport = Transport(config, timeout, limits, session, trust_env)
-        self._gate = Gate(
-            slots=self._transport.slots, steady_rate=limits.polls_per_second, clock=_now
+        self._background = Background()
+        self._limiter = RequestLimiter(
+            slots=self._transport.slots,
+            polls_per_second=limits.polls_per_second,
+            clock=_now,
+            background=self._background,
         )
-        self._retrier = Retrier(retry, self._gate, self._transport.send, _now)
-        self._poller = Poller(self._gate, _now)
-        self._asking = Asking(self._retrier, _now, timeout.request)
-        self._long_polls = LongPolls(self._transport.slots)
-        self._max_watched = limits.max_pending_jobs
-        self._polls_per_second = limits.polls_per_second
-        self._watcher: Watcher | None = None  # made with the first watch
+        self._background.on_failure(self._limiter.fail)
+        self._retrier = Retrier(retry, self._limiter, self._transport.send, _now)
+        self._pushes: dict[str, float] = {}
+        self._context = PollContext(self._retrier, _now, timeout.request, self._pushes.get)
+        self._long_polls = LongPollLimiter(self._transport.slots)
+        self._waits = SingleWaits(self._limiter, _now)
+        self._scheduler = Scheduler(
+            self._context,
+            self._limiter,
+            self._long_polls,
+            self._background,
+            slots=self._transport.slots,
+            polls_per_second=limits.polls_per_second,
+        )
 
     def __repr__(self) -> str:
         transport = getattr(self, "_transport", None)
@@ -149,15 +173,17 @@ class SieveClient:
     async def close(self) -> None:
         """Close the connections; whatever still waits ends with ``ClientClosedError``.
 
-        May be called more than once. Remote jobs and builds go on.
+        May be called more than once. Remote jobs and builds continue. The connections are closed
+        also when this call is cancelled.
         """
         self._transport.abort()
-        self._gate.close()
-        watches = () if self._watcher is None else self._watcher.close()
-        ending = set(watches) - {asyncio.current_task()}
-        if ending:
-            await asyncio.wait(ending)
-        await self._transport.close()
+        self._limiter.close()
+        try:
+            ending = set(self._scheduler.close()) - {asyncio.current_task()}
+            if ending:
+                await asyncio.wait(ending)
+        finally:
+            await self._transport.close()
 
     @property
     def closed(self) -> bool:
@@ -167,12 +193,15 @@ class SieveClient:
     @property
     def stats(self) -> Stats:
         """What this client has done so far and is doing now."""
+        counters = self._retrier.counters
         return Stats(
-            requests=self._retrier.counters.requests,
-            retries=self._retrier.counters.retries,
-            in_flight=self._gate.in_flight,
-            queued=self._gate.queued,
-            waits=self._poller.going_on + (self._watcher.going_on if self._watcher else 0),
+            requests=counters.requests,
+            retries=counters.retries,
+            polls=counters.polls,
+            failed_polls=counters.failed_polls,
+            in_flight=self._limiter.in_flight,
+            queued=self._limiter.queued,
+            waits=len(self._waits.active) + self._scheduler.pending,
             bytes_received=self._transport.bytes_received,
             retry_tokens=self._retrier.budget.tokens,
         )
@@ -187,9 +216,21 @@ class SieveClient:
         Raises:
             InvalidArgumentError: An argument cannot be right; nothing was sent.
             NotFoundError: There is no such job, or the key cannot see it.
-            SieveError: Any other failure; what may pass has been tried again before.
+            SieveError: Any other failure; transient ones were retried before.
         """
-        return await self._call(endpoints.get_job(job_id, offset=offset))
+        return await self._call(endpoints.get_job(job_id, offset=offset), parse_model)
+
+    async def get_job_json(self, job_id: str, *, offset: int = 0) -> str:
+        """Look up one job, and return the document as the server sent it, the key redacted.
+
+        Args:
+            job_id: The whole id of the job.
+            offset: How many of the first outputs to leave out.
+
+        Raises:
+            SieveError: As for :meth:`get_job`.
+        """
+        return await self._call(endpoints.get_job(job_id, offset=offset), parse_text)
 
     async def get_version(
         self,
@@ -207,11 +248,10 @@ class SieveClient:
         Raises:
             InvalidArgumentError: An argument cannot be right; nothing was sent.
             NotFoundError: There is no such version, or the key cannot see it.
-            SieveError: Any other failure; what may pass has been tried again before.
+            SieveError: Any other failure; transient ones were retried before.
         """
-        return await self._call(
-            endpoints.get_version(owner_or_function, function_name, version_slug)
-        )
+        request = endpoints.get_version(owner_or_function, function_name, version_slug)
+        return await self._call(request, parse_model)
 
     async def wait_for_job(
         self,
@@ -223,39 +263,38 @@ class SieveClient:
         on_update: Callable[[Job], object] | None = None,
         check: bool = False,
     ) -> Job:
-        """Poll a job until it has ended, and return it as it ended, whichever way that is.
+        """Poll a job until it is terminal, and return it, whatever its status.
 
         Args:
             job_id: The whole id of the job.
             timeout: The longest time for the whole wait, in seconds; None for no limit, since jobs
-                may be queued for hours; 0 for exactly one look.
-            polling: How often to look; the client's own policy if not given.
-            strategy: With ``long_poll`` the server holds the request until the job has ended, for
-                ten minutes at a time; where that is not to be had, and when half of the client's
-                slots are taken by such requests, the job is polled.
-            on_update: A function or coroutine function that gets the job as it was first seen, and
-                then at each change of its status or number of outputs. What it raises ends the
-                wait; the deadline does not cut it off.
+                may be queued for hours; 0 for exactly one poll.
+            polling: How often to poll; the client's own policy if not given.
+            strategy: With ``long_poll`` the server holds the request until the job is terminal, for
+                a minute at a time. Where the server cannot, and when half of the client's slots are
+                taken by such requests, the job is polled.
+            on_update: A function or coroutine function that gets the first state, and each one with
+                another status or number of outputs. What it raises ends the wait; the deadline does
+                not interrupt it.
             check: Raise for a job that did not finish, as :meth:`Job.raise_for_status` does.
 
         Raises:
             WaitTimeoutError: The deadline came first; it holds the last state seen.
             JobFailedError: With ``check``, the job ended in error.
             JobCancelledError: With ``check``, the job was cancelled.
-            NotFoundError: There is no such job; once it was seen, only after two more looks.
-            SieveError: The server refuses for good, or nothing valid came for
+            NotFoundError: There is no such job; once it was seen, two more polls confirm that.
+            SieveError: The server rejects the request, or nothing valid came for
                 ``PollPolicy.outage_timeout`` seconds. A failed poll by itself ends no wait.
         """
         job_id = check_job_id(job_id)
         seconds, policy = self._check_wait(timeout, polling)
         check_callable("on_update", on_update)
         check_choice("strategy", strategy, ("poll", "long_poll"))
-        wait = self._begin(policy, seconds)
-        asking = self._asking
+        context = self._context
         if strategy == "long_poll":
-            asking = attrs.evolve(asking, long_polls=self._long_polls)
-        follower = JobFollower(asking, wait, job_id)
-        job = await self._poller.wait(follower, Subject(job_id), on_update)
+            context = attrs.evolve(context, long_polls=self._long_polls)
+        poller = JobPoller(context, self._begin(policy, seconds), job_id)
+        job = await self._waits.run(poller, on_update)
         return job.raise_for_status() if check else job
 
     async def wait_until_ready(
@@ -271,33 +310,34 @@ class SieveClient:
     ) -> FunctionVersion:
         """Poll a function version until its build is ready or has failed, and return it.
 
-        ``latest`` and prefixes are resolved once: the wait follows the version that it saw first,
-        also when somebody deploys another meanwhile.
+        ``latest`` and prefixes are resolved once: the wait is for the version that the first answer
+        named, also when another one is deployed meanwhile.
 
         Args:
             owner_or_function: ``OWNER/NAME`` or ``OWNER/NAME:SLUG``, or the owner alone.
             function_name: The name of the function, if its owner stands alone.
             version_slug: The id of the version, the beginning of an id, or ``latest``.
             timeout: The longest time for the whole wait, in seconds; None for no limit, 0 for
-                exactly one look.
-            polling: How often to look; the client's own policy if not given.
-            on_update: A function or coroutine function that gets the version as it was first seen,
-                and then at each change of its state. What it raises ends the wait.
+                exactly one poll.
+            polling: How often to poll; the client's own policy if not given.
+            on_update: A function or coroutine function that gets the first state, and each one with
+                another status. What it raises ends the wait.
             check: Raise for a failed build, as :meth:`FunctionVersion.raise_for_status` does.
 
         Raises:
             WaitTimeoutError: The deadline came first; it holds the last state seen.
             BuildFailedError: With ``check``, the build ended in error.
-            NotFoundError: There is no such version; once it was seen, only after two more looks.
+            NotFoundError: There is no such version; once it was seen, two more polls confirm that.
             SieveError: As for :meth:`wait_for_job`.
         """
         request = endpoints.get_version(owner_or_function, function_name, version_slug)
         name = function_name_of(owner_or_function, function_name, version_slug)
-        subject = Subject(function_version=str(name))
         seconds, policy = self._check_wait(timeout, polling)
         check_callable("on_update", on_update)
-        follower = VersionFollower(self._asking, self._begin(policy, seconds), request)
-        version = await self._poller.wait(follower, subject, on_update)
+        state = self._begin(policy, seconds)
+        version = await self._waits.run(
+            VersionPoller(self._context, state, request, str(name)), on_update
+        )
         return version.raise_for_status() if check else version
 
     def as_completed(
@@ -306,64 +346,60 @@ class SieveClient:
         *,
         timeout: float | timedelta | None = None,
         polling: PollPolicy | None = None,
-        strategy: "Strategy" = "poll",
-    ) -> "JobWatch":
+        strategy: Strategy = "poll",
+        on_update: Callable[[Job], object] | None = None,
+    ) -> JobWatch:
         """Watch many jobs, and hand out an outcome for each as its end is seen.
 
-        All watches of a client share one schedule and ``Limits.polls_per_second``; no job has a
-        task of its own. What goes wrong with one job is its own outcome, and disturbs no other.
+        All waits and watches of a client share ``Limits.polls_per_second``; no job has a task of
+        its own. What goes wrong with one job is its own outcome, and disturbs no other.
 
         Args:
             job_ids: The ids, from any iterable or async iterable, which may be without end: they
-                are taken while fewer than ``Limits.max_pending_jobs`` are watched or wait to be
+                are taken while fewer than ``Limits.max_pending_jobs`` are pending or wait to be
                 handed out. Each distinct id is watched and handed out once, and remembered for it.
-            timeout: The longest time for the whole, in seconds, from the first step of the
-                iterator; None for no limit, 0 for exactly one look at each. Jobs that still run
-                then have an outcome with ``WaitTimeoutError``.
-            polling: How often to look; the client's own policy if not given.
-            strategy: ``poll`` looks at each job; with ``long_poll`` the server holds requests until
-                a job has ended, in up to half of the slots; ``sweep`` reads lists of the running
-                jobs, one request for up to 500 of them, and looks only at those that are missing.
+                An async one is closed (``aclose``) when the watch ends.
+            timeout: The longest time for the whole, in seconds, from the first step or the start of
+                the block; None for no limit, 0 for exactly one poll of each. Jobs that are not
+                terminal then have an outcome with ``WaitTimeoutError``.
+            polling: How often to poll; the client's own policy if not given.
+            strategy: When to poll. ``poll``: at intervals. ``long_poll``: the server holds requests
+                until a job is terminal, in up to half of the slots. ``list``: lists of the running
+                jobs, 500 with a request, say which jobs need not be polled and which are missing.
+            on_update: As for :meth:`wait_for_job`; what it raises ends the watch. It runs in the
+                context of this call.
 
         Returns:
             An async iterator that is also an async context manager. Leaving its block, closing it
-            and dropping it all stop the watches.
+            and dropping it all stop the watch.
 
         Raises:
-            InvalidArgumentError: An argument cannot be right. (An id that cannot be right is an
-                outcome with this error.)
+            InvalidArgumentError: An argument is invalid. (An invalid id is an outcome with this
+                error.)
         """
         check_job_ids(job_ids, Iterable, AsyncIterable)
         seconds, policy = self._check_wait(timeout, polling)
-        _enter_watching()
-        from sieve_async import watching  # noqa: PLC0415 - it is there now
-
-        check_choice("strategy", strategy, watching.STRATEGIES)
-
-        def begin() -> "Batch":
-            self._transport.bind_loop()
-            if self._watcher is None:
-                self._watcher = watching.Watcher(
-                    self._asking,
-                    self._long_polls,
-                    self._gate,
-                    most_workers=self._transport.slots,
-                    per_second=self._polls_per_second,
-                )
-            return self._watcher.begin(
-                job_ids, most=self._max_watched, policy=policy, strategy=strategy, seconds=seconds
-            )
-
-        return watching.JobWatch(begin)
+        check_choice("strategy", strategy, STRATEGIES)
+        check_callable("on_update", on_update)
+        return JobWatch(
+            self._attach,
+            job_ids,
+            policy=policy,
+            strategy=strategy,
+            timeout=seconds,
+            max_pending=self._limits.max_pending_jobs,
+            on_update=on_update,
+        )
 
     async def wait_for_jobs(
         self,
-        job_ids: Iterable[str],
+        job_ids: Iterable[str] | AsyncIterable[str],
         *,
         timeout: float | timedelta | None = None,  # noqa: ASYNC109 - the deadline is the point
         polling: PollPolicy | None = None,
-        strategy: "Strategy" = "poll",
-    ) -> "list[JobOutcome]":
+        strategy: Strategy = "poll",
+        on_update: Callable[[Job], object] | None = None,
+    ) -> OutcomeList:
         """Watch many jobs until all have ended, and return their outcomes in the order given.
 
         The same as :meth:`as_completed`, gathered; an id that is given twice is watched once, and
@@ -372,29 +408,24 @@ class SieveClient:
         Args:
             job_ids: The ids.
             timeout: The longest time for the whole, in seconds; None for no limit, 0 for exactly
-                one look at each.
-            polling: How often to look; the client's own policy if not given.
+                one poll of each.
+            polling: How often to poll; the client's own policy if not given.
             strategy: As for :meth:`as_completed`.
+            on_update: As for :meth:`as_completed`.
 
         Raises:
-            InvalidArgumentError: An argument cannot be right.
+            InvalidArgumentError: An argument is invalid.
         """
-        check_job_ids(job_ids, Iterable)
-        self._check_wait(timeout, polling)
-        _enter_watching()
-        from sieve_async import watching  # noqa: PLC0415 - it is there now
-
-        check_choice("strategy", strategy, watching.STRATEGIES)
-        wanted = list(job_ids)
-        refused = [watching.refusal(job_id) for job_id in wanted]
-        good = [job_id for job_id, outcome in zip(wanted, refused, strict=True) if outcome is None]
-        async with self.as_completed(
-            good, timeout=timeout, polling=polling, strategy=strategy
-        ) as outcomes:
-            found = {outcome.job_id: outcome async for outcome in outcomes}
-        return watching.OutcomeList(
-            outcome or found[wanted[place]] for place, outcome in enumerate(refused)
+        check_job_ids(job_ids, Iterable, AsyncIterable)
+        watch = partial(
+            self.as_completed,
+            timeout=timeout,
+            polling=polling,
+            strategy=strategy,
+            on_update=on_update,
         )
+        watch(())  # checks the other arguments before any id is taken
+        return await gather_outcomes(job_ids, watch)
 
     def stream_outputs(
         self,
@@ -407,17 +438,17 @@ class SieveClient:
     ) -> OutputStream:
         """Hand out the outputs of a job while it runs, each once and in order.
 
-        Ends after the last output of a job that finished. Nothing is asked while the caller is busy
+        Ends after the last output of a job that finished. Nothing is sent while the caller is busy
         with an output.
 
         Args:
             job_id: The whole id of the job.
             offset: How many of the first outputs to leave out.
             timeout: The longest time for the whole, in seconds, from the first step; None for no
-                limit, 0 for exactly one look.
-            polling: How often to look; the client's own policy if not given.
-            on_restart: A job that restarts begins again with its outputs: ``raise`` raises then,
-                ``again`` goes on with the first output of the new run.
+                limit, 0 for exactly one poll.
+            polling: How often to poll; the client's own policy if not given.
+            on_restart: The outputs of a job that restarts start over: ``raise`` raises then,
+                ``continue`` continues with the first output of the new run.
 
         Raises:
             InvalidArgumentError: An argument cannot be right; raised by the call itself.
@@ -428,23 +459,43 @@ class SieveClient:
             SieveError: As for :meth:`wait_for_job`. The jobs in these errors are without the
                 outputs that were handed out.
         """
-        endpoints.get_job(job_id, offset=offset)
+        endpoints.get_job(job_id, offset=offset)  # checks them
+        job_id = check_job_id(job_id)
         seconds, policy = self._check_wait(timeout, polling)
         check_choice("on_restart", on_restart, ("raise", "continue"))
 
-        def begin() -> JobFollower:
-            return JobFollower(self._asking, self._begin(policy, seconds), job_id, offset)
+        def begin() -> JobPoller:
+            return JobPoller(self._context, self._begin(policy, seconds), job_id, offset)
 
-        return OutputStream(self._poller, begin, goes_on_after_restart=on_restart == "continue")
+        return OutputStream(self._waits, begin, raises_on_restart=on_restart == "raise")
 
-    async def _document(self, request: Request[Model]) -> str:
-        """The document itself, for those who want what the server has said to the letter."""
+    def nudge(self, job_id: str) -> bool:
+        """Poll a job now, for instance since a webhook named it.
+
+        Returns:
+            Whether any wait, watch or output stream of this client waits for the job.
+        """
+        job_id = check_job_id(job_id)
+        is_waited_for = self._waits.nudge(job_id)
+        return self._scheduler.nudge(job_id) or is_waited_for
+
+    async def _call(
+        self, request: Request[Model], parse: Callable[[Request[Model], Response], Result]
+    ) -> Result:
+        """Make one plain call."""
         self._transport.bind_loop()
-        return await self._retrier.call(request, parse_text)
+        return await self._retrier.call(request, parse)
 
-    def _call(self, request: Request[Model]) -> Coroutine[Any, Any, Model]:
+    def _record_push(self, job_id: str) -> None:
+        """Remember that a job was pushed just now: it may be unknown to the server for a moment."""
+        now = _now()
+        for old_id in [old for old, at in self._pushes.items() if now - at > _PUSH_GRACE]:
+            del self._pushes[old_id]
+        self._pushes[job_id] = now
+
+    def _attach(self) -> Scheduler:
         self._transport.bind_loop()
-        return self._retrier.call(request, parse_model)
+        return self._scheduler
 
     def _check_wait(
         self, timeout: float | timedelta | None, polling: PollPolicy | None
@@ -452,28 +503,13 @@ class SieveClient:
         """The seconds and the policy of a wait."""
         seconds = check_timeout(timeout)
         if polling is not None and not isinstance(polling, PollPolicy):
-            raise InvalidArgumentError(f"polling must be a PollPolicy, not {polling!r}")
+            raise InvalidArgumentError(f"polling must be a PollPolicy, got {polling!r}")
         return seconds, self._polling if polling is None else polling
 
-    def _begin(self, policy: PollPolicy, seconds: float | None) -> Wait:
+    def _begin(self, policy: PollPolicy, seconds: float | None) -> PollState:
         self._transport.bind_loop()
         now = _now()
-        return Wait(policy, now, None if seconds is None else now + seconds)
-
-
-def _enter_watching() -> None:
-    """Enter the room of watches, with the first of them: it takes a while to import.
-
-    Raises:
-        TransportError: Its files cannot be read now: sockets have taken all descriptors.
-    """
-    try:
-        importlib.import_module("sieve_async.watching")
-    except OSError as error:
-        failure = TransportError(f"the watcher cannot be loaded: {error.strerror}")
-    else:
-        return
-    raise failure
+        return PollState(policy, now, None if seconds is None else now + seconds)
 
 
 def _now() -> float:

@@ -1,11 +1,13 @@
-"""What is tried again, when, and how often.
+"""Retries: which errors are worth another try, when, and how often.
 
 One call makes at most ``RetryPolicy.max_attempts`` requests. A budget that all calls share keeps
 retries from multiplying the load on a server that is down: they stop when it is spent, and
 successes refill it (the rule of the AWS SDKs).
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from enum import Enum, auto
 from typing import Any, TypeVar
 
 import attrs
@@ -16,34 +18,84 @@ from sieve_async.errors import (
     APIError,
     ConfigError,
     ConnectError,
-    DecodeError,
+    ProxyError,
     RateLimitError,
+    RedirectError,
     RequestTimeoutError,
     ResponseError,
+    ResponseTooLargeError,
     SieveError,
+    TLSError,
     TransportError,
 )
-from sieve_async.gate import Gate
-from sieve_async.messages import Model, Request, Response
+from sieve_async.limiter import RequestLimiter
+from sieve_async.messages import Model, Request, Response, shorten
+
+logger = logging.getLogger("sieve_async")
 
 Result = TypeVar("Result")
 
-_HONOURS_RETRY_AFTER = frozenset({408, 429, 503})
-_TRANSIENT_CLIENT_ERRORS = frozenset({408, 429})
+_TRANSIENT_CLIENT_ERRORS = frozenset({408, 421, 425, 429})
 _LASTING_SERVER_ERRORS = frozenset({501, 505})
+_MAX_TOKENS = 500
+# A kept connection that had died while idle fails so soon, in seconds; later, the server was at
+# work on the request.
+_MAX_STALE = 1.0
+
+
+class ErrorAction(Enum):
+    """What an error means for the request, and for a wait that it belongs to."""
+
+    RETRY = auto()  # transient: the same request may well succeed later
+    CONFIRM = auto()  # not retried; ends a wait, but is confirmed if there was a good answer
+    RAISE = auto()  # final
+
+
+def classify(error: SieveError) -> ErrorAction:
+    """The one table of errors, for retries and for waits."""
+    match error:
+        case APIError(status=status):
+            is_server_error = status >= 500 and status not in _LASTING_SERVER_ERRORS
+            is_transient = is_server_error or status in _TRANSIENT_CLIENT_ERRORS
+            return ErrorAction.RETRY if is_transient else ErrorAction.CONFIRM
+        case TransportError(is_transient=True):
+            return ErrorAction.RETRY
+        case TLSError() | ProxyError() | RedirectError():
+            return ErrorAction.CONFIRM
+        case ResponseError() if not isinstance(error, ResponseTooLargeError):
+            return ErrorAction.RETRY
+    return ErrorAction.RAISE  # the next answer would be the same, or it is the client that fails
+
+
+def requested_pause(error: SieveError) -> float | None:
+    """The ``Retry-After`` of an error that is retried; None when there is none."""
+    if isinstance(error, APIError) and classify(error) is ErrorAction.RETRY:
+        return error.retry_after
+    return None
+
+
+def is_throttled(error: SieveError) -> bool:
+    """Whether the server said that it gets too many requests."""
+    return isinstance(error, RateLimitError) or requested_pause(error) is not None
+
+
+def retry_cost(error: SieveError) -> int:
+    """What trying again after this error takes from the budget."""
+    return 5 if is_throttled(error) else 14
 
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """How often one request is tried, and how long is waited in between.
+    """How often one request is tried, and how long to wait in between.
 
-    Tried again are connection errors, attempts that took too long, 408, 429, 5xx but 501 and 505,
-    and bodies that are not JSON. What the server refuses for good is never tried again.
+    Retried are connection errors, attempts that took too long, 408, 421, 425, 429, 5xx but 501 and
+    505, and bodies that cannot be read. No other answer of the server is retried.
 
     Attributes:
         max_attempts: Tries of one request, the first included.
-        initial_delay: Limit of the first pause in seconds (full jitter); it doubles each time.
-        max_delay: The largest such limit in seconds.
+        initial_delay: Upper bound of the first delay in seconds (full jitter); it doubles each
+            time.
+        max_delay: The largest such bound in seconds.
         max_retry_after: A plain call does not wait for a ``Retry-After`` above this many seconds:
             it raises, and the error holds the number. A wait does wait. None is no limit.
     """
@@ -68,18 +120,18 @@ class RetryPolicy:
 class RetryBudget:
     """What retries cost: 500 tokens, 14 for a transient and 5 for a throttled retry."""
 
-    tokens: int = 500
+    tokens: int = _MAX_TOKENS
 
-    def pay(self, cost: int) -> bool:
+    def try_spend(self, cost: int) -> bool:
         """Take the cost of a retry; False when there is not enough left."""
         if cost > self.tokens:
             return False
         self.tokens -= cost
         return True
 
-    def refund(self, cost: int) -> None:
-        """Give back: one token for a clean success, its last cost for a retried one."""
-        self.tokens = min(500, self.tokens + cost)
+    def deposit(self, cost: int) -> None:
+        """Refill: one token for a success at once, the last cost for a retried one."""
+        self.tokens = min(_MAX_TOKENS, self.tokens + cost)
 
 
 @attrs.define(eq=False)
@@ -88,71 +140,36 @@ class Counters:
 
     requests: int = 0
     retries: int = 0
-
-
-def is_transient(error: SieveError) -> bool:
-    """Whether the same request may well succeed a little later."""
-    match error:
-        case TransportError():
-            return error.is_transient
-        case DecodeError():
-            return True  # cut off, or a proxy's page
-        case APIError(status=status) if status >= 500:
-            return status not in _LASTING_SERVER_ERRORS
-        case APIError(status=status):
-            return status in _TRANSIENT_CLIENT_ERRORS
-    return False
-
-
-def is_throttled(error: SieveError) -> bool:
-    """Whether the server said that it is asked too much."""
-    return isinstance(error, RateLimitError) or asked_pause(error) is not None
-
-
-def asked_pause(error: SieveError) -> float | None:
-    """The ``Retry-After`` of an error on which it is honoured."""
-    if isinstance(error, APIError) and error.status in _HONOURS_RETRY_AFTER:
-        return error.retry_after
-    return None
-
-
-def retry_cost(error: SieveError) -> int:
-    """What trying again after this error takes from the budget."""
-    return 5 if is_throttled(error) else 14
+    polls: int = 0
+    failed_polls: int = 0
 
 
 @attrs.define(eq=False)
-class Pauses:
-    """The pauses of one call, one sequence for each reason to wait."""
+class RetryDelays:
+    """The delays of one call, one sequence for each reason to wait."""
 
     policy: RetryPolicy
-    transient: Iterator[float] | None = None
-    throttled: Iterator[float] | None = None
+    _transient: Iterator[float] | None = None
+    _throttled: Iterator[float] | None = None
 
-    def after(self, error: SieveError) -> float:
-        """Seconds to wait before the next try.
-
-        A connection that the server had closed while it was idle says nothing about the server's
-        health: that try is repeated at once.
-        """
-        if isinstance(error, ConnectError) and error.reused_connection:
-            return 0.0
+    def next(self, error: SieveError) -> float:
+        """Seconds to wait before the next try."""
         if is_throttled(error):
-            self.throttled = self.throttled or delays.throttled()
-            return next(self.throttled)
-        if self.transient is None:
-            self.transient = delays.transient(
+            self._throttled = self._throttled or delays.throttled()
+            return next(self._throttled)
+        if self._transient is None:
+            self._transient = delays.transient(
                 base=self.policy.initial_delay, cap=self.policy.max_delay
             )
-        return next(self.transient)
+        return next(self._transient)
 
 
 class Retrier:
-    """Sends requests through the gate until one is answered, or trying again is no use.
+    """Sends requests through the limiter until one succeeds, or another try is no use.
 
     Args:
         policy: What is tried again.
-        gate: Who may send when.
+        limiter: Hands out slots.
         send: Sends a request once, at the latest until the given time of the loop.
         clock: The time of the loop.
     """
@@ -160,121 +177,170 @@ class Retrier:
     def __init__(
         self,
         policy: RetryPolicy,
-        gate: Gate,
+        limiter: RequestLimiter,
         send: Callable[[Request[Any], float | None], Awaitable[Response]],
         clock: Callable[[], float],
     ) -> None:
         self.budget = RetryBudget()
         self.counters = Counters()
         self._policy = policy
-        self._gate = gate
+        self._limiter = limiter
         self._send = send
         self._clock = clock
 
-    def call(
-        self, request: Request[Model], read: Callable[[Request[Model], Response], Result]
-    ) -> Coroutine[Any, Any, Result]:
-        """Ask once, for a caller that waits for this one answer.
+    async def call(
+        self, request: Request[Model], parse: Callable[[Request[Model], Response], Result]
+    ) -> Result:
+        """Make a plain call.
 
         Raises:
-            SieveError: The last error, when trying again is no use, not allowed, or asked for so
-                late that ``max_retry_after`` forbids to wait.
+            SieveError: The last error: another try is no use or not allowed, or the server asked
+                for a longer pause than ``max_retry_after``.
         """
-        return self._run(request, read, None, self._policy.max_retry_after)
+        return await self._run(request, parse, max_pause=self._policy.max_retry_after)
 
-    def poll(
+    async def poll(
         self,
         request: Request[Model],
-        read: Callable[[Request[Model], Response], Result],
+        parse: Callable[[Request[Model], Response], Result],
         *,
         deadline: float | None,
-        attempts: int | None = None,
-    ) -> Coroutine[Any, Any, Result]:
-        """Ask once, as one poll of a wait that ends at ``deadline`` (a time of the loop).
+        max_attempts: int | None = None,
+    ) -> Result:
+        """Make one poll of a wait; each try takes a turn in the poll rate.
 
         Raises:
-            SieveError: The last error; also when the deadline came first.
+            SieveError: The last error; also when the deadline, a time of the loop, came first.
         """
-        return self._run(request, read, deadline, None, attempts)
+        return await self._run(
+            request, parse, poll=True, deadline=deadline, max_attempts=max_attempts
+        )
+
+    async def attempt(
+        self,
+        request: Request[Model],
+        parse: Callable[[Request[Model], Response], Result],
+        deadline: float | None,
+        number: int = 1,
+    ) -> Result:
+        """Make one try in a slot that the caller holds.
+
+        One that failed because the connection had died while idle says nothing about the server: it
+        is repeated at once on a new connection, and does not count as a try.
+
+        Raises:
+            SieveError: It failed.
+        """
+        started = self._clock()
+        try:
+            response = await self._request(request, deadline, number)
+        except ConnectError as error:
+            if not error.reused_connection or self._clock() - started > _MAX_STALE:
+                raise
+            response = None
+        if response is None:
+            request = attrs.evolve(request, fresh_connection=True)
+            response = await self._request(request, deadline, number)
+        try:
+            return parse(request, response)
+        except APIError as error:
+            seconds = requested_pause(error)
+            if seconds is not None:
+                self._limiter.pause(seconds, error.with_traceback(None))
+            raise
 
     async def _run(
         self,
         request: Request[Model],
-        read: Callable[[Request[Model], Response], Result],
-        deadline: float | None,
-        patience: float | None,
-        attempts: int | None = None,
+        parse: Callable[[Request[Model], Response], Result],
+        *,
+        poll: bool = False,
+        deadline: float | None = None,
+        max_pause: float | None = None,
+        max_attempts: int | None = None,
     ) -> Result:
+        limiter = self._limiter
         started = self._clock()
-        most = self._policy.max_attempts if attempts is None else attempts
-        pauses: Pauses | None = None
+        if max_attempts is None:
+            max_attempts = self._policy.max_attempts
+        retry_delays: RetryDelays | None = None
         cost = 1
         attempt = 0
+        failure: APIError | ResponseError | TransportError
         while True:
             attempt += 1
+            if not (
+                limiter.acquire_nowait(poll=poll)
+                or await limiter.acquire(poll=poll, deadline=deadline, max_pause=max_pause)
+            ):
+                failure = self._not_admitted(request, max_pause)
+                break
             try:
-                result = await self._attempt(request, read, deadline, patience)
+                result = await self.attempt(request, parse, deadline, attempt)
             except (APIError, ResponseError, TransportError) as error:
                 failure = error.with_traceback(None)
             else:
-                self.budget.refund(cost)
+                self.budget.deposit(cost)
                 return result
-            if attempt >= most or not is_transient(failure):
+            finally:
+                limiter.release()
+            if attempt >= max_attempts or classify(failure) is not ErrorAction.RETRY:
                 break
-            pauses = pauses or Pauses(self._policy)
-            pause = pauses.after(failure)
-            if not self._may_retry(failure, pause, deadline, patience):
+            retry_delays = retry_delays or RetryDelays(self._policy)
+            delay = retry_delays.next(failure)
+            if not self._may_retry(failure, delay, deadline, max_pause):
                 break
             cost = retry_cost(failure)
             self.counters.retries += 1
-            await self._gate.sleep_until(self._clock() + pause)
+            await limiter.sleep_until(self._clock() + delay)
         # A new error: the one that was caught hangs on the frames of the libraries below. One that
-        # was not let through the gate has made no attempt.
+        # was not admitted has made no attempt.
         attempts = attempt - 1 + failure.attempts
         raise attrs.evolve(failure, attempts=attempts, elapsed=self._clock() - started)
 
     def _may_retry(
-        self, failure: SieveError, pause: float, deadline: float | None, patience: float | None
+        self, failure: SieveError, delay: float, deadline: float | None, max_pause: float | None
     ) -> bool:
-        earliest = max(pause, self._gate.held()[0])
+        earliest = max(delay, self._limiter.pause_remaining())
         if deadline is not None and self._clock() + earliest >= deadline:
             return False
-        asked = asked_pause(failure)
-        if asked is not None and patience is not None and asked > patience:
+        seconds = requested_pause(failure)
+        if seconds is not None and max_pause is not None and seconds > max_pause:
             return False
-        return self.budget.pay(retry_cost(failure))
+        return self.budget.try_spend(retry_cost(failure))
 
-    async def _attempt(
-        self,
-        request: Request[Model],
-        read: Callable[[Request[Model], Response], Result],
-        deadline: float | None,
-        patience: float | None,
-    ) -> Result:
-        ticket = self._gate.enter_at_once()
-        if ticket is None:
-            ticket = await self._gate.enter(deadline=deadline, patience=patience)
-        if ticket is None:
-            raise self._not_admitted(request, patience)
+    async def _request(
+        self, request: Request[Model], deadline: float | None, number: int
+    ) -> Response:
         self.counters.requests += 1
+        started = self._clock()
+        if request.hold_time:
+            held_until = started + request.hold_time
+            deadline = held_until if deadline is None else min(deadline, held_until)
+        outcome = "cancelled"
         try:
-            return read(request, await self._send(request, deadline))
-        except APIError as error:
-            asked = asked_pause(error)
-            if asked is not None:
-                self._gate.hold(asked, error.with_traceback(None))
+            response = await self._send(request, deadline)
+            outcome = str(response.status)
+        except SieveError as error:
+            outcome = f"{type(error).__name__}: {getattr(error, 'reason', '')}"
             raise
         finally:
-            self._gate.leave(ticket)
+            if logger.isEnabledFor(logging.DEBUG):
+                milliseconds = (self._clock() - started) * 1000
+                line = "%s %s: %s in %.0f ms (attempt %d)"
+                text = shorten(outcome)
+                logger.debug(line, request.method, request.path, text, milliseconds, number)
+        return response
 
     def _not_admitted(
-        self, request: Request[Model], patience: float | None
+        self, request: Request[Model], max_pause: float | None
     ) -> APIError | TransportError:
-        """What to say when nothing was sent: the server's own refusal, if that was the reason."""
-        left, reason = self._gate.held()
-        if reason is None or patience is None or left <= patience:
+        """The error when nothing was sent: the answer that asked for the pause, or the deadline."""
+        reason = self._limiter.pause_reason
+        if reason is None or max_pause is None:
             why = "no slot became free before the deadline"
-            return RequestTimeoutError(why, request.method, request.path, attempts=0)
+            return RequestTimeoutError(why, request.method, request.path, attempts=0, sent=False)
+        left = self._limiter.pause_remaining() or reason.retry_after
         return attrs.evolve(
             reason, retry_after=left, method=request.method, path=request.path, attempts=0
         )

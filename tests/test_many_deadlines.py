@@ -26,7 +26,7 @@ from sieve_async.testing import FakeSieve
 def error_of(outcome: JobOutcome) -> WaitTimeoutError:
     """The error of an outcome whose deadline came first."""
     assert isinstance(outcome.error, WaitTimeoutError)
-    assert outcome.error.job_id == outcome.job_id
+    assert outcome.error.target == outcome.job_id
     assert (outcome.job, outcome.ok) == (None, False)
     check_error(outcome.error)
     return outcome.error

@@ -49,7 +49,7 @@ async def test_deadline(sieve: FakeSieve, client: SieveClient, limit: Any) -> No
 
     assert found == [0, 1, 2]
     assert 35 <= now() - started <= 35.1
-    assert caught.value.job_id == job
+    assert caught.value.target == job
     assert caught.value.polls == sieve.requests_for(job)
     assert caught.value.last is not None
     assert caught.value.last.status == "processing"

@@ -80,7 +80,7 @@ async def test_long_poll(ends: Any, max_await: float) -> None:
         FakeSieve(max_await=max_await) as sieve,
         SieveClient(sieve.api_key, base_url=sieve.url) as client,
     ):
-        sieve.add_job("job", processing=60, outputs=[large] * 9, streams=True, status=ends)
+        sieve.add_job("job", processing=50, outputs=[large] * 9, streams=True, status=ends)
 
         job = await client.wait_for_job("job", strategy="long_poll")
 

@@ -47,7 +47,7 @@ async def test_deadline_of_an_hour(sieve: FakeSieve, client: SieveClient) -> Non
     error = caught.value
     assert isinstance(error, TimeoutError)
     assert 3600 <= now() - started <= 3600.1
-    assert error.job_id == "day"
+    assert error.target == "day"
     assert error.last is not None
     assert error.last.status is JobStatus.PROCESSING
     assert error.polls == sieve.requests_for("day")

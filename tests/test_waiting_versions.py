@@ -72,8 +72,8 @@ async def test_deadline(sieve: FakeSieve, client: SieveClient) -> None:
         await client.wait_until_ready("owner", "name", timeout=60)
 
     error = caught.value
-    assert (error.job_id, error.last) == (None, None)
-    assert error.function_version == "owner/name:latest"
+    assert (error.target, error.last) == (None, None)
+    assert error.target == "owner/name:latest"
     assert error.last_version is not None
     assert error.last_version.id == "v1"
 

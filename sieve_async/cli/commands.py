@@ -9,7 +9,6 @@ from typing import get_args
 
 import attrs
 
-from sieve_async import endpoints
 from sieve_async.cli.output import (
     NO_KEY,
     BrokenPipe,
@@ -31,7 +30,7 @@ from sieve_async.client import SieveClient
 from sieve_async.config import Limits, find_api_key
 from sieve_async.errors import ConfigError
 from sieve_async.models import BuildStatus, FunctionVersion
-from sieve_async.watching import Strategy
+from sieve_async.watch import Strategy
 
 
 @attrs.frozen
@@ -111,8 +110,7 @@ async def _watch(context: Context) -> Exit:
 async def _get_job(context: Context) -> Exit:
     client, options = context.client, context.options
     if options.raw:
-        request = endpoints.get_job(options.job_id, offset=options.offset)
-        context.printer.verbatim(await client._document(request))  # noqa: SLF001
+        context.printer.verbatim(await client.get_job_json(options.job_id, offset=options.offset))
         return Exit.OK
     job = await client.get_job(options.job_id, offset=options.offset)
     context.printer.only(job, job_text(job))

@@ -17,8 +17,9 @@ from sieve_async.cli.progress import Progress
 from sieve_async.client import SieveClient
 from sieve_async.config import Limits
 from sieve_async.models import FunctionVersion
+from sieve_async.outcomes import JobOutcome
 from sieve_async.testing import FakeSieve, JobHandle
-from sieve_async.watching import JobOutcome, Strategy
+from sieve_async.watch import Strategy
 
 _MAX_ROWS = 60  # more jobs are only counted
 _BUILDS = {"dubbing": "ready", "lipsync": "error"}

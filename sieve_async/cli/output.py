@@ -31,7 +31,7 @@ from sieve_async.errors import (
     WaitTimeoutError,
 )
 from sieve_async.models import FunctionVersion, Job, JobStatus
-from sieve_async.watching import JobOutcome
+from sieve_async.outcomes import JobOutcome
 
 
 class Exit(IntEnum):

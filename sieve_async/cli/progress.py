@@ -16,7 +16,7 @@ import attrs
 from sieve_async.cli.output import format_duration
 from sieve_async.display import shorten
 from sieve_async.models import JobStatus
-from sieve_async.watching import JobOutcome
+from sieve_async.outcomes import JobOutcome
 
 LINE_INTERVAL = 30.0  # seconds
 _FRAME_INTERVAL = 0.25  # seconds

@@ -11,7 +11,7 @@ import attrs
 from sieve_async.cli.output import format_duration, last_line, outcome_note
 from sieve_async.display import printable, shorten
 from sieve_async.models import Job
-from sieve_async.watching import JobOutcome
+from sieve_async.outcomes import JobOutcome
 
 _MAX_FAILURES = 1000
 _MAX_ERROR_LENGTH = 20_000  # characters

@@ -29,7 +29,8 @@ from sieve_async.cli.parser import Options
 from sieve_async.cli.progress import Pending, Progress, WatchStats, showing
 from sieve_async.cli.report import Report
 from sieve_async.client import SieveClient
-from sieve_async.watching import JobOutcome, JobWatch, Strategy
+from sieve_async.outcomes import JobOutcome
+from sieve_async.watch import JobWatch, Strategy
 
 _MAX_IDS_IN_COMMAND = 20  # more are put into a file
 _RESUMED_OPTIONS = (
@@ -165,7 +166,7 @@ def resume_line(options: Options, words: Sequence[str], *, command: str | None =
 
 
 def _pending(watch: JobWatch) -> list[Pending]:
-    return [Pending(*job) for job in watch.pending()]
+    return [Pending(job.job_id, job.status, job.elapsed) for job in watch.pending()]
 
 
 def _results_go_to_a_file() -> bool:

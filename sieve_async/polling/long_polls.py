@@ -1,71 +1,59 @@
-"""Requests that the server holds until a job has ended: how many at once, and whether at all."""
+"""`LongPollLimiter`: how many requests the server may hold at once, and whether it can hold any."""
 
 import logging
 
-from sieve_async.errors import APIError, ResponseError, SieveError, TLSError, TransportError
+from sieve_async.errors import APIError, RedirectError, SieveError
+from sieve_async.retry import ErrorAction, classify
 
 logger = logging.getLogger("sieve_async")
 
-_OFTEN = 3
+# Statuses that say plainly that there is no such endpoint.
+_MISSING = frozenset({404, 405, 501})
+# Where it has worked before, or the status says less: so many refusals in a row.
+_MAX_REFUSALS = 3
 
 
-class LongPolls:
+def is_refusal(error: SieveError) -> bool:
+    """Whether the answer to a long poll may mean that there is no such endpoint."""
+    is_answer = isinstance(error, (APIError, RedirectError))
+    return is_answer and classify(error) is not ErrorAction.RETRY
+
+
+class LongPollLimiter:
     """The long polls of one client.
 
     Args:
         slots: How many requests the client may have in flight. Held ones take at most half of
-            them, so that lookups go on.
+            them, so that other requests continue.
     """
 
     def __init__(self, slots: int) -> None:
         self.in_flight = 0
-        self._most = slots // 2
-        self._is_missing = False
+        self._max = slots // 2
+        self._is_supported = True
         self._has_worked = False
-        self._missing = 0
+        self._refusals = 0
 
-    def take(self) -> bool:
-        """Begin one, if there is room and the server knows how."""
-        if self._is_missing or self.in_flight >= self._most:
+    def acquire(self) -> bool:
+        """Begin one, if there is room and the server has the endpoint."""
+        if not self._is_supported or self.in_flight >= self._max:
             return False
         self.in_flight += 1
         return True
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """End one."""
         self.in_flight -= 1
 
-    def note_worked(self) -> None:
-        """Take note that the server knows how to hold a request."""
-        self._has_worked, self._missing = True, 0
+    def record_supported(self) -> None:
+        """Record that the server held a request."""
+        self._has_worked, self._refusals = True, 0
 
-    def note_missing(self) -> None:
-        """Take note that the server does not know how to hold a request.
-
-        None is begun from then on; if some have worked before, one server of several may be older.
-        """
-        self._missing += 1
-        if self._is_missing or (self._has_worked and self._missing < _OFTEN):
-            return
-        self._is_missing = True
-        logger.warning("the server has no endpoint to await a job: polling instead")
-
-
-def means_missing(error: SieveError) -> bool:
-    """Whether the answer to a long poll says that there is no such endpoint."""
-    return isinstance(error, APIError) and error.status in {405, 501}
-
-
-def means_unended(error: SieveError) -> bool:
-    """Whether the answer to a long poll says that its time was over before the job's."""
-    return isinstance(error, APIError) and error.status == 408
-
-
-def means_cut_off(error: SieveError) -> bool:
-    """Whether a long poll ended in between: by a proxy that has less patience, or on the way."""
-    match error:
-        case TLSError():
-            return False
-        case APIError(status=status):
-            return status >= 500 and status not in {501, 505}
-    return isinstance(error, (TransportError, ResponseError))
+    def record_unsupported(self, error: SieveError) -> None:
+        """Record that a long poll was refused while a plain poll of the same job was answered."""
+        self._refusals += 1
+        is_missing = isinstance(error, APIError) and error.status in _MISSING
+        is_certain = is_missing and not self._has_worked
+        if self._is_supported and (is_certain or self._refusals >= _MAX_REFUSALS):
+            self._is_supported = False
+            logger.info("the server cannot hold requests, polling instead: %s", error)

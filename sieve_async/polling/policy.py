@@ -1,4 +1,4 @@
-"""How often to look."""
+"""`PollPolicy`: how often to poll."""
 
 import attrs
 
@@ -9,19 +9,19 @@ from sieve_async.errors import ConfigError
 
 @attrs.frozen(kw_only=True)
 class PollPolicy:
-    """How often to look at something that takes seconds or hours.
+    """How often to poll something that takes seconds or hours.
 
-    The pause is a share of the time waited since the status last changed, so that the delay in
-    seeing the end stays in proportion to the duration. No pause is shorter than 0.05 s.
+    The interval is a share of the time since the last change of status, so that the delay in seeing
+    the end stays in proportion to the duration. No interval is shorter than 0.05 s.
 
     Attributes:
-        min_interval: The shortest pause, in seconds.
-        growth: The share of the time waited.
-        max_interval: The longest pause, in seconds.
-        jitter: Each pause is multiplied by a random number from 1 - jitter to 1 + jitter; the first
-            one with twice the jitter, so that waits which begin together do not go on together.
+        min_interval: The shortest interval, in seconds.
+        growth: The share of the time since the last change of status.
+        max_interval: The longest interval, in seconds.
+        jitter: Each interval is multiplied by a random number from 1 - jitter to 1 + jitter; the
+            first one with twice the jitter, so that waits which begin together soon differ.
         outage_timeout: A wait ends with the last error after this many seconds without any valid
-            answer, not counting time in which nobody asked; None is no limit.
+            answer, not counting time without a poll; None is no limit.
     """
 
     min_interval: float = 0.5
@@ -41,14 +41,14 @@ class PollPolicy:
         if self.jitter >= 1:
             raise ConfigError("PollPolicy.jitter must be less than 1")
 
-    def pause(self, waited: float) -> float:
-        """The pause after a good answer that changed nothing, ``waited`` seconds after one did."""
-        return delays.jittered(self.plain_pause(waited), self.jitter)
+    def interval(self, unchanged_for: float) -> float:
+        """The interval without jitter, so many seconds after the last change of status."""
+        return min(max(self.growth * unchanged_for, self.min_interval), self.max_interval)
 
-    def first_pause(self) -> float:
-        """The pause after the first look."""
-        return delays.jittered(self.plain_pause(0.0), min(1.0, 2 * self.jitter))
+    def delay(self, unchanged_for: float) -> float:
+        """The same with jitter."""
+        return delays.jittered(self.interval(unchanged_for), self.jitter)
 
-    def plain_pause(self, waited: float) -> float:
-        """The same without the jitter."""
-        return min(max(self.growth * waited, self.min_interval), self.max_interval)
+    def first_delay(self) -> float:
+        """The interval after the first answer, with twice the jitter."""
+        return delays.jittered(self.interval(0.0), min(1.0, 2 * self.jitter))

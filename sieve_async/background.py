@@ -1,0 +1,52 @@
+"""Tasks and timers of a client: in a context of its own, and never failing unseen."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+class Background:
+    """Starts the tasks and timers that belong to no single caller.
+
+    Attributes:
+        context: The context they run in, so that no poll shows up under a caller's trace span.
+    """
+
+    def __init__(self) -> None:
+        self.context = contextvars.Context()
+        self._on_failure: list[Callable[[BaseException], object]] = []
+
+    def on_failure(self, handler: Callable[[BaseException], object]) -> None:
+        """Call this with whatever escapes from a task or timer."""
+        self._on_failure.append(handler)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start a task; it begins in a later turn, also where tasks are eager."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.Task(work, loop=loop, context=self.context.copy())
+        task.add_done_callback(self._on_done)
+        return task
+
+    def call_at(
+        self, when: float, function: Callable[..., object], *args: object
+    ) -> asyncio.TimerHandle:
+        """Call a function at a time of the loop."""
+        loop = asyncio.get_running_loop()
+        return loop.call_at(when, self._call, function, args, context=self.context)
+
+    def fail(self, error: BaseException) -> None:
+        """Report an exception to all callers that wait: a signal handler's, or a bug."""
+        for handler in self._on_failure:
+            handler(error)
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    def _call(self, function: Callable[..., object], args: tuple[object, ...]) -> None:
+        try:
+            function(*args)
+        except BaseException as error:
+            self.fail(error)
+            raise

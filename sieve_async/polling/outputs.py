@@ -1,0 +1,91 @@
+"""`OutputStream`: the outputs of a job, handed out while it runs."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import NoReturn, Self
+
+from sieve_async.errors import JobRestartedError
+from sieve_async.models import Output
+from sieve_async.polling.poller import JobPoller
+from sieve_async.polling.state import Decision
+from sieve_async.polling.waits import SingleWait, SingleWaits
+
+
+class OutputStream:
+    """The outputs of one job, each once and in order.
+
+    An async iterator, and an async context manager that ends with its block. Nothing is sent
+    between two steps, and a step that was cancelled can be repeated: no output is lost.
+    """
+
+    _poller: JobPoller | None = None
+    _wait: SingleWait | None = None
+    _is_over = False
+    _decision: Decision | None = None  # of the last poll, while it is to be acted on
+
+    def __init__(
+        self, waits: SingleWaits, begin: Callable[[], JobPoller], *, raises_on_restart: bool
+    ) -> None:
+        self._waits = waits
+        self._begin = begin
+        self._raises_on_restart = raises_on_restart
+        self._outputs: deque[Output] = deque()
+        self._lock = asyncio.Lock()  # should several tasks share the stream
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Output:
+        while not self._outputs:
+            if self._is_over:
+                raise StopAsyncIteration
+            try:
+                async with self._lock:
+                    if not (self._outputs or self._is_over):
+                        await self._advance()
+            except Exception:
+                self._end()
+                raise
+        return self._outputs.popleft()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End here; nothing more is sent."""
+        self._end()
+        self._outputs.clear()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a stream of outputs cannot be copied or pickled")
+
+    def __del__(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._is_over = True
+        if self._wait is not None:
+            self._wait.end()
+
+    async def _advance(self) -> None:
+        """Poll once more, or act on the last poll."""
+        if self._poller is None or self._wait is None:
+            self._poller = self._begin()
+            self._wait = SingleWait(self._waits, self._poller)
+        poller, wait = self._poller, self._wait
+        if self._decision is None:
+            decision = await wait.poll()
+            if poller.has_restarted and self._raises_on_restart:
+                raise JobRestartedError(poller.job_id, poller.new_run_id)
+            self._outputs.extend(poller.drain_outputs())
+            self._decision = decision
+            return
+        decision = poller.state.recheck_deadline(self._decision, self._waits.clock())
+        if not await wait.advance(decision):
+            self._end()
+            poller.result().raise_for_status()
+        self._decision = None

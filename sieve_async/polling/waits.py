@@ -1,0 +1,117 @@
+"""Single waits: poll, report, sleep, until `PollState` says how it ended."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from sieve_async.limiter import RequestLimiter
+from sieve_async.messages import Model
+from sieve_async.polling.poller import JobPoller, Poller
+from sieve_async.polling.state import Decision, Done, Failed, PollAt
+
+
+class SingleWaits:
+    """The single waits and output streams of one client.
+
+    Args:
+        limiter: Where they sleep, so that closing the client wakes them.
+        clock: The time of the loop.
+    """
+
+    def __init__(self, limiter: RequestLimiter, clock: Callable[[], float]) -> None:
+        self.limiter = limiter
+        self.clock = clock
+        self.active: set[SingleWait] = set()
+
+    async def run(
+        self, poller: Poller[Model], on_update: Callable[[Model], object] | None
+    ) -> Model:
+        """Poll until the end and return the terminal state.
+
+        Raises:
+            WaitTimeoutError: The deadline came first.
+            SieveError: The wait failed.
+        """
+        wait = SingleWait(self, poller)
+        try:
+            while True:
+                decision = await wait.poll()
+                if on_update is not None and poller.state.has_changed:
+                    await notify(on_update, poller.result())
+                    decision = poller.state.recheck_deadline(decision, self.clock())
+                if not await wait.advance(decision):
+                    return poller.result()
+        finally:
+            wait.end()
+
+    def nudge(self, job_id: str) -> bool:
+        """Poll a job now; whether anything here waits for it."""
+        waits = [wait for wait in self.active if wait.poller.target == job_id]
+        for wait in waits:
+            wait.nudge()
+        return bool(waits)
+
+
+class SingleWait:
+    """One wait, from its first poll to its end."""
+
+    def __init__(self, waits: SingleWaits, poller: Poller[Any]) -> None:
+        self.poller = poller
+        self._waits = waits
+        self._sleeper: asyncio.Future[bool] | None = None
+        self._is_nudged = False
+        waits.active.add(self)
+
+    def end(self) -> None:
+        """Count it no longer."""
+        self._waits.active.discard(self)
+
+    async def poll(self) -> Decision:
+        """Poll once; the answer says how to continue."""
+        self._is_nudged = False
+        return await self.poller.poll()
+
+    async def advance(self, decision: Decision) -> bool:
+        """Sleep until the next poll; False when there is none, since the wait is done.
+
+        Raises:
+            WaitTimeoutError: The deadline has come.
+            SieveError: The wait failed.
+        """
+        match decision:
+            case Done():
+                return False
+            case Failed(error):
+                raise error
+            case PollAt(at):
+                self.poller.log()
+                await self._sleep_until(at)
+                return True
+        await self._waits.limiter.sleep_until(decision.at)
+        raise self.poller.timeout_error(self._waits.clock() - self.poller.state.started)
+
+    def nudge(self) -> None:
+        """Poll now, and with short intervals from now on."""
+        self.poller.state.restart_interval(self._waits.clock())
+        self._is_nudged = True
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(True)
+        elif isinstance(self.poller, JobPoller):
+            self.poller.give_up_hold()
+
+    async def _sleep_until(self, when: float) -> None:
+        if self._is_nudged:
+            when = self._waits.clock()
+        self._sleeper = asyncio.get_running_loop().create_future()
+        try:
+            await self._waits.limiter.sleep_until(when, self._sleeper)
+        finally:
+            self._sleeper = None
+
+
+async def notify(on_update: Callable[[Model], object], model: Model) -> None:
+    """Call a caller's function or coroutine function with a new state."""
+    result = on_update(model)
+    if inspect.isawaitable(result):
+        await result

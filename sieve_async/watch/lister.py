@@ -1,0 +1,224 @@
+"""`Lister`: lists of the running jobs, as hints on when to poll each job.
+
+A job that is listed need not be polled soon, and one that is missing is polled now. Nothing else
+follows from a list: a wrong one costs requests or time, never a result.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import attrs
+
+from sieve_async.background import Background
+from sieve_async.decode import JobPage, parse_page
+from sieve_async.endpoints import MAX_PAGE, list_jobs
+from sieve_async.errors import ClientClosedError, SieveError
+from sieve_async.messages import Request, Response, shorten
+from sieve_async.models import Job, JobStatus
+from sieve_async.retry import ErrorAction, Retrier, classify
+from sieve_async.watch.jobs import JobGroup, WatchedJob
+
+logger = logging.getLogger("sieve_async")
+
+# In the order in which jobs go through them: one that changes meanwhile is listed all the same.
+_RUNNING = (JobStatus.QUEUED, JobStatus.PROCESSING)
+# Seconds for which new ids are gathered before their first round, and how long that may be off.
+_GATHERING = 0.05
+_MAX_WAIT = 3.0
+_MIN_INTERVAL_PER_PAGE = 0.05
+_PAGE_TIMEOUT = 10.0
+# A listed job is polled, should lists stop, after so many intervals and seconds.
+_PUSH_BACK_INTERVALS = 1.5
+_PUSH_BACK_SECONDS = 1.0
+# Lists may cost so many times the bytes of polls; otherwise there are none for a while.
+_MAX_COST = 2.0
+_OFF_SECONDS = 600.0
+
+
+@attrs.define(eq=False)
+class _Round:
+    """One pass over the pages of the running jobs.
+
+    Attributes:
+        started: When it began.
+        jobs: The jobs that were pending then.
+        listed: Those that a page shows as running.
+        pages: How many pages were read.
+        rows: How many jobs they held, other ones included.
+        bytes: How many bytes they had.
+    """
+
+    started: float
+    jobs: dict[str, WatchedJob]
+    listed: dict[str, WatchedJob] = attrs.field(factory=dict)
+    pages: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+
+class Lister:
+    """Lists the running jobs in rounds while any job of the group is pending.
+
+    Args:
+        group: The jobs.
+        retrier: Sends the requests for pages.
+        clock: The time of the loop.
+        background: Runs the rounds.
+        poll_now: Polls a job before those that are merely due.
+    """
+
+    def __init__(
+        self,
+        group: JobGroup,
+        retrier: Retrier,
+        clock: Callable[[], float],
+        background: Background,
+        poll_now: Callable[[WatchedJob], None],
+    ) -> None:
+        self._group = group
+        self._retrier = retrier
+        self._clock = clock
+        self._background = background
+        self._poll_now = poll_now
+        self._interval = 0.0
+        self._next_at = self._off_until = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_stopped = False
+
+    def add(self, job: WatchedJob) -> bool:
+        """Have a new job polled only if the next round comes late; False if there is none soon."""
+        now = self._clock()
+        if now < self._off_until:
+            return False
+        job.due = now + _MAX_WAIT
+        job.draw_latest_due(now)
+        self._plan(min(max(self._next_at, now + _GATHERING), now + _MAX_WAIT))
+        return True
+
+    def push_back(self, job: WatchedJob, now: float) -> None:
+        """Have a listed job polled only if the next round does not list it."""
+        job.push_back(now + _PUSH_BACK_INTERVALS * self._interval + _PUSH_BACK_SECONDS)
+
+    def stop(self) -> list[asyncio.Task[None]]:
+        """List no more; returns the task that is about to end."""
+        self._is_stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is None or not self._task.cancel():
+            return []
+        return [self._task]
+
+    def _plan(self, when: float) -> None:
+        """Begin a round at this time, unless one is running or comes sooner."""
+        if self._task is not None or self._is_stopped:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._background.call_at(when, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        jobs = self._group.jobs()
+        if jobs:
+            self._task = self._background.start(self._run(_Round(self._clock(), jobs)))
+
+    async def _run(self, this: _Round) -> None:
+        try:
+            is_complete = await self._read(this)
+        except ClientClosedError:
+            return
+        except SieveError as error:
+            is_complete = False
+            self._on_error(error)
+        else:
+            if self._is_too_dear(this):
+                self._turn_off("they cost more than polls")
+        finally:
+            self._task = None
+        self._apply(this, is_complete=is_complete)
+        self._plan(self._next_at)
+
+    def _apply(self, this: _Round, *, is_complete: bool) -> None:
+        """Move the due times of the jobs, and set that of the next round."""
+        now = self._clock()
+        if is_complete:
+            for job_id, job in this.jobs.items():
+                if job_id not in this.listed:
+                    self._on_missing(job)
+        self._interval = self._next_interval(this, now)
+        for job in this.listed.values():
+            self.push_back(job, now)
+        self._next_at = max(now, this.started + self._interval, self._off_until)
+
+    async def _read(self, this: _Round) -> bool:
+        """Read the pages; whether all were read, and not too dear."""
+        for status in _RUNNING:
+            offset: int | None = 0
+            while offset is not None:
+                page = await self._page(this, status, offset)
+                self._take(this, page)
+                if this.bytes > _MAX_COST * len(this.jobs) * self._poll_size(this):
+                    return False
+                following = page.next_offset
+                offset = following if following is not None and following > offset else None
+        return True
+
+    async def _page(self, this: _Round, status: JobStatus, offset: int) -> JobPage:
+        def parse(request: Request[Job], response: Response) -> JobPage:
+            this.bytes += len(response.body)
+            return parse_page(request, response)
+
+        request = list_jobs(status=status, limit=MAX_PAGE, offset=offset)
+        deadline = self._clock() + _PAGE_TIMEOUT
+        return await self._retrier.poll(request, parse, deadline=deadline)
+
+    def _take(self, this: _Round, page: JobPage) -> None:
+        now = self._clock()
+        this.pages += 1
+        this.rows += len(page.jobs)
+        for job_id, status in page.jobs:
+            job = this.jobs.get(job_id)
+            if job is None or status.is_terminal or not job.is_active:
+                continue
+            this.listed[job_id] = job
+            job.is_listed = True
+            job.state.on_listed()
+            job.set_status(status)
+            self.push_back(job, now)
+
+    def _on_missing(self, job: WatchedJob) -> None:
+        is_unseen = not (job.state.was_listed or job.state.polls)
+        if (job.is_listed or is_unseen) and job.is_active:
+            job.is_listed = False
+            self._poll_now(job)
+
+    def _poll_size(self, this: _Round) -> float:
+        """The mean size of an own document of these jobs; without any, of a row."""
+        group = self._group
+        if group.documents:
+            return group.document_bytes / group.documents
+        return this.bytes / this.rows if this.rows else float("inf")
+
+    def _is_too_dear(self, this: _Round) -> bool:
+        listed = len(this.listed)
+        return this.pages > listed or this.bytes > _MAX_COST * listed * self._poll_size(this)
+
+    def _next_interval(self, this: _Round, now: float) -> float:
+        if not this.listed:
+            return self._group.policy.max_interval
+        intervals = sum(job.state.interval(now) for job in this.listed.values())
+        return max(intervals / len(this.listed), _MIN_INTERVAL_PER_PAGE * this.pages)
+
+    def _on_error(self, error: SieveError) -> None:
+        reason = shorten(str(error))
+        logger.debug("list failed: %s", reason)
+        if classify(error) is not ErrorAction.RETRY:
+            self._turn_off(f"refused: {reason}")
+
+    def _turn_off(self, reason: str) -> None:
+        self._off_until = self._clock() + _OFF_SECONDS
+        logger.info("lists are off for %.0f s, polling instead: %s", _OFF_SECONDS, reason)

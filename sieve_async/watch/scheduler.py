@@ -1,0 +1,453 @@
+"""`Scheduler`: when each watched job is polled. One heap of due times, no task or timer per job.
+
+A slot and a turn in the poll rate come first; then the most urgent job is taken, then polled. So
+pauses, fairness and even spacing are those of the limiter.
+"""
+
+import asyncio
+import heapq
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import attrs
+
+from sieve_async.background import Background
+from sieve_async.errors import AuthenticationError, SieveError
+from sieve_async.limiter import RequestLimiter
+from sieve_async.messages import shorten
+from sieve_async.models import JobStatus
+from sieve_async.outcomes import JobOutcome
+from sieve_async.polling import (
+    DeadlineReached,
+    Decision,
+    Done,
+    Failed,
+    LongPollLimiter,
+    PollAt,
+    PollContext,
+    PollPolicy,
+    notify,
+)
+from sieve_async.watch.jobs import JobGroup, Subscriber, WatchedJob
+from sieve_async.watch.lister import Lister
+
+logger = logging.getLogger("sieve_async")
+
+# Of so many pending jobs the last document is kept, for the errors of a deadline.
+_MAX_DOCUMENTS = 2000
+# A loop may fire a timer a little early.
+_TIMER_RESOLUTION = 0.001
+# A poll that takes longer was held back, and says nothing about the latency.
+_MAX_LATENCY = 5.0
+# When all answers of so many seconds, and so many of them, were 401, the key is revoked: jobs that
+# are rejected then need no confirmations of their own.
+_REVOKED_AFTER = 5.0
+_REVOKED_COUNT = 3
+_LOG_INTERVAL = 60.0
+_MAX_LOGGED_WORDS = 100
+
+
+class Scheduler:
+    """Polls the jobs of all watches of one client.
+
+    Attributes:
+        latency: Seconds that a poll takes, of late.
+
+    Args:
+        context: How polls are sent.
+        limiter: Hands out slots and turns in the rate.
+        long_polls: Lets the server hold polls.
+        background: Runs the tasks and timers.
+        slots: How many polls may be made at once.
+        polls_per_second: The rate of the limiter.
+    """
+
+    def __init__(
+        self,
+        context: PollContext,
+        limiter: RequestLimiter,
+        long_polls: LongPollLimiter,
+        background: Background,
+        *,
+        slots: int,
+        polls_per_second: float | None,
+    ) -> None:
+        self.latency = 0.0
+        self._context = attrs.evolve(context, has_slot=True)
+        self._long_context = attrs.evolve(self._context, long_polls=long_polls)
+        self._clock = context.clock
+        self._limiter = limiter
+        self._background = background
+        self._slots = slots
+        self._polls_per_second = polls_per_second
+        self._groups: dict[object, JobGroup] = {}
+        self._listers: dict[JobGroup, Lister] = {}
+        self._urgent: deque[WatchedJob] = deque()
+        self._ready: deque[WatchedJob] = deque()
+        self._later: list[tuple[float, WatchedJob]] = []
+        self._inactive = 0  # jobs in these that nothing waits for, at the most
+        self._places = 0  # in the limiter's queue
+        self._timer: asyncio.TimerHandle | None = None
+        self._in_flight: dict[WatchedJob, asyncio.Task[None]] = {}
+        self._updating: dict[WatchedJob, asyncio.Task[None]] = {}
+        self._documents: OrderedDict[WatchedJob, None] = OrderedDict()
+        self._log = PollLogger(self._clock)
+        self._rejected_since: float | None = None
+        self._rejected = 0
+        self._is_closed = False
+        background.on_failure(self.fail)
+
+    @property
+    def pending(self) -> int:
+        """How many jobs are pending."""
+        return sum(subscriber.pending for subscriber in self._subscribers())
+
+    def join(
+        self, subscriber: Subscriber, policy: PollPolicy, strategy: str, *, is_single_poll: bool
+    ) -> JobGroup:
+        """The group of a new watch; with a callback of its own it shares no polls."""
+        own = subscriber if subscriber.on_update is not None else None
+        key = (policy, strategy, is_single_poll, own)
+        group = self._groups.get(key)
+        if group is None:
+            context = self._long_context if strategy == "long_poll" else self._context
+            has_lister = strategy == "list" and not is_single_poll
+            group = JobGroup(policy, context, is_single_poll, has_lister)
+            self._groups[key] = group
+            if has_lister:
+                self._listers[group] = Lister(
+                    group, context.retrier, self._clock, self._background, self.poll_now
+                )
+        group.subscribers.append(subscriber)
+        return group
+
+    def watch(self, job_id: str, subscriber: Subscriber, group: JobGroup) -> WatchedJob:
+        """Poll a job until it is terminal or no watch waits for it."""
+        job = group.find(job_id)
+        if job is not None:
+            job.subscribers += (subscriber,)
+            return job
+        now = self._clock()
+        job = group.new_job(job_id, subscriber, now)
+        lister = self._listers.get(group)
+        if lister is not None and lister.add(job):
+            self._push(job)
+        else:
+            job.due = now
+            self._ready.append(job)
+            self._dispatch()
+        return job
+
+    def leave(self, subscriber: Subscriber, group: JobGroup) -> list[asyncio.Task[None]]:
+        """Poll no more for a watch; returns the tasks that are about to end."""
+        subscriber.is_active = False
+        ending = self.interrupt()
+        for job, task in self._updating.items():
+            if not job.is_active and task.cancel():
+                ending.append(task)
+        if subscriber in group.subscribers:
+            group.subscribers.remove(subscriber)
+            self._forget(subscriber.pending)
+        if not group.subscribers:
+            self._groups = {key: each for key, each in self._groups.items() if each is not group}
+            lister = self._listers.pop(group, None)
+            ending += lister.stop() if lister is not None else []
+        return ending
+
+    def interrupt(self) -> list[asyncio.Task[None]]:
+        """Cancel polls of jobs that no watch waits for; returns their tasks."""
+        ending = []
+        for job, task in self._in_flight.items():
+            if not job.is_active and task.cancel():
+                ending.append(task)
+        return ending
+
+    def expedite(self, jobs: Iterable[WatchedJob]) -> None:
+        """Poll these once more as soon as possible: their watch is nearly over."""
+        now = self._clock()
+        for job in jobs:
+            if job in self._in_flight:
+                job.give_up_hold()
+            elif job.due > now:
+                job.due = now
+                self._ready.append(job)
+        self._dispatch()
+
+    def lead_time(self, jobs: int) -> float:
+        """Seconds that a last poll of so many jobs takes."""
+        rounds = -(-jobs // self._slots)
+        paced = jobs / self._polls_per_second if self._polls_per_second is not None else 0.0
+        return max(1.5 * self.latency * rounds, paced)
+
+    def poll_now(self, job: WatchedJob) -> None:
+        """Poll a job before those that are merely due."""
+        if job in self._in_flight:
+            job.is_nudged = True
+            job.give_up_hold()
+            return
+        job.due = self._clock()
+        self._urgent.append(job)
+        self._dispatch()
+
+    def nudge(self, job_id: str) -> bool:
+        """Poll a job now; whether any watch waits for it."""
+        jobs = [group.find(job_id) for group in self._groups.values()]
+        for job in jobs:
+            if job is not None:
+                job.state.restart_interval(self._clock())
+                self.poll_now(job)
+        return any(jobs)
+
+    def close(self) -> list[asyncio.Task[None]]:
+        """End all watches, since the client was closed; returns the tasks that are about to end."""
+        self._is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for subscriber in self._subscribers():
+            subscriber.on_close()
+        ending = [*self._in_flight.values(), *self._updating.values()]
+        for task in ending:
+            task.cancel()
+        for lister in self._listers.values():
+            ending += lister.stop()
+        return ending
+
+    def fail(self, error: BaseException) -> None:
+        """Raise an unexpected exception in every watch; later ones begin anew."""
+        for subscriber in self._subscribers():
+            subscriber.on_failure(error)
+
+    def _subscribers(self) -> list[Subscriber]:
+        return [each for group in self._groups.values() for each in group.subscribers]
+
+    def _push(self, job: WatchedJob) -> None:
+        """Queue a job until it is due; an earlier entry of its own is moved when it comes up."""
+        if job.queued_at is not None and job.queued_at <= job.due:
+            return
+        job.queued_at = job.due
+        heapq.heappush(self._later, (job.due, job))
+        if self._later[0][1] is job:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._is_closed or not self._later:
+            return
+        when = self._later[0][0]
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = self._background.call_at(when, self._on_timer, when)
+
+    def _on_timer(self, when: float) -> None:
+        self._timer = None
+        now = max(when, self._clock())
+        while self._later and self._later[0][0] <= now:
+            at, job = heapq.heappop(self._later)
+            if job.queued_at != at:
+                continue  # it was queued anew for an earlier time
+            job.queued_at = None
+            if job.due > now:
+                self._push(job)
+            else:
+                self._ready.append(job)
+        self._set_timer()
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        """Queue for a slot with one place for each due job."""
+        while self._places < min(len(self._urgent) + len(self._ready), self._slots):
+            self._places += 1
+            self._limiter.queue_turn(self._on_turn)
+            if self._is_closed:
+                return
+
+    def _on_turn(self) -> bool:
+        self._places -= 1
+        job = self._pop()
+        if job is None:
+            return False
+        task = self._background.start(self._poll(job))
+        self._in_flight[job] = task
+        task.add_done_callback(partial(self._on_done, job))
+        self._dispatch()  # more may be due than there were places for
+        return True
+
+    def _pop(self) -> WatchedJob | None:
+        """The most urgent job that is due."""
+        now = self._clock() + _TIMER_RESOLUTION
+        while self._urgent or self._ready:
+            job = (self._urgent or self._ready).popleft()
+            if job in self._in_flight or not job.is_active:
+                continue
+            if job.due <= now:
+                return job
+            self._push(job)  # a list has pushed it back
+        return None
+
+    async def _poll(self, job: WatchedJob) -> None:
+        started = self._clock()
+        try:
+            decision = await job.poll()
+        finally:
+            self._end_flight(job)
+        now = self._clock()
+        if now - started < _MAX_LATENCY:
+            self.latency += 0.1 * (now - started - self.latency)
+        if job.state.status is not None:
+            job.set_status(JobStatus(job.state.status))
+        if job.state.has_changed and job.subscribers[0].on_update is not None:
+            await self._report_update(job)
+        if job.is_active:
+            self._apply(job, decision)
+
+    async def _report_update(self, job: WatchedJob) -> None:
+        """Call the caller's function in the caller's context; what it raises ends its watch."""
+        subscriber = job.subscribers[0]
+        this_task = asyncio.current_task()
+        if subscriber.on_update is None or this_task is None or not subscriber.is_active:
+            return
+        self._updating[job] = this_task
+        try:
+            await asyncio.create_task(
+                notify(subscriber.on_update, job.result()), context=subscriber.context
+            )
+        except BaseException as error:
+            if this_task.cancelling():
+                raise
+            subscriber.on_failure(error)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise
+        finally:
+            del self._updating[job]
+
+    def _end_flight(self, job: WatchedJob) -> None:
+        if self._in_flight.pop(job, None) is not None:
+            self._limiter.release()
+
+    def _on_done(self, job: WatchedJob, task: asyncio.Task[None]) -> None:
+        """End a poll that was cancelled or failed, be it before its first step."""
+        if self._in_flight.get(job) is task:
+            self._end_flight(job)
+        if task.cancelled() and job.is_active and not self._is_closed:
+            self.fail(asyncio.CancelledError())  # by an event loop that shuts down
+
+    def _apply(self, job: WatchedJob, decision: Decision) -> None:
+        now = self._clock()
+        match decision:
+            case PollAt() if self._is_key_revoked(job, now):
+                self._finish(job, now, job.state.last_error)
+            case PollAt(at):
+                self._log.poll(job)
+                self._keep_document(job)
+                self._plan(job, at, now)
+            case Failed(error):
+                self._finish(job, now, error)
+            case Done() | DeadlineReached():
+                self._finish(job, now, None)
+
+    def _plan(self, job: WatchedJob, at: float, now: float) -> None:
+        """Plan the next poll of a job that is not terminal."""
+        if job.is_nudged or at <= now:
+            job.is_nudged = False
+            self.poll_now(job)
+            return
+        job.due = at
+        lister = self._listers.get(job.group)
+        if lister is not None:
+            if job.state.is_healthy:
+                job.draw_latest_due(now)
+            if job.is_listed:
+                lister.push_back(job, now)
+        self._push(job)
+
+    def _finish(self, job: WatchedJob, now: float, error: SieveError | None) -> None:
+        self._documents.pop(job, None)
+        elapsed = now - job.state.started
+        for subscriber in job.subscribers:
+            if error is None:
+                outcome = job.outcome(elapsed)
+            else:
+                outcome = JobOutcome(job.job_id, None, error, job.state.polls, elapsed)
+            subscriber.on_outcome(outcome)
+        job.subscribers = ()
+
+    def _keep_document(self, job: WatchedJob) -> None:
+        """Keep the last document of the jobs that were polled last; of others only the status."""
+        if job.seen is None:
+            return
+        if job.state.is_healthy:
+            job.group.documents += 1
+            job.group.document_bytes += len(job.seen.response.body)
+        self._documents[job] = None
+        self._documents.move_to_end(job)
+        if len(self._documents) > _MAX_DOCUMENTS:
+            oldest, _ = self._documents.popitem(last=False)
+            oldest.drop_document()
+
+    def _is_key_revoked(self, job: WatchedJob, now: float) -> bool:
+        state = job.state
+        if not (state.rejections and isinstance(state.last_error, AuthenticationError)):
+            if not state.failures:
+                self._rejected_since = None
+            return False
+        if self._rejected_since is None:
+            self._rejected_since, self._rejected = now, 0
+        self._rejected += 1
+        is_lasting = now - self._rejected_since >= _REVOKED_AFTER
+        return is_lasting and self._rejected >= _REVOKED_COUNT
+
+    def _forget(self, jobs: int) -> None:
+        """Free the memory of jobs that nothing waits for, once they are the larger part."""
+        self._inactive += jobs
+        if self.pending and self._inactive * 2 <= len(self._later) + len(self._ready):
+            return
+        self._inactive = 0
+        if not self.pending:
+            self._places = 0
+            self._limiter.drop_turns()
+        self._later = [entry for entry in self._later if entry[1].is_active]
+        heapq.heapify(self._later)
+        self._ready = deque(job for job in self._ready if job.is_active)
+        self._urgent = deque(job for job in self._urgent if job.is_active)
+        for job in [job for job in self._documents if not job.is_active]:
+            del self._documents[job]
+
+
+class PollLogger:
+    """Logs failed polls and unknown words of thousands of jobs: a warning a minute, once a word.
+
+    Args:
+        clock: The time of the loop.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._failed = 0
+        self._silent_until = float("-inf")
+        self._words: set[str] = set()
+
+    def poll(self, job: WatchedJob) -> None:
+        """Log what the last poll of a pending job has shown."""
+        state = job.state
+        if state.last_error is not None and not state.is_healthy:
+            self._failed_poll(job.job_id, state.last_error)
+        elif state.status is not None and not state.status.is_known:
+            word = shorten(state.status)
+            if word not in self._words and len(self._words) < _MAX_LOGGED_WORDS:
+                self._words.add(word)
+                logger.warning("job %s: unknown status %a, polling on", job.job_id, word)
+
+    def _failed_poll(self, job_id: str, error: SieveError) -> None:
+        self._failed += 1
+        now = self._clock()
+        if now < self._silent_until:
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("job %s: poll failed, retrying: %s", job_id, shorten(str(error)))
+            return
+        self._silent_until = now + _LOG_INTERVAL
+        line = "polls failed (%d), retrying: job %s: %s"
+        logger.warning(line, self._failed, job_id, shorten(str(error)))
+        self._failed = 0
