@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Literal, Self, TypedDict, Unpack
 
 from sieve_async.testing.clock import Clock, ServerThread, Timers, run_in_server_thread
-from sieve_async.testing.documents import check_at_least
 from sieve_async.testing.faults import EffectOptions, Fault, FaultEffect, Faults, job_paths
 from sieve_async.testing.files import FileStore
 from sieve_async.testing.functions import (
@@ -45,9 +44,9 @@ class FakeSieve:
     """A Sieve server on loopback whose jobs and builds go on as a test scripts them.
 
     Timelines follow the server's clock, which is the running loop's unless another ``clock`` is
-    given, and runs ``speed`` times as fast. It starts with the server: what was added before begins
-    then. The clock ``"manual"`` stands still until ``advance()``. Stopping and starting again, on
-    the same port, plays an outage: timelines, clock and request log continue.
+    given, times ``speed``. It starts with the server: what was added before begins then. The clock
+    ``"manual"`` stands still until ``advance()``. Stopping and starting again, on the same port,
+    plays an outage: timelines, clock and request log continue.
 
     It answers lookups of jobs, versions and functions, lists, pushes, cancels and awaits: those are
     held until the job ends or ``max_await`` seconds of its clock have passed. Held requests are
@@ -80,8 +79,7 @@ class FakeSieve:
         self._api_key = api_key
         self._key_is_revoked = False
         # As a word of its own, or a key of one letter would change every path.
-        word = rf"(?<![A-Za-z0-9]){re.escape(api_key)}(?![A-Za-z0-9])"
-        self._key_in_text = re.compile(word)
+        self._key_in_text = re.compile(rf"(?<![A-Za-z0-9]){re.escape(api_key)}(?![A-Za-z0-9])")
         self._clock_source = None if clock == "manual" else clock
         self._clock = Clock(speed, is_manual=clock == "manual")
         self._timers = Timers(self._clock)
@@ -192,8 +190,8 @@ class FakeSieve:
     def requests_for(self, subject: str) -> int:
         """Count the requests for a job id, a version id or a path, whatever the answer was.
 
-        Awaits of a job count as its lookups do, from when they arrive. Lookups of a version count
-        for its id however they named it, ``latest`` included.
+        Awaits count from when they arrive. Lookups of a version count for its id however they named
+        it, ``latest`` included.
         """
         if subject.startswith("/"):
             return self.requests.by_path[self._redact(subject)]
@@ -249,8 +247,7 @@ class FakeSieve:
                 until the methods of ``job()`` move it.
             function: Its function, as ``owner/name``; its version is the latest one.
             fields: Members of the document to add or replace, whatever they are.
-            listed: Whether lists show it; lookups find it in any case, as they find the public
-                jobs of other organizations.
+            listed: Whether lists show it, or only lookups, like another organization's public job.
         """
         script = JobScript(
             id=str(uuid.uuid4()) if job_id is None else job_id,
@@ -416,7 +413,9 @@ class FakeSieve:
         if not self._clock.is_manual:
             message = 'the clock runs by itself: only FakeSieve(clock="manual") can be advanced'
             raise RuntimeError(message)
-        check_at_least(0, seconds=seconds if seconds < float("inf") else float("nan"))
+        if not 0 <= seconds < float("inf"):
+            message = f"seconds must be zero or more, not {seconds!r}"
+            raise ValueError(message)
         self._timers.advance(seconds)
 
     @run_in_server_thread
@@ -436,7 +435,8 @@ class FakeSieve:
         All effects happen to each request that matches. When a request matches several faults, all
         have their effects, except that only the oldest one answers: with two that have a status,
         the second begins when the first is used up. A request that is answered by a fault has no
-        effect itself, and is no poll, unless ``takes_effect`` is set.
+        effect itself, and is no poll, unless ``takes_effect`` is set. The fault that is returned
+        counts its ``hits`` and can be removed.
 
         Args:
             method: Match only requests of this method.
@@ -458,14 +458,11 @@ class FakeSieve:
                 ``fields`` are added or replaced in each document: wrong types, unknown words.
                 ``takes_effect`` lets the request take effect first, whatever becomes of its answer:
                 with a ``status``, a push is accepted and the client gets an error.
-
-        Returns:
-            The fault, which counts its ``hits`` and can be removed.
         """
         made = FaultEffect(**effect)
         made.check()
-        matching = {"method": method, "path": path, "job": job}
-        fault = Fault(effect=made, times=times, probability=probability, seed=seed, **matching)
+        where = {"method": method, "path": path, "job": job}
+        fault = Fault(effect=made, times=times, probability=probability, seed=seed, **where)
         self._faults.add(fault)
         return fault
 
