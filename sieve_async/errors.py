@@ -77,9 +77,15 @@ class InvalidArgumentError(SieveError, ValueError):
 
 @attrs.define(slots=False)
 class ClientClosedError(SieveError):
-    """The client or its session was closed before or during the call."""
+    """The client or its session was closed before or during the call.
+
+    Attributes:
+        reason: What was closed, and when.
+        sent: Whether a request was in flight that may have reached the server.
+    """
 
     reason: str = "the client is closed"
+    sent: bool = False
 
     def __str__(self) -> str:
         return self.reason
@@ -109,6 +115,7 @@ class TransportError(SieveError):
         is_transient: Whether a later attempt may succeed. False where it cannot: a certificate that
             is not trusted, a proxy that refuses, a limit of the HTTP parser, an unexpected error
             out of a hook, resolver or connector.
+        response_status: The HTTP status, if the headers of an answer had come.
     """
 
     reason: str
@@ -118,6 +125,7 @@ class TransportError(SieveError):
     elapsed: float = 0.0
     sent: bool = True
     is_transient: bool = True
+    response_status: int | None = None
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}: {self.reason}{_tries(self.attempts, self.elapsed)}"

@@ -1,4 +1,4 @@
-"""Takes an API key out of texts."""
+"""Takes API keys and other secrets out of texts."""
 
 import re
 from collections.abc import Callable
@@ -6,13 +6,13 @@ from collections.abc import Callable
 _NAMES_IN_HTML = {'"': "&quot;", "&": "&amp;", "'": "&apos;", "<": "&lt;", ">": "&gt;"}
 
 
-def redactor(api_key: str) -> Callable[[str], str]:
-    """A function that replaces the key in a text; a closure, so that no repr shows the key.
+def redactor(secret: str, replacement: str = "[API key]") -> Callable[[str], str]:
+    """A function that replaces a secret in a text; a closure, so that no repr shows it.
 
-    It also finds the key as JSON, a URL or HTML may spell it, each character in its own way.
+    It also finds it as JSON, a URL or HTML may spell it, each character in its own way.
     """
-    spelling = re.compile("".join(map(_spellings, api_key)))
-    return lambda text: spelling.sub("[API key]", text)
+    spelling = re.compile("".join(map(_spellings, secret)))
+    return lambda text: spelling.sub(replacement, text)
 
 
 def _spellings(character: str) -> str:

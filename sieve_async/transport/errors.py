@@ -100,6 +100,7 @@ def translate(error: Exception, exchange: Exchange, redact: Callable[[str], str]
         method=exchange.method,
         path=exchange.path,
         sent=exchange.is_sent and not isinstance(error, _NOT_SENT),
+        response_status=exchange.status,
     )
 
 

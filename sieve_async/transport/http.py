@@ -228,18 +228,22 @@ class Transport:
         """What a cancellation that arrived means; None when it was the caller's."""
         if not timer.uncancel():
             # aiohttp cancels futures of its own when the owner of a session closes it.
-            return None if timer.is_cancelled() or not sender.closed else _session_closed()
+            return None if timer.is_cancelled() or not sender.closed else _session_closed(exchange)
         if self.closed:
-            return ClientClosedError("the client was closed during the request")
+            return ClientClosedError("the client was closed during the request", exchange.is_sent)
         if exchange.is_reused and exchange.status is None and not hold_time:
             self._settings.pool.close_idle()  # a connection that died silently looks like this
         return RequestTimeoutError(
-            "no complete answer in time", exchange.method, exchange.path, sent=exchange.is_sent
+            "no complete answer in time",
+            exchange.method,
+            exchange.path,
+            sent=exchange.is_sent,
+            response_status=exchange.status,
         )
 
     def _failure(self, error: Exception, sender: Sender, exchange: Exchange) -> SieveError:
         if sender.closed:
-            return _session_closed()
+            return _session_closed(exchange)
         place = (exchange.method, exchange.path, exchange.status or 0)
         if isinstance(error, TooLargeError):
             return ResponseTooLargeError(
@@ -253,8 +257,9 @@ class Transport:
         return failure
 
 
-def _session_closed() -> ClientClosedError:
-    return ClientClosedError("the session of this client was closed during the request")
+def _session_closed(exchange: Exchange) -> ClientClosedError:
+    reason = "the session of this client was closed during the request"
+    return ClientClosedError(reason, exchange.is_sent)
 
 
 def _slots(max_connections: int, session: aiohttp.ClientSession | None) -> int:
