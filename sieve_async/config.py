@@ -172,6 +172,31 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
         raise InvalidArgumentError(f"{name} must be one of {words}, got {_shown(value)}")
 
 
+def check_whole(name: str, value: object, *, at_least: int, optional: bool = False) -> None:
+    """Refuse what is not a whole number in an argument (or None, where that means no limit).
+
+    Raises:
+        InvalidArgumentError: It is not.
+    """
+    if optional and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        none = " or None for no limit" if optional else ""
+        raise InvalidArgumentError(
+            f"{name} must be a whole number of at least {at_least}{none}, got {_shown(value)}"
+        )
+
+
+def check_kind(name: str, value: object, kind: type) -> None:
+    """Refuse what is not of a class.
+
+    Raises:
+        InvalidArgumentError: It is not.
+    """
+    if not isinstance(value, kind):
+        raise InvalidArgumentError(f"{name} must be of class {kind.__name__}, got {_shown(value)}")
+
+
 def check_callable(name: str, value: object, *, optional: bool = True) -> None:
     """Refuse what cannot be called (or None, where that means no callback).
 

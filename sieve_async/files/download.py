@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from sieve_async.config import check_count
+from sieve_async.config import check_whole
 from sieve_async.errors import DownloadError, InvalidArgumentError, SieveError
 from sieve_async.files.hosts import ForbiddenUrlError, HostRules, parse_url, without_query
 from sieve_async.files.names import distinct_names, name_of_url, safe_name
@@ -52,7 +52,7 @@ async def download_all(
     concurrency: int = 4,
 ) -> list[Path]:
     """Download files side by side; ``SieveClient.download_all`` describes what it promises."""
-    check_count("concurrency", concurrency)
+    check_whole("concurrency", concurrency, at_least=1)
     folder = _check_directory(directory)
     names = distinct_names(
         safe_name(file.name) if file.name else name_of_url(file.url) for file in files

@@ -9,7 +9,6 @@ import ipaddress
 import re
 import socket
 from typing import Self
-from urllib.request import getproxies, proxy_bypass
 
 import attrs
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -126,15 +125,6 @@ class CheckedResolver(AbstractResolver):
     async def close(self) -> None:
         """Release the system's resolver."""
         await self._resolver.close()
-
-
-def proxy_for(url: URL) -> URL | None:
-    """The proxy that the environment names for a URL; None for a direct connection."""
-    proxies = getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(f"{url.host}:{url.port}"):
-        return None
-    return URL(proxy if "://" in proxy else f"http://{proxy}")
 
 
 def _is_loopback_host(host: str) -> bool:

@@ -24,7 +24,6 @@ from sieve_async.files.hosts import (
     ForbiddenUrlError,
     HostRules,
     parse_url,
-    proxy_for,
     without_query,
 )
 from sieve_async.files.parts import PartFile
@@ -43,8 +42,9 @@ from sieve_async.files.ranges import (
 from sieve_async.files.threads import run_blocking
 from sieve_async.models import File
 from sieve_async.retry import RetryPolicy
+from sieve_async.transport.session import environment_proxy
 
-Progress: TypeAlias = Callable[[int, int | None], Awaitable[None] | None]
+Progress: TypeAlias = Callable[[int, int | None], object]
 # Asks the API for the job again; the same file with a fresh URL, or None where there is none.
 Renew: TypeAlias = Callable[[File], Awaitable[File | None]]
 Result = TypeVar("Result")
@@ -209,7 +209,7 @@ class Transfer:
         """Send one request and receive its body; the location where it was a redirect."""
         part = self._part
         offset = part.size if self._may_resume and part.content.etag is not None else 0
-        proxy = proxy_for(url) if self._settings.trust_env else None
+        proxy = environment_proxy(url) if self._settings.trust_env else None
         if proxy is not None:
             resolver.trust_proxy(proxy.host or "")
         headers = range_headers(part.content, offset)
@@ -271,11 +271,9 @@ class Transfer:
         await self._check_space(decision)
         await self._report(decision.offset)
         received = await self._copy(response, decision.offset, end)
-        if end is not None and received != end:
-            # aiohttp notices this where it can, but the file must not depend on that.
-            await self._start_over(f"{received} bytes came instead of {end}")
+        # aiohttp notices a wrong length where it can, but the file must not depend on that.
         if part.content.length not in {None, received}:
-            raise _AttemptError(f"only {received} of {part.content.length} bytes came")
+            raise _AttemptError(f"{received} of {part.content.length} bytes came")
         await self._check_digest()
 
     async def _copy(self, response: aiohttp.ClientResponse, received: int, end: int | None) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeAlias
 
 from sieve_async import endpoints
-from sieve_async.config import parse_function_name
+from sieve_async.config import check_whole, parse_function_name
 from sieve_async.decode import JobPage, parse_object, parse_page
 from sieve_async.errors import (
     BadRequestError,
@@ -56,7 +56,7 @@ async def run_job(
     cancel: Callable[[str], Awaitable[Job]],
     clock: Callable[[], float],
     seconds: float | None,
-    on_pushed: Callable[[PushedJob], Awaitable[None] | None] | None,
+    on_pushed: Callable[[PushedJob], object] | None,
     cancel_on_timeout: bool,
 ) -> Job:
     """Push a job and wait for it; ``SieveClient.run`` describes what it promises."""
@@ -77,7 +77,8 @@ async def run_job(
         async with asyncio.timeout(_MAX_CANCEL_TIME):
             job = await cancel(pushed.id)
     except (SieveError, TimeoutError) as error:
-        failure.add_note(f"the job could not be cancelled: {error or type(error).__name__}")
+        reason = str(error) or f"no answer within {_MAX_CANCEL_TIME:g} s"
+        failure.add_note(f"the job could not be cancelled: {reason}")
         raise failure from None
     if job.is_terminal and not job.cancelled:
         return job  # it was over before it could be cancelled
@@ -143,10 +144,7 @@ def list_jobs(
     Raises:
         InvalidArgumentError: An argument is invalid.
     """
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-        raise InvalidArgumentError(
-            f"limit must be a whole number of at least 0 or None for no limit, got {limit!r:.60}"
-        )
+    check_whole("limit", limit, at_least=0, optional=True)
     if function is not None and status is not None and parse_function_name(function).version_slug:
         raise InvalidArgumentError("the API cannot filter the jobs of one version by status")
     endpoints.list_jobs(status=status, function=function)

@@ -3,10 +3,12 @@
 import asyncio
 import base64
 import hashlib
+import random
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 
 from helpers.storage_server import (
@@ -48,6 +50,23 @@ def ranged(span: str, start: int, end: int, **headers: object) -> Answer:
     return answer
 
 
+def chunked(start: int, end: int, more: bytes) -> Answer:
+    """Answer 206 for the rest, with a chunked body of these bytes and more."""
+
+    async def answer(
+        server: StorageServer, _request: StorageRequest, writer: asyncio.StreamWriter
+    ) -> None:
+        body = server.content[start:end] + more
+        head = server.head(
+            "206 Partial Content",
+            Transfer_Encoding="chunked",
+            Content_Range=f"bytes {start}-{SIZE - 1}/{SIZE}",
+        )
+        writer.write(head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+
+    return answer
+
+
 SIZE = len(CONTENT)
 WRONG_RESUMES: dict[str, Answer] = {
     "the range begins at 0": ranged(f"bytes 0-{SIZE - 1}/{SIZE}", 0, SIZE),
@@ -67,9 +86,8 @@ WRONG_RESUMES: dict[str, Answer] = {
     "416 without a length": reply("416 No"),
     "a 200 that starts over": serve,
     "a 204": reply("204 No Content", Content_Length=None),
-    "a chunked range that is longer": ranged(
-        f"bytes {HALF}-{SIZE - 1}/{SIZE}", 0, 0, Content_Length=None, Transfer_Encoding="chunked"
-    ),
+    "a chunked range that is longer": chunked(HALF, SIZE, b"more"),
+    "a chunked range that is shorter": chunked(HALF, SIZE - 1, b""),
 }
 
 
@@ -147,6 +165,23 @@ async def test_a_host_that_lies_about_each_range(tmp_path: Path) -> None:
             await download(f"{storage.url}/clip", tmp_path / "clip.bin", settings=SETTINGS)
 
     assert len(storage.requests) < 8
+
+
+async def test_a_host_whose_ranges_lie(tmp_path: Path) -> None:
+    """A host that has lied about a range is asked for the whole content from then on."""
+    lie = ranged("bytes 0-1/2", 0, 2)
+
+    async def whole_or_lie(
+        server: StorageServer, request: StorageRequest, writer: asyncio.StreamWriter
+    ) -> None:
+        await (serve if request.first_byte is None else lie)(server, request, writer)
+
+    patient = attrs.evolve(SETTINGS, retry=RetryPolicy(max_attempts=4))
+    async with storage_server(CONTENT) as storage:
+        storage.script += [cut_after(HALF), lie, cut_after(HALF), whole_or_lie]
+        path = await download(f"{storage.url}/clip", tmp_path / "clip.bin", settings=patient)
+
+    assert path.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("status", ["500 E", "503 E", "429 E", "408 E", "502 E"])
@@ -432,6 +467,76 @@ async def test_two_downloads_to_one_path(tmp_path: Path) -> None:
     assert sum(result == target for result in results) == 1
     assert sum(isinstance(result, FileExistsError) for result in results) == 2
     assert target.read_bytes() == CONTENT
+
+
+async def test_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy of the environment is used only if the client trusts the environment."""
+    trusting = attrs.evolve(SETTINGS, trust_env=True, retry=RetryPolicy(max_attempts=1))
+    async with storage_server(CONTENT) as storage, storage_server(CONTENT[::-1]) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        direct = await download(f"{storage.url}/clip?s=1", tmp_path / "a", settings=SETTINGS)
+        proxied = await download(f"{storage.url}/clip?s=1", tmp_path / "b", settings=trusting)
+        assert direct.read_bytes() == proxied.read_bytes()[::-1] == CONTENT
+        assert [request.target for request in proxy.requests] == [f"{storage.url}/clip?s=1"]
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        await download(f"{storage.url}/clip", tmp_path / "c", settings=trusting)
+        assert len(proxy.requests) == 1
+
+
+def random_answer(dice: random.Random) -> Answer:
+    """One of the ways in which a request goes well or wrong."""
+    start, size = dice.randrange(SIZE), dice.choice([0, 1, 1000, HALF, SIZE])
+
+    async def another_content(
+        server: StorageServer, request: StorageRequest, writer: asyncio.StreamWriter
+    ) -> None:
+        server.content, server.etag = server.content[::-1], f'"{dice.random()}"'
+        digest = hashlib.md5(server.content, usedforsecurity=False).digest()
+        server.headers["x-goog-hash"] = f"md5={base64.b64encode(digest).decode()}"
+        await serve(server, request, writer)
+
+    return dice.choice(
+        [
+            serve,
+            another_content,
+            cut_after(size),
+            cut_after(dice.randrange(SIZE)),
+            ranged(f"bytes {start}-{SIZE - 1}/{SIZE}", start, SIZE),
+            reply("200 OK", CONTENT[start:]),
+            reply("200 OK", CONTENT, Content_Length=SIZE + size),
+            reply("503 Busy"),
+            dice.choice(list(WRONG_RESUMES.values())),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("downloads", "seed"), [(100, 1), pytest.param(2000, 2, marks=pytest.mark.campaign)]
+)
+async def test_random_answers(downloads: int, seed: int, tmp_path: Path) -> None:
+    """Whatever hosts answer in whichever order, a file that is there is right."""
+    dice = random.Random(seed)
+    good = bad = 0
+    async with storage_server(CONTENT) as storage:
+        for number in range(downloads):
+            storage.content, storage.etag = CONTENT, '"v1"'
+            digest = hashlib.md5(CONTENT, usedforsecurity=False).digest()
+            storage.headers["x-goog-hash"] = f"md5={base64.b64encode(digest).decode()}"
+            storage.script = [random_answer(dice) for _ in range(dice.randrange(8))]
+            target = tmp_path / f"{number}.bin"
+            for _ in range(3):
+                try:
+                    await download(f"{storage.url}/{number}", target, settings=SETTINGS)
+                except DownloadError:
+                    bad += 1
+                    assert not target.exists()
+                else:
+                    good += 1
+                    assert target.read_bytes() in {CONTENT, CONTENT[::-1]}
+                    target.unlink()
+                    break
+
+    assert good > bad > 0
 
 
 async def test_memory_stays_flat(tmp_path: Path) -> None:

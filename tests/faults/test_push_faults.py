@@ -23,7 +23,6 @@ from sieve_async import (
     RetryPolicy,
     SieveClient,
     SieveError,
-    Timeout,
     UnprocessableEntityError,
 )
 
@@ -88,20 +87,21 @@ async def test_the_server_ends_at_every_byte_of_the_answer(*, resets: bool) -> N
 @pytest.mark.looptime
 async def test_a_server_that_is_silent() -> None:
     """A timeout is ambiguous, before the answer and within it."""
-    async with push_server() as server:
-        settings = {"retry": EAGER, "timeout": Timeout(request=5.0)}
-        async with SieveClient(KEY, base_url=server.url, **settings) as client:
-            answer = server.answer(PushPlan(), b"{}")
-            for write in (0, 10, len(answer) - 1):
-                server.posts.clear()
-                server.plan = lambda _, write=write: PushPlan(write=write, hangs=True)  # type: ignore[misc]
+    async with (
+        push_server() as server,
+        SieveClient(KEY, base_url=server.url, retry=EAGER, timeout=5.0) as client,
+    ):
+        answer = server.answer(PushPlan(), b"{}")
+        for write in (0, 10, len(answer) - 1):
+            server.posts.clear()
+            server.plan = lambda _, write=write: PushPlan(write=write, hangs=True)  # type: ignore[misc]
 
-                error = await outcome(client)
+            error = await outcome(client)
 
-                assert len(server.posts) == 1
-                assert isinstance(error, AmbiguousPushError)
-                assert error.accepted == (write == len(answer) - 1)
-                assert "in time" in error.reason
+            assert len(server.posts) == 1
+            assert isinstance(error, AmbiguousPushError)
+            assert error.accepted == (write == len(answer) - 1)
+            assert "in time" in error.reason
 
 
 REFUSED: dict[str, type[SieveError]] = {
@@ -318,8 +318,7 @@ async def test_random_faults(pushes: int, seed: int) -> None:
 
     async with push_server() as server:
         server.plan = lambda _: random_plan(dice)
-        settings = {"timeout": Timeout(request=5.0)}
-        async with SieveClient(KEY, base_url=server.url, **settings) as client:
+        async with SieveClient(KEY, base_url=server.url, timeout=5.0) as client:
             async with asyncio.TaskGroup() as group:
                 for _ in range(10):
                     group.create_task(worker(client))

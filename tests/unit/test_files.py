@@ -412,6 +412,66 @@ def test_parts_of_other_writers(tmp_path: Path) -> None:
     other.close()
 
 
+def test_starting_over_leaves_nothing(tmp_path: Path) -> None:
+    """A part that starts over holds nothing of what it held."""
+    target = tmp_path / "clip.mp4"
+    part = PartFile.open(target, "u")
+    part.start(HELD)
+    part.append(b"long" * 100)
+    part.start(Content('"v2"', 5))
+    part.append(b"short")
+    part.finish(target, overwrite=False)
+    part.close()
+
+    assert target.read_bytes() == b"short"
+
+
+def test_a_part_with_a_second_name(tmp_path: Path) -> None:
+    """A part that is also another file, as after a crash while it was renamed, is left alone."""
+    target = tmp_path / "clip.mp4"
+    part = PartFile.open(target, "u")
+    part.start(HELD)
+    part.append(b"abc")
+    part.close()
+    target.hardlink_to(part.path)
+
+    again = PartFile.open(target, "u")
+    again.start(HELD)
+    again.append(b"xyz")
+
+    assert again.path != part.path
+    assert target.read_bytes() == b"abc"
+    again.close()
+
+
+def test_writers_in_many_threads(tmp_path: Path) -> None:
+    """However writers of one file overlap, the file is always that of one of them."""
+    target = tmp_path / "clip.mp4"
+    wrong: list[bytes] = []
+
+    def write(number: int) -> None:
+        content = bytes([number]) * 1000
+        for _ in range(100):
+            part = PartFile.open(target, "u")
+            part.start(HELD)
+            for start in range(0, 1000, 250):
+                part.append(content[start : start + 250])
+            part.finish(target, overwrite=True)
+            part.close()
+            found = target.read_bytes()
+            if len(set(found)) != 1 or len(found) != 1000:
+                wrong.append(found)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert not wrong
+    assert os.listdir(tmp_path) == ["clip.mp4"]  # noqa: PTH208
+
+
 def test_the_target_is_not_overwritten(tmp_path: Path) -> None:
     """A target that has appeared meanwhile is kept; the part stays."""
     target = tmp_path / "clip.mp4"

@@ -162,9 +162,10 @@ def test_functions_that_cannot_be_pushed(function: Any) -> None:
 def test_webhooks() -> None:
     """Webhooks are given as objects or mappings, from any iterable."""
     hook = {"type": "job.complete", "url": "https://host/hook"}
+    webhook = Webhook("job.complete", "https://host/hook")
 
     assert body_of(webhooks=[hook])["webhooks"] == [hook]
-    assert body_of(webhooks=iter([Webhook(**hook)]))["webhooks"] == [hook]
+    assert body_of(webhooks=iter([webhook]))["webhooks"] == [hook]
 
 
 @pytest.mark.parametrize(

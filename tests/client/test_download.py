@@ -1,0 +1,138 @@
+"""``download`` and ``download_all`` on a client."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.leak_checks import KEY
+from helpers.storage_server import cut_after, reply, storage_server
+from sieve_async import (
+    ClientClosedError,
+    DownloadError,
+    File,
+    FileExpiredError,
+    InvalidArgumentError,
+    SieveClient,
+    Timeout,
+)
+from sieve_async.testing import FakeSieve
+
+pytestmark = pytest.mark.looptime
+
+CONTENT = bytes(range(256)) * 1000
+
+
+@pytest.fixture
+async def client(sieve: FakeSieve) -> Any:
+    """A client without request timeouts, whose timers virtual time could jump to."""
+    quiet = Timeout(connect=None, request=None)
+    async with SieveClient(KEY, base_url=sieve.url, timeout=quiet) as one:
+        yield one
+
+
+async def test_a_file_of_a_job(sieve: FakeSieve, client: SieveClient, tmp_path: Path) -> None:
+    """A file is downloaded completely, and its host gets no credentials."""
+    url = sieve.add_file("clip.mp4", CONTENT)
+    sieve.add_job("j", outputs=[{"url": url}])
+    job = await client.get_job("j")
+    seen: list[tuple[int, int | None]] = []
+
+    async def on_progress(done: int, total: int | None) -> None:
+        seen.append((done, total))
+
+    path = await client.download(job.files[0], tmp_path / "a.mp4", on_progress=on_progress)
+    same = await client.download(url, str(tmp_path / "b.mp4"))
+
+    assert path.read_bytes() == same.read_bytes() == CONTENT
+    assert (seen[0], seen[-1]) == ((0, len(CONTENT)), (len(CONTENT), len(CONTENT)))
+    assert sieve.file_requests_with_credentials == 0
+    assert sorted(os.listdir(tmp_path)) == ["a.mp4", "b.mp4"]  # noqa: PTH208
+
+
+async def test_all_files(sieve: FakeSieve, client: SieveClient, tmp_path: Path) -> None:
+    """All files of a job come into one directory, under names of their own."""
+    urls = [sieve.add_file(name, name) for name in ("a.txt", "b.txt", "c.txt")]
+    sieve.add_job("j", outputs=[{"url": urls[0]}, [{"data": {"url": urls[1]}}], urls[2], [urls]])
+    sieve.add_job("none")
+    job = await client.get_job("j")
+
+    paths = await client.download_all(job, tmp_path / "out")
+
+    assert [path.read_text() for path in paths] == ["a.txt", "b.txt"]
+    assert await client.download_all(await client.get_job("none"), tmp_path / "none") == []
+
+
+async def test_an_expired_link(sieve: FakeSieve, client: SieveClient, tmp_path: Path) -> None:
+    """The job is looked up once for a fresh link, which the API does not promise to give."""
+    old = sieve.add_file("clip.mp4", CONTENT, expires_in=1)
+    fresh = sieve.add_file("clip.mp4", CONTENT, expires_in=1000)
+    sieve.add_job("j", outputs=[{"url": old}, {"url": old}])
+    job = await client.get_job("j")
+    await asyncio.sleep(2)
+    lookups = len(sieve.requests)
+
+    with pytest.raises(FileExpiredError, match="no fresh one"):
+        await client.download(job.files[0], tmp_path / "a.mp4")
+    with pytest.raises(FileExpiredError, match="job is not known"):
+        await client.download(old, tmp_path / "a.mp4")
+    sieve.fault(job="j", fields={"outputs": [{"data": {"url": fresh}}]})
+    path = await client.download(job.files[0], tmp_path / "a.mp4")
+    paths = await client.download_all(job, tmp_path / "all")
+
+    assert {each.read_bytes() for each in (path, *paths)} == {CONTENT}
+    assert [r.path for r in sieve.requests[lookups:] if r.path.startswith("/v2")] == [
+        "/v2/jobs/j"
+    ] * 3
+
+
+async def test_a_job_that_is_gone(sieve: FakeSieve, client: SieveClient, tmp_path: Path) -> None:
+    """An expired file whose job cannot be looked up has expired."""
+    old = sieve.add_file("clip.mp4", CONTENT, expires_in=1)
+    await asyncio.sleep(2)
+
+    with pytest.raises(FileExpiredError, match=r"cannot be looked up: .*404"):
+        await client.download(File(old, job_id="gone"), tmp_path / "a.mp4")
+
+
+async def test_the_key_stays_here(client: SieveClient, tmp_path: Path) -> None:
+    """Neither the key nor a header or cookie of the client reaches a storage host."""
+    async with storage_server(CONTENT) as storage:
+        storage.script += [
+            reply("302 Found", Location="/next", Set_Cookie="session=1"),
+            reply("503 Busy", Set_Cookie="session=1"),
+            cut_after(1000),
+        ]
+        await client.download(f"{storage.url}/clip", tmp_path / "clip.mp4")
+
+    assert len(storage.requests) == 4
+    for request in storage.requests:
+        assert KEY.encode() not in request.raw
+        assert "sieve" not in request.raw.decode().lower()
+        assert request.headers.keys() <= {
+            *("host", "accept", "accept-encoding", "user-agent", "range", "if-range", "connection")
+        }
+
+
+async def test_invalid_arguments(sieve: FakeSieve, client: SieveClient, tmp_path: Path) -> None:
+    """Invalid arguments are refused before a socket."""
+    with pytest.raises(InvalidArgumentError):
+        await client.download("ftp://host/x", tmp_path / "x")
+    with pytest.raises(InvalidArgumentError):
+        await client.download_all("j", tmp_path)  # type: ignore[arg-type]
+    sieve.add_job("j")
+    job = await client.get_job("j")
+    with pytest.raises(ValueError, match="concurrency"):
+        await client.download_all(job, tmp_path, concurrency=0)
+    with pytest.raises(DownloadError):
+        await client.download(File("ftp://host/x"), tmp_path / "x")
+
+
+async def test_a_closed_client(client: SieveClient, tmp_path: Path) -> None:
+    """A closed client downloads nothing."""
+    await client.close()
+
+    with pytest.raises(ClientClosedError):
+        await client.download("https://host/x", tmp_path / "x")
