@@ -132,6 +132,35 @@ async def test_find_pushed(sieve: FakeSieve, client: SieveClient) -> None:
         assert len(await another.find_pushed(raised.value)) == 3  # it knows of no push
 
 
+async def test_a_job_is_found_at_once(sieve: FakeSieve, client: SieveClient) -> None:
+    """A job that is listed is found by the first look."""
+    loop = asyncio.get_running_loop()
+    sieve.script_function("me/mine", processing=60)
+    sieve.fault(path="/v2/push", drop="after", times=1)
+    with pytest.raises(AmbiguousPushError) as raised:
+        await client.push_job("me/mine", {"n": 1})
+    started = loop.time()
+
+    assert len(await client.find_pushed(raised.value)) == 1
+    assert loop.time() - started < 0.5
+
+
+async def test_an_equal_push_in_flight(sieve: FakeSieve, client: SieveClient) -> None:
+    """The job of an equal push, whose answer is still to come, is not taken for the lost one."""
+    sieve.script_function("me/mine", processing=60)
+    sieve.fault(path="/v2/push", drop="before", times=1)
+    with pytest.raises(AmbiguousPushError) as raised:
+        await client.push_job("me/mine", {"n": 1})
+    sieve.fault(path="/v2/push", delay=10, times=1)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(client.push_job("me/mine", {"n": 1}))
+        search = group.create_task(client.find_pushed(raised.value, timeout=20))
+
+    assert len(sieve.pushes) == 1
+    assert search.result() == []
+
+
 async def test_nothing_was_pushed(sieve: FakeSieve, client: SieveClient) -> None:
     """Where no job was started, the search ends with nothing when its time is over."""
     loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ from sieve_async import (
     JobFailedError,
     JobStatus,
     PushedJob,
+    RateLimitError,
     SieveClient,
     WaitTimeoutError,
 )
@@ -90,6 +91,19 @@ async def test_a_deadline_during_the_push(sieve: FakeSieve, client: SieveClient)
 
     assert now() - started == pytest.approx(5, abs=0.1)
     assert len(await client.find_pushed(raised.value)) == len(sieve.pushes) == 1
+
+
+async def test_a_pause_beyond_the_deadline(sieve: FakeSieve, client: SieveClient) -> None:
+    """A push that may not be sent before the deadline is given up at once; no job was started."""
+    sieve.script_function("me/mine")
+    sieve.fault(path="/v2/push", status=429, retry_after=20)
+    started = now()
+
+    with pytest.raises(RateLimitError):
+        await client.run("me/mine", timeout=10)
+
+    assert now() - started < 1
+    assert not sieve.pushes
 
 
 async def test_a_timeout_of_zero(sieve: FakeSieve, client: SieveClient) -> None:

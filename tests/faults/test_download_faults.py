@@ -640,6 +640,7 @@ async def test_what_on_progress_raises(tmp_path: Path) -> None:
 async def test_all_files_of_a_job(tmp_path: Path) -> None:
     """Names are made safe and distinct; at most so many are fetched at once."""
     running = most = 0
+    two_run = asyncio.Event()
 
     async def count(
         server: StorageServer, request: StorageRequest, writer: asyncio.StreamWriter
@@ -647,8 +648,10 @@ async def test_all_files_of_a_job(tmp_path: Path) -> None:
         nonlocal running, most
         running += 1
         most = max(most, running)
-        for _ in range(50):
-            await asyncio.sleep(0)
+        if running == 2:
+            two_run.set()
+        await two_run.wait()
+        await asyncio.sleep(0)
         running -= 1
         await serve(server, request, writer)
 

@@ -5,9 +5,12 @@ import random
 import socket
 
 import pytest
+import trustme
 
 from helpers.leak_checks import KEY
 from helpers.push_server import PushPlan, push_server
+from helpers.raw_server import RawServer
+from helpers.tls import server_context
 from sieve_async import (
     AmbiguousPushError,
     AuthenticationError,
@@ -23,6 +26,7 @@ from sieve_async import (
     RetryPolicy,
     SieveClient,
     SieveError,
+    TLSError,
     UnprocessableEntityError,
 )
 
@@ -212,10 +216,12 @@ async def test_a_pause_that_is_too_long() -> None:
         server.plan = lambda _: PushPlan(
             accepts=False, status="429 Busy", headers="Retry-After: 1000\r\n"
         )
+        started = asyncio.get_running_loop().time()
         for _ in range(2):
             with pytest.raises(RateLimitError) as raised:
                 await client.push_job(FUNCTION, INPUTS)
             assert raised.value.retry_after == pytest.approx(1000, abs=1)
+        assert asyncio.get_running_loop().time() - started < 0.5
 
     assert len(server.posts) == 1
 
@@ -232,6 +238,18 @@ async def test_a_server_that_is_away() -> None:
         assert not error.sent
         assert error.attempts == 3
         assert client.stats.requests == 3
+
+
+@pytest.mark.looptime
+async def test_a_server_that_is_not_trusted() -> None:
+    """What will not pass is not tried again, although nothing was sent."""
+    tls = server_context(trustme.CA())
+    async with RawServer(tls=tls) as server, server.client(retry=EAGER) as client:
+        error = await outcome(client)
+
+        assert isinstance(error, TLSError)
+        assert not error.sent
+        assert client.stats.requests == 1
 
 
 @pytest.mark.looptime
