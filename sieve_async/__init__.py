@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         WaitTimeoutError,
         WrongEventLoopError,
     )
+    from sieve_async.jobs import PushedJob
     from sieve_async.models import (
         BuildStatus,
         EnvironmentVariable,
@@ -103,6 +104,7 @@ __all__ = [
     "PermissionDeniedError",
     "PollPolicy",
     "ProxyError",
+    "PushedJob",
     "RateLimitError",
     "RedirectError",
     "RequestTimeoutError",
@@ -177,6 +179,7 @@ _HOMES = {
         "WaitTimeoutError",
         "WrongEventLoopError",
     ),
+    "sieve_async.jobs": ("PushedJob",),
     "sieve_async.models": (
         "BuildStatus",
         "EnvironmentVariable",

@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
 
 import attrs
 
@@ -21,17 +21,29 @@ from sieve_async.config import (
     check_choice,
     check_job_id,
     check_job_ids,
+    check_kind,
     check_setting,
     check_timeout,
     function_name_of,
+    parse_function_name,
     read_config,
 )
 from sieve_async.decode import parse_model, parse_text
-from sieve_async.errors import InvalidArgumentError
+from sieve_async.errors import AmbiguousPushError, InvalidArgumentError
+from sieve_async.files import DownloadSettings, Renewal, download, download_all
+from sieve_async.jobs import (
+    PushedJob,
+    Pusher,
+    Search,
+    cancel_job,
+    check_push,
+    list_jobs,
+    run_job,
+)
 from sieve_async.limiter import RequestLimiter
 from sieve_async.log import configure_logging_from
 from sieve_async.messages import Model, Request, Response
-from sieve_async.models import FunctionVersion, Job
+from sieve_async.models import File, FunctionVersion, Job, JobStatus, Webhook
 from sieve_async.outcomes import OutcomeList
 from sieve_async.polling import (
     JobPoller,
@@ -51,9 +63,6 @@ if TYPE_CHECKING:
     import aiohttp
 
 Result = TypeVar("Result")
-
-# For so long after a push, a lagging replica may not know the job, in seconds.
-_PUSH_GRACE = 10.0
 
 
 @attrs.frozen(kw_only=True)
@@ -141,8 +150,10 @@ class SieveClient:
         )
         self._background.on_failure(self._limiter.fail)
         self._retrier = Retrier(retry, self._limiter, self._transport.send, _now)
-        self._pushes: dict[str, float] = {}
-        self._context = PollContext(self._retrier, _now, timeout.request, self._pushes.get)
+        self._pusher = Pusher(self._retrier, self._limiter, retry, _now)
+        self._downloads = DownloadSettings(timeout=timeout, retry=retry, trust_env=trust_env)
+        pushed_at = self._pusher.log.pushed_at
+        self._context = PollContext(self._retrier, _now, timeout.request, pushed_at)
         self._long_polls = LongPollLimiter(self._transport.slots)
         self._waits = SingleWaits(self._limiter, _now)
         self._scheduler = Scheduler(
@@ -469,6 +480,247 @@ class SieveClient:
 
         return OutputStream(self._waits, begin, raises_on_restart=on_restart == "raise")
 
+    async def push_job(
+        self,
+        function: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        webhooks: "Iterable[Webhook | Mapping[str, Any]]" = (),
+        env: Mapping[str, str] | None = None,
+    ) -> PushedJob:
+        """Start a job, and return its id and what else the API answers.
+
+        One call is one request, on a new connection. It is sent again only if it surely did not
+        arrive: nothing was sent, or the server answered 429. Cancelling the call may leave a job
+        behind that has started.
+
+        Args:
+            function: ``OWNER/NAME`` or ``OWNER/NAME:VERSION``.
+            inputs: JSON values by name. Sieve takes files as ``{"url": "https://..."}``.
+            webhooks: ``{"type": "job.complete", "url": "https://..."}`` for each.
+            env: Environment variables of the job; no error, log or repr shows their values.
+
+        Raises:
+            InvalidArgumentError: An argument is invalid; nothing was sent.
+            AmbiguousPushError: The push failed after it may have arrived: a paid job may have
+                started. Call :meth:`find_pushed` before you push again.
+            OutOfCreditsError: The organisation has no credits left.
+            SieveError: Any other failure; no job was started.
+        """
+        arguments = check_push(function, inputs, webhooks, env)
+        self._transport.bind_loop()
+        return await self._pusher.push(arguments)
+
+    async def find_pushed(
+        self,
+        error: AmbiguousPushError,
+        *,
+        timeout: float | timedelta | None = 30.0,  # noqa: ASYNC109 - the deadline is the point
+    ) -> list[Job]:
+        """Find the job that a push may have started; nothing is pushed.
+
+        Reads the list of the function's jobs for one with equal inputs, created since the push (or
+        in the minute before, for clocks differ), and not returned by another push of this client.
+        Jobs that have further inputs count where there is none with equal ones when the time is
+        over: the server may fill in defaults.
+
+        Args:
+            error: The error of the push.
+            timeout: How long to look again while nothing is found, in seconds; 0 to look once.
+
+        Returns:
+            All candidates. An empty list says that the server lists no such job.
+
+        Raises:
+            SieveError: The list could not be read.
+        """
+        check_kind("error", error, AmbiguousPushError)
+        seconds = check_timeout(timeout)
+        owner_name, name, _ = parse_function_name(error.function)
+        self._transport.bind_loop()
+        search = Search(
+            error, partial(self.list_jobs, function=f"{owner_name}/{name}"), self._pusher.log, _now
+        )
+        return await search.run(None if seconds is None else _now() + seconds)
+
+    async def run(  # noqa: PLR0913  # the arguments of a push and of a wait
+        self,
+        function: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        webhooks: "Iterable[Webhook | Mapping[str, Any]]" = (),
+        env: Mapping[str, str] | None = None,
+        timeout: float | timedelta | None = None,  # noqa: ASYNC109 - the deadline is the point
+        polling: PollPolicy | None = None,
+        strategy: Literal["poll", "long_poll"] = "poll",
+        on_pushed: Callable[[PushedJob], object] | None = None,
+        on_update: Callable[[Job], object] | None = None,
+        check: bool = True,
+        cancel_on_timeout: bool = False,
+    ) -> Job:
+        """Push a job, and wait until it is over.
+
+        Args:
+            function: As for :meth:`push_job`, and so are ``inputs``, ``webhooks`` and ``env``.
+            inputs: JSON values by name.
+            webhooks: What the API is to report where.
+            env: Environment variables of the job.
+            timeout: The longest time for the whole, in seconds; None for no limit, 0 for a push and
+                exactly one poll.
+            polling: How often to poll; the client's own policy if not given.
+            strategy: As for :meth:`wait_for_job`.
+            on_pushed: A function or coroutine function that gets the pushed job before the wait
+                begins: keep its id where it survives this program. What it raises ends the call;
+                the job continues.
+            on_update: As for :meth:`wait_for_job`.
+            check: Raise for a job that did not finish, as :meth:`Job.raise_for_status` does.
+            cancel_on_timeout: Cancel the job when the deadline comes first. Without it the job
+                continues, and so do its costs.
+
+        Raises:
+            AmbiguousPushError: As for :meth:`push_job`.
+            WaitTimeoutError: The deadline came first; ``target`` is the id of the job.
+            JobFailedError: With ``check``, the job ended in error.
+            JobCancelledError: With ``check``, the job was cancelled.
+            SieveError: As for :meth:`push_job` and :meth:`wait_for_job`.
+        """
+        arguments = check_push(function, inputs, webhooks, env)
+        seconds, policy = self._check_wait(timeout, polling)
+        check_choice("strategy", strategy, ("poll", "long_poll"))
+        check_callable("on_pushed", on_pushed)
+        check_callable("on_update", on_update)
+        self._transport.bind_loop()
+
+        async def wait(job_id: str, left: float | None) -> Job:
+            return await self.wait_for_job(
+                job_id, timeout=left, polling=policy, strategy=strategy, on_update=on_update
+            )
+
+        job = await run_job(
+            arguments,
+            push=self._pusher.push,
+            wait=wait,
+            cancel=self.cancel_job,
+            clock=_now,
+            seconds=seconds,
+            on_pushed=on_pushed,
+            cancel_on_timeout=cancel_on_timeout,
+        )
+        return job.raise_for_status() if check else job
+
+    async def cancel_job(self, job_id: str) -> Job:
+        """Cancel a job, and return it as it is then.
+
+        A job that is over already is returned as it ended. A cancelled one may be listed as
+        running for a moment.
+
+        Raises:
+            InvalidArgumentError: ``job_id`` is invalid; nothing was sent.
+            JobNotCancellableError: The server refused, and the job is not over.
+            NotFoundError: There is no such job, or the key cannot see it.
+            SieveError: Any other failure; transient ones were retried before.
+        """
+        return await cancel_job(self._call, self.get_job, job_id)
+
+    def list_jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        function: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[Job]:
+        """List the jobs of the organisation, page by page, each id once.
+
+        The API does not document the order. Jobs that move to another page while it is read may be
+        left out: a list is no place to see a job end.
+
+        Args:
+            status: Only jobs that have this status.
+            function: Only jobs of this function, ``OWNER/NAME``, or of one version of it,
+                ``OWNER/NAME:VERSION``; the API has no filter by status for the latter.
+            limit: How many jobs at the most; None for all.
+
+        Raises:
+            InvalidArgumentError: An argument is invalid; raised by the call itself.
+            SieveError: A page could not be read; raised by the iterator.
+        """
+        return list_jobs(self._call, status=status, function=function, limit=limit)
+
+    async def download(
+        self,
+        file: File | str,
+        path: "str | os.PathLike[str]",
+        *,
+        overwrite: bool = False,
+        resume: bool = True,
+        on_progress: Callable[[int, int | None], object] | None = None,
+    ) -> Path:
+        """Download a file of a job; the file at the path is complete, or there is none.
+
+        Sent without the key, cookies or headers of this client, over https only (http to this
+        machine), to public addresses only, through at most five redirects. What has come lies in a
+        ``.part`` file beside the path until it is complete, also after a failure or a
+        cancellation: the next call continues there if the host says by a strong ETag that the file
+        is the same. Lengths are checked, and the MD5 where the host gives it.
+
+        Args:
+            file: The file, or its URL. When a signed URL has expired, the job of a ``File`` is
+                looked up once for a fresh one.
+            path: Where the file is to be; its directory must exist.
+            overwrite: Replace a file that exists.
+            resume: Continue what an earlier call has left.
+            on_progress: A function or coroutine function that gets the bytes that are there and
+                the length of the file, or None where the host does not say it. What it raises ends
+                the download.
+
+        Raises:
+            InvalidArgumentError: An argument is invalid; nothing was sent.
+            FileExistsError: The path exists; nothing was sent.
+            FileExpiredError: The URL has expired, and the API gives no fresh one.
+            DownloadError: Any other failure; transient ones were retried before.
+        """
+        self._transport.bind_loop()
+        return await download(
+            file,
+            path,
+            settings=self._downloads,
+            renew=self._file_renewal(),
+            overwrite=overwrite,
+            resume=resume,
+            on_progress=on_progress,
+        )
+
+    async def download_all(
+        self, job: Job, directory: "str | os.PathLike[str]", *, concurrency: int = 4
+    ) -> list[Path]:
+        """Download all files of a job into a directory, which is made where it is missing.
+
+        The names are those of the files, made safe; equal ones get numbers. When one file fails,
+        the others are downloaded all the same, and then its error is raised.
+
+        Args:
+            job: The job.
+            directory: Where the files are to be.
+            concurrency: How many are downloaded at once.
+
+        Returns:
+            The paths, in the order of ``job.files``.
+
+        Raises:
+            InvalidArgumentError: An argument is invalid; nothing was sent.
+            FileExistsError: One of the paths exists; nothing was sent.
+            DownloadError: As for :meth:`download`.
+        """
+        check_kind("job", job, Job)
+        self._transport.bind_loop()
+        return await download_all(
+            job.files,
+            directory,
+            settings=self._downloads,
+            renew=self._file_renewal(),
+            concurrency=concurrency,
+        )
+
     def nudge(self, job_id: str) -> bool:
         """Poll a job now, for instance since a webhook named it.
 
@@ -486,12 +738,9 @@ class SieveClient:
         self._transport.bind_loop()
         return await self._retrier.call(request, parse)
 
-    def _record_push(self, job_id: str) -> None:
-        """Remember that a job was pushed just now: it may be unknown to the server for a moment."""
-        now = _now()
-        for old_id in [old for old, at in self._pushes.items() if now - at > _PUSH_GRACE]:
-            del self._pushes[old_id]
-        self._pushes[job_id] = now
+    def _file_renewal(self) -> Renewal:
+        """Looks up the jobs of expired files, each job once."""
+        return Renewal(self.get_job)
 
     def _attach(self) -> Scheduler:
         self._transport.bind_loop()
