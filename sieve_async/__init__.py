@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sieve_async.client import SieveClient, Stats
     from sieve_async.config import Limits, Timeout, __version__
+    from sieve_async.durable import DurableWatch, WatchState
     from sieve_async.errors import (
         AmbiguousPushError,
         APIError,
@@ -79,6 +80,7 @@ __all__ = [
     "ConnectError",
     "DecodeError",
     "DownloadError",
+    "DurableWatch",
     "EnvironmentVariable",
     "File",
     "FileExpiredError",
@@ -124,6 +126,7 @@ __all__ = [
     "TransportError",
     "UnprocessableEntityError",
     "WaitTimeoutError",
+    "WatchState",
     "Webhook",
     "WebhookEvent",
     "WorkerCounts",
@@ -142,6 +145,10 @@ _HOMES = {
         "Limits",
         "Timeout",
         "__version__",
+    ),
+    "sieve_async.durable": (
+        "DurableWatch",
+        "WatchState",
     ),
     "sieve_async.errors": (
         "APIError",

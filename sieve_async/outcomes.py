@@ -55,6 +55,8 @@ class JobOutcome:
         error: Why its end was not seen; the outcome's own copy.
         polls: How many polls this watch made for the job.
         elapsed: Seconds from the moment the watch took the id.
+        age: Seconds since the outcome was stored, when a state file hands it out again; else 0.
+            Signed file URLs in it expire 48 hours after they were made.
     """
 
     job_id: str
@@ -64,6 +66,7 @@ class JobOutcome:
     )
     polls: int = 0
     elapsed: float = 0.0
+    age: float = attrs.field(default=0.0, eq=False)
 
     __repr__ = short_repr
 

@@ -1,0 +1,431 @@
+"""The state file: what is on disk, who may open it, and what it refuses."""
+
+import asyncio
+import contextlib
+import os
+import pickle
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from sieve_async import (
+    InvalidArgumentError,
+    Job,
+    JobOutcome,
+    JobStatus,
+    StateBusyError,
+    StateFileError,
+    WatchState,
+    WrongEventLoopError,
+)
+from sieve_async.durable import Transaction
+
+# Holds a state file open until it is killed.
+_HOLDER = """
+import asyncio, sys
+from sieve_async import WatchState
+
+async def main():
+    async with WatchState.open(sys.argv[1]) as state:
+        await state.add(["j1"])
+        print("open", flush=True)
+        await asyncio.sleep(3600)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the file of a test is."""
+    return tmp_path / "batch.sieve"
+
+
+async def test_ids_are_on_disk_when_add_returns(path: Path) -> None:
+    """A second reader sees the ids at once, in the order given, each once."""
+    async with WatchState.open(path) as state:
+        added = await state.add(["j2", "j1", "j2"])
+
+        with contextlib.closing(sqlite3.connect(path)) as reader:
+            rows = reader.execute("SELECT job_id FROM sieve_jobs ORDER BY number").fetchall()
+    assert added == 2
+    assert rows == [("j2",), ("j1",)]
+
+
+async def test_known_ids_are_ignored(path: Path) -> None:
+    """Pending, ended and acknowledged jobs stay what they are when they are added again."""
+    async with WatchState.open(path) as state:
+        await state.add(["j1", "j2", "j3"])
+        await state.commit([_outcome("j2"), _outcome("j3")], ["j3"])
+        before = await state.counts()
+
+        added = await state.add(["j1", "j2", "j3", "j4"])
+
+        assert before == (1, 1, 1)
+        assert added == 1
+        assert await state.counts() == (2, 1, 1)
+        assert await state.pending() == ["j1", "j4"]
+
+
+async def test_sources_of_ids(path: Path) -> None:
+    """Ids come from any iterable or async iterable."""
+
+    async def asynchronous() -> AsyncIterator[str]:
+        for job_id in ("j3", "j4"):
+            yield job_id
+
+    async with WatchState.open(path) as state:
+        assert await state.add(iter(["j1", "j2"])) == 2
+        assert await state.add(asynchronous()) == 2
+        assert await state.add([]) == 0
+        assert await state.pending() == ["j1", "j2", "j3", "j4"]
+
+
+@pytest.mark.parametrize("invalid", ["", "a/b", None, 7, "x" * 300, "\ud800"])
+async def test_one_invalid_id_adds_none(path: Path, invalid: object) -> None:
+    """Invalid ids raise before anything is written."""
+    async with WatchState.open(path) as state:
+        with pytest.raises(InvalidArgumentError):
+            await state.add(["j1", invalid])  # type: ignore[list-item]  # on purpose
+        assert await state.counts() == (0, 0, 0)
+
+
+@pytest.mark.parametrize("invalid", ["j1", b"j2", None, 7])
+async def test_what_is_no_iterable_of_ids(path: Path, invalid: object) -> None:
+    """A single id, or what cannot be iterated, is refused."""
+    async with WatchState.open(path) as state:
+        with pytest.raises(InvalidArgumentError, match="job_ids"):
+            await state.add(invalid)  # type: ignore[arg-type]  # on purpose
+
+
+async def test_outcomes_survive_in_the_order_of_ending(path: Path) -> None:
+    """Stored outcomes are read back equal, more than one portion of them, with their age."""
+    outcomes = [_outcome(f"j{number}") for number in range(1200)]
+    async with WatchState.open(path) as state:
+        await state.commit(outcomes, [])
+    _make_older(path, seconds=3600)
+
+    async with WatchState.open(path) as state:
+        read = [outcome async for outcome in state.outcomes()]
+
+    assert read == outcomes
+    assert all(3600 <= outcome.age < 3700 for outcome in read)
+
+
+async def test_repeating_a_commit_changes_nothing(path: Path) -> None:
+    """The first outcome of a job stays; an acknowledgement stays."""
+    async with WatchState.open(path) as state:
+        await state.add(["j1"])
+        await state.commit([_outcome("j1")], ["j1"])
+        await state.commit([_outcome("j1", JobStatus.ERROR)], ["j1"])
+
+        assert [outcome.status async for outcome in state.outcomes()] == ["finished"]
+        assert await state.counts() == (0, 0, 1)
+
+
+async def test_only_the_owner_may_read_it(path: Path) -> None:
+    """All files have mode 0600, whatever the umask; a mode set by the user stays."""
+    before = os.umask(0)
+    try:
+        async with WatchState.open(path) as state:
+            await state.add(["j1"])
+            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert set(modes) >= {"batch.sieve", "batch.sieve-wal", "batch.sieve.lock"}
+    assert set(modes.values()) == {0o600}
+
+    path.chmod(0o640)
+    async with WatchState.open(path):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+async def test_one_user_at_a_time(path: Path) -> None:
+    """A second opening fails at once, also by another name; then the file is free again."""
+    other_name = path.with_name("link.sieve")
+    other_name.symlink_to(path)
+    async with WatchState.open(path):
+        for name in (
+            path,
+            other_name,
+            str(path),
+            path.parent / ".." / path.parent.name / path.name,
+        ):
+            with pytest.raises(StateBusyError, match="another process has it open"):
+                await _open_and_close(name)
+    await _open_and_close(other_name)
+
+
+async def test_a_killed_process_frees_the_file(path: Path) -> None:
+    """Another process has the file; after SIGKILL it opens, with what was added."""
+    with _holder(path) as process:
+        with pytest.raises(StateBusyError):
+            await _open_and_close(path)
+        async with WatchState.open(path, read_only=True) as state:
+            assert await state.counts() == (1, 0, 0)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+        async with WatchState.open(path) as state:
+            assert await state.pending() == ["j1"]
+
+
+async def test_reading_only(path: Path) -> None:
+    """A file that is read only cannot be changed, and is not created."""
+    with pytest.raises(StateFileError, match="unable to open"):
+        await _open_and_close(path, read_only=True)
+    assert not list(path.parent.iterdir())
+
+    async with WatchState.open(path) as state:
+        await state.add(["j1"])
+    async with WatchState.open(path, read_only=True) as state:
+        with pytest.raises(StateFileError, match="open for reading only"):
+            await state.add(["j2"])
+        assert await state.pending() == ["j1"]
+
+
+async def test_names_that_mean_something_to_sqlite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file may have any name: none is an address or a database in memory."""
+    monkeypatch.chdir(tmp_path)
+    for name in (":memory:", "file:x?mode=memory", "a b%20c#d?e"):
+        async with WatchState.open(name) as state:
+            await state.add(["j1"])
+        assert (tmp_path / name).is_file()
+        async with WatchState.open(name, read_only=True) as state:
+            assert await state.pending() == ["j1"]
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _cut_in_a_page(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def _overwrite_the_end(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-4096] + b"\xff" * 4096)
+
+
+def _replace_by_text(path: Path) -> None:
+    path.write_text("these are not the bytes of a database\n" * 100)
+
+
+def _replace_by_another_database(path: Path) -> None:
+    path.unlink()
+    _execute(path, "CREATE TABLE people (name TEXT)")
+
+
+def _make_later(path: Path) -> None:
+    _execute(path, "PRAGMA user_version = 2")
+
+
+def _replace_by_a_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _replace_by_a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_cut, "malformed"),
+        (_cut_in_a_page, "not whole pages"),
+        (_overwrite_the_end, "damaged|malformed"),
+        (_replace_by_text, "not a database"),
+        (_replace_by_another_database, "not a state file"),
+        (_make_later, "later version of this package wrote it"),
+        (_replace_by_a_directory, "not a regular file"),
+        (_replace_by_a_pipe, "not a regular file"),
+    ],
+)
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_unusable_files(path: Path, change: object, reason: str, *, read_only: bool) -> None:
+    """A damaged, foreign or later file is a typed error, which leaves it as it is."""
+    async with WatchState.open(path) as state:
+        await state.add(f"job-{number}" for number in range(2000))
+    assert callable(change)
+    change(path)
+    before = path.read_bytes() if path.is_file() else None
+
+    with pytest.raises(StateFileError, match=reason) as caught:
+        await _open_and_close(path, read_only=read_only)
+
+    assert caught.value.path == str(path)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert before is None or path.read_bytes() == before
+
+
+async def test_every_length_of_a_cut_file(path: Path, tmp_path: Path) -> None:
+    """However much is cut off, the file is refused or complete; ids are never just missing."""
+    async with WatchState.open(path) as state:
+        await state.add(f"job-{number}" for number in range(300))
+    whole = path.read_bytes()
+    copy = tmp_path / "copy.sieve"
+
+    for length in [*range(1, len(whole), 512), 4096, len(whole) - 1]:
+        copy.write_bytes(whole[:length])
+        with pytest.raises(StateFileError):
+            await _open_and_close(copy)
+
+
+async def test_unusable_places(path: Path) -> None:
+    """A directory that does not exist is a typed error."""
+    with pytest.raises(StateFileError, match="No such file or directory"):
+        await _open_and_close(path / "missing" / "batch.sieve")
+
+
+@pytest.mark.parametrize("invalid", [None, 7, "a\0b", b"bytes"])
+def test_invalid_paths(invalid: object) -> None:
+    """What cannot be a path raises in the call itself."""
+    with pytest.raises(InvalidArgumentError, match="path must be"):
+        WatchState.open(invalid)  # type: ignore[arg-type]  # on purpose
+
+
+async def test_a_full_disk(path: Path) -> None:
+    """A full disk raises the cause; what is on disk stays, and space makes all well again."""
+    async with WatchState.open(path) as state:
+        await state.add(["j1"])
+        await _limit_pages(state, 1)  # SQLite reports the same error as for a full disk
+
+        with pytest.raises(StateFileError, match="database or disk is full") as caught:
+            await state.add(f"job-{number}" for number in range(10_000))
+        assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+        assert await state.pending() == ["j1"]
+
+        await _limit_pages(state, 1_000_000)
+        assert await state.add(f"job-{number}" for number in range(10_000)) == 10_000
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.getuid() != 0 or shutil.which("mount") is None,
+    reason="needs the right to mount",
+)
+async def test_a_disk_of_one_megabyte(tmp_path: Path) -> None:
+    """On a disk that fills up, each call either stores all or raises; afterwards all opens."""
+    with _small_disk(tmp_path / "disk") as disk:
+        path = disk / "batch.sieve"
+        stored = 0
+        async with WatchState.open(path) as state:
+            with pytest.raises(StateFileError, match="full"):
+                for first in range(0, 1_000_000, 1000):
+                    await state.add(f"job-{number}" for number in range(first, first + 1000))
+                    stored += 1000
+            assert stored > 0
+            assert len(await state.pending()) == stored
+        async with WatchState.open(path) as state:
+            assert len(await state.pending()) == stored
+            await state.commit([], [])
+
+
+async def test_use_when_closed(path: Path) -> None:
+    """Before and after its block the state raises a typed error."""
+    state = WatchState.open(path)
+    with pytest.raises(StateFileError, match="not open"):
+        await state.counts()
+    async with state:
+        with pytest.raises(InvalidArgumentError, match="open already"):
+            await state.__aenter__()
+    with pytest.raises(StateFileError, match="not open"):
+        await state.add(["j1"])
+    async with state:
+        assert await state.counts() == (0, 0, 0)
+
+
+async def test_use_from_another_loop(path: Path) -> None:
+    """The state belongs to the event loop that opened it."""
+    async with WatchState.open(path) as state:
+        with pytest.raises(WrongEventLoopError):
+            await asyncio.to_thread(lambda: asyncio.run(state.counts()))
+
+
+async def test_cancelled_while_opening_or_closing(path: Path) -> None:
+    """A cancelled opening or closing leaves no lock behind."""
+    for turns in range(6):
+        task = asyncio.ensure_future(_open_and_close(path))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await _open_when_free(path)
+
+
+async def test_no_copies(path: Path) -> None:
+    """A state cannot be pickled, and its repr says which file it is."""
+    async with WatchState.open(path) as state:
+        with pytest.raises(TypeError):
+            pickle.dumps(state)
+        assert repr(state) == f"<WatchState {path}>"
+    assert repr(state) == f"<WatchState {path} (closed)>"
+
+
+def _outcome(job_id: str, status: JobStatus = JobStatus.FINISHED) -> JobOutcome:
+    return JobOutcome(job_id, Job(id=job_id, status=status), polls=3, elapsed=1.5)
+
+
+async def _open_and_close(path: str | Path, *, read_only: bool = False) -> None:
+    async with WatchState.open(path, read_only=read_only):
+        pass
+
+
+async def _open_when_free(path: Path) -> None:
+    """The thread of a cancelled opening may need a moment to close the file."""
+    for _ in range(1000):
+        with contextlib.suppress(StateBusyError):
+            return await _open_and_close(path)
+    raise AssertionError
+
+
+def _execute(path: Path, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(statement)
+
+
+def _make_older(path: Path, *, seconds: float) -> None:
+    _execute(path, f"UPDATE sieve_outcomes SET ended_at = ended_at - {seconds}")  # noqa: S608
+
+
+async def _limit_pages(state: WatchState, pages: int) -> None:
+    """Let the file grow no further than that; a statement of the caller's can do so."""
+    job_id = f"limit-{pages}"
+    await state.commit([_outcome(job_id)], [])
+    transaction = Transaction()
+    transaction.execute(f"PRAGMA max_page_count = {pages}")
+    await state.acknowledge(job_id, transaction)
+
+
+@contextlib.contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=True)  # noqa: S603, S607
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)  # noqa: S603, S607
+
+
+@contextlib.contextmanager
+def _holder(path: Path) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-c", _HOLDER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "open\n"
+            yield process
+        finally:
+            process.kill()
