@@ -8,8 +8,9 @@ what ends while a commit runs shares the next commit.
 import asyncio
 import logging
 import os
+import re
 import weakref
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -31,6 +32,7 @@ _LOG = logging.getLogger("sieve_async")
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
+_ENDS_TRANSACTION = re.compile(r"\s*(commit|end|rollback)\b", re.IGNORECASE)
 # Outcomes that are stored in one commit, at most.
 _PORTION = 500
 # Acknowledgements of so many seconds share a commit: so much work at most is repeated after a kill.
@@ -47,6 +49,8 @@ class Transaction:
         """Add one SQL statement on the state file; it runs when the block is left."""
         if not isinstance(sql, str):
             raise InvalidArgumentError(f"sql must be a string, got {sql!r}")
+        if _ENDS_TRANSACTION.match(sql):
+            raise InvalidArgumentError(f"sql must not end the transaction, got {sql!r}")
         self.statements.append((sql, parameters))
 
 
@@ -150,7 +154,11 @@ class WatchState:
         if current is not None and current is not watch:
             raise StateBusyError(str(self.path), "another watch of this program uses it")
         self._watch = weakref.ref(watch)
-        return await self._run(self._file.begin, base_url)
+        try:
+            return await self._run(self._file.begin, base_url)
+        except BaseException:
+            self.end(watch)
+            raise
 
     def end(self, watch: object) -> None:
         """Release the state for another watch."""
@@ -198,6 +206,8 @@ class DurableWatch:
     def __init__(
         self, state: WatchState, base_url: str, watch_jobs: Callable[[list[str]], JobWatch]
     ) -> None:
+        if not isinstance(state, WatchState):
+            raise InvalidArgumentError(f"state must be a WatchState, got {state!r}")
         self._state = state
         self._base_url = base_url
         self._watch_jobs = watch_jobs
@@ -207,6 +217,7 @@ class DurableWatch:
         self._stored = self._last_stored = 0  # numbers of outcomes of earlier processes
         self._unsaved: list[JobOutcome] = []
         self._ready: deque[JobOutcome] = deque()
+        self._redelivered: Counter[str] = Counter()
         # Handed out and not acknowledged, with the task that took it; None: only a block of
         # `acknowledging` may acknowledge it.
         self._taken: dict[str, asyncio.Task[Any] | None] = {}
@@ -244,9 +255,16 @@ class DurableWatch:
                 raise
             _LOG.warning("state file %s: acknowledgements not written: %s", error.path, error)
 
+    def __repr__(self) -> str:
+        return f"<DurableWatch of {self._state.path}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a watch cannot be copied or pickled")
+
     def counts(self) -> Mapping[str, int]:
-        """How many jobs of this watch have which status, as ``JobWatch.counts()``."""
-        return {} if self._watch is None else self._watch.counts()
+        """How many jobs have which status, as ``JobWatch.counts()``."""
+        watched = {} if self._watch is None else self._watch.counts()
+        return Counter(watched) + self._redelivered
 
     def pending(self) -> list[PendingJob]:
         """The jobs that are watched now, as ``JobWatch.pending()``."""
@@ -316,6 +334,7 @@ class DurableWatch:
             portion = await self._state.unacknowledged(self._stored, self._last_stored)
             self._stored = portion[-1].number if portion else self._last_stored
             self._ready.extend(stored.outcome for stored in portion)
+            self._redelivered.update(stored.outcome.status for stored in portion)
             return
         if not self._unsaved:
             limit = asyncio.timeout(_ACKNOWLEDGE_WITHIN if self._acknowledged else None)

@@ -224,12 +224,12 @@ class StateFile:
             InvalidArgumentError: It was acknowledged before, or a statement ends the transaction.
         """
         with self._transaction() as db:
-            if not db.execute(_ACKNOWLEDGE, (time.time(), job_id)).rowcount:
-                raise InvalidArgumentError(f"the outcome of job {job_id} was acknowledged before")
             for sql, parameters in statements:
                 db.execute(sql, parameters)
                 if not db.in_transaction:
                     raise InvalidArgumentError(f"sql must not end the transaction, got {sql!r}")
+            if not db.execute(_ACKNOWLEDGE, (time.time(), job_id)).rowcount:
+                raise InvalidArgumentError(f"the outcome of job {job_id} was acknowledged before")
 
     def _select_outcomes(self, where: str, values: tuple[int, ...]) -> list[StoredOutcome]:
         with self._reading() as db:

@@ -1,0 +1,485 @@
+"""The durable watch: what is on disk when, what is handed out again, and exactly-once effects."""
+
+import asyncio
+import contextlib
+import gc
+import pickle
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from helpers.leak_checks import KEY
+from sieve_async import (
+    ClientClosedError,
+    DurableWatch,
+    InvalidArgumentError,
+    Job,
+    JobOutcome,
+    JobStatus,
+    Limits,
+    PollPolicy,
+    SieveClient,
+    StateBusyError,
+    StateFileError,
+    WaitTimeoutError,
+    WatchState,
+)
+from sieve_async.durable import Transaction
+from sieve_async.testing import FakeSieve
+
+_TABLE = "CREATE TABLE IF NOT EXISTS results (job_id TEXT PRIMARY KEY, status TEXT)"
+_INSERT = "INSERT INTO results VALUES (?, ?)"
+
+
+@pytest.fixture
+async def client(sieve: FakeSieve) -> AsyncIterator[SieveClient]:
+    """A client that polls fast, in real time: commits take real time too."""
+    polling = PollPolicy(min_interval=0.01, max_interval=0.05)
+    limits = Limits(polls_per_second=None)
+    async with SieveClient(KEY, base_url=sieve.url, polling=polling, limits=limits) as one:
+        yield one
+
+
+@pytest.fixture
+async def state(tmp_path: Path) -> AsyncIterator[WatchState]:
+    """An open state file without jobs."""
+    async with WatchState.open(tmp_path / "batch.sieve") as opened:
+        yield opened
+
+
+async def test_an_outcome_is_on_disk_before_it_is_handed_out(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """When an outcome is handed out, another connection reads it from the file."""
+    await state.add([sieve.add_job(status=end) for end in ("finished", "error", "cancelled")])
+
+    async with client.resume(state) as watch:
+        async for outcome in watch:
+            rows = _rows(state, f"SELECT 1 FROM sieve_outcomes WHERE job_id = '{outcome.job_id}'")  # noqa: S608
+            assert rows == [(1,)]
+            assert outcome.age == 0
+
+
+async def test_taking_the_next_acknowledges_the_one_before(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """The outcome in hand is not acknowledged until the next step; the last one by the end."""
+    await state.add([sieve.add_job() for _ in range(5)])
+
+    async with client.resume(state) as watch:
+        taken = [(await anext(watch)).job_id for _ in range(3)]
+    assert (await state.counts()).acknowledged == 2
+
+    async with client.resume(state) as watch:
+        again = [outcome.job_id async for outcome in watch]
+    assert again[0] == taken[2]
+    assert sorted([*taken, *again[1:]]) == sorted(set(taken) | set(again))
+    assert await state.counts() == (0, 0, 5)
+
+    async with client.resume(state) as watch:
+        assert [outcome async for outcome in watch] == []
+
+
+async def test_what_was_stored_comes_first_and_says_how_old_it_is(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """Outcomes of an earlier process come in the order of ending, more than a portion of them."""
+    pending = [sieve.add_job() for _ in range(3)]
+    ended = [f"old-{number}" for number in range(1200)]
+    await state.add([*pending, *ended])
+    await state.commit([_outcome(job_id) for job_id in ended], ended[100:200])
+    _execute(state, "UPDATE sieve_outcomes SET ended_at = ended_at - 7200")
+
+    async with client.resume(state) as watch:
+        outcomes = [outcome async for outcome in watch]
+
+    ids = [outcome.job_id for outcome in outcomes]
+    assert ids[:1100] == [*ended[:100], *ended[200:]]
+    assert set(ids[1100:]) == set(pending)
+    assert all(7200 <= outcome.age < 7300 for outcome in outcomes[:1100])
+    assert all(outcome.age == 0 for outcome in outcomes[1100:])
+    assert not [request for request in sieve.requests if "old-" in request.path]
+
+
+async def test_effects_in_the_transaction_of_the_acknowledgement(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """Statements are committed together with the acknowledgement, at the end of the block."""
+    await state.add([sieve.add_job() for _ in range(4)])
+
+    async with client.resume(state) as watch:
+        async for outcome in watch:
+            before = await state.counts()
+            async with watch.acknowledging(outcome) as transaction:
+                transaction.execute(_TABLE)
+                transaction.execute(_INSERT, (outcome.job_id, outcome.status))
+            after = await state.counts()
+            assert after.acknowledged == before.acknowledged + 1
+            assert len(_rows(state, "SELECT * FROM results")) == after.acknowledged
+
+
+async def test_a_block_that_raises_writes_nothing(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """What raises in the block or in a statement undoes all; resuming hands the outcome out."""
+    _execute(state, _TABLE)
+    await state.add([job_id := sieve.add_job()])
+
+    async def attempt(statement: str, *, raises: type[Exception] | None = None) -> None:
+        async with client.resume(state) as watch:
+            outcome = await anext(watch)
+            async with watch.acknowledging(outcome) as transaction:
+                transaction.execute(_INSERT, (outcome.job_id, outcome.status))
+                transaction.execute(statement)
+                if raises is not None:
+                    raise raises
+            # The end of the watch must not acknowledge it either.
+            assert [outcome async for outcome in watch] == []
+
+    with pytest.raises(LookupError):
+        await attempt("SELECT 1", raises=LookupError)
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        await attempt(f"INSERT INTO results VALUES ('{job_id}', '')")  # noqa: S608
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        await attempt("INSERT INTO missing VALUES (1)")
+    for statement in ("COMMIT", " end", "Rollback", "/* hidden */ COMMIT"):
+        with pytest.raises(InvalidArgumentError, match="must not end the transaction"):
+            await attempt(statement)
+        _execute(state, "DELETE FROM results")  # what was committed before the hidden one
+    assert await state.counts() == (0, 1, 0)
+
+    await attempt("SELECT 1")
+    assert await state.counts() == (0, 0, 1)
+    assert len(_rows(state, "SELECT * FROM results")) == 1
+
+
+async def test_an_outcome_whose_block_failed_stays_unacknowledged(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """Taking the next outcome does not acknowledge one whose block was left by an exception."""
+    await state.add([sieve.add_job() for _ in range(3)])
+
+    async with client.resume(state) as watch:
+        failed = await anext(watch)
+        with pytest.raises(LookupError):
+            async with watch.acknowledging(failed):
+                raise LookupError
+        rest = [outcome async for outcome in watch]
+        assert len(rest) == 2
+        assert await state.counts() == (0, 1, 2)
+        async with watch.acknowledging(failed):
+            pass
+    assert await state.counts() == (0, 0, 3)
+
+
+async def test_what_cannot_be_acknowledged(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """An outcome that is not final, was acknowledged, or is of another watch is refused."""
+    await state.add([sieve.add_job(), sieve.add_job(status=None)])
+    async with client.resume(state, timeout=0.3) as watch:
+        first, last = [outcome async for outcome in watch]
+        with pytest.raises(InvalidArgumentError, match="was acknowledged before"):
+            await _acknowledge(watch, first)
+        with pytest.raises(InvalidArgumentError, match="not final: WaitTimeoutError"):
+            await _acknowledge(watch, last)
+        with pytest.raises(InvalidArgumentError, match="not of this watch"):
+            await _acknowledge(watch, _outcome("another"))
+    with pytest.raises(InvalidArgumentError, match="sql must be a string"):
+        Transaction().execute(b"SELECT 1")  # type: ignore[arg-type]  # on purpose
+
+
+async def test_what_is_not_final_leaves_the_job_pending(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """A deadline, a closed client and a revoked key are handed out, and are not stored."""
+    await state.add([sieve.add_job(status=None)])
+
+    async with client.resume(state, timeout=0.05) as watch:
+        outcomes = [outcome async for outcome in watch]
+    assert [type(outcome.error) for outcome in outcomes] == [WaitTimeoutError]
+
+    async with SieveClient(KEY, base_url=sieve.url) as other, other.resume(state) as watch:
+        await other.close()
+        outcomes = [outcome async for outcome in watch]
+    assert [type(outcome.error) for outcome in outcomes] == [ClientClosedError]
+
+    sieve.revoke_key()
+    async with client.resume(state) as watch:
+        outcomes = [outcome async for outcome in watch]
+    assert [outcome.status for outcome in outcomes] == ["AuthenticationError"]
+    assert await state.counts() == (1, 0, 0)
+
+
+async def test_a_final_error_is_stored(client: SieveClient, state: WatchState) -> None:
+    """A job that does not exist has ended: its error is read back from the file."""
+    await state.add(["unknown"])
+    async with client.resume(state) as watch:
+        first = await anext(watch)
+    assert await state.counts() == (0, 1, 0)
+
+    async with client.resume(state) as watch:
+        again = await anext(watch)
+    assert again.status == first.status == "NotFoundError"
+    assert str(again.error) == str(first.error)
+
+
+async def test_jobs_of_another_server(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """A state file belongs to the server that it was first used with."""
+    await state.add([sieve.add_job()])
+    async with client.resume(state):
+        pass
+    async with FakeSieve(api_key=KEY) as other, SieveClient(KEY, base_url=other.url) as stranger:
+        with pytest.raises(StateFileError, match="another server") as caught:
+            await stranger.resume(state).__aenter__()
+        assert sieve.url in str(caught.value)
+        assert other.url in str(caught.value)
+        assert not other.requests
+    async with client.resume(state) as watch:
+        assert len([outcome async for outcome in watch]) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("https://mango.sievedata.com", "HTTPS://MANGO.sievedata.com:443"),
+        ("http://[::1]:80", "http://[::1]"),
+        ("https://host:8443/base", "https://HOST:8443/base"),
+    ],
+)
+async def test_other_spellings_of_a_server(state: WatchState, first: str, second: str) -> None:
+    """The case of the host and a default port make no other server."""
+    await state.begin(first_watch := _Watch(), first)
+    state.end(first_watch)
+    await state.begin(_Watch(), second)
+
+
+async def test_one_watch_at_a_time(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """A second watch of the same state fails, until the first is closed, dropped or at its end."""
+    await state.add([sieve.add_job(), sieve.add_job(status=None)])
+    async with client.resume(state):
+        with pytest.raises(StateBusyError, match="another watch"):
+            await client.resume(state).__aenter__()
+    dropped = client.resume(state)
+    await anext(dropped)
+    del dropped
+    gc.collect()
+    await asyncio.sleep(0)
+    ended = client.resume(state, timeout=0)
+    assert len([outcome async for outcome in ended]) == 2
+    async with client.resume(state):
+        pass
+    await ended.aclose()
+
+
+async def test_several_tasks_take_from_one_watch(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """A step acknowledges what its own task took before, and never what another one works on."""
+    await state.add([sieve.add_job() for _ in range(10)])
+    taken = asyncio.get_running_loop().create_future()
+    may_fail = asyncio.Event()
+
+    async def work_and_fail() -> None:
+        taken.set_result((await anext(watch)).job_id)
+        await may_fail.wait()
+        raise LookupError
+
+    async with client.resume(state) as watch:
+        worker = asyncio.create_task(work_and_fail())
+        job_id = await taken
+        outcomes = [await anext(watch) for _ in range(8)]
+        may_fail.set()
+        with pytest.raises(LookupError):
+            await worker
+        outcomes += [outcome async for outcome in watch]
+
+    assert len(outcomes) == 9
+    assert await state.counts() == (0, 1, 9)
+    async with client.resume(state) as watch:
+        assert [outcome.job_id async for outcome in watch] == [job_id]
+
+
+async def test_steps_in_tasks_of_their_own(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """Each step may be a task, as in `asyncio.wait_for`: what it took is acknowledged as well."""
+    await state.add([sieve.add_job() for _ in range(4)])
+    async with client.resume(state) as watch:
+        for _ in range(4):
+            await asyncio.create_task(_step(watch))
+        with contextlib.suppress(StopAsyncIteration):
+            await _step(watch)
+    assert await state.counts() == (0, 0, 4)
+
+
+async def test_a_cancelled_step_loses_no_outcome(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """Steps are cancelled after any number of turns; each outcome is handed out exactly once."""
+    ids = [sieve.add_job() for _ in range(60)]
+    await state.add(ids)
+    taken = []
+    turns = 0
+    async with client.resume(state) as watch:
+        while not taken or len(taken) < len(ids):
+            step = asyncio.create_task(_step(watch))
+            for _ in range(turns % 25):
+                await asyncio.sleep(0)
+            turns += 1
+            if turns % 3:
+                step.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                taken.append((await step).job_id)
+    assert sorted(taken) == sorted(ids)
+
+
+async def test_closing_ends_a_step_that_waits(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """A step that waits for an outcome ends when the watch is closed."""
+    await state.add([sieve.add_job(status=None)])
+    watch = client.resume(state)
+    await watch.__aenter__()
+    step = asyncio.create_task(_step(watch))
+    await asyncio.sleep(0)
+
+    await watch.aclose()
+
+    with pytest.raises(StopAsyncIteration):
+        await step
+    with pytest.raises(StopAsyncIteration):
+        await anext(watch)
+    await watch.aclose()
+
+
+async def test_ids_that_are_added_while_watching(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """They are watched by the next resume."""
+    first, second = sieve.add_job(), sieve.add_job()
+    await state.add([first])
+    async with client.resume(state) as watch:
+        await state.add([second])
+        assert [outcome.job_id async for outcome in watch] == [first]
+    async with client.resume(state) as watch:
+        assert [outcome.job_id async for outcome in watch] == [second]
+
+
+async def test_a_disk_that_is_full_for_a_while(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """Storing on a full disk raises the cause; the next step with space loses nothing."""
+    ids = [sieve.add_job(outputs=["x" * 20_000]) for _ in range(200)]
+    await state.add(ids)
+    async with client.resume(state) as watch:
+        kept = []
+        for _ in range(2):
+            kept.append(await anext(watch))
+            with pytest.raises(LookupError):
+                await _acknowledge(watch, kept[-1], error=LookupError())
+        taken = [outcome.job_id for outcome in kept]
+
+        ((pages,),) = _rows(state, "PRAGMA page_count")
+        await _limit_pages(watch, kept[0], pages + 20)
+        for _ in range(2):
+            with pytest.raises(StateFileError, match="database or disk is full"):
+                await _take_all(watch, taken)
+        assert len(taken) < len(ids)
+        await _limit_pages(watch, kept[1], 1_000_000)
+        await _take_all(watch, taken)
+
+    assert sorted(taken) == sorted(ids)
+    assert await state.counts() == (0, 0, len(ids))
+
+
+async def test_a_cancelled_block_is_not_hidden_by_a_full_disk(
+    sieve: FakeSieve, client: SieveClient, state: WatchState, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When acknowledgements cannot be written on the way out, the first exception goes on."""
+    await state.add([sieve.add_job() for _ in range(2)])
+    watch = client.resume(state)
+
+    async def leave_cancelled() -> None:
+        async with watch:
+            await anext(watch)
+            await anext(watch)
+            await state.__aexit__()
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await leave_cancelled()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_arguments_are_checked_at_once(client: SieveClient, state: WatchState) -> None:
+    """Invalid arguments raise in the call itself."""
+    with pytest.raises(InvalidArgumentError, match="strategy"):
+        client.resume(state, strategy="sweep")  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(InvalidArgumentError, match="timeout"):
+        client.resume(state, timeout=-1)
+    with pytest.raises(InvalidArgumentError, match="state must be a WatchState"):
+        client.resume("batch.sieve")  # type: ignore[arg-type]  # on purpose
+
+
+async def test_counts_and_pending(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
+    """They are those of the watch, with what is handed out again."""
+    await state.add([sieve.add_job(), "ended", sieve.add_job(status=None)])
+    await state.commit([_outcome("ended")], [])
+    watch = client.resume(state, timeout=0.5)
+    assert (watch.counts(), watch.pending()) == ({}, [])
+    async with watch:
+        outcomes = [await anext(watch), await anext(watch)]
+        assert [outcome.ok for outcome in outcomes] == [True, True]
+        assert watch.counts()["finished"] == 2
+        assert len(watch.pending()) == 1
+        assert "batch.sieve" in repr(watch)
+        with pytest.raises(TypeError):
+            pickle.dumps(watch)
+
+
+class _Watch:
+    """Stands for a watch."""
+
+
+def _outcome(job_id: str) -> JobOutcome:
+    return JobOutcome(job_id, Job(id=job_id, status=JobStatus.FINISHED))
+
+
+async def _step(watch: DurableWatch) -> JobOutcome:
+    return await anext(watch)
+
+
+async def _take_all(watch: DurableWatch, taken: list[str]) -> None:
+    async for outcome in watch:
+        taken.append(outcome.job_id)  # noqa: PERF401 - also when a step raises
+
+
+async def _acknowledge(
+    watch: DurableWatch, outcome: JobOutcome, *, error: Exception | None = None
+) -> None:
+    async with watch.acknowledging(outcome):
+        if error is not None:
+            raise error
+
+
+async def _limit_pages(watch: DurableWatch, outcome: JobOutcome, pages: object) -> None:
+    """Let the file grow no further than that: SQLite reports the error of a full disk."""
+    async with watch.acknowledging(outcome) as transaction:
+        transaction.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def _rows(state: WatchState, question: str) -> list[tuple[object, ...]]:
+    with contextlib.closing(sqlite3.connect(state.path)) as reader:
+        return reader.execute(question).fetchall()
+
+
+def _execute(state: WatchState, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(state.path, isolation_level=None)) as connection:
+        connection.execute(statement)

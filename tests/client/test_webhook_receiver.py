@@ -1,0 +1,369 @@
+"""The receiver of webhooks: what it answers, what it nudges, and that events are only hints."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from helpers.leak_checks import KEY
+from sieve_async import InvalidArgumentError, PollPolicy, SieveClient, WebhookReceiver
+from sieve_async.testing import FakeSieve
+
+_TOKEN = "t" * 40
+_LIMIT = 64 * 1024
+
+
+class Nudged(list[str]):
+    """The ids that were nudged; a callable for a receiver."""
+
+    def __call__(self, job_id: str) -> None:
+        """Record one nudge."""
+        self.append(job_id)
+
+
+@contextlib.asynccontextmanager
+async def serving(receiver: WebhookReceiver, **options: Any) -> AsyncIterator[str]:
+    """Serve a receiver on loopback, and give its address without the path."""
+    app = web.Application()
+    receiver.add_to(app, **options)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+        await asyncio.sleep(0)  # its last connections close in this turn
+
+
+async def post(url: str, data: object, **options: Any) -> int:
+    """Post a body, JSON if it is a mapping; the status of the answer."""
+    body = json.dumps(data).encode() if isinstance(data, dict) else data
+    async with aiohttp.ClientSession() as session, session.post(url, data=body, **options) as got:
+        return got.status
+
+
+def event(job_id: object = "j1", kind: str = "job.complete", **members: object) -> dict[str, Any]:
+    """Make an event."""
+    return {"type": kind, "body": {"job_id": job_id, "status": "finished", **members}}
+
+
+def test_tokens() -> None:
+    """Each receiver has a long token of its own, which its repr does not show."""
+    first, second = WebhookReceiver(print), WebhookReceiver(print)
+
+    assert first.path != second.path
+    assert len(first.path.removeprefix("/sieve/")) == 43  # 32 random bytes
+    assert WebhookReceiver(print, token=_TOKEN).path == f"/sieve/{_TOKEN}"
+    assert repr(first) == "<WebhookReceiver /sieve/[token]>"
+
+
+@pytest.mark.parametrize("token", ["", "short", "a/b" * 20, "ü" * 40, 7, "t" * 200])
+def test_invalid_tokens(token: object) -> None:
+    """A token that is short or means something in a URL is refused, and not shown."""
+    with pytest.raises(InvalidArgumentError, match="token must be 32 to 128") as caught:
+        WebhookReceiver(print, token=token)  # type: ignore[arg-type]  # on purpose
+    assert str(token) not in str(caught.value) or not token
+
+
+def test_what_cannot_be_called() -> None:
+    """A nudge that cannot be called is refused."""
+    with pytest.raises(InvalidArgumentError, match="nudge"):
+        WebhookReceiver("client")  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize("kind", ["job.start", "job.complete", "job.new_output", "something.new"])
+async def test_every_event_nudges_its_job(kind: str) -> None:
+    """Events of all types nudge the job that they name."""
+    nudged = Nudged()
+    receiver = WebhookReceiver(nudged)
+    async with serving(receiver) as address:
+        assert await post(address + receiver.path, event(kind=kind)) == 200
+    assert nudged == ["j1"]
+
+
+async def test_a_wrong_token_is_not_found() -> None:
+    """Without the token there is 404, whatever else is right, and nothing is nudged."""
+    nudged = Nudged()
+    receiver = WebhookReceiver(nudged, token=_TOKEN)
+    async with serving(receiver) as address:
+        wrong = ["t" * 39, "t" * 41, "u" * 40, "%FF" * 40, _TOKEN.upper(), ""]
+        answers = [await post(f"{address}/sieve/{token}", event()) for token in wrong]
+    assert answers == [404] * len(wrong)
+    assert nudged == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\xff\x00\xfe", id="binary"),
+        pytest.param(b"[" * 10_000, id="nested"),
+        pytest.param({"type": "job.complete"}, id="no body"),
+        pytest.param(event(None), id="no id"),
+        pytest.param(event("../../v2/user"), id="invalid id"),
+        pytest.param(event(7), id="number"),
+        pytest.param({"body": {"job_id": "j1"}}, id="no type"),
+    ],
+)
+async def test_everything_else_is_accepted(body: object) -> None:
+    """What is no event is answered with 200 and ignored: it would only be delivered again."""
+    nudged = Nudged()
+    receiver = WebhookReceiver(nudged)
+    async with serving(receiver) as address:
+        assert await post(address + receiver.path, body) == 200
+    assert nudged == []
+
+
+async def test_broken_encodings_and_other_methods_are_accepted() -> None:
+    """A body that cannot be decoded, and a request of another method, are answered with 200."""
+    nudged = Nudged()
+    receiver = WebhookReceiver(nudged)
+    broken = {"Content-Encoding": "gzip"}
+    async with serving(receiver) as address, aiohttp.ClientSession() as session:
+        url = address + receiver.path
+        assert await post(url, b"this is not gzip", headers=broken) == 200
+        for method in ("GET", "PUT", "DELETE"):
+            async with session.request(method, url) as answer:
+                assert answer.status == 200
+    assert nudged == []
+
+
+async def test_a_large_event_still_names_its_job() -> None:
+    """Of a body beyond 64 KiB the beginning is read, which may name the job."""
+    nudged = Nudged()
+    receiver = WebhookReceiver(nudged)
+    outputs = [{"data": "x" * 200_000}]
+    late = {"type": "job.complete", "body": {"outputs": outputs, "job_id": "j2"}}
+    async with serving(receiver) as address:
+        assert await post(address + receiver.path, event(outputs=outputs)) == 200
+        assert await post(address + receiver.path, late) == 200
+    assert nudged == ["j1"]
+
+
+async def test_no_more_than_the_limit_is_read() -> None:
+    """The answer comes when 64 KiB have arrived, whatever is announced."""
+    nudged = Nudged()
+    receiver = WebhookReceiver(nudged)
+    async with serving(receiver) as address:
+        start = json.dumps(event(outputs=["x" * _LIMIT])).encode()[:_LIMIT]
+        assert await answer_to(address, receiver, start, announced=2 * _LIMIT) == b"HTTP/1.1 200 OK"
+    assert nudged == ["j1"]
+
+
+@pytest.mark.looptime
+async def test_a_body_that_never_ends() -> None:
+    """A body that stops in the middle is answered after 10 s."""
+    loop = asyncio.get_running_loop()
+    receiver = WebhookReceiver(print)
+    async with serving(receiver) as address:
+        started = loop.time()
+        assert await answer_to(address, receiver, b"{", announced=10) == b"HTTP/1.1 200 OK"
+        assert 10.0 <= loop.time() - started < 10.5
+
+
+@pytest.mark.looptime
+async def test_repetitions_are_nudged_once_in_half_a_second() -> None:
+    """Each job is nudged at most once in 0.5 s, jobs independently of each other."""
+    nudged = Nudged()
+    receiver = WebhookReceiver(nudged)
+    async with serving(receiver) as address:
+        steps = [(0, "j1"), (0.1, "j1"), (0, "j2"), (0.3, "j1"), (0.15, "j1"), (0, "j2")]
+        for pause, job_id in steps:
+            await asyncio.sleep(pause)
+            assert await post(address + receiver.path, event(job_id)) == 200
+    assert nudged == ["j1", "j2", "j1"]
+
+
+async def test_an_event_that_came_too_early_is_no_repetition() -> None:
+    """Where nothing waits for a job yet, its next event nudges again."""
+    answers = iter([False, True, True])
+    calls = Nudged()
+
+    def nudge(job_id: str) -> bool:
+        calls(job_id)
+        return next(answers)
+
+    receiver = WebhookReceiver(nudge)
+    async with serving(receiver) as address:
+        for _ in range(3):
+            assert await post(address + receiver.path, event()) == 200
+    assert calls == ["j1", "j1"]
+
+
+async def test_the_nudge_may_be_a_coroutine_function() -> None:
+    """A coroutine function is awaited, so that it can pass ids to other processes."""
+    nudged = Nudged()
+
+    async def nudge(job_id: str) -> None:
+        await asyncio.sleep(0)
+        nudged(job_id)
+
+    receiver = WebhookReceiver(nudge)
+    async with serving(receiver) as address:
+        assert await post(address + receiver.path, event()) == 200
+    assert nudged == ["j1"]
+
+
+async def test_a_nudge_that_raises_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """What a nudge raises is a warning, and not an answer that would be delivered again."""
+
+    def nudge(job_id: str) -> None:
+        raise LookupError(job_id)
+
+    receiver = WebhookReceiver(nudge)
+    async with serving(receiver) as address:
+        assert await post(address + receiver.path, event()) == 200
+    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert [record.getMessage() for record in warnings] == [
+        "webhook of job j1: nudge failed: LookupError('j1')"
+    ]
+
+
+async def test_no_log_shows_the_token(caplog: pytest.LogCaptureFixture) -> None:
+    """The access log has the path without the token, in its text and in its fields."""
+    receiver = WebhookReceiver(print)
+    token = receiver.path.removeprefix("/sieve/")
+    logger = logging.getLogger("aiohttp.access")
+    async with serving(receiver) as address:
+        await post(address + receiver.path, event())
+        await post(f"{address}{receiver.path}/deeper?x={token}", event())
+    lines = [record for record in caplog.records if record.name == logger.name]
+    assert len(lines) == 2
+    assert all("/sieve/[token]" in record.getMessage() for record in lines)
+    assert not any(token in repr(record.__dict__) for record in caplog.records)
+    assert not logger.filters
+
+
+async def test_an_access_log_of_the_users_own(caplog: pytest.LogCaptureFixture) -> None:
+    """The token is redacted in the logger that is given; None leaves all loggers alone."""
+    receiver = WebhookReceiver(print, token=_TOKEN)
+    own = logging.getLogger("own.access")
+    async with serving(receiver, access_log=own):
+        own.info('"POST %s HTTP/1.1" 200', receiver.path)
+    async with serving(receiver, access_log=None):
+        assert not logging.getLogger("aiohttp.access").filters
+    assert 'POST /sieve/[token] HTTP/1.1" 200' in caplog.text
+    assert _TOKEN not in caplog.text
+
+
+def _nothing(_: FakeSieve) -> None:
+    pass
+
+
+def _lose_all(sieve: FakeSieve) -> None:
+    sieve.webhook_fault(lose=True)
+
+
+def _repeat(sieve: FakeSieve) -> None:
+    sieve.webhook_fault(repeats=4)
+
+
+def _reorder(sieve: FakeSieve) -> None:
+    sieve.webhook_fault(delay=7.0, probability=0.5, seed=3)
+    sieve.webhook_fault(delay=2.0, probability=0.5, seed=4, event="job.start")
+
+
+def _forge_the_end(sieve: FakeSieve) -> None:
+    sieve.webhook_fault(fields={"status": "cancelled", "error": "forged", "outputs": ["forged"]})
+
+
+def _forge_the_id(sieve: FakeSieve) -> None:
+    sieve.webhook_fault(fields={"job_id": "some-other-job"})
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "fault", [_nothing, _lose_all, _repeat, _reorder, _forge_the_end, _forge_the_id]
+)
+async def test_events_change_nothing_but_the_time(fault: Callable[[FakeSieve], None]) -> None:
+    """Lost, repeated, reordered and forged events lead to the results of plain polling."""
+    plain = await _results(lambda _: None, with_webhooks=False)
+    with_faults = await _results(fault, with_webhooks=True)
+
+    assert len(plain) == 15
+    assert with_faults == plain
+
+
+@pytest.mark.looptime
+async def test_an_end_is_seen_when_its_event_comes() -> None:
+    """With webhooks an outcome comes within moments of the end, although polls are rare."""
+    async with _pushed_jobs(_nothing, with_webhooks=True, count=20) as (client, ids):
+        delays = [
+            outcome.elapsed - outcome.job.run_duration.total_seconds() - 1.0
+            async for outcome in client.as_completed(ids)
+        ]
+    assert sorted(delays)[10] < 0.05
+
+
+async def _results(
+    fault: Callable[[FakeSieve], None], *, with_webhooks: bool
+) -> dict[int, tuple[str, object]]:
+    async with _pushed_jobs(fault, with_webhooks=with_webhooks, count=15) as (client, ids):
+        return {
+            ids.index(outcome.job_id): (outcome.status, outcome.job.data)
+            async for outcome in client.as_completed(ids)
+        }
+
+
+@contextlib.asynccontextmanager
+async def _pushed_jobs(
+    fault: Callable[[FakeSieve], None], *, with_webhooks: bool, count: int
+) -> AsyncIterator[tuple[SieveClient, list[str]]]:
+    """Push jobs of different lengths and ends, all with webhooks or none."""
+    polling = PollPolicy(min_interval=0.5, growth=0.5, max_interval=60.0)
+    async with (
+        FakeSieve(api_key=KEY) as sieve,
+        SieveClient(KEY, base_url=sieve.url, polling=polling) as client,
+    ):
+        receiver = WebhookReceiver(client.nudge)
+        async with serving(receiver) as address:
+            fault(sieve)
+            types = ("job.start", "job.new_output", "job.complete") if with_webhooks else ()
+            webhooks = [{"type": kind, "url": address + receiver.path} for kind in types]
+            ids = []
+            for number in range(count):
+                status = ("finished", "error", "cancelled")[number % 3]
+                sieve.script_function(
+                    f"me/f{number}",
+                    queued=1,
+                    processing=3 + 1.7 * number,
+                    outputs=[number] if status == "finished" else [],
+                    status=status,
+                )
+                ids.append(await _push(sieve, f"me/f{number}", webhooks))
+            yield client, ids
+
+
+async def _push(sieve: FakeSieve, function: str, webhooks: list[dict[str, str]]) -> str:
+    body = {"function": function, "inputs": {}, "webhooks": webhooks}
+    async with (
+        aiohttp.ClientSession(sieve.url, headers={"X-API-Key": sieve.api_key}) as session,
+        session.post("/v2/push", json=body) as answer,
+    ):
+        return str((await answer.json())["id"])
+
+
+async def answer_to(
+    address: str, receiver: WebhookReceiver, body: bytes, *, announced: int
+) -> bytes:
+    """Send the beginning of a body, and the rest after the answer, whose first line it gives."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST {receiver.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {announced}\r\n\r\n"
+    writer.write(head.encode() + body)
+    try:
+        line = (await reader.readline()).strip()
+        writer.write(b" " * (announced - len(body)))
+        await writer.drain()
+        return line
+    finally:
+        writer.close()
+        await writer.wait_closed()

@@ -1,0 +1,35 @@
+"""Processes that watch a state file and are killed: nothing is lost, wrong or done twice."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from helpers.kill_campaign import run_campaign
+
+
+@pytest.mark.parametrize("mode", ["transactions", "printing"])
+def test_few_kills(tmp_path: Path, mode: str) -> None:
+    """After 3 kills among 500 jobs all outcomes are known, and effects happened exactly once."""
+    _check(tmp_path / "batch.sieve", mode, number=500, kills=3, seconds=2.0)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("mode", ["transactions", "printing"])
+def test_many_kills(tmp_path: Path, mode: str) -> None:
+    """After 20 kills among 40,000 jobs the same holds."""
+    _check(tmp_path / "batch.sieve", mode, number=40_000, kills=20, seconds=60.0)
+
+
+def _check(path: Path, mode: str, *, number: int, kills: int, seconds: float) -> None:
+    result = run_campaign(path, number=number, kills=kills, seconds=seconds, mode=mode)
+
+    print(f"{mode}: {result.printed_again} outcomes printed again")  # noqa: T201
+    assert result.acknowledged == number
+    assert set(result.printed) <= set(result.expected), "wrong"
+    if mode == "transactions":
+        assert result.effects == result.expected
+    else:
+        assert not result.expected - result.printed, "lost"
+        assert result.effects == Counter()
