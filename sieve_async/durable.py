@@ -35,6 +35,8 @@ _T = TypeVar("_T")
 _ENDS_TRANSACTION = re.compile(r"\s*(commit|end|rollback)\b", re.IGNORECASE)
 # Outcomes that are stored in one commit, at most.
 _PORTION = 500
+# What ends within so many seconds shares a commit: one takes 0.5 ms of CPU, and waits for the disk.
+_COMMIT_DELAY = 0.02
 # Acknowledgements of so many seconds share a commit: so much work at most is repeated after a kill.
 _ACKNOWLEDGE_WITHIN = 0.05
 
@@ -349,7 +351,7 @@ class DurableWatch:
                 self._state.end(self)
                 raise
             else:
-                self._unsaved += await watch.take(_PORTION, within=0)
+                self._unsaved += await watch.take(_PORTION, within=_COMMIT_DELAY)
         await self._commit()
 
     async def _commit(self) -> None:

@@ -32,6 +32,7 @@ CREATE INDEX sieve_unacknowledged ON sieve_outcomes (number) WHERE acknowledged_
 _ACKNOWLEDGE = (
     "UPDATE sieve_outcomes SET acknowledged_at = ? WHERE job_id = ? AND acknowledged_at IS NULL"
 )
+_ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 # Errors of the file or the disk; any other error of a caller's statement is the caller's own.
 _FILE_ERRORS = frozenset(
     {
@@ -208,7 +209,7 @@ class StateFile:
     def commit(self, outcomes: list[JobOutcome], acknowledged: list[str]) -> None:
         """Store outcomes and acknowledgements in one transaction; repeating it is harmless."""
         now = time.time()
-        rows = [(item.job_id, now, json.dumps(item.to_dict())) for item in outcomes]
+        rows = [(item.job_id, now, _ENCODE(item.to_dict())) for item in outcomes]
         with self._transaction() as db:
             db.executemany(
                 "INSERT OR IGNORE INTO sieve_outcomes (job_id, ended_at, document)"
