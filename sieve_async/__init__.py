@@ -65,7 +65,9 @@ if TYPE_CHECKING:
     from sieve_async.outcomes import JobOutcome, OutcomeList
     from sieve_async.polling import OutputStream, PollPolicy
     from sieve_async.retry import RetryPolicy
+    from sieve_async.state_file import StateCounts
     from sieve_async.watch import JobWatch, PendingJob, Strategy
+    from sieve_async.webhook_receiver import WebhookReceiver
     from sieve_async.webhooks import WebhookEvent, parse_webhook
 
 __all__ = [
@@ -118,6 +120,7 @@ __all__ = [
     "SieveClient",
     "SieveError",
     "StateBusyError",
+    "StateCounts",
     "StateFileError",
     "Stats",
     "Strategy",
@@ -129,6 +132,7 @@ __all__ = [
     "WatchState",
     "Webhook",
     "WebhookEvent",
+    "WebhookReceiver",
     "WorkerCounts",
     "WrongEventLoopError",
     "__version__",
@@ -210,11 +214,13 @@ _HOMES = {
         "PollPolicy",
     ),
     "sieve_async.retry": ("RetryPolicy",),
+    "sieve_async.state_file": ("StateCounts",),
     "sieve_async.watch": (
         "JobWatch",
         "PendingJob",
         "Strategy",
     ),
+    "sieve_async.webhook_receiver": ("WebhookReceiver",),
     "sieve_async.webhooks": (
         "WebhookEvent",
         "parse_webhook",

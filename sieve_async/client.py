@@ -44,6 +44,7 @@ from sieve_async.limiter import RequestLimiter
 from sieve_async.log import configure_logging_from
 from sieve_async.messages import Model, Request, Response
 from sieve_async.models import File, FunctionVersion, Job, JobStatus, Webhook
+from sieve_async.observer import WaitObserver
 from sieve_async.outcomes import OutcomeList
 from sieve_async.polling import (
     JobPoller,
@@ -61,6 +62,8 @@ from sieve_async.watch import STRATEGIES, JobWatch, Scheduler, Strategy, gather_
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from sieve_async.durable import DurableWatch, WatchState
 
 Result = TypeVar("Result")
 
@@ -156,6 +159,7 @@ class SieveClient:
         self._context = PollContext(self._retrier, _now, timeout.request, pushed_at)
         self._long_polls = LongPollLimiter(self._transport.slots)
         self._waits = SingleWaits(self._limiter, _now)
+        self._observer: WaitObserver | None = None
         self._scheduler = Scheduler(
             self._context,
             self._limiter,
@@ -200,6 +204,11 @@ class SieveClient:
     def closed(self) -> bool:
         """Whether the client was closed."""
         return self._transport.closed
+
+    @property
+    def base_url(self) -> str:
+        """The base URL of the API."""
+        return self._transport.base_url
 
     @property
     def stats(self) -> Stats:
@@ -400,6 +409,7 @@ class SieveClient:
             timeout=seconds,
             max_pending=self._limits.max_pending_jobs,
             on_update=on_update,
+            observer=self._observer,
         )
 
     async def wait_for_jobs(
@@ -437,6 +447,46 @@ class SieveClient:
         )
         watch(())  # checks the other arguments before any id is taken
         return await gather_outcomes(job_ids, watch)
+
+    def resume(
+        self,
+        state: "WatchState",
+        *,
+        timeout: float | timedelta | None = None,
+        polling: PollPolicy | None = None,
+        strategy: Strategy = "poll",
+        on_update: Callable[[Job], object] | None = None,
+    ) -> "DurableWatch":
+        """Watch the jobs of a state file, and store each outcome before handing it out.
+
+        First come the outcomes that an earlier watch stored and that were not acknowledged, in the
+        order of ending, then those of pending jobs. Taking the next outcome acknowledges the one
+        before, as does the end of the watch.
+
+        Args:
+            state: The open state file.
+            timeout: As for :meth:`as_completed`; jobs that are not terminal then stay pending.
+            polling: As for :meth:`as_completed`.
+            strategy: As for :meth:`as_completed`.
+            on_update: As for :meth:`as_completed`.
+
+        Raises:
+            InvalidArgumentError: An argument is invalid.
+            StateFileError: The jobs belong to another server, or the file could not be read or
+                written. Raised by entering the block and by its steps.
+            StateBusyError: Another watch of this program uses the state file. Raised likewise.
+        """
+        from sieve_async.durable import DurableWatch  # noqa: PLC0415 - SQLite is rarely needed
+
+        watch_jobs = partial(
+            self.as_completed,
+            timeout=timeout,
+            polling=polling,
+            strategy=strategy,
+            on_update=on_update,
+        )
+        watch_jobs(())  # checks the arguments
+        return DurableWatch(state, self.base_url, watch_jobs)
 
     def stream_outputs(
         self,
@@ -720,6 +770,20 @@ class SieveClient:
             renew=self._file_renewal(),
             concurrency=concurrency,
         )
+
+    def observe(self, observer: WaitObserver | None) -> None:
+        """Report the ends of waits to an observer, for telemetry; None ends that.
+
+        Raises:
+            InvalidArgumentError: The client has an observer already.
+        """
+        if observer is not None and self._observer is not None:
+            raise InvalidArgumentError("the client has an observer already")
+        if self._observer is not None:
+            self._observer.detach(self._background.context)
+        if observer is not None:
+            observer.attach(self._background.context)
+        self._observer = self._waits.observer = observer
 
     def nudge(self, job_id: str) -> bool:
         """Poll a job now, for instance since a webhook named it.

@@ -53,7 +53,7 @@ class WebhookReceiver:
         check_callable("nudge", nudge)
         if token is None:
             token = secrets.token_urlsafe(32)
-        elif not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        if not _is_token(token):
             del token  # a traceback with locals would show it
             raise InvalidArgumentError("token must be 32 to 128 letters, digits, '-' and '_'")
         self._nudge = nudge
@@ -119,6 +119,10 @@ class WebhookReceiver:
         for name, value in record.__dict__.items():
             record.__dict__[name] = _replace(value, token)
         return True
+
+
+def _is_token(token: object) -> bool:
+    return isinstance(token, str) and _TOKEN.fullmatch(token) is not None
 
 
 async def _read(request: web.Request) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sieve_async.limiter import RequestLimiter
 from sieve_async.messages import Model
+from sieve_async.observer import FinishedWait, WaitObserver
 from sieve_async.polling.poller import JobPoller, Poller
 from sieve_async.polling.state import Decision, Done, Failed, PollAt
 
@@ -23,6 +24,7 @@ class SingleWaits:
         self.limiter = limiter
         self.clock = clock
         self.active: set[SingleWait] = set()
+        self.observer: WaitObserver | None = None
 
     async def run(
         self, poller: Poller[Model], on_update: Callable[[Model], object] | None
@@ -34,6 +36,7 @@ class SingleWaits:
             SieveError: The wait failed.
         """
         wait = SingleWait(self, poller)
+        failure: BaseException | None = None
         try:
             while True:
                 decision = await wait.poll()
@@ -42,8 +45,26 @@ class SingleWaits:
                     decision = poller.state.recheck_deadline(decision, self.clock())
                 if not await wait.advance(decision):
                     return poller.result()
+        except BaseException as error:
+            failure = error
+            raise
         finally:
             wait.end()
+            if self.observer is not None:
+                self._report(self.observer, poller, failure)
+
+    def _report(
+        self, observer: WaitObserver, poller: Poller[Any], failure: BaseException | None
+    ) -> None:
+        state = poller.state
+        finished = FinishedWait(
+            target=poller.target,
+            last=poller.last(),
+            error=failure,
+            polls=state.polls,
+            elapsed=self.clock() - state.started,
+        )
+        observer.on_wait(finished)
 
     def nudge(self, job_id: str) -> bool:
         """Poll a job now; whether anything here waits for it."""
@@ -70,7 +91,11 @@ class SingleWait:
     async def poll(self) -> Decision:
         """Poll once; the answer says how to continue."""
         self._is_nudged = False
-        return await self.poller.poll()
+        observer = self._waits.observer
+        if observer is None:
+            return await self.poller.poll()
+        with observer.polling():
+            return await self.poller.poll()
 
     async def advance(self, decision: Decision) -> bool:
         """Sleep until the next poll; False when there is none, since the wait is done.

@@ -14,6 +14,7 @@ from sieve_async.config import check_job_id, check_timeout
 from sieve_async.display import shorten
 from sieve_async.errors import ClientClosedError, InvalidArgumentError, WaitTimeoutError
 from sieve_async.models import Job, JobStatus
+from sieve_async.observer import FinishedWatch, WaitObserver
 from sieve_async.outcomes import JobOutcome
 from sieve_async.polling import PollPolicy
 from sieve_async.watch.jobs import JobGroup, Subscriber, WatchedJob
@@ -65,6 +66,7 @@ class JobWatch:
         timeout: float | None,
         max_pending: int,
         on_update: Callable[[Job], object] | None = None,
+        observer: WaitObserver | None = None,
     ) -> None:
         self._attach = attach
         self._source = job_ids
@@ -72,13 +74,14 @@ class JobWatch:
         self._strategy = strategy
         self._timeout = timeout
         self._max_pending = max_pending
+        self._observer = observer
         self._scheduler: Scheduler | None = None
         self._group: JobGroup | None = None
         # Each id that was taken, and its job while that is pending.
         self._jobs: dict[str, WatchedJob | None] = {}
         self._outcomes: deque[JobOutcome] = deque()
         self._counts: Counter[str] = Counter()
-        self._taken = self._handed_out = 0
+        self._taken = self._handed_out = self._popped = 0
         self._started = self._ended = 0.0
         self._unfinished: Iterator[JobOutcome] | None = None  # after the end of the watch
         self._is_fed = self._is_closed = self._is_client_closed = False
@@ -109,6 +112,7 @@ class JobWatch:
             await asyncio.sleep(0)
         while not self._outcomes:
             if self._is_done:
+                self._report_end()
                 self._raise_failure()
                 raise StopAsyncIteration
             self._news.clear()
@@ -179,6 +183,7 @@ class JobWatch:
 
     async def aclose(self) -> None:
         """Stop watching. May be called more than once."""
+        self._report_end()
         ending = set(self._stop()) - {asyncio.current_task()}  # the source may close the watch
         if not self._taken:
             await close_source(self._source)  # the feeder may never have begun
@@ -277,9 +282,21 @@ class JobWatch:
 
     def _pop(self) -> JobOutcome:
         outcome = self._outcomes.popleft()
+        self._popped += 1
         self._room.set()
         self._put_unfinished()
+        if self._observer is not None:
+            self._observer.on_outcome(outcome)
         return outcome
+
+    def _report_end(self) -> None:
+        """Report the end of the watch once, if it ever began."""
+        observer, self._observer = self._observer, None
+        if observer is None or self._scheduler is None:
+            return
+        elapsed = asyncio.get_running_loop().time() - self._started
+        pending = self._subscriber.pending + len(self._outcomes)
+        observer.on_watch(FinishedWatch(outcomes=self._popped, pending=pending, elapsed=elapsed))
 
     def _plan_last_polls(self) -> None:
         """Begin the last polls so early that they can be back in time."""

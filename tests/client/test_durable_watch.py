@@ -325,7 +325,7 @@ async def test_a_cancelled_step_loses_no_outcome(
     """Steps are cancelled after any number of turns; each outcome is handed out exactly once."""
     ids = [sieve.add_job() for _ in range(60)]
     await state.add(ids)
-    taken = []
+    taken: list[str] = []
     turns = 0
     async with client.resume(state) as watch:
         while not taken or len(taken) < len(ids):
@@ -387,7 +387,7 @@ async def test_a_disk_that_is_full_for_a_while(
         taken = [outcome.job_id for outcome in kept]
 
         ((pages,),) = _rows(state, "PRAGMA page_count")
-        await _limit_pages(watch, kept[0], pages + 20)
+        await _limit_pages(watch, kept[0], int(str(pages)) + 20)
         for _ in range(2):
             with pytest.raises(StateFileError, match="database or disk is full"):
                 await _take_all(watch, taken)
@@ -469,7 +469,7 @@ async def _acknowledge(
             raise error
 
 
-async def _limit_pages(watch: DurableWatch, outcome: JobOutcome, pages: object) -> None:
+async def _limit_pages(watch: DurableWatch, outcome: JobOutcome, pages: int) -> None:
     """Let the file grow no further than that: SQLite reports the error of a full disk."""
     async with watch.acknowledging(outcome) as transaction:
         transaction.execute(f"PRAGMA max_page_count = {pages}")

@@ -52,7 +52,7 @@ def run_campaign(
 
 def _run(url: str, path: Path, number: int, mode: str, *, lines: int | None) -> Counter[str]:
     """Run to the end, or kill after so many lines; returns the outcomes that were printed."""
-    printed = []
+    printed: list[str] = []
     with run_program("watch_state", url, path, number, mode) as running:
         assert running.stdout is not None
         while (lines is None or len(printed) < lines) and (line := running.stdout.readline()):

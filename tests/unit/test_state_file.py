@@ -136,15 +136,15 @@ async def test_only_the_owner_may_read_it(path: Path) -> None:
     try:
         async with WatchState.open(path) as state:
             await state.add(["j1"])
-            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+            modes = {file.name: _mode(file) for file in path.parent.iterdir()}
     finally:
         os.umask(before)
     assert set(modes) >= {"batch.sieve", "batch.sieve-wal", "batch.sieve.lock"}
     assert set(modes.values()) == {0o600}
 
-    path.chmod(0o640)
+    _set_mode(path, 0o640)
     async with WatchState.open(path):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        assert _mode(path) == 0o640
 
 
 async def test_one_user_at_a_time(path: Path) -> None:
@@ -260,21 +260,21 @@ async def test_unusable_files(path: Path, change: object, reason: str, *, read_o
         await state.add(f"job-{number}" for number in range(2000))
     assert callable(change)
     change(path)
-    before = path.read_bytes() if path.is_file() else None
+    before = _content(path)
 
     with pytest.raises(StateFileError, match=reason) as caught:
         await _open_and_close(path, read_only=read_only)
 
     assert caught.value.path == str(path)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
-    assert before is None or path.read_bytes() == before
+    assert _content(path) == before
 
 
 async def test_every_length_of_a_cut_file(path: Path, tmp_path: Path) -> None:
     """However much is cut off, the file is refused or complete; ids are never just missing."""
     async with WatchState.open(path) as state:
         await state.add(f"job-{number}" for number in range(300))
-    whole = path.read_bytes()
+    whole = _content(path)
     copy = tmp_path / "copy.sieve"
 
     for length in [*range(1, len(whole), 512), 4096, len(whole) - 1]:
@@ -319,17 +319,14 @@ async def test_a_disk_of_one_megabyte(tmp_path: Path) -> None:
     """On a disk that fills up, each call either stores all or raises; afterwards all opens."""
     with _small_disk(tmp_path / "disk") as disk:
         path = disk / "batch.sieve"
-        stored = 0
+        added: list[int] = []
         async with WatchState.open(path) as state:
             with pytest.raises(StateFileError, match="full"):
-                for first in range(0, 1_000_000, 1000):
-                    await state.add(f"job-{number}" for number in range(first, first + 1000))
-                    stored += 1000
-            assert stored > 0
-            assert len(await state.pending()) == stored
+                await _fill(state, added)
+            assert sum(added) > 0
+            assert len(await state.pending()) == sum(added)
         async with WatchState.open(path) as state:
-            assert len(await state.pending()) == stored
-            await state.commit([], [])
+            assert len(await state.pending()) == sum(added)
 
 
 async def test_use_when_closed(path: Path) -> None:
@@ -372,6 +369,24 @@ async def test_no_copies(path: Path) -> None:
             pickle.dumps(state)
         assert repr(state) == f"<WatchState {path}>"
     assert repr(state) == f"<WatchState {path} (closed)>"
+
+
+async def _fill(state: WatchState, added: list[int]) -> None:
+    for first in range(0, 1_000_000, 1000):
+        count = await state.add(f"job-{number}" for number in range(first, first + 1000))
+        added += [count]
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    path.chmod(mode)
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
 
 
 def _outcome(job_id: str, status: JobStatus = JobStatus.FINISHED) -> JobOutcome:
