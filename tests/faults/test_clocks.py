@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -149,8 +150,9 @@ async def test_dead_connections(pooled: int, end: Action) -> None:
     assert now() - lookup_at <= 0.6 + 0.5 * pooled
 
 
-async def test_waits_of_a_day(sieve: FakeSieve) -> None:
+async def test_waits_of_a_day(sieve: FakeSieve, caplog: pytest.LogCaptureFixture) -> None:
     """Waits of a day need few polls and constant memory."""
+    caplog.set_level(logging.INFO)  # caplog keeps a record of each request
     job_id, held = (sieve.add_job(processing=DAY, outputs=["x"]) for _ in range(2))
     slow = PollPolicy(max_interval=300)
     async with SieveClient(sieve.api_key, base_url=sieve.url, polling=slow) as client:

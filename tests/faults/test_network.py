@@ -105,7 +105,8 @@ async def test_reset_at_every_position(sieve: FakeSieve, size: int) -> None:
 async def test_few_connections(sieve: FakeSieve) -> None:
     """With fewer connections than slots all calls end, each with its own job."""
     ids = [sieve.add_job(queued=5, processing=20 + number) for number in range(40)]
-    async with through_proxy(sieve, Link(max_connections=4)) as (proxy, client):
+    limits = Limits(polls_per_second=None)
+    async with through_proxy(sieve, Link(max_connections=4), limits=limits) as (proxy, client):
         jobs = await asyncio.gather(*map(client.wait_for_job, ids))
 
         assert [job.id for job in jobs] == ids
