@@ -69,7 +69,9 @@ async def test_retry_after(
         pytest.param(5000, "all", "poll", None, marks=pytest.mark.campaign),
     ],
 )
-async def test_no_retry_after(sieve: FakeSieve, number: int, mode: WaitMode, strategy: str) -> None:
+async def test_no_retry_after(
+    sieve: FakeSieve, number: int, mode: WaitMode, strategy: str, per_second: float | None
+) -> None:
     """Without a Retry-After each wait slows down by itself."""
     load = LoadTest(sieve)
     load.add(number, ends_in=(3 * BEFORE, THROTTLED))
