@@ -90,6 +90,7 @@ class JobWatch:
         self._room = asyncio.Event()
         self._rest: Iterator[object] | None = None
         self._feeder: asyncio.Task[None] | None = None
+        self._ending: list[asyncio.Task[None]] = []  # cancelled tasks, which closing waits for
         self._timer: asyncio.TimerHandle | None = None
         self._subscriber = Subscriber(
             self._jobs,
@@ -112,6 +113,7 @@ class JobWatch:
             await asyncio.sleep(0)
         while not self._outcomes:
             if self._is_done:
+                self._leave()
                 self._report_end()
                 self._raise_failure()
                 raise StopAsyncIteration
@@ -398,14 +400,14 @@ class JobWatch:
         return ending
 
     def _leave(self) -> list[asyncio.Task[None]]:
-        ending = self._stop_feeding()
+        self._ending += self._stop_feeding()
         if self._scheduler is not None and self._group is not None:
-            ending += self._scheduler.leave(self._subscriber, self._group)
+            self._ending += self._scheduler.leave(self._subscriber, self._group)
         self._jobs.clear()
         self._rest = None
         self._subscriber.pending = 0
         self._news.set()
-        return ending
+        return self._ending
 
     def _stop_feeding(self) -> list[asyncio.Task[None]]:
         if self._timer is not None:
