@@ -78,9 +78,7 @@ class PartFile:
         if content.etag is None:
             self._record.unlink(missing_ok=True)
             return
-        temporary = self._record.with_name(f"{self._record.name}.new")
-        temporary.write_text(json.dumps(attrs.asdict(content)), encoding="utf-8")
-        temporary.replace(self._record)
+        self._write_record()
 
     def append(self, data: bytes | bytearray) -> None:
         """Write behind what is there."""
@@ -117,10 +115,14 @@ class PartFile:
         if sys.platform == "win32":  # pragma: no cover - an open file cannot be renamed there
             self._file.close()
         self._record.unlink(missing_ok=True)  # first: afterwards another writer may make its own
-        if overwrite:
-            self.path.replace(target)
-        else:
-            _rename_to_new(self.path, target)
+        try:
+            if overwrite:
+                self.path.replace(target)
+            else:
+                _rename_to_new(self.path, target)
+        except OSError:
+            self._write_record()
+            raise
         _sync_directory(target.parent)
 
     def discard(self) -> None:
@@ -138,6 +140,11 @@ class PartFile:
             if self.size == 0 and self._is_own():
                 self.discard()
         self._file.close()
+
+    def _write_record(self) -> None:
+        temporary = self._record.with_name(f"{self._record.name}.new")
+        temporary.write_text(json.dumps(attrs.asdict(self.content)), encoding="utf-8")
+        temporary.replace(self._record)
 
     def _is_own(self) -> bool:
         return _is_same_file(self._file, self.path)

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -388,9 +389,8 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
 def _network_reason(error: Exception) -> str:
     """What happened, in the system's words: aiohttp's own may hold the URL."""
     cause: BaseException = getattr(error, "os_error", error)
-    words = cause.strerror if isinstance(cause, OSError) else None
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"the host was not found: {words or cause}"
+        return f"the host was not found: {getattr(cause, 'strerror', None) or cause}"
     if isinstance(error, aiohttp.ClientSSLError) or isinstance(cause, ssl.SSLError):
         return f"TLS: {getattr(cause, 'reason', None) or 'the handshake failed'}"
     if isinstance(error, TimeoutError):
@@ -399,4 +399,5 @@ def _network_reason(error: Exception) -> str:
         return "the answer was cut off"
     if isinstance(error, aiohttp.ClientResponseError):
         return "the answer is malformed as HTTP"
-    return f"the connection broke: {words}" if words else "the connection broke"
+    number = getattr(cause, "errno", None)
+    return "the connection broke" + (f": {os.strerror(number)}" if number else "")

@@ -4,12 +4,14 @@ import asyncio
 import base64
 import hashlib
 import random
+import socket
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import attrs
 import pytest
+import trustme
 
 from helpers.storage_server import (
     Answer,
@@ -20,6 +22,7 @@ from helpers.storage_server import (
     serve,
     storage_server,
 )
+from helpers.tls import server_context
 from sieve_async import DownloadError, FileExpiredError, InvalidArgumentError, RetryPolicy, Timeout
 from sieve_async.files import DownloadSettings, download, download_all
 from sieve_async.models import File
@@ -607,6 +610,101 @@ async def test_directories_that_cannot_be_written(tmp_path: Path) -> None:
         await download("https://host/x", tmp_path / "missing" / "x", settings=SETTINGS)
     with pytest.raises(DownloadError, match=r"exists|Not a directory"):
         await download_all([], tmp_path / "file", settings=SETTINGS)
+
+
+ONCE = attrs.evolve(SETTINGS, retry=RetryPolicy(max_attempts=1))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (reply("rubbish"), "malformed as HTTP"),
+        (reply("200 OK", b"", Content_Length="x"), "malformed as HTTP"),
+        (reply("200 OK", b"x", Content_Length=2), "cut off"),
+        (reply("403 No", b"x", Content_Length=2), "403"),
+        (reply("200 OK", b"x\r\n", Transfer_Encoding="chunked", Content_Length=None), "malformed"),
+    ],
+    ids=["status", "length", "short", "refusal", "chunks"],
+)
+async def test_words_of_broken_answers(answer: Answer, reason: str, tmp_path: Path) -> None:
+    """An error says what happened on the network."""
+    async with storage_server(CONTENT) as storage:
+        storage.script += [answer]
+        with pytest.raises(DownloadError, match=reason):
+            await download(f"{storage.url}/x", tmp_path / "x", settings=ONCE)
+
+
+async def test_a_host_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it does where no connection can be opened, and where none is trusted."""
+    async with storage_server(CONTENT) as storage:
+        pass
+    with pytest.raises(DownloadError, match="Connection refused"):
+        await download(f"{storage.url}/x", tmp_path / "x", settings=ONCE)
+    tls = server_context(trustme.CA())
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(DownloadError, match="certificate of the host is not trusted"):
+        await download(f"https://127.0.0.1:{port}/x", tmp_path / "x", settings=SETTINGS)
+    server.close()
+    await server.wait_closed()
+
+    async def getaddrinfo(*_: object, **__: object) -> list[object]:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    with pytest.raises(DownloadError, match="host was not found: Name or service not known"):
+        await download("https://sieve.invalid/x", tmp_path / "x", settings=ONCE)
+    with pytest.raises(DownloadError, match=r"host name is not valid|not found"):
+        await download(f"https://{'x' * 70}.invalid/x", tmp_path / "x", settings=ONCE)
+
+
+async def test_a_host_that_is_silent(tmp_path: Path) -> None:
+    """The longest silence is that of ``Timeout.request``; it does not bound the whole."""
+    loop = asyncio.get_running_loop()
+    patient = attrs.evolve(ONCE, timeout=Timeout(connect=None, request=5.0))
+
+    async def slow(
+        server: StorageServer, _request: StorageRequest, writer: asyncio.StreamWriter
+    ) -> None:
+        writer.write(server.head("200 OK", Content_Length=4))
+        for _ in range(4):
+            await asyncio.sleep(4)
+            writer.write(b"x")
+            await writer.drain()
+
+    silence = asyncio.Event()
+
+    async def silent(
+        _server: StorageServer, _request: StorageRequest, _writer: asyncio.StreamWriter
+    ) -> None:
+        await silence.wait()
+
+    async with storage_server(CONTENT) as storage:
+        storage.script += [silent, slow]
+        started = loop.time()
+        with pytest.raises(DownloadError, match="did not answer in time"):
+            await download(f"{storage.url}/x", tmp_path / "x", settings=patient)
+        assert loop.time() - started == pytest.approx(5, abs=0.1)
+        silence.set()
+        path = await download(f"{storage.url}/y", tmp_path / "y", settings=patient)
+
+    assert path.read_bytes() == b"xxxx"
+
+
+async def test_a_target_that_cannot_be_replaced(tmp_path: Path) -> None:
+    """What the system refuses is an error with its words; what has come is kept."""
+    target = tmp_path / "x"
+
+    def progress(_done: int, _total: int | None) -> None:
+        target.mkdir(exist_ok=True)
+
+    async with storage_server(CONTENT) as storage:
+        with pytest.raises(DownloadError, match="directory"):
+            await download(
+                f"{storage.url}/x", target, settings=SETTINGS, overwrite=True, on_progress=progress
+            )
+
+    assert len(listed(tmp_path)) == 3
 
 
 async def test_a_full_disk(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ TREE: dict[type[BaseException], tuple[type[BaseException], ...]] = {
 JOB = Job("j1", JobStatus.ERROR, error="Traceback (most recent call last):\n  ...\nKeyError: 'x'\n")
 VERSION = FunctionVersion("v1", BuildStatus.ERROR)
 LATE = NotFoundError(404, "gone", method="GET", path="/v2/jobs/j1")
-TRANSPORT_FIELDS = "reason method path attempts elapsed sent is_transient"
+TRANSPORT_FIELDS = "reason method path attempts elapsed sent is_transient response_status"
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 TRIED = ("GET", "/v2/jobs/j1")
 
@@ -247,13 +247,13 @@ def test_errors_are_raised_and_caught(error: SieveError) -> None:
 @pytest.mark.parametrize(
     ("kind", "fields"),
     [
-        (TransportError, "reason method path attempts elapsed sent is_transient"),
-        (ConnectError, "reason method path attempts elapsed sent is_transient reused_connection"),
+        (TransportError, "reason method path attempts elapsed sent is_transient response_status"),
+        (ConnectError, "reason method path attempts elapsed sent is_transient response_status reused_connection"),
         (
             TLSError,
             f"{TRANSPORT_FIELDS} reused_connection is_certificate_error",
         ),
-        (ProxyError, "reason method path attempts elapsed sent is_transient status"),
+        (ProxyError, "reason method path attempts elapsed sent is_transient response_status status"),
         (ResponseError, "reason method path status excerpt attempts elapsed"),
         (DecodeError, "reason method path status excerpt attempts elapsed"),
         (

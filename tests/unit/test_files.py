@@ -546,6 +546,30 @@ def test_links_and_pipes_are_not_written(tmp_path: Path) -> None:
     part.close()
 
 
+def test_more_writers_than_names(tmp_path: Path) -> None:
+    """There is an end to the names of parts."""
+    parts = [PartFile.open(tmp_path / "clip.mp4", "u") for _ in range(100)]
+
+    with pytest.raises(OSError, match="too many"):
+        PartFile.open(tmp_path / "clip.mp4", "u")
+    for part in parts:
+        part.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_part_without_its_record(tmp_path: Path) -> None:
+    """What is not known is not continued."""
+    part = PartFile.open(tmp_path / "clip.mp4", "u")
+    part.start(HELD)
+    part.append(b"abc")
+    part.close()
+    part.path.with_name(f"{part.path.name}.json").unlink()
+
+    again = PartFile.open(tmp_path / "clip.mp4", "u")
+    assert (again.size, again.content) == (3, Content())
+    again.close()
+
+
 def test_a_directory_that_is_missing(tmp_path: Path) -> None:
     """The part cannot be made where there is no directory."""
     with pytest.raises(FileNotFoundError):
