@@ -151,7 +151,7 @@ async def test_an_equal_push_in_flight(sieve: FakeSieve, client: SieveClient) ->
     sieve.fault(path="/v2/push", drop="before", times=1)
     with pytest.raises(AmbiguousPushError) as raised:
         await client.push_job("me/mine", {"n": 1})
-    sieve.fault(path="/v2/push", delay=10, times=1)
+    sieve.fault(path="/v2/push", delay=10, takes_effect=True, times=1)
 
     async with asyncio.TaskGroup() as group:
         group.create_task(client.push_job("me/mine", {"n": 1}))
