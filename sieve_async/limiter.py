@@ -166,6 +166,15 @@ class RequestLimiter:
         self._enqueue(_Waiter(on_turn=on_turn), poll=True)
         self._dispatch()
 
+    def reserve_turn(self) -> float:
+        """Take the next turn in the rate for a poll that has a slot; returns when it is."""
+        now = self._clock()
+        if not self._has_rate:
+            return now
+        turn = max(now, self._next_turn_at)
+        self._take_turn(turn)
+        return turn
+
     def drop_turns(self) -> None:
         """Call back none of those that queue for a turn."""
         self._polls = deque(waiter for waiter in self._polls if waiter.on_turn is None)

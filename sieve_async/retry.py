@@ -221,12 +221,15 @@ class Retrier:
         request: Request[Model],
         parse: Callable[[Request[Model], Response], Result],
         deadline: float | None,
+        *,
         number: int = 1,
+        poll: bool = True,
     ) -> Result:
         """Make one try in a slot that the caller holds.
 
         One that failed because the connection had died while idle says nothing about the server: it
-        is repeated at once on a new connection, and does not count as a try.
+        is repeated at once on a new connection, and does not count as a try. Only the poll rate
+        counts it.
 
         Raises:
             SieveError: It failed.
@@ -239,6 +242,8 @@ class Retrier:
                 raise
             response = None
         if response is None:
+            if poll:
+                await self._limiter.sleep_until(self._limiter.reserve_turn())
             request = attrs.evolve(request, fresh_connection=True)
             response = await self._request(request, deadline, number)
         try:
@@ -276,7 +281,7 @@ class Retrier:
                 failure = self._not_admitted(request, max_pause)
                 break
             try:
-                result = await self.attempt(request, parse, deadline, attempt)
+                result = await self.attempt(request, parse, deadline, number=attempt, poll=poll)
             except (APIError, ResponseError, TransportError) as error:
                 failure = error.with_traceback(None)
             else:

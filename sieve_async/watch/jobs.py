@@ -36,6 +36,7 @@ class Subscriber:
         on_close: Ends the watch, since the client was closed.
         on_failure: Ends the watch with an exception.
         is_active: Whether the watch still waits.
+        alone: It as the only subscriber: one tuple for thousands of jobs.
     """
 
     jobs: "dict[str, WatchedJob | None]"
@@ -48,6 +49,10 @@ class Subscriber:
     on_failure: Callable[[BaseException], None]
     pending: int = 0
     is_active: bool = True
+    alone: "tuple[Subscriber]" = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.alone = (self,)
 
 
 @attrs.define(eq=False)
@@ -97,7 +102,7 @@ class JobGroup:
         state = PollState(
             self.policy, self._started, self._started if self.is_single_poll else None
         )
-        return WatchedJob(self.context, state, job_id, group=self, subscribers=(subscriber,))
+        return WatchedJob(self.context, state, job_id, group=self, subscribers=subscriber.alone)
 
 
 @attrs.define(eq=False, weakref_slot=False)

@@ -149,10 +149,11 @@ class Lister:
             for job_id, job in this.jobs.items():
                 if job_id not in this.listed:
                     self._on_missing(job)
-        self._interval = self._next_interval(this, now)
+        interval = self._next_interval(this, now)
+        self._interval = max(interval, now - this.started)  # a slow round delays the next one
         for job in this.listed.values():
             self.push_back(job, now)
-        self._next_at = max(now, this.started + self._interval, self._off_until)
+        self._next_at = max(now, this.started + interval, self._off_until)
 
     async def _read(self, this: _Round) -> bool:
         """Read the pages; whether all were read, and not too dear."""

@@ -127,7 +127,7 @@ class Scheduler:
         """Poll a job until it is terminal or no watch waits for it."""
         job = group.find(job_id)
         if job is not None:
-            job.subscribers += (subscriber,)
+            job.subscribers += subscriber.alone
             return job
         now = self._clock()
         job = group.new_job(job_id, subscriber, now)
