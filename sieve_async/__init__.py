@@ -1,7 +1,7 @@
-"""Asynchronous client for Sieve: look up jobs and function versions, and wait for them.
+"""Asynchronous client for Sieve: start jobs, wait for them, and download what they made.
 
-The names below are loaded when they are first used: importing the package alone takes no time, and
-neither does a command line that only shows its help.
+The names below are loaded when they are first used, so that importing the package alone, as
+``sieve-async --help`` and pytest do, takes no time.
 """
 
 import importlib
@@ -139,103 +139,34 @@ __all__ = [
     "parse_webhook",
 ]
 
-# Where each public name is defined; the same as above, for the interpreter.
-_HOMES = {
-    "sieve_async.client": (
-        "SieveClient",
-        "Stats",
-    ),
-    "sieve_async.config": (
-        "Limits",
-        "Timeout",
-        "__version__",
-    ),
-    "sieve_async.durable": (
-        "DurableWatch",
-        "WatchState",
-    ),
-    "sieve_async.errors": (
-        "APIError",
-        "AmbiguousPushError",
-        "AuthenticationError",
-        "BadRequestError",
-        "BuildFailedError",
-        "ClientClosedError",
-        "ConfigError",
-        "ConnectError",
-        "DecodeError",
-        "DownloadError",
-        "FileExpiredError",
-        "InvalidArgumentError",
-        "JobCancelledError",
-        "JobFailedError",
-        "JobNotCancellableError",
-        "JobRestartedError",
-        "NotFoundError",
-        "OutOfCreditsError",
-        "PermissionDeniedError",
-        "ProxyError",
-        "RateLimitError",
-        "RedirectError",
-        "RequestTimeoutError",
-        "ResponseError",
-        "ResponseTooLargeError",
-        "ServerError",
-        "SieveError",
-        "StateBusyError",
-        "StateFileError",
-        "TLSError",
-        "TransportError",
-        "UnprocessableEntityError",
-        "WaitTimeoutError",
-        "WrongEventLoopError",
-    ),
-    "sieve_async.jobs": ("PushedJob",),
-    "sieve_async.models": (
-        "BuildStatus",
-        "EnvironmentVariable",
-        "File",
-        "Function",
-        "FunctionVersion",
-        "InputOutput",
-        "Job",
-        "JobStatus",
-        "Output",
-        "Restart",
-        "Webhook",
-        "WorkerCounts",
-    ),
-    "sieve_async.outcomes": (
-        "JobOutcome",
-        "OutcomeList",
-    ),
-    "sieve_async.polling": (
-        "OutputStream",
-        "PollPolicy",
-    ),
-    "sieve_async.retry": ("RetryPolicy",),
-    "sieve_async.state_file": ("StateCounts",),
-    "sieve_async.watch": (
-        "JobWatch",
-        "PendingJob",
-        "Strategy",
-    ),
-    "sieve_async.webhook_receiver": ("WebhookReceiver",),
-    "sieve_async.webhooks": (
-        "WebhookEvent",
-        "parse_webhook",
-    ),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+# The modules that define the names above. A name is loaded from the first that has it.
+_MODULES = (
+    "errors",
+    "models",
+    "outcomes",
+    "config",
+    "retry",
+    "polling",
+    "watch",
+    "jobs",
+    "webhooks",
+    "webhook_receiver",
+    "state_file",
+    "durable",
+    "client",
+)
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
-        message = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(message, name=name)
-    value: object = getattr(importlib.import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
+    if name in __all__:
+        for module_name in _MODULES:
+            module = importlib.import_module(f"{__name__}.{module_name}")
+            if hasattr(module, name):
+                value: object = getattr(module, name)
+                globals()[name] = value
+                return value
+    message = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(message, name=name)
 
 
 def __dir__() -> list[str]:

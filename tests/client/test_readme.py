@@ -1,4 +1,4 @@
-"""The README: its programs run as printed, its tables name what there is, its links are absolute."""
+"""The README: programs run as printed, tables name what there is, links are absolute."""
 
 import ast
 import asyncio

@@ -248,12 +248,18 @@ def test_errors_are_raised_and_caught(error: SieveError) -> None:
     ("kind", "fields"),
     [
         (TransportError, "reason method path attempts elapsed sent is_transient response_status"),
-        (ConnectError, "reason method path attempts elapsed sent is_transient response_status reused_connection"),
+        (
+            ConnectError,
+            "reason method path attempts elapsed sent is_transient response_status reused_connection",
+        ),
         (
             TLSError,
             f"{TRANSPORT_FIELDS} reused_connection is_certificate_error",
         ),
-        (ProxyError, "reason method path attempts elapsed sent is_transient response_status status"),
+        (
+            ProxyError,
+            "reason method path attempts elapsed sent is_transient response_status status",
+        ),
         (ResponseError, "reason method path status excerpt attempts elapsed"),
         (DecodeError, "reason method path status excerpt attempts elapsed"),
         (

@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-import tomllib
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
@@ -88,9 +88,7 @@ def test_docstrings() -> None:
 
 def test_version() -> None:
     """The version is that of the distribution."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-
-    assert sieve_async.__version__ == config.__version__ == project["version"]
+    assert sieve_async.__version__ == config.__version__ == version("sieve-async")
 
 
 def test_typed() -> None:
