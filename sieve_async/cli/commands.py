@@ -52,23 +52,24 @@ class Context:
 
 def run(options: Options) -> int:
     """Run one command and return the exit code."""
-    return int(asyncio.run(_run(options)))
+    return int(asyncio.run(run_command(options)))
 
 
-async def _run(options: Options) -> Exit:
+async def run_command(options: Options) -> Exit:
+    """Run one command in the running event loop."""
     is_wanted = not options.no_progress and options.format != "quiet"
     progress = make_progress(os.environ, is_wanted=is_wanted)
     code: Exit | None = None
     with Signals() as signals, log_to(progress, is_debugging=options.debug):
         with contextlib.suppress(asyncio.CancelledError):
-            code = await run_command(options, progress)
+            code = await _run(options, progress)
         if signals.received is not None:
             code = Exit.OK if code is Exit.OK else signals.exit_code
             signals.exit_soon(code)
     return Exit.INTERRUPTED if code is None else code
 
 
-async def run_command(options: Options, progress: Progress) -> Exit:
+async def _run(options: Options, progress: Progress) -> Exit:
     """Run one command; an error becomes one line."""
     try:
         if options.command in {"demo", "serve"}:

@@ -11,7 +11,7 @@ from typing import get_args
 
 import pytest
 
-from helpers.cli_runner import run_command
+from helpers.cli_in_process import Command
 from sieve_async.cli import main
 from sieve_async.cli.parser import COMMANDS, STRATEGIES, build_parser, parse
 from sieve_async.testing import FakeSieve
@@ -143,11 +143,11 @@ def test_global_options(place: int) -> None:
     assert (options.key_file, options.job_id) == (Path("k"), "a")
 
 
-async def test_debug_in_front(sieve: FakeSieve) -> None:
+async def test_debug_in_front(command: Command, sieve: FakeSieve) -> None:
     """``--debug`` in front of the command logs the requests."""
     sieve.add_job("a", status="error")
 
-    ended = await run_command(sieve, "--debug", "job", "get", "gone")
+    ended = await command("--debug", "job", "get", "gone")
 
     assert ended.exit_code == 5
     assert "Traceback" in ended.stderr

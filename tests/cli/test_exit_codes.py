@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.cli_runner import run_command
+from helpers.cli_in_process import Command
 from helpers.leak_checks import KEY
 from sieve_async.cli.output import Exit, exit_of_many
 from sieve_async.cli.parser import EXIT_CODES
@@ -31,9 +31,10 @@ async def jobs(sieve: FakeSieve) -> FakeSieve:
 
 
 @pytest.mark.parametrize(("job_id", "code"), CODES.items(), ids=list(CODES))
-async def test_code_of_one(jobs: FakeSieve, job_id: str, code: int) -> None:
+@pytest.mark.usefixtures("jobs")
+async def test_code_of_one(command: Command, job_id: str, code: int) -> None:
     """Each end has its exit code."""
-    ended = await run_command(jobs, "job", "wait", job_id, "--timeout", "1s")
+    ended = await command("job", "wait", job_id, "--timeout", "1s")
 
     assert ended.exit_code == code
     assert ended.stdout.startswith(f"{job_id}  ")
@@ -44,28 +45,29 @@ async def test_code_of_one(jobs: FakeSieve, job_id: str, code: int) -> None:
     list(itertools.pairwise(["never", "a/b", "gone", "error", "cancelled", "finished"])),
     ids=" ".join,
 )
-async def test_precedence(jobs: FakeSieve, job_ids: tuple[str, str]) -> None:
+@pytest.mark.usefixtures("jobs")
+async def test_precedence(command: Command, job_ids: tuple[str, str]) -> None:
     """Of two codes the less certain one counts."""
-    ended = await run_command(jobs, "watch", *reversed(job_ids), "--timeout", "1")
+    ended = await command("watch", *reversed(job_ids), "--timeout", "1")
 
     assert ended.exit_code == CODES[job_ids[0]]
 
 
-async def test_exit_zero(jobs: FakeSieve) -> None:
+async def test_exit_zero(command: Command, jobs: FakeSieve) -> None:
     """``--exit-zero`` ignores how jobs end, but not that they were not found."""
-    failed = await run_command(jobs, "job", "wait", "error", "cancelled", "--exit-zero")
-    missing = await run_command(jobs, "job", "wait", "error", "gone", "--exit-zero")
+    failed = await command("job", "wait", "error", "cancelled", "--exit-zero")
+    missing = await command("job", "wait", "error", "gone", "--exit-zero")
 
     assert (failed.exit_code, missing.exit_code) == (0, 5)
 
 
-async def test_builds(sieve: FakeSieve) -> None:
+async def test_builds(command: Command, sieve: FakeSieve) -> None:
     """A failed build is 1, one that takes too long 124, one that does not exist 5."""
     sieve.add_version("me", "bad", status="error")
     sieve.add_version("me", "slow", status=None)
 
     codes = [
-        (await run_command(sieve, "version", "wait", *arguments)).exit_code
+        (await command("version", "wait", *arguments)).exit_code
         for arguments in (
             ("me/bad",),
             ("me/bad", "--exit-zero"),
@@ -77,11 +79,11 @@ async def test_builds(sieve: FakeSieve) -> None:
     assert codes == [1, 0, 124, 5]
 
 
-async def test_refused_key(sieve: FakeSieve) -> None:
+async def test_refused_key(command: Command, sieve: FakeSieve) -> None:
     """A refused key is 4; the line says where the key came from, and never shows it."""
     sieve.add_job("a")
 
-    ended = await run_command(sieve, "job", "get", "a", "--debug", SIEVE_API_KEY="wrong-key-1")
+    ended = await command("job", "get", "a", "--debug", SIEVE_API_KEY="wrong-key-1")
 
     assert ended.exit_code == 4
     assert "the server refused the key from SIEVE_API_KEY" in ended.stderr
@@ -90,9 +92,9 @@ async def test_refused_key(sieve: FakeSieve) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("job", "get", "a"), ("watch", "a")], ids=" ".join)
-async def test_no_key(sieve: FakeSieve, arguments: tuple[str, ...]) -> None:
+async def test_no_key(command: Command, arguments: tuple[str, ...]) -> None:
     """Without a key, one line says where it can be put."""
-    ended = await run_command(sieve, *arguments, SIEVE_API_KEY="")
+    ended = await command(*arguments, SIEVE_API_KEY="")
 
     assert ended.exit_code == 4
     assert ended.stderr.count("\n") == 1
@@ -101,16 +103,14 @@ async def test_no_key(sieve: FakeSieve, arguments: tuple[str, ...]) -> None:
     )
 
 
-async def test_key_file(sieve: FakeSieve, tmp_path: Path) -> None:
+async def test_key_file(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
     """``--key-file`` comes before the environment; a missing file is named."""
     sieve.add_job("a")
     path = tmp_path / "key"
     path.write_text(f"{KEY}\n", "utf-8")
 
-    good = await run_command(
-        sieve, "job", "get", "a", "--key-file", str(path), SIEVE_API_KEY="wrong"
-    )
-    bad = await run_command(sieve, "job", "get", "a", "--key-file", str(tmp_path / "none"))
+    good = await command("job", "get", "a", "--key-file", str(path), SIEVE_API_KEY="wrong")
+    bad = await command("job", "get", "a", "--key-file", str(tmp_path / "none"))
 
     assert (good.exit_code, bad.exit_code) == (0, 4)
     assert "--key-file cannot be read: No such file" in bad.stderr
@@ -128,11 +128,12 @@ async def test_key_file(sieve: FakeSieve, tmp_path: Path) -> None:
         (("watch", "--ids-file", "/nowhere/ids"), 6, "/nowhere/ids"),
     ],
 )
+@pytest.mark.usefixtures("jobs")
 async def test_error_lines(
-    jobs: FakeSieve, arguments: tuple[str, ...], code: int, hint: str
+    command: Command, arguments: tuple[str, ...], code: int, hint: str
 ) -> None:
     """An error is one line that says what to do, and an exit code."""
-    ended = await run_command(jobs, *arguments)
+    ended = await command(*arguments)
 
     assert (ended.exit_code, ended.stderr.count("\n")) == (code, 1)
     assert ended.stderr.startswith("sieve-async: ")

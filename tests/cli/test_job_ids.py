@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.cli_in_process import Command
 from helpers.cli_runner import finish_command, run_command, start_command
 from sieve_async.cli.watch import _split_ids, parse_ids
 from sieve_async.testing import FakeSieve
@@ -48,14 +49,14 @@ def test_pieces(size: int) -> None:
     assert [*found, rest] == IDS
 
 
-async def test_ids_file(sieve: FakeSieve, tmp_path: Path) -> None:
+async def test_ids_file(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
     """Ids of a file are watched beside those of the command line, each once."""
     for job_id in IDS:
         sieve.add_job(job_id)
     path = tmp_path / "ids.txt"
     path.write_bytes(TEXT.replace("\n", "\r\n").encode("utf-16"))
 
-    ended = await run_command(sieve, "watch", "one", "--ids-file", str(path))
+    ended = await command("watch", "one", "--ids-file", str(path))
 
     assert ended.exit_code == 0
     assert sorted(line.split()[0] for line in ended.stdout.splitlines()) == sorted(IDS)

@@ -4,17 +4,18 @@ import json
 
 import pytest
 
-from helpers.cli_runner import finish_command, run_command, start_command
+from helpers.cli_in_process import Command
+from helpers.cli_runner import finish_command, start_command
 from sieve_async.testing import FakeSieve
 
 OUTPUTS = [{"url": "https://files.example/a.mp4"}, {"text": "höre"}]
 
 
-async def test_job_get(sieve: FakeSieve) -> None:
+async def test_job_get(command: Command, sieve: FakeSieve) -> None:
     """A job is printed with what fits on a screen."""
     sieve.add_job("a", outputs=OUTPUTS)
 
-    ended = await run_command(sieve, "job", "get", "a")
+    ended = await command("job", "get", "a")
 
     facts = dict(line.split(maxsplit=1) for line in ended.stdout.splitlines() if line[0] != " ")
     assert (ended.exit_code, ended.stderr) == (0, "")
@@ -25,11 +26,11 @@ async def test_job_get(sieve: FakeSieve) -> None:
 
 
 @pytest.mark.parametrize("style", ["json", "jsonl"])
-async def test_job_get_as_json(sieve: FakeSieve, style: str) -> None:
+async def test_job_get_as_json(command: Command, sieve: FakeSieve, style: str) -> None:
     """As JSON a job is the API's document, unknown keys included, in plain ASCII."""
     sieve.add_job("a", outputs=OUTPUTS, fields={"novelty": [1]})
 
-    ended = await run_command(sieve, "job", "get", "a", "--format", style)
+    ended = await command("job", "get", "a", "--format", style)
 
     job = json.loads(ended.stdout)
     assert ended.stdout.isascii()
@@ -39,33 +40,33 @@ async def test_job_get_as_json(sieve: FakeSieve, style: str) -> None:
     assert (style == "jsonl") is (ended.stdout.count("\n") == 1)
 
 
-async def test_job_get_raw(sieve: FakeSieve) -> None:
+async def test_job_get_raw(command: Command, sieve: FakeSieve) -> None:
     """``--raw`` prints the document as it was sent, and ``--offset`` leaves outputs out."""
     sieve.add_job("a", outputs=OUTPUTS)
 
-    ended = await run_command(sieve, "job", "get", "a", "--raw", "--offset", "1")
+    ended = await command("job", "get", "a", "--raw", "--offset", "1")
 
     document = json.loads(ended.stdout)
     assert [output["data"] for output in document["outputs"]] == OUTPUTS[1:]
     assert "restarts" in document
 
 
-async def test_job_get_quiet(sieve: FakeSieve) -> None:
+async def test_job_get_quiet(command: Command, sieve: FakeSieve) -> None:
     """``--format quiet`` prints nothing: the exit code is the result."""
     sieve.add_job("a", status="error")
 
-    ended = await run_command(sieve, "job", "get", "a", "--format", "quiet")
+    ended = await command("job", "get", "a", "--format", "quiet")
 
     assert (ended.exit_code, ended.stdout, ended.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("style", ["text", "jsonl", "json"])
-async def test_job_outputs(sieve: FakeSieve, style: str) -> None:
+async def test_job_outputs(command: Command, sieve: FakeSieve, style: str) -> None:
     """Outputs are printed as JSON, those of several parts as an array."""
     parts = [{"data": 1}, {"data": {}}]
     sieve.add_job("a", processing=1, streams=True, outputs=[*OUTPUTS, parts])
 
-    ended = await run_command(sieve, "job", "outputs", "a", "--format", style)
+    ended = await command("job", "outputs", "a", "--format", style)
 
     printed = json.loads(ended.stdout) if style == "json" else None
     first, second, last = printed or map(json.loads, ended.stdout.splitlines())
@@ -74,11 +75,11 @@ async def test_job_outputs(sieve: FakeSieve, style: str) -> None:
     assert [part["data"] for part in last] == [1, {}]
 
 
-async def test_outputs_of_failed_job(sieve: FakeSieve) -> None:
+async def test_outputs_of_failed_job(command: Command, sieve: FakeSieve) -> None:
     """After the outputs a failure is one line, and the exit code."""
     sieve.add_job("a", outputs=["x"], streams=True, processing=1, status="error", error="Boom: no")
 
-    ended = await run_command(sieve, "job", "outputs", "a", "--format", "json")
+    ended = await command("job", "outputs", "a", "--format", "json")
 
     assert ended.exit_code == 1
     assert len(json.loads(ended.stdout)) <= 1
@@ -106,12 +107,12 @@ async def test_outputs_of_restarted_job(sieve: FakeSieve, action: str) -> None:
     assert ("see --on-restart continue" in ended.stderr) is (action == "raise")
 
 
-async def test_version(sieve: FakeSieve) -> None:
+async def test_version(command: Command, sieve: FakeSieve) -> None:
     """A version is found by owner, name and slug; while it is built, each stage is a line."""
     sieve.add_version("me", "mine", "v1", building=1, pushing=1, by="polls", cuda_version="11.8")
 
-    ended = await run_command(sieve, "version", "wait", "me/mine")
-    found = await run_command(sieve, "version", "get", "me/mine:v1", "--format", "json")
+    ended = await command("version", "wait", "me/mine")
+    found = await command("version", "get", "me/mine:v1", "--format", "json")
 
     assert (ended.exit_code, found.exit_code) == (0, 0)
     assert "build_status      ready" in ended.stdout
@@ -121,10 +122,12 @@ async def test_version(sieve: FakeSieve) -> None:
 
 
 @pytest.mark.parametrize("option", [("--no-progress",), ("--format", "quiet")], ids=" ".join)
-async def test_version_without_progress(sieve: FakeSieve, option: tuple[str, ...]) -> None:
+async def test_version_without_progress(
+    command: Command, sieve: FakeSieve, option: tuple[str, ...]
+) -> None:
     """``--no-progress`` and ``--format quiet`` leave the stages out."""
     sieve.add_version("me", "mine", "v1", building=0.5)
 
-    ended = await run_command(sieve, "version", "wait", "me/mine", *option)
+    ended = await command("version", "wait", "me/mine", *option)
 
     assert (ended.exit_code, ended.stderr) == (0, "")

@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from helpers.cli_runner import run_command, run_shell
+from helpers.cli_in_process import Command
+from helpers.cli_runner import run_shell
 from sieve_async import Job, JobOutcome, JobStatus, NotFoundError, WaitTimeoutError
 from sieve_async.cli.report import Report
 from sieve_async.testing import FakeSieve
@@ -77,14 +78,12 @@ def chart_of(page: str) -> ET.Element:
     return ET.fromstring(svg)  # noqa: S314 - our own
 
 
-async def test_page(sieve: FakeSieve, tmp_path: Path) -> None:
+async def test_page(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
     """The page shows the totals, a bar for each job, and the failures with their error text."""
     ids = sieve.add_jobs(20, seed=1, queued=0.3, processing=0.3)
     path = tmp_path / "batch.html"
 
-    ended = await run_command(
-        sieve, "watch", *ids, "gone", "--report", str(path), "--format", "quiet"
-    )
+    ended = await command("watch", *ids, "gone", "--report", str(path), "--format", "quiet")
 
     text = path.read_text("utf-8")
     page = Page(text)
@@ -204,7 +203,7 @@ async def test_new_file_follows_umask(sieve: FakeSieve, tmp_path: Path) -> None:
     assert old.read_text("utf-8").startswith("<!DOCTYPE")
 
 
-async def test_links(sieve: FakeSieve, tmp_path: Path) -> None:
+async def test_links(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
     """Links stay links: their targets are written, also where they do not exist yet."""
     sieve.add_job("a")
     (tmp_path / "hard").write_text("before", "utf-8")
@@ -213,7 +212,7 @@ async def test_links(sieve: FakeSieve, tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(target)
 
     for name in ("soft", "dangling"):
-        await run_command(sieve, "watch", "a", "--report", str(tmp_path / name))
+        await command("watch", "a", "--report", str(tmp_path / name))
 
     assert (tmp_path / "soft").is_symlink()
     assert (tmp_path / "dangling").is_symlink()
@@ -221,12 +220,12 @@ async def test_links(sieve: FakeSieve, tmp_path: Path) -> None:
         assert (tmp_path / name).read_text("utf-8").startswith("<!DOCTYPE")
 
 
-async def test_devices(sieve: FakeSieve) -> None:
+async def test_devices(command: Command, sieve: FakeSieve) -> None:
     """A device is written to and stays a device; what it refuses is one line and 6."""
     sieve.add_job("a")
 
-    good = await run_command(sieve, "watch", "a", "--report", "/dev/null")
-    full = await run_command(sieve, "watch", "a", "--report", "/dev/full", "--no-progress")
+    good = await command("watch", "a", "--report", "/dev/null")
+    full = await command("watch", "a", "--report", "/dev/full", "--no-progress")
 
     assert good.exit_code == 0
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)  # noqa: PTH116
@@ -252,7 +251,7 @@ async def test_own_output(sieve: FakeSieve, tmp_path: Path, target: str, redirec
     assert lines[-1] == "</html>"
 
 
-async def test_fifo(sieve: FakeSieve, tmp_path: Path) -> None:
+async def test_fifo(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
     """A fifo gets the page as soon as it has a reader."""
     sieve.add_job("a")
     path = tmp_path / "fifo"
@@ -261,7 +260,7 @@ async def test_fifo(sieve: FakeSieve, tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: texts.append(path.read_text("utf-8")))
     reader.start()
 
-    ended = await run_command(sieve, "watch", "a", "--report", str(path))
+    ended = await command("watch", "a", "--report", str(path))
 
     reader.join()
     assert ended.exit_code == 0
@@ -289,24 +288,26 @@ async def test_bind_mount(sieve: FakeSieve, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["", "missing/batch.html", "file/batch.html"])
-async def test_checked_at_the_start(sieve: FakeSieve, tmp_path: Path, target: str) -> None:
+async def test_checked_at_the_start(
+    command: Command, sieve: FakeSieve, tmp_path: Path, target: str
+) -> None:
     """Where no report can be written, nothing is sent."""
     (tmp_path / "file").touch()
 
-    ended = await run_command(sieve, "watch", "a", "--report", str(tmp_path / target))
+    ended = await command("watch", "a", "--report", str(tmp_path / target))
 
     assert ended.exit_code == 2
     assert "argument --report: cannot write" in ended.stderr
     assert not sieve.requests
 
 
-async def test_check_leaves_nothing(sieve: FakeSieve, tmp_path: Path) -> None:
+async def test_check_leaves_nothing(command: Command, tmp_path: Path) -> None:
     """The check at the start neither creates nor changes a file."""
     old = tmp_path / "old.html"
     old.write_text("before", "utf-8")
 
     for name in ("old.html", "new.html"):
-        await run_command(sieve, "watch", "a", "--report", str(tmp_path / name), SIEVE_API_KEY="")
+        await command("watch", "a", "--report", str(tmp_path / name), SIEVE_API_KEY="")
 
     assert names_in(tmp_path) == ["old.html"]
     assert old.read_text("utf-8") == "before"

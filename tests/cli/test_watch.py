@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from helpers.cli_in_process import Command
 from helpers.cli_runner import finish_command, run_command, run_shell, start_command
 from sieve_async.testing import FakeSieve
 
 
 @pytest.mark.parametrize("style", ["text", "json", "jsonl", "quiet"])
-async def test_results(sieve: FakeSieve, style: str) -> None:
+async def test_results(command: Command, sieve: FakeSieve, style: str) -> None:
     """Each job is printed once, in the order of the ends, in any format."""
     sieve.add_job("slow", processing=1.5)
     sieve.add_job("fast", status="error", error="Traceback\nValueError: no")
 
-    ended = await run_command(sieve, "watch", "slow", "fast", "slow", "--format", style)
+    ended = await command("watch", "slow", "fast", "slow", "--format", style)
 
     match style:
         case "text":
@@ -51,11 +52,11 @@ async def test_first_and_last_line(sieve: FakeSieve) -> None:
 
 
 @pytest.mark.parametrize("option", [("--no-progress",), ("--format", "quiet")], ids=" ".join)
-async def test_no_progress(sieve: FakeSieve, option: tuple[str, ...]) -> None:
+async def test_no_progress(command: Command, sieve: FakeSieve, option: tuple[str, ...]) -> None:
     """``--no-progress`` and ``--format quiet`` write nothing to standard error."""
     sieve.add_job("bad", status="error")
 
-    ended = await run_command(sieve, "watch", "bad", *option)
+    ended = await command("watch", "bad", *option)
 
     assert (ended.exit_code, ended.stderr) == (1, "")
 
@@ -86,48 +87,48 @@ async def test_failures_once(
 
 
 @pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
-async def test_strategies(sieve: FakeSieve, tmp_path: Path, strategy: str) -> None:
+async def test_strategies(
+    command: Command, sieve: FakeSieve, tmp_path: Path, strategy: str
+) -> None:
     """Sixty jobs are watched by any strategy."""
     ids = sieve.add_jobs(60, seed=1, processing=0.2, queued=0.2)
     path = tmp_path / "ids.txt"
     path.write_text("\n".join(ids), "utf-8")
 
-    ended = await run_command(sieve, "watch", "--ids-file", str(path), "--strategy", strategy)
+    ended = await command("watch", "--ids-file", str(path), "--strategy", strategy)
 
     assert sorted(line.split()[0] for line in ended.stdout.splitlines()) == ids
     assert ended.exit_code == 1
 
 
-async def test_rate(sieve: FakeSieve) -> None:
+async def test_rate(command: Command, sieve: FakeSieve) -> None:
     """``--rate`` spreads the polls."""
     ids = sieve.add_jobs(20, seed=1, processing=0, queued=0)
     started = time.monotonic()
 
-    await run_command(sieve, "watch", *ids, "--rate", "20", "--exit-zero")
+    await command("watch", *ids, "--rate", "20", "--exit-zero")
 
     assert time.monotonic() - started > 0.9  # 20 polls at 20 a second
 
 
-async def test_any(sieve: FakeSieve) -> None:
+async def test_any(command: Command, sieve: FakeSieve) -> None:
     """``--any`` ends with the first job that ends; the exit code is that job's."""
     sieve.add_job("never", status=None)
     sieve.add_job("soon", status="cancelled")
 
-    ended = await run_command(sieve, "job", "wait", "never", "gone", "soon", "--any")
+    ended = await command("job", "wait", "never", "gone", "soon", "--any")
 
     assert ended.exit_code == 3
     assert "soon  cancelled" in ended.stdout
 
 
-async def test_fail_fast(sieve: FakeSieve) -> None:
+async def test_fail_fast(command: Command, sieve: FakeSieve) -> None:
     """``--fail-fast`` ends with the first failure."""
     sieve.add_job("never", status=None)
     sieve.add_job("good")
     sieve.add_job("bad", processing=0.5, status="error")
 
-    ended = await run_command(
-        sieve, "job", "wait", "never", "good", "bad", "--fail-fast", "--format", "json"
-    )
+    ended = await command("job", "wait", "never", "good", "bad", "--fail-fast", "--format", "json")
 
     assert ended.exit_code == 1
     assert [row["job_id"] for row in json.loads(ended.stdout)] == ["good", "bad"]
