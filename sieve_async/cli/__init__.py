@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     try:
         options = parse(arguments)
-        from sieve_async.cli.commands import run  # noqa: PLC0415 - as the module's docstring says
+        from sieve_async.cli.runner import run  # noqa: PLC0415 - as the module's docstring says
 
         return run(options)
     except KeyboardInterrupt:

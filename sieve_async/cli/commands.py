@@ -1,36 +1,40 @@
-"""Runs a command: makes the client, dispatches, and converts errors and signals to exit codes."""
+"""The commands: each takes a context and returns an exit code."""
 
 import asyncio
-import contextlib
+import json
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import attrs
 
 from sieve_async.cli.output import (
-    NO_KEY,
-    BrokenPipe,
     Exit,
-    NoKeyError,
     Printer,
     describe_error,
     exit_of_error,
-    format_traceback,
+    exit_of_job,
+    exit_of_many,
+    ignore_failures,
+    job_row,
     job_text,
+    outcome_line,
     to_json,
     version_text,
 )
 from sieve_async.cli.parser import Options
-from sieve_async.cli.progress import Progress, log_to, make_progress
-from sieve_async.cli.signals import Signals
+from sieve_async.cli.progress import DownloadBar, Progress
 from sieve_async.cli.watch import WatchRun, known_ids, resume_line
 from sieve_async.client import SieveClient
-from sieve_async.config import Limits, find_api_key
-from sieve_async.errors import ConfigError
-from sieve_async.models import BuildStatus, FunctionVersion
+from sieve_async.errors import InvalidArgumentError, SieveError
+from sieve_async.files import distinct_names, name_of_url, safe_name
+from sieve_async.jobs import PushedJob
+from sieve_async.models import BuildStatus, File, FunctionVersion, Job, Webhook
+from sieve_async.outcomes import JobOutcome
 from sieve_async.watch import Strategy
+
+_MAX_DOWNLOADS = 4  # at a time
 
 
 @attrs.frozen
@@ -48,53 +52,6 @@ class Context:
     options: Options
     printer: Printer
     progress: Progress
-
-
-def run(options: Options) -> int:
-    """Run one command and return the exit code."""
-    return int(asyncio.run(run_command(options)))
-
-
-async def run_command(options: Options) -> Exit:
-    """Run one command in the running event loop."""
-    is_wanted = not options.no_progress and options.format != "quiet"
-    progress = make_progress(os.environ, is_wanted=is_wanted)
-    code: Exit | None = None
-    with Signals() as signals, log_to(progress, is_debugging=options.debug):
-        with contextlib.suppress(asyncio.CancelledError):
-            code = await _run(options, progress)
-        if signals.received is not None:
-            code = Exit.OK if code is Exit.OK else signals.exit_code
-            signals.exit_soon(code)
-    return Exit.INTERRUPTED if code is None else code
-
-
-async def _run(options: Options, progress: Progress) -> Exit:
-    """Run one command; an error becomes one line."""
-    try:
-        if options.command in {"demo", "serve"}:
-            return await _run_embedded(options, progress)
-        limits = Limits() if options.rate is None else Limits(polls_per_second=options.rate)
-        async with SieveClient(_key(options), base_url=options.base_url, limits=limits) as client:
-            context = Context(client, options, Printer(options.format), progress)
-            return await _COMMANDS[options.command](context)
-    except BrokenPipe:
-        return Exit.BROKEN_PIPE
-    except Exception as error:  # noqa: BLE001 - whatever it is, one line reports it
-        progress.clear()
-        if options.debug:
-            progress.write_line(format_traceback(error))
-        progress.write_line(f"sieve-async: {describe_error(error, options)}")
-        return exit_of_error(error)
-
-
-async def _run_embedded(options: Options, progress: Progress) -> Exit:
-    """Run a command that brings a server of its own."""
-    from sieve_async.cli.demo import demo, serve  # noqa: PLC0415 - the server is slow to import
-
-    if options.command == "serve":
-        return await serve(options, progress)
-    return await demo(options, progress, strategy_of(options))
 
 
 async def _watch(context: Context) -> Exit:
@@ -168,11 +125,169 @@ async def _wait_for_version(context: Context) -> Exit:
     return Exit.FAILED if failed else Exit.OK
 
 
-_COMMANDS: dict[str, Callable[[Context], Awaitable[Exit]]] = {
+async def _run_job(context: Context) -> Exit:
+    """Start a job, wait for it, and download its files if asked to."""
+    options, progress = context.options, context.progress
+    pushed_ids: list[str] = []
+
+    def report_pushed(pushed: PushedJob) -> None:
+        pushed_ids.append(pushed.id)
+        progress.write_line(f"job {pushed.id}: started")  # always: it may be lost otherwise
+
+    def report_update(job: Job) -> None:
+        progress.note(f"job {job.id}: {job.status}")
+
+    try:
+        job = await context.client.run(
+            options.function,
+            _inputs(options),
+            webhooks=_webhooks(options),
+            env=_env(options),
+            timeout=options.timeout,
+            strategy="long_poll" if options.strategy == "long_poll" else "poll",
+            on_pushed=report_pushed,
+            on_update=report_update,
+            check=False,
+            cancel_on_timeout=options.cancel_on_timeout,
+        )
+    except asyncio.CancelledError:
+        if pushed_ids:
+            progress.write_line(resume_line(options, pushed_ids, command="job wait"))
+        else:
+            check = f"check with: sieve-async job list --function {options.function}"
+            progress.write_line(f"the job may have been started; {check}")
+        raise
+    context.printer.only(job, outcome_line(JobOutcome(job.id, job)))
+    code = ignore_failures(exit_of_job(job)) if options.exit_zero else exit_of_job(job)
+    if options.download is None or not job.succeeded:
+        return code
+    saved, downloaded = await _download(context, job, options.download)
+    for path in saved:
+        progress.write_line(f"saved {path}")
+    return downloaded
+
+
+async def _push_job(context: Context) -> Exit:
+    options = context.options
+    pushed = await context.client.push_job(
+        options.function, _inputs(options), webhooks=_webhooks(options), env=_env(options)
+    )
+    context.printer.only(pushed, pushed.id)
+    return Exit.OK
+
+
+def _inputs(options: Options) -> dict[str, Any]:
+    """The inputs of a job.
+
+    Raises:
+        InvalidArgumentError: The file does not hold a JSON object.
+        OSError: The file cannot be read.
+    """
+    inputs: object = {}
+    if options.inputs_file is not None:
+        try:
+            inputs = json.loads(options.inputs_file.read_bytes())
+        except (ValueError, RecursionError):
+            inputs = None
+    if not isinstance(inputs, dict):
+        raise InvalidArgumentError(f"--inputs-file {options.inputs_file} must hold a JSON object")
+    return inputs | (options.input_json or {}) | dict(options.inputs)
+
+
+def _webhooks(options: Options) -> list[Webhook]:
+    return [Webhook(kind, url) for kind, url in options.webhooks]
+
+
+def _env(options: Options) -> dict[str, str]:
+    """The variables of a job.
+
+    Raises:
+        InvalidArgumentError: One without a value is not set here.
+    """
+    variables = {}
+    for name, given in options.env:
+        value = os.environ.get(name) if given is None else given
+        if value is None:
+            raise InvalidArgumentError(f"--env {name}: the variable is not set")
+        variables[name] = value
+    return variables
+
+
+async def _list_jobs(context: Context) -> Exit:
+    options = context.options
+    jobs = context.client.list_jobs(
+        status=options.status, function=options.of_function, limit=options.limit
+    )
+    with context.printer:
+        async for job in jobs:
+            context.printer.item(job, job_row(job))
+    return Exit.OK
+
+
+async def _cancel_jobs(context: Context) -> Exit:
+    """Cancel jobs one by one; one that cannot be cancelled does not stop the others."""
+    codes = set()
+    with context.printer:
+        for job_id in context.options.job_ids:
+            try:
+                outcome = JobOutcome(job_id, await context.client.cancel_job(job_id))
+            except SieveError as error:
+                outcome = JobOutcome(job_id, None, error)
+                codes.add(exit_of_error(error))
+            context.printer.item(outcome, outcome_line(outcome))
+    return exit_of_many(codes)
+
+
+async def _download_job(context: Context) -> Exit:
+    """Download the files of a job, and print their paths."""
+    options = context.options
+    job = await context.client.get_job(options.job_id)
+    saved, code = await _download(context, job, options.directory)
+    with context.printer:
+        for path in saved:
+            context.printer.item({"path": str(path)}, str(path))
+    return code
+
+
+async def _download(context: Context, job: Job, directory: Path) -> tuple[list[Path], Exit]:
+    """Download all files of a job; one that fails does not stop the others."""
+    names = distinct_names(
+        safe_name(file.name) if file.name else name_of_url(file.url) for file in job.files
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    bar = DownloadBar(context.progress, len(names))
+    slots = asyncio.Semaphore(_MAX_DOWNLOADS)
+
+    async def one(file: File, name: str) -> Path:
+        async with slots:
+            return await context.client.download(
+                file,
+                directory / name,
+                overwrite=context.options.overwrite,
+                on_progress=lambda done, total: bar.update(name, done, total),
+            )
+
+    results = await asyncio.gather(*map(one, job.files, names), return_exceptions=True)
+    context.progress.clear()
+    errors = [result for result in results if isinstance(result, BaseException)]
+    for error in errors:
+        if not isinstance(error, (SieveError, OSError)):
+            raise error
+        context.progress.write_line(f"sieve-async: {describe_error(error, context.options)}")
+    saved = [result for result in results if isinstance(result, Path)]
+    return saved, exit_of_many(map(exit_of_error, errors))
+
+
+COMMANDS: dict[str, Callable[[Context], Awaitable[Exit]]] = {
+    "run": _run_job,
+    "push": _push_job,
     "watch": _watch,
     "job get": _get_job,
     "job wait": _watch,
     "job outputs": _print_outputs,
+    "job list": _list_jobs,
+    "job cancel": _cancel_jobs,
+    "job download": _download_job,
     "version get": _get_version,
     "version wait": _wait_for_version,
 }
@@ -189,29 +304,3 @@ def split_function(function: str) -> tuple[str, str, str]:
     owner, _, rest = function.partition("/")
     name, _, slug = rest.partition(":")
     return owner, name, slug or "latest"
-
-
-def _key(options: Options) -> str:
-    """The API key.
-
-    Raises:
-        NoKeyError: There is none, or what was found is not one.
-    """
-    try:
-        if options.key_file is not None:
-            return find_api_key(None, {"SIEVE_API_KEY_FILE": str(options.key_file)}, None)
-        return find_api_key(None, os.environ, _home())
-    except ConfigError as error:
-        reason = str(error)
-    if reason.startswith("no API key"):
-        reason = NO_KEY
-    elif options.key_file is not None:
-        reason = reason.replace("SIEVE_API_KEY_FILE", "--key-file")
-    raise NoKeyError(reason)
-
-
-def _home() -> Path | None:
-    try:
-        return Path.home()
-    except RuntimeError:
-        return None

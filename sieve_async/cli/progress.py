@@ -277,23 +277,38 @@ def _slowest(pending: Sequence[Pending], count: int) -> list[Pending]:
     return sorted(processing, key=lambda job: -job.elapsed)[:count]
 
 
-class ByteCounter:
-    """Shows how much of several files was downloaded."""
+class DownloadBar:
+    """Shows at a terminal how much of several files was downloaded.
 
-    def __init__(self, progress: Progress) -> None:
+    Args:
+        progress: Where to show it.
+        files: The number of files.
+    """
+
+    def __init__(self, progress: Progress, files: int) -> None:
         self._progress = progress
-        self._shown_at = 0.0
+        self._files = files
+        self._bytes: dict[str, tuple[int, int | None]] = {}
+        self._drawn_at = 0.0
 
     def update(self, name: str, done: int, total: int | None) -> None:
-        """Draw the state of one download, not more often than frames are drawn."""
-        if not isinstance(self._progress, LiveView):
-            return
+        """Record the state of one file, and draw that of all when a frame is due."""
+        self._bytes[name] = done, total
         now = time.monotonic()
-        if now - self._shown_at < _FRAME_INTERVAL and done != total:
-            return
-        self._shown_at = now
-        bar = f"{_bar(done / total, 32)} {done / total:4.0%}  " if total else ""
-        self._progress.draw([shorten(f"{bar}{done / 1e6:,.1f} MB  {name}")[:79]])
+        if isinstance(self._progress, LiveView) and now - self._drawn_at >= _FRAME_INTERVAL:
+            self._drawn_at = now
+            self._progress.draw([self.line()])
+
+    def line(self) -> str:
+        """The state of all files."""
+        complete = sum(done == total for done, total in self._bytes.values())
+        received = sum(done for done, _ in self._bytes.values())
+        line = f"{complete} of {self._files} files, {received / 1e6:,.1f} MB"
+        sizes = [total for _, total in self._bytes.values() if total is not None]
+        if len(sizes) < self._files or not sum(sizes):
+            return line
+        share = received / sum(sizes)
+        return f"{_bar(share, 32)} {share:4.0%}  {line} of {sum(sizes) / 1e6:,.1f} MB"
 
 
 def is_live(stream: TextIO, environment: Mapping[str, str]) -> bool:

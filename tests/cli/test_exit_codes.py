@@ -53,7 +53,8 @@ async def test_precedence(command: Command, job_ids: tuple[str, str]) -> None:
     assert ended.exit_code == CODES[job_ids[0]]
 
 
-async def test_exit_zero(command: Command, jobs: FakeSieve) -> None:
+@pytest.mark.usefixtures("jobs")
+async def test_exit_zero(command: Command) -> None:
     """``--exit-zero`` ignores how jobs end, but not that they were not found."""
     failed = await command("job", "wait", "error", "cancelled", "--exit-zero")
     missing = await command("job", "wait", "error", "gone", "--exit-zero")

@@ -6,7 +6,7 @@ from typing import Protocol, cast
 import pytest
 
 from helpers.cli_runner import CommandResult
-from sieve_async.cli.commands import run_command
+from sieve_async.cli.runner import run_command
 from sieve_async.cli.parser import parse
 from sieve_async.testing import FakeSieve
 
