@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -30,35 +31,19 @@ def function_name(text: str) -> str:
     return text
 
 
-def _number(kind: Callable[[str], float], text: str) -> float:
-    try:
-        return kind(text)
-    except ValueError:
-        raise _invalid(f"{text!r} is not a number") from None
+def number(kind: type[int | float], low: float, high: float) -> Callable[[str], float]:
+    """The type of a number within bounds."""
 
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise _invalid(f"{text!r} is not a number from {low:g} to {high:g}")
+        return value
 
-def count(text: str) -> int:
-    """A whole number from 0."""
-    count = int(_number(int, text))
-    if count < 0:
-        raise _invalid(f"{text} is less than 0")
-    return count
-
-
-def port(text: str) -> int:
-    """A port."""
-    port = count(text)
-    if port > 65535:
-        raise _invalid(f"{text} is not a port")
-    return port
-
-
-def positive_number(text: str) -> float:
-    """A finite number above 0."""
-    number = _number(float, text)
-    if not 0 < number < float("inf"):
-        raise _invalid(f"{text} is not a number above 0")
-    return number
+    return parse
 
 
 def json_object(text: str) -> dict[str, Any]:

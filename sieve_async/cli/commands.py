@@ -254,7 +254,7 @@ async def _download(context: Context, job: Job, directory: Path) -> tuple[list[P
     names = distinct_names(
         safe_name(file.name) if file.name else name_of_url(file.url) for file in job.files
     )
-    directory.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
     bar = DownloadBar(context.progress, len(names))
     slots = asyncio.Semaphore(_MAX_DOWNLOADS)
 

@@ -30,7 +30,7 @@ from sieve_async.errors import (
     TLSError,
     WaitTimeoutError,
 )
-from sieve_async.models import FunctionVersion, Job, JobStatus
+from sieve_async.models import FunctionVersion, InputOutput, Job, JobStatus
 from sieve_async.outcomes import JobOutcome
 
 
@@ -143,24 +143,18 @@ class Printer:
 
     def item(self, value: object, text: str) -> None:
         """Write one of several results."""
-        match self._style:
-            case "text":
-                self._write(f"{text}\n")
-            case "jsonl":
-                self._write(f"{to_json(value)}\n")
-            case "json":
-                self._write(f"{',' if self._count else '['}\n{to_json(value)}")
+        if self._style == "json":
+            self._write(f"{',' if self._count else '['}\n{to_json(value)}")
+        else:
+            self.only(value, text)
         self._count += 1
 
     def only(self, value: object, text: str) -> None:
         """Write the only result."""
-        match self._style:
-            case "text":
-                self._write(f"{text}\n")
-            case "jsonl":
-                self._write(f"{to_json(value)}\n")
-            case "json":
-                self._write(f"{to_json(value, indent=2)}\n")
+        if self._style == "text":
+            self._write(f"{text}\n")
+        elif self._style != "quiet":
+            self._write(f"{to_json(value, indent=2 if self._style == 'json' else None)}\n")
 
     def verbatim(self, text: str) -> None:
         """Write a document as the server sent it."""
@@ -192,8 +186,10 @@ def to_json(value: object, *, indent: int | None = None) -> str:
 def _to_document(value: object) -> object:
     if isinstance(value, tuple):  # an output of several parts
         return [unstructure(part) for part in value]
-    to_dict: Callable[[], object] = getattr(value, "to_dict", lambda: unstructure(value))
-    return to_dict()
+    if isinstance(value, InputOutput):
+        return unstructure(value)
+    to_dict: Callable[[], object] | None = getattr(value, "to_dict", None)
+    return value if to_dict is None else to_dict()
 
 
 def describe_error(error: BaseException, options: Options) -> str:

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sieve_async.cli.arguments import (
-    count,
     duration,
     function_name,
     json_object,
     named_input,
-    port,
-    positive_number,
+    number,
     variable,
     webhook,
 )
@@ -82,6 +80,8 @@ _STRATEGY_HELP = (
     "list: reads lists of running jobs, for hundreds"
 )
 _RESTART_HELP = "raise: exit 1 when the job restarts (default); continue: print the new outputs"
+_COUNT = number(int, 0, 1e9)
+_POSITIVE = number(float, 0.001, 1e6)
 _ARGUMENTS = {
     "job_id": _value("ID", "the id of the job"),
     "job_ids": _value("ID", "the id of a job", nargs="*"),
@@ -93,12 +93,12 @@ _ARGUMENTS = {
     ),
     "--no-progress": _flag("print no progress"),
     "--raw": _flag("print the document as the server sent it"),
-    "--offset": _value("N", "leave out the first N outputs", count),
+    "--offset": _value("N", "leave out the first N outputs", _COUNT),
     "--report": _value("FILE", "write an HTML report", Path),
     # waiting
     "--ids-file": _value("FILE", "read ids from FILE, too", Path),
     "--timeout": _value("TIME", "limit of the wait: 90m, 1h30m, 45s, 2d or seconds", duration),
-    "--rate": _value("N", "at most N polls a second (default: 100)", positive_number),
+    "--rate": _value("N", "at most N polls a second (default: 100)", _POSITIVE),
     "--strategy": _value("WAY", _STRATEGY_HELP, choices=STRATEGIES),
     "--any": _flag("end with the first job that ends"),
     "--fail-fast": _flag("end with the first failure"),
@@ -134,13 +134,13 @@ _ARGUMENTS = {
     "--function": _value(
         _FUNCTION_NAME, "only of this function", function_name, dest="of_function"
     ),
-    "--limit": _value("N", "at most N jobs (default: all)", count),
+    "--limit": _value("N", "at most N jobs (default: all)", _COUNT),
     "--overwrite": _flag("replace existing files"),
     # embedded server
-    "--jobs": _value("N", "jobs at the start (default: demo 50, serve 10)", count),
+    "--jobs": _value("N", "jobs at the start (default: 50)", _COUNT),
     "--seed": _value("N", "seed of the random jobs (default: 1)", int),
-    "--speed": _value("X", "speed of its clock (default: 1)", positive_number),
-    "--port": _value("N", "0: any free port (default: 8001)", port),
+    "--speed": _value("X", "speed of its clock (default: 1)", _POSITIVE),
+    "--port": _value("N", "0: any free port (default: 8001)", number(int, 0, 65535)),
 }
 
 
@@ -266,7 +266,7 @@ class Options(argparse.Namespace):
     directory: Path = Path()
     overwrite: bool = False
     # embedded server
-    jobs: int | None = None
+    jobs: int = 50
     seed: int = 1
     speed: float = 1.0
     port: int = 8001

@@ -7,16 +7,14 @@ import os
 import shutil
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TextIO
-
-import attrs
+from typing import TextIO, TypeAlias
 
 from sieve_async.cli.output import format_duration
 from sieve_async.display import shorten
 from sieve_async.models import JobStatus
-from sieve_async.outcomes import JobOutcome
+from sieve_async.watch import JobWatch, PendingJob
 
 LINE_INTERVAL = 30.0  # seconds
 _FRAME_INTERVAL = 0.25  # seconds
@@ -26,19 +24,13 @@ _COLOURS = {"finished": "32", "error": "31", "cancelled": "33", "processing": "3
 _GREY, _BOLD = "90", "1"
 _MIN_COLUMNS, _MIN_ROWS = 40, 5  # a smaller terminal gets one line
 _MAX_SLOWEST = 5
+_MAX_LISTED = 5000  # of more pending jobs the slowest ones are not searched
 
-
-@attrs.frozen
-class Pending:
-    """A job that has not ended."""
-
-    job_id: str
-    status: JobStatus | None
-    elapsed: float
+Watch: TypeAlias = JobWatch
 
 
 class WatchStats:
-    """Counts of a watch: what has ended, how fast, and what is missing.
+    """How far a watch is: what has ended, how fast, and what is missing.
 
     Args:
         clock: The time in seconds.
@@ -47,30 +39,17 @@ class WatchStats:
 
     def __init__(self, clock: Callable[[], float], job_ids: Iterable[str] | None) -> None:
         self._clock = clock
-        self.started_at = clock()
+        self._started_at = clock()
         self.has_all_ids = job_ids is not None
         self.missing = dict.fromkeys(job_ids or ())  # ordered, and quick to remove from
         self._known: set[str] = set()
-        self.ended: Counter[str] = Counter()
+        self.ended = 0
         self._recent: deque[float] = deque(maxlen=_RATE_WINDOW)
-
-    @property
-    def total(self) -> int:
-        """The number of jobs known so far."""
-        return self.ended.total() + len(self.missing)
 
     @property
     def elapsed(self) -> float:
         """Seconds since the start."""
-        return self._clock() - self.started_at
-
-    @property
-    def rate(self) -> float | None:
-        """Outcomes per second; None while there are too few."""
-        if len(self._recent) < 3:
-            return None
-        window = self._clock() - self._recent[0]
-        return len(self._recent) / window if window > 0 else None
+        return self._clock() - self._started_at
 
     def add(self, job_id: str) -> None:
         """Record an id that has arrived; a repeated one changes nothing."""
@@ -78,45 +57,46 @@ class WatchStats:
             self._known.add(job_id)
             self.missing[job_id] = None
 
-    def record(self, outcome: JobOutcome) -> None:
+    def record(self, job_id: str) -> None:
         """Record an outcome."""
-        self.missing.pop(outcome.job_id, None)
-        self.ended[shorten(outcome.status)] += 1
+        self.missing.pop(job_id, None)
+        self.ended += 1
         self._recent.append(self._clock())
 
-    def counts(self, pending: Iterable[Pending] = ()) -> dict[str, int]:
-        """The number of jobs by status: outcomes first, then pending jobs."""
-        known = [status for status in _STATUS_ORDER if self.ended[status]]
-        counts = {
-            name: self.ended[name] for name in [*known, *sorted(self.ended.keys() - {*known})]
-        }
-        running = Counter("waiting" if job.status is None else str(job.status) for job in pending)
-        for status in sorted(running, reverse=True):
-            counts[status] = counts.get(status, 0) + running[status]
-        return counts
+    @property
+    def total(self) -> int:
+        """The number of jobs known so far."""
+        return self.ended + len(self.missing)
 
     def headline(self) -> str:
         """How many jobs have ended, how fast, and how long the rest may take."""
-        parts = [f"{self.ended.total():,} of {self.total:,}{'' if self.has_all_ids else '+'} ended"]
-        if rate := self.rate:
+        parts = [f"{self.ended:,} of {self.total:,}{'' if self.has_all_ids else '+'} ended"]
+        window = self._clock() - self._recent[0] if len(self._recent) >= 3 else 0.0
+        if window > 0:
+            rate = len(self._recent) / window  # per second
             parts.append(f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min")
             if self.missing and self.has_all_ids:
                 parts.append(f"about {format_duration(len(self.missing) / rate)} left")
         return ", ".join(parts)
 
-    def line(self, pending: Iterable[Pending]) -> str:
-        """Everything in one line."""
-        return _with_counts(self.headline(), self.counts(pending))
+    def line(self, counts: Mapping[str, int]) -> str:
+        """The state of the watch in one line."""
+        return _with_counts(self.headline(), counts)
 
-    def summary(self) -> str:
+    def summary(self, counts: Mapping[str, int]) -> str:
         """The last line."""
-        ended = f"{self.ended.total():,} of {self.total:,}{'' if self.has_all_ids else '+'} jobs"
-        return _with_counts(f"{ended} ended in {format_duration(self.elapsed)}", self.counts())
+        ended = f"{self.ended:,} of {self.total:,}{'' if self.has_all_ids else '+'} jobs"
+        return _with_counts(f"{ended} ended in {format_duration(self.elapsed)}", counts)
 
 
 def _with_counts(text: str, counts: Mapping[str, int]) -> str:
-    listed = ", ".join(f"{count:,} {status}" for status, count in counts.items())
+    listed = ", ".join(f"{counts[status]:,} {shorten(status)}" for status in _ordered(counts))
     return f"{text}: {listed}" if listed else text
+
+
+def _ordered(counts: Mapping[str, int]) -> list[str]:
+    known = [status for status in _STATUS_ORDER if status in counts]
+    return [*known, *sorted(counts.keys() - {*known}, reverse=True)]
 
 
 class Progress:
@@ -133,7 +113,7 @@ class Progress:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def show(self, stats: WatchStats, pending: Sequence[Pending]) -> None:
+    def show(self, stats: WatchStats, watch: Watch) -> None:
         """Show the state of the watch."""
 
     def note(self, text: str) -> None:
@@ -161,9 +141,9 @@ class Lines(Progress):
     interval = LINE_INTERVAL
     lists_failures = True
 
-    def show(self, stats: WatchStats, pending: Sequence[Pending]) -> None:
+    def show(self, stats: WatchStats, watch: Watch) -> None:
         """Write a line with the time."""
-        self.note(stats.line(pending))
+        self.note(stats.line(watch.counts()))
 
     def note(self, text: str) -> None:
         """Write a line with the time."""
@@ -186,14 +166,14 @@ class LiveView(Progress):
         self._height = 0  # lines on the screen
         self._frame = ""
 
-    def show(self, stats: WatchStats, pending: Sequence[Pending]) -> None:
+    def show(self, stats: WatchStats, watch: Watch) -> None:
         """Draw the state of the watch."""
         columns, rows = self._size()
         width = columns - 1
         if columns < _MIN_COLUMNS or rows < _MIN_ROWS:
-            self.draw([stats.line(pending)[:width]])
+            self.draw([stats.line(watch.counts())[:width]])
             return
-        lines = _frame(stats, pending, min(_MAX_SLOWEST, rows - 4), width)
+        lines = _frame(stats, watch, min(_MAX_SLOWEST, rows - 4), width)
         self.draw([self._paint(line, width) for line in lines])
 
     def draw(self, lines: Sequence[str]) -> None:
@@ -248,33 +228,43 @@ class LiveView(Progress):
 
 
 def _frame(
-    stats: WatchStats, pending: Sequence[Pending], max_slowest: int, width: int
+    stats: WatchStats, watch: Watch, max_slowest: int, width: int
 ) -> list[list[tuple[str, str]]]:
     """The lines of the live view, each as pieces of text with their colours."""
-    ended = stats.ended.total()
-    counts = [
+    counts = watch.counts()
+    counted = [
         piece
-        for status, count in stats.counts(pending).items()
-        for piece in ((f"{status} ", _COLOURS.get(status, _GREY)), (f"{count:,}  ", _BOLD))
+        for status in _ordered(counts)
+        for piece in (
+            (f"{shorten(status)} ", _COLOURS.get(status, _GREY)),
+            (f"{counts[status]:,}  ", _BOLD),
+        )
     ]
     words = ["slowest  "] + ["         "] * max_slowest
     slowest = [
         [(word, _GREY), (job.job_id, ""), (f"  {format_duration(job.elapsed)}", _GREY)]
-        for word, job in zip(words, _slowest(pending, max_slowest), strict=False)
+        for word, job in zip(words, _slowest(stats, watch, max_slowest), strict=False)
     ]
     headline = f"{stats.headline()}, {format_duration(stats.elapsed)} so far"
-    return [[(_bar(ended / max(stats.total, 1), width), "")], [(headline, "")], counts, *slowest]
+    return [
+        [(_bar(stats.ended / max(stats.total, 1), width), "")],
+        [(headline, "")],
+        counted,
+        *slowest,
+    ]
+
+
+def _slowest(stats: WatchStats, watch: Watch, count: int) -> list[PendingJob]:
+    """The jobs that have been processing for the longest time; none of too many jobs."""
+    if len(stats.missing) > _MAX_LISTED:
+        return []
+    processing = [job for job in watch.pending() if job.status is JobStatus.PROCESSING]
+    return sorted(processing, key=lambda job: -job.elapsed)[:count]
 
 
 def _bar(share: float, width: int) -> str:
     length = max(min(width, 60) - 2, 1)
     return f"[{'#' * int(share * length):-<{length}}]"
-
-
-def _slowest(pending: Sequence[Pending], count: int) -> list[Pending]:
-    """The jobs that have been processing for the longest time."""
-    processing = [job for job in pending if job.status is JobStatus.PROCESSING]
-    return sorted(processing, key=lambda job: -job.elapsed)[:count]
 
 
 class DownloadBar:
@@ -358,15 +348,13 @@ def log_to(progress: Progress, *, is_debugging: bool) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def showing(
-    progress: Progress, stats: WatchStats, pending: Callable[[], Sequence[Pending]]
-) -> AsyncIterator[None]:
+async def showing(progress: Progress, stats: WatchStats, watch: Watch) -> AsyncIterator[None]:
     """Show the state of a watch again and again while the block runs."""
 
     async def repeat() -> None:
         while True:
             await asyncio.sleep(progress.interval)
-            progress.show(stats, pending())
+            progress.show(stats, watch)
 
     task = asyncio.create_task(repeat())
     try:

@@ -93,16 +93,7 @@ _PAGE = """<!DOCTYPE html>
 
 @attrs.frozen
 class Row:
-    """What the report shows of one job.
-
-    Attributes:
-        job_id: Its id.
-        status: The status of its outcome.
-        created_at: When it was created.
-        started_at: When it started to run.
-        completed_at: When it ended.
-        failure: The error text; empty if there is none.
-    """
+    """What the report shows of one job; ``failure`` is its error text."""
 
     job_id: str
     status: str

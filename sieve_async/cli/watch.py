@@ -11,7 +11,7 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,11 +26,11 @@ from sieve_async.cli.output import (
     outcome_line,
 )
 from sieve_async.cli.parser import Options
-from sieve_async.cli.progress import Pending, Progress, WatchStats, showing
+from sieve_async.cli.progress import Progress, WatchStats, showing
 from sieve_async.cli.report import Report
 from sieve_async.client import SieveClient
 from sieve_async.outcomes import JobOutcome
-from sieve_async.watch import JobWatch, Strategy
+from sieve_async.watch import Strategy
 
 _MAX_IDS_IN_COMMAND = 20  # more are put into a file
 _RESUMED_OPTIONS = (
@@ -63,6 +63,7 @@ class WatchRun:
     _codes: set[Exit] = attrs.field(factory=set, init=False)
     _report: Report | None = attrs.field(default=None, init=False)
     _lists_failures: bool = attrs.field(default=False, init=False)
+    _counts: Callable[[], Mapping[str, int]] = attrs.field(default=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.stats = WatchStats(asyncio.get_running_loop().time, self.job_ids)
@@ -79,11 +80,11 @@ class WatchRun:
         try:
             code = await self._watch(strategy)
         except asyncio.CancelledError:
-            self.progress.note(self.stats.summary())
+            self._note_summary()
             self._print_resume_line()
             raise
         else:
-            self.progress.note(self.stats.summary())
+            self._note_summary()
             return ignore_failures(code) if self.options.exit_zero else code
         finally:
             await self._write_report()
@@ -91,13 +92,17 @@ class WatchRun:
     async def _watch(self, strategy: Strategy) -> Exit:
         source = self._arriving_ids() if self.job_ids is None else self.job_ids
         watch = self.client.as_completed(source, timeout=self.options.timeout, strategy=strategy)
-        async with watch, showing(self.progress, self.stats, lambda: _pending(watch)):
+        self._counts = watch.counts
+        async with watch, showing(self.progress, self.stats, watch):
             with self.printer:
                 async for outcome in watch:
                     self._record(outcome)
                     if self._is_last(outcome):
                         return exit_of_outcome(outcome)
         return exit_of_many(self._codes)
+
+    def _note_summary(self) -> None:
+        self.progress.note(self.stats.summary(self._counts()))
 
     async def _arriving_ids(self) -> AsyncIterator[str]:
         async for job_id in read_stdin_ids():
@@ -106,7 +111,7 @@ class WatchRun:
         self.stats.has_all_ids = True
 
     def _record(self, outcome: JobOutcome) -> None:
-        self.stats.record(outcome)
+        self.stats.record(outcome.job_id)
         self._codes.add(exit_of_outcome(outcome))
         if self._report is not None:
             self._report.add(outcome)
@@ -133,7 +138,7 @@ class WatchRun:
 
     def _print_resume_line(self) -> None:
         missing = list(self.stats.missing)
-        if not missing:
+        if not missing or self.options.command == "demo":
             return
         jobs = f"{len(missing):,} job{'s'[: len(missing) != 1]} still pending"
         if len(missing) <= _MAX_IDS_IN_COMMAND:
@@ -163,10 +168,6 @@ def resume_line(options: Options, words: Sequence[str], *, command: str | None =
             text = f"{value:.12g}" if isinstance(value, float) else str(value)
             line += [f"--{name.replace('_', '-')}", text]
     return f"resume with: {shlex.join([*line, *words])}"
-
-
-def _pending(watch: JobWatch) -> list[Pending]:
-    return [Pending(job.job_id, job.status, job.elapsed) for job in watch.pending()]
 
 
 def _results_go_to_a_file() -> bool:
