@@ -81,7 +81,10 @@ _HINTS: tuple[tuple[type[SieveError], str], ...] = (
     (TLSError, "check {url}, and the certificates of this machine"),
     (ConnectError, "check the network, and {url}"),
     (JobRestartedError, "the outputs printed so far are void; see --on-restart continue"),
-    (AmbiguousPushError, "the job may have been started: check with sieve-async job list"),
+    (
+        AmbiguousPushError,
+        "before another try, check with: sieve-async job list --function {function}",
+    ),
 )
 
 
@@ -194,7 +197,7 @@ def _to_document(value: object) -> object:
 
 def describe_error(error: BaseException, options: Options) -> str:
     """One line: what went wrong, and what to do about it."""
-    text = shorten(str(error))
+    text = shorten("; ".join([str(error), *getattr(error, "__notes__", ())]))
     if not isinstance(error, SieveError):
         if isinstance(error, OSError):
             return text
@@ -203,7 +206,8 @@ def describe_error(error: BaseException, options: Options) -> str:
     hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
     if isinstance(error, NotFoundError):
         text = f"{_subject(options)} was not found"
-    return f"{text}; {hint.format(key=_key_source(options), url=url)}" if hint else text
+    words = {"key": _key_source(options), "url": url, "function": getattr(options, "function", "")}
+    return f"{text}; {hint.format(**words)}" if hint else text
 
 
 def _subject(options: Options) -> str:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from sieve_async.watching import Strategy
 
 from helpers.cli_in_process import Command
 from sieve_async.cli import main
 from sieve_async.cli.parser import COMMANDS, STRATEGIES, build_parser, parse
 from sieve_async.testing import FakeSieve
+from sieve_async.watch import Strategy
 
 
 def usage_error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

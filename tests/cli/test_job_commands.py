@@ -10,6 +10,8 @@ from helpers.cli_runner import run_at_terminal, run_shell
 from sieve_async.cli.progress import DownloadBar, Progress
 from sieve_async.testing import FakeSieve
 
+NOT_CANCELLED = "Job is not processing."
+
 
 async def test_list(sieve: FakeSieve, command: Command) -> None:
     """Jobs are listed with status, time and function, filtered as the API does."""
@@ -52,6 +54,7 @@ async def test_cancel(sieve: FakeSieve, command: Command) -> None:
     sieve.add_job("going", status=None)
     sieve.add_job("done")
     sieve.add_job("queued", queued=1000)
+    sieve.fault(method="DELETE", job="queued", status=400, body={"detail": NOT_CANCELLED})
 
     ended = await command("job", "cancel", "queued", "gone", "going", "done")
 
@@ -69,6 +72,7 @@ async def test_cancelled(sieve: FakeSieve, command: Command) -> None:
     """A job that was cancelled as asked is success; one that cannot be is 1."""
     sieve.add_job("going", status=None)
     sieve.add_job("queued", queued=1000)
+    sieve.fault(method="DELETE", job="queued", status=400, body={"detail": NOT_CANCELLED})
 
     good = await command("job", "cancel", "going")
     bad = await command("job", "cancel", "queued")
@@ -78,8 +82,9 @@ async def test_cancelled(sieve: FakeSieve, command: Command) -> None:
 
 @pytest.fixture
 def files(sieve: FakeSieve) -> FakeSieve:
-    """A server with a job of two files of one name."""
-    urls = [sieve.add_file(f"{number}/video.mp4", b"x" * number) for number in (1000, 2000)]
+    """A server with a job of two files."""
+    sizes = {"video.mp4": 1000, "VIDEO.mp4": 2000}  # one name on some file systems
+    urls = [sieve.add_file(name, b"x" * size) for name, size in sizes.items()]
     sieve.add_job("a", outputs=[{"url": url} for url in urls])
     return sieve
 
@@ -93,7 +98,7 @@ async def test_download(command: Command, tmp_path: Path) -> None:
 
     assert (ended.exit_code, ended.stderr) == (0, "")
     paths = [Path(line) for line in ended.stdout.splitlines()]
-    assert [path.name for path in paths] == ["video.mp4", "video-2.mp4"]
+    assert [path.name for path in paths] == ["video.mp4", "VIDEO-2.mp4"]
     assert [path.stat().st_size for path in paths] == [1000, 2000]
 
 
@@ -108,7 +113,7 @@ async def test_existing_file(command: Command, tmp_path: Path) -> None:
 
     assert (kept.exit_code, content) == (6, b"before")
     assert "video.mp4" in kept.stderr
-    assert json.loads(kept.stdout) == {"path": str(tmp_path / "video-2.mp4")}
+    assert json.loads(kept.stdout) == {"path": str(tmp_path / "VIDEO-2.mp4")}
     assert replaced.exit_code == 0
     assert (tmp_path / "video.mp4").stat().st_size == 1000
 

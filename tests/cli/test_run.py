@@ -88,7 +88,7 @@ async def test_webhooks_and_variables(echo: FakeSieve, command: Command) -> None
 
     (push,) = echo.pushes
     assert ended.exit_code == 0
-    assert [(hook["type"], hook["url"]) for hook in push.webhooks] == [
+    assert [(hook.type, hook.url) for hook in push.webhooks] == [
         ("job.complete", "http://127.0.0.1:9/a"),
         ("job.start", "http://127.0.0.1:9/b"),
     ]
@@ -111,7 +111,8 @@ async def test_run(echo: FakeSieve, command: Command, style: str) -> None:
         assert json.loads(ended.stdout)["outputs"][0]["data"] == {"text": "hello"}
 
 
-async def test_run_that_fails(echo: FakeSieve, command: Command) -> None:
+@pytest.mark.usefixtures("echo")
+async def test_run_that_fails(command: Command) -> None:
     """A failed job is 1, with ``--exit-zero`` 0, and its error is printed once."""
     failed = await command("run", "me/failing")
     ignored = await command("run", "me/failing", "--exit-zero", "--format", "quiet")
@@ -121,7 +122,8 @@ async def test_run_that_fails(echo: FakeSieve, command: Command) -> None:
     assert ignored.stdout == ""
 
 
-async def test_unknown_function(echo: FakeSieve, command: Command) -> None:
+@pytest.mark.usefixtures("echo")
+async def test_unknown_function(command: Command) -> None:
     """A function that does not exist is 5, in one line."""
     ended = await command("run", "me/none")
 
