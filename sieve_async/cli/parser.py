@@ -96,6 +96,8 @@ _ARGUMENTS = {
     "--offset": _value("N", "leave out the first N outputs", _COUNT),
     "--report": _value("FILE", "write an HTML report", Path),
     # waiting
+    "--state": _value("FILE", "keep ids and outcomes in FILE, and continue from it", Path),
+    "--show": _flag("print what the file of --state holds, and exit"),
     "--ids-file": _value("FILE", "read ids from FILE, too", Path),
     "--timeout": _value("TIME", "limit of the wait: 90m, 1h30m, 45s, 2d or seconds", duration),
     "--rate": _value("N", "at most N polls a second (default: 100)", _POSITIVE),
@@ -153,6 +155,7 @@ class Command(NamedTuple):
 
 
 _WAIT = ("--timeout", "--rate", "--exit-zero", "--no-progress", "--format")
+_ENDS = ("--any", "--fail-fast", "--strategy")
 _PUSH = ("function", "--inputs-file", "--input-json", "--input", "--webhook", "--env")
 _SERVER = ("--jobs", "--seed", "--speed")
 COMMANDS = {
@@ -165,9 +168,10 @@ COMMANDS = {
     "push": Command("start a job and print its id", (*_PUSH, "--format")),
     "watch": Command(
         "wait for many jobs; ids from arguments, a file or a pipe",
-        ("job_ids", "--ids-file", "--strategy", "--any", "--fail-fast", "--report", *_WAIT),
+        ("job_ids", "--ids-file", "--state", "--show", "--report", *_ENDS, *_WAIT),
         "Ids are separated by white space or commas; # begins a comment. With - as ID,\n"
-        "ids are read from standard input and watched as they arrive.",
+        "ids are read from standard input and watched as they arrive. With --state,\n"
+        "ids and outcomes are kept in FILE: the same command continues the watch.",
     ),
     "job": Command("look up, wait for, list, cancel and download jobs"),
     "job get": Command(
@@ -177,7 +181,7 @@ COMMANDS = {
     ),
     "job wait": Command(
         "wait for jobs, and print each as it ends",
-        ("job_ids", "--strategy", "--any", "--fail-fast", *_WAIT),
+        ("job_ids", *_ENDS, *_WAIT),
     ),
     "job outputs": Command(
         "print the outputs of a job while it runs",
@@ -380,8 +384,10 @@ def _check_ids(options: Options) -> None:
     if options.command != "watch":
         if not options.job_ids:
             error("the following arguments are required: ID")
-    elif not options.job_ids and options.ids_file is None:
-        error("no job ids: give ids, - for standard input, or --ids-file FILE")
+    elif options.show and (options.state is None or options.job_ids or options.ids_file):
+        error("--show takes --state FILE and no ids")
+    elif not options.job_ids and options.ids_file is None and options.state is None:
+        error("no job ids: give ids, - for standard input, --ids-file FILE or --state FILE")
     elif "-" in options.job_ids and (options.job_ids != ["-"] or options.ids_file is not None):
         error("- stands for all ids: give no other ids and no --ids-file")
 

@@ -13,6 +13,7 @@ from typing import TextIO, TypeAlias
 
 from sieve_async.cli.output import format_duration
 from sieve_async.display import shorten
+from sieve_async.durable import DurableWatch
 from sieve_async.models import JobStatus
 from sieve_async.watch import JobWatch, PendingJob
 
@@ -26,7 +27,7 @@ _MIN_COLUMNS, _MIN_ROWS = 40, 5  # a smaller terminal gets one line
 _MAX_SLOWEST = 5
 _MAX_LISTED = 5000  # of more pending jobs the slowest ones are not searched
 
-Watch: TypeAlias = JobWatch
+Watch: TypeAlias = JobWatch | DurableWatch
 
 
 class WatchStats:

@@ -19,6 +19,7 @@ from sieve_async.cli.output import (
 from sieve_async.cli.parser import Options
 from sieve_async.cli.progress import Progress, log_to, make_progress
 from sieve_async.cli.signals import Signals
+from sieve_async.cli.watch import show_state
 from sieve_async.client import SieveClient
 from sieve_async.config import Limits, find_api_key
 from sieve_async.errors import ConfigError
@@ -48,6 +49,8 @@ async def _run(options: Options, progress: Progress) -> Exit:
     try:
         if options.command in {"demo", "serve"}:
             return await _run_embedded(options, progress)
+        if options.show:
+            return await show_state(options, progress)
         limits = Limits() if options.rate is None else Limits(polls_per_second=options.rate)
         async with SieveClient(_key(options), base_url=options.base_url, limits=limits) as client:
             context = Context(client, options, Printer(options.format), progress)

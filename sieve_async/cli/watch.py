@@ -2,7 +2,6 @@
 
 import asyncio
 import codecs
-import contextlib
 import json
 import os
 import re
@@ -12,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,13 +29,14 @@ from sieve_async.cli.parser import Options
 from sieve_async.cli.progress import Progress, WatchStats, showing
 from sieve_async.cli.report import Report
 from sieve_async.client import SieveClient
+from sieve_async.durable import DurableWatch, WatchState
 from sieve_async.outcomes import JobOutcome
-from sieve_async.watch import Strategy
+from sieve_async.watch import JobWatch, Strategy
 
 _MAX_IDS_IN_COMMAND = 20  # more are put into a file
 _RESUMED_OPTIONS = (
     *("timeout", "rate", "strategy", "on_restart", "offset"),
-    *("format", "report", "base_url", "key_file"),
+    *("state", "format", "report", "base_url", "key_file"),
 )
 _CHUNK = 65536  # bytes
 _SEPARATOR = "\\s,;\\0\ufeff"  # a byte order mark also stands between files that were joined
@@ -73,10 +74,6 @@ class WatchRun:
 
     async def run(self, strategy: Strategy) -> Exit:
         """Watch until all jobs have ended, or one that ends the watch."""
-        what = "jobs from standard input"
-        if self.job_ids is not None:
-            what = f"{len(self.job_ids):,} job{'s'[: len(self.job_ids) != 1]}"
-        self.progress.note(f"watching {what} (strategy: {strategy})")
         try:
             code = await self._watch(strategy)
         except asyncio.CancelledError:
@@ -90,16 +87,39 @@ class WatchRun:
             await self._write_report()
 
     async def _watch(self, strategy: Strategy) -> Exit:
-        source = self._arriving_ids() if self.job_ids is None else self.job_ids
-        watch = self.client.as_completed(source, timeout=self.options.timeout, strategy=strategy)
-        self._counts = watch.counts
-        async with watch, showing(self.progress, self.stats, watch):
+        async with AsyncExitStack() as stack:
+            watch = await self._open(stack, strategy)
+            self._counts = watch.counts
+            await stack.enter_async_context(watch)
+            await stack.enter_async_context(showing(self.progress, self.stats, watch))
             with self.printer:
                 async for outcome in watch:
                     self._record(outcome)
                     if self._is_last(outcome):
+                        if isinstance(watch, DurableWatch) and outcome.is_final:
+                            async with watch.acknowledging(outcome):  # it was printed
+                                pass
                         return exit_of_outcome(outcome)
         return exit_of_many(self._codes)
+
+    async def _open(self, stack: AsyncExitStack, strategy: Strategy) -> JobWatch | DurableWatch:
+        """Make the watch, and write the first line."""
+        options, timeout = self.options, self.options.timeout
+        if options.state is not None:
+            state = await stack.enter_async_context(WatchState.open(options.state))
+            await state.add(read_stdin_ids() if self.job_ids is None else self.job_ids)
+            self.stats = WatchStats(asyncio.get_running_loop().time, await state.pending())
+            self._note_start(f"{_jobs(len(self.stats.missing))} of {state.path}", strategy)
+            return self.client.resume(state, timeout=timeout, strategy=strategy)
+        if self.job_ids is None:
+            self._note_start("jobs from standard input", strategy)
+            source = self._arriving_ids()
+            return self.client.as_completed(source, timeout=timeout, strategy=strategy)
+        self._note_start(_jobs(len(self.job_ids)), strategy)
+        return self.client.as_completed(self.job_ids, timeout=timeout, strategy=strategy)
+
+    def _note_start(self, what: str, strategy: Strategy) -> None:
+        self.progress.note(f"watching {what} (strategy: {strategy})")
 
     def _note_summary(self) -> None:
         self.progress.note(self.stats.summary(self._counts()))
@@ -140,7 +160,11 @@ class WatchRun:
         missing = list(self.stats.missing)
         if not missing or self.options.command == "demo":
             return
-        jobs = f"{len(missing):,} job{'s'[: len(missing) != 1]} still pending"
+        jobs = f"{_jobs(len(missing))} still pending"
+        if self.options.state is not None:
+            self.progress.write_line(jobs)
+            self.progress.write_line(resume_line(self.options, []))
+            return
         if len(missing) <= _MAX_IDS_IN_COMMAND:
             self.progress.write_line(f"{jobs}: {' '.join(missing)}")
             self.progress.write_line(resume_line(self.options, missing))
@@ -149,6 +173,10 @@ class WatchRun:
         self.progress.write_line(f"{jobs}; their ids are in {path}")
         line = resume_line(self.options, ["--ids-file", str(path)], command="watch")
         self.progress.write_line(line)
+
+
+def _jobs(count: int) -> str:
+    return f"{count:,} job{'s'[: count != 1]}"
 
 
 def resume_line(options: Options, words: Sequence[str], *, command: str | None = None) -> str:
@@ -192,7 +220,7 @@ def write_in_place(path: Path, text: str) -> None:
     """
     for stream in (1, 2):
         # /dev/stdout, say: opening a file once more would overwrite what it holds already.
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             if os.path.samestat(os.fstat(stream), path.stat()):
                 with os.fdopen(os.dup(stream), "w", encoding="utf-8") as file:
                     file.write(text)
@@ -286,3 +314,20 @@ def _read(descriptor: int, chunks: "asyncio.Queue[bytes]", loop: asyncio.Abstrac
         except RuntimeError:  # the loop is closed
             putting.close()
             return
+
+
+async def show_state(options: Options, progress: Progress) -> Exit:
+    """Print what a state file holds; nothing is sent."""
+    assert options.state is not None  # noqa: S101 - checked with the arguments
+    async with WatchState.open(options.state, read_only=True) as state:
+        counts = await state.counts()
+        with Printer(options.format) as printer:
+            async for outcome in state.outcomes():
+                printer.item(outcome, outcome_line(outcome))
+            for job_id in await state.pending():
+                printer.item(
+                    {"job_id": job_id, "ok": False, "status": "pending"}, f"{job_id}  pending"
+                )
+    ended = counts.ended + counts.acknowledged
+    progress.note(f"{_jobs(counts.pending + ended)} of {options.state}: {ended:,} ended")
+    return Exit.OK
