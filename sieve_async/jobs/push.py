@@ -175,7 +175,7 @@ class Pusher:
             return _parse(request, attrs.evolve(response, redact=hide(response.redact)))
 
         try:
-            return await self.retrier.attempt(request, parse, deadline, attempt)
+            return await self.retrier.attempt(request, parse, deadline, number=attempt, poll=False)
         except SieveError as error:
             if not _is_ambiguous(error):
                 raise
