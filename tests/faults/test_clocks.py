@@ -171,7 +171,7 @@ async def test_waits_of_a_day(sieve: FakeSieve, caplog: pytest.LogCaptureFixture
     assert {type(each) for each in results[:2]} == {Job}
     assert now() <= DAY + 376
     assert after - before <= 300  # after thousands of polls
-    assert sieve.requests_for(held) <= DAY / 600 + 10
+    assert sieve.requests_for(held) <= DAY / 60  # a hold lasts at most a minute
     assert sieve.requests_for(job_id) <= 3 * (DAY / 300 * 1.03 + 150)
 
 

@@ -89,7 +89,7 @@ async def test_no_retry_after(
 
     healthy, sent = number / SLOW.min_interval, meter.seconds(3 * BEFORE)
     assert max(sent) <= (2 * healthy + RETRIES if per_second is None else per_second + 1)
-    assert sum(sent[60:]) / len(sent[60:]) <= 0.25 * healthy
+    assert sum(sent[60:]) / len(sent[60:]) <= 0.3 * healthy
     assert max(at for [(at, _)] in load.received.values()) <= over + 75
 
 
