@@ -255,7 +255,9 @@ class DurableWatch:
         except StateFileError as error:
             if kind is None:
                 raise
-            _LOG.warning("state file %s: acknowledgements not written: %s", error.path, error)
+            _LOG.warning(
+                "state file %s: acknowledgements not written: %s", error.path, error.reason
+            )
 
     def __repr__(self) -> str:
         return f"<DurableWatch of {self._state.path}>"

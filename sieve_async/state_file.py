@@ -5,6 +5,7 @@ Synchronous, and used in one thread. One process at a time has the file open for
 
 import json
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ _FILE_ERRORS = frozenset(
 # How long a commit waits for another writer, such as the caller's own connection, in seconds.
 _BUSY_TIMEOUT = 30.0
 _PORTION = 500
+# What SQLite needs beside the database before it writes anything: two pages and 32 KiB of index.
+_MIN_FREE = 64 * 1024
 
 
 class StateCounts(NamedTuple):
@@ -284,9 +287,16 @@ def _typed_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         if _code(error) not in _FILE_ERRORS:
             raise
-        raise StateFileError(str(path), str(error)) from error
+        raise StateFileError(str(path), _reason_of(error, path)) from error
     except OSError as error:
         raise StateFileError(str(path), error.strerror or str(error)) from error
+
+
+def _reason_of(error: sqlite3.Error, path: Path) -> str:
+    """What SQLite says; where it cannot make a file beside the database, it does not say why."""
+    if _code(error) == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < _MIN_FREE:
+        return f"the disk is full: {error}"
+    return str(error)
 
 
 def _code(error: sqlite3.Error) -> int:
