@@ -82,6 +82,39 @@ async def test_taking_the_next_acknowledges_the_one_before(
         assert [outcome async for outcome in watch] == []
 
 
+async def test_waiting_for_the_next_acknowledges_the_one_before(
+    sieve: FakeSieve, client: SieveClient, state: WatchState
+) -> None:
+    """The acknowledgement is written although the next outcome does not come."""
+    await state.add([sieve.add_job(), sieve.add_job(status=None)])
+
+    async def close_when_acknowledged() -> None:
+        while (await state.counts()).acknowledged == 0:
+            pass
+        await watch.aclose()
+
+    async with asyncio.timeout(20), client.resume(state) as watch:
+        await anext(watch)
+        closing = asyncio.create_task(close_when_acknowledged())
+        assert [outcome async for outcome in watch] == []
+        await closing
+
+
+@pytest.mark.looptime
+async def test_a_slow_caller_repeats_one_outcome_at_the_most(
+    client: SieveClient, state: WatchState
+) -> None:
+    """Where a caller takes its time, each step writes what was acknowledged before."""
+    ids = [f"old-{number}" for number in range(5)]
+    await state.add(ids)
+    await state.commit([_outcome(job_id) for job_id in ids], [])
+    async with client.resume(state) as watch:
+        for number in range(5):
+            await anext(watch)
+            assert (await state.counts()).acknowledged == number
+            await asyncio.sleep(1)
+
+
 async def test_what_was_stored_comes_first_and_says_how_old_it_is(
     sieve: FakeSieve, client: SieveClient, state: WatchState
 ) -> None:

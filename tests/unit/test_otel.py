@@ -1,7 +1,9 @@
 """OpenTelemetry: spans at the end of waits, metrics of a client, and no key or id too many."""
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -262,6 +264,18 @@ async def test_clients_of_one_provider_are_added_up(sieve: FakeSieve, telemetry:
         (requests,) = telemetry.points()["sieve.client.requests"]
         (waits,) = telemetry.points()["sieve.client.waits"]
         assert (requests.value, waits.value) == (expected, 0)
+
+
+async def test_a_closed_client_is_not_kept(sieve: FakeSieve, telemetry: Telemetry) -> None:
+    """After it was closed and collected, nothing keeps a client in memory."""
+    async with SieveClient(KEY, base_url=sieve.url) as one:
+        instrument(one, **telemetry.providers)
+        await one.wait_for_job(sieve.add_job())
+    kept = weakref.ref(one)
+    del one
+    assert telemetry.points()["sieve.client.requests"][0].value == 1
+    gc.collect()
+    assert kept() is None
 
 
 async def test_uninstrument(sieve: FakeSieve, client: SieveClient, telemetry: Telemetry) -> None:

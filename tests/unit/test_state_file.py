@@ -381,6 +381,21 @@ async def test_cancelled_while_opening_or_closing(path: Path) -> None:
         await _open_when_free(path)
 
 
+async def test_cancelled_while_the_file_is_busy(path: Path) -> None:
+    """Closing that is cancelled behind other work in the file still closes it."""
+    state = WatchState.open(path)
+    await state.__aenter__()
+    adding = asyncio.create_task(state.add(f"job-{number}" for number in range(50_000)))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(state.__aexit__())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert await adding == 50_000
+    await _open_when_free(path)
+
+
 async def test_no_copies(path: Path) -> None:
     """A state cannot be pickled, and its repr says which file it is."""
     async with WatchState.open(path) as state:
