@@ -1,1 +1,1 @@
-"""What the SDK costs, measured: ``python -m benchmarks`` runs everything in here."""
+"""Benchmarks of sieve-async: see README.md in this folder."""

