@@ -39,17 +39,11 @@ _numbers = itertools.count()
 
 @attrs.frozen
 class Lookup:
-    """One way to look something up.
+    """One way to look something up."""
 
-    Attributes:
-        kind: What the server answers, the first word of the ids.
-        get: Looks up one id.
-        id_of: The id in a result; None if the result holds none.
-    """
-
-    kind: str
+    kind: str  # what the server answers, the first word of the ids
     get: Get
-    id_of: Callable[[Any], str] | None
+    id_of: Callable[[Any], str] | None  # the id in a result; None if it holds none
 
 
 def id_attribute(result: Any) -> str:

@@ -6,24 +6,18 @@ All get the same bytes, in short blocks that alternate, with and without orjson 
 import importlib
 import itertools
 import json
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from types import GenericAlias, UnionType
-from typing import Any, TypeAlias, Union, get_args, get_origin
-
-import attrs
-import cattrs.preconf.json
+from typing import Any, TypeAlias
 
 from benchmarks import harness
+from benchmarks.bodies import BODIES
 from benchmarks.server import sample, sample_id
-from sieve_async import InputOutput, Job, endpoints
+from sieve_async import Job, endpoints
 from sieve_async.decode import parse_model, parse_page, parse_state
 from sieve_async.messages import Request, Response
 
 Decode: TypeAlias = Callable[[bytes], Any]
-Fields: TypeAlias = Mapping[str, tuple[Any, Any]]
-"""By name: the type, and the default; an ellipsis for none."""
 
 JOBS = {
     "queued": "queued",
@@ -36,7 +30,7 @@ JOBS = {
     "page": "page of 500 jobs",
 }
 _OURS, _BASELINE, _PLAIN_BASELINE = "sieve_async", "orjson.loads alone", "json.loads alone"
-_PACKAGES = ("sieve-async", "attrs", "cattrs", "orjson", "pydantic", "msgspec")
+_PACKAGES = ("sieve-async", "attrs", "cattrs", "orjson")
 _HEADER = ("answer", "decoded by", "bytes", "us", "middle 80 %", "to orjson", "to json")
 _FUNCTIONS = 500
 _BOUNDS = {"full": 0.10, "compact": 0.10, "outputs5000": 0.20, "page": 0.5}
@@ -44,15 +38,13 @@ _BOUNDS = {"full": 0.10, "compact": 0.10, "outputs5000": 0.20, "page": 0.5}
 
 @asynccontextmanager
 async def candidates(settings: Mapping[str, Any]) -> AsyncIterator[Mapping[str, harness.Candidate]]:
-    """All decoders that are installed, once they have shown that they find the same."""
+    """Our decoder and the parsers alone, once they have shown that they find the same."""
     has_orjson = harness.is_installed("orjson")
     found: dict[str, harness.Candidate] = {}
     for kind in settings["kinds"]:
         decoders = {f"{_OURS}{'' if has_orjson else ', no orjson'}": _ours(kind)}
         if not settings.get("is_second"):
             decoders |= _parsers()
-            if kind not in {"processing", "page"}:
-                decoders |= _models()
         count = _FUNCTIONS if kind == "differs" else 1
         bodies = [sample(kind, number) for number in range(count)]
         for name, decode in decoders.items():
@@ -73,12 +65,12 @@ def _block(decode: Decode, bodies: Sequence[bytes]) -> harness.Block:
 
 def _verify(name: str, kind: str, result: Any) -> None:
     if kind == "page":
-        rows = result["data"] if isinstance(result, dict) else result.jobs
-        is_right = len(rows) == len(json.loads(sample(kind))["data"])
+        found: object = len(result["data"] if isinstance(result, dict) else result.jobs)
+        expected: object = len(BODIES["page"]["data"])
     else:
         found = result["id"] if isinstance(result, dict) else result.id
-        is_right = found == sample_id(kind)
-    if not is_right:
+        expected = sample_id(kind)
+    if found != expected:
         raise RuntimeError(f"{name} decoded something else")
 
 
@@ -97,93 +89,6 @@ def _parsers() -> dict[str, Decode]:
     if harness.is_installed("orjson"):
         parsers[_BASELINE] = importlib.import_module("orjson").loads
     return parsers
-
-
-def _models() -> dict[str, Decode]:
-    """The same classes by other means."""
-    decoders = {"cattrs as it comes": _cattrs(_parsers().get(_BASELINE, json.loads))}
-    for name, make in (("pydantic", _pydantic), ("msgspec", _msgspec)):
-        if harness.is_installed(name):
-            decoders[name] = make(importlib.import_module(name))
-    return decoders
-
-
-def _cattrs(loads: Decode) -> Decode:
-    """Its own converter for JSON; only what an output is it cannot know."""
-    converter = cattrs.preconf.json.make_converter()
-
-    def make(model: type, fields: Fields) -> Any:
-        return attrs.make_class(
-            model.__name__,
-            {
-                name: attrs.field(
-                    type=declared, default=attrs.NOTHING if default is ... else default
-                )
-                for name, (declared, default) in fields.items()
-            },
-        )
-
-    made: dict[type, Any] = {}
-    job = _rebuilt(Job, make, made)
-    one = made[InputOutput]
-    many: Any = GenericAlias(tuple, (one, ...))
-
-    def output(value: Any, _: Any) -> Any:
-        return converter.structure(value, many if isinstance(value, list) else one)
-
-    converter.register_structure_hook(Union[one, many], output)  # noqa: UP007 - built at run time
-    return lambda body: converter.structure(loads(body), job)
-
-
-def _pydantic(pydantic: Any) -> Decode:
-    def make(model: type, fields: Fields) -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a field has the name of an old method
-            return pydantic.create_model(model.__name__, **fields)
-
-    decode: Decode = _rebuilt(Job, make, {}).model_validate_json
-    return decode
-
-
-def _msgspec(msgspec: Any) -> Decode:
-    def make(model: type, fields: Fields) -> Any:
-        rows = [
-            (name, declared) if default is ... else (name, declared, default)
-            for name, (declared, default) in fields.items()
-        ]
-        return msgspec.defstruct(model.__name__, rows)
-
-    decode: Decode = msgspec.json.Decoder(_rebuilt(Job, make, {})).decode
-    return decode
-
-
-def _rebuilt(model: type, make: Callable[[type, Fields], Any], made: dict[type, Any]) -> Any:
-    """An attrs class as one of another library, with None allowed where there is a default."""
-    if model not in made:
-        attrs.resolve_types(model)
-        fields = {}
-        for field in attrs.fields(model):
-            if field.name != "extra":
-                declared = _translated(field.type, make, made)
-                is_required = field.default is attrs.NOTHING
-                fields[field.name] = (declared, ...) if is_required else (declared | None, None)
-        made[model] = make(model, fields)
-    return made[model]
-
-
-def _translated(declared: Any, make: Callable[[type, Fields], Any], made: dict[type, Any]) -> Any:
-    if attrs.has(declared):
-        return _rebuilt(declared, make, made)
-    arguments = [
-        argument if argument is ... else _translated(argument, make, made)
-        for argument in get_args(declared)
-    ]
-    origin = get_origin(declared)
-    if origin in {Union, UnionType}:
-        return Union[tuple(arguments)]  # noqa: UP007 - built at run time
-    if origin is not None:
-        return (dict if origin is Mapping else origin)[tuple(arguments)]
-    return declared
 
 
 def report(results: harness.Results) -> str:

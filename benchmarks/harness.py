@@ -1,7 +1,7 @@
 """Shared by all benchmarks: processes, alternating blocks, paired ratios, tables and targets.
 
-The same module is the program that runs in the other processes: it calls a function, serves, or
-runs the blocks of candidates, as the arguments say.
+The same module is the program of the other processes: it calls a function, serves, or runs the
+blocks of candidates, as the arguments say.
 """
 
 import argparse
@@ -36,45 +36,26 @@ Block: TypeAlias = Callable[[int], Awaitable[None]]
 
 @attrs.frozen
 class Candidate:
-    """Something to be compared.
-
-    Attributes:
-        block: Performs its operation so many times.
-        note: A number that the table shows beside it, such as the size of a body.
-        unit: The number of operations in a block is a multiple of this.
-    """
+    """Something to be compared."""
 
     block: Block
-    note: int = 0
-    unit: int = 1
+    note: int = 0  # a number that the table shows beside it, such as the size of a body
+    unit: int = 1  # the number of operations in a block is a multiple of this
 
 
 @attrs.frozen
 class Plan:
-    """How much to measure.
+    """How much to measure."""
 
-    Attributes:
-        rounds: How many blocks each candidate has.
-        seconds: The processor time of a block, roughly.
-        min_count: The least number of operations in a block.
-        warm_up: Operations before each block that are not measured.
-    """
-
-    rounds: int
-    seconds: float
-    min_count: int
-    warm_up: int = 0
+    rounds: int  # the number of blocks of each candidate
+    seconds: float  # the processor time of a block, roughly
+    min_count: int  # the least number of operations in a block
+    warm_up: int = 0  # operations before each block that are not measured
 
 
 @attrs.frozen
 class BlockTime:
-    """Seconds for one operation, the mean over a block.
-
-    Attributes:
-        cpu: Processor time of the process that measures.
-        wall: Elapsed time.
-        server: Processor time of the server.
-    """
+    """Seconds for one operation: processor time here, elapsed, processor time of the server."""
 
     cpu: float
     wall: float
@@ -95,17 +76,11 @@ class Ratio:
 
 @attrs.frozen
 class Results:
-    """The measurements of one comparison.
+    """The measurements of one comparison."""
 
-    Attributes:
-        times: The blocks of each candidate, one for each round.
-        notes: The note of each candidate.
-        longest_round: Seconds of the longest round.
-    """
-
-    times: Mapping[str, Sequence[BlockTime]]
+    times: Mapping[str, Sequence[BlockTime]]  # of each candidate, one for each round
     notes: Mapping[str, int]
-    longest_round: float
+    longest_round: float  # seconds
 
     def cpu(self, name: str) -> list[float]:
         """Processor seconds for one operation in each round."""
@@ -131,14 +106,9 @@ class Results:
 
 @attrs.frozen
 class Target:
-    """A bound on one figure.
+    """A bound on one figure: it must not exceed the bound, or must reach it (``is_lower``).
 
-    Attributes:
-        subject: What is measured.
-        value: The figure.
-        bound: The bound.
-        is_lower: Whether the figure must reach the bound, or else must not exceed it.
-        is_exact: Whether it is a promise that a noisy machine cannot break.
+    Promises (``is_exact``) hold on any machine, however slow or noisy.
     """
 
     subject: str
@@ -162,22 +132,15 @@ def at_least(subject: str, value: float, bound: float) -> Target:
     return Target(subject, value, bound, is_lower=True)
 
 
-def at_most(subject: str, value: float, bound: float) -> Target:
-    """A figure that must not exceed a bound."""
-    return Target(subject, value, bound)
-
-
-def never(subject: str, value: float) -> Target:
-    """A count that must be zero on any machine."""
-    return Target(subject, value, 0, is_exact=True)
+def promise(subject: str, value: float, bound: float = 0) -> Target:
+    """A figure that must not exceed a bound on any machine."""
+    return Target(subject, value, bound, is_exact=True)
 
 
 def finish(targets: Sequence[Target], *, quick: bool = False) -> None:
     """Print what holds and what misses; exit with 1 if a promise is broken.
 
-    Args:
-        targets: The targets.
-        quick: Whether only promises count, since the figures of a toy size mean nothing.
+    At a toy size (``quick``) only promises count: the other figures mean nothing.
     """
     shown = [target for target in targets if target.is_exact or not quick]
     if shown:
@@ -204,14 +167,12 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
 def table(rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
     """Rows below a header; so many columns are aligned to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if number < left else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    pads = [str.ljust] * left + [str.rjust] * (len(widths) - left)
+    columns = list(zip(pads, widths, strict=True))
+    lines = (
+        "  ".join(pad(row[i], width) for i, (pad, width) in enumerate(columns)) for row in rows
+    )
+    return "\n".join(map(str.rstrip, lines))
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
@@ -261,12 +222,8 @@ def allow_sockets(count: int) -> None:
 
 def call_in_process(module: str, function: str, **settings: object) -> Any:
     """Call a function in a process of its own; arguments and result are JSON."""
-    done = subprocess.run(  # noqa: S603 - the arguments are our own
-        _command("call", module, function, json.dumps(settings)),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        check=True,
-    )
+    command = _command("call", module, function, settings)
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)  # noqa: S603 - ours
     return json.loads(done.stdout)
 
 
@@ -275,71 +232,56 @@ def serve_in_process(module: str, **settings: object) -> Iterator[str]:
     """Run the server of a module in a process of its own; gives its URL."""
     with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
         port, number = listener.getsockname()[1], listener.fileno()
-        process = subprocess.Popen(  # noqa: S603 - the arguments are our own
-            _command("serve", module, "serve", json.dumps({"descriptor": number, **settings})),
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            pass_fds=[number],
-        )
+        command = _command("serve", module, "serve", {"descriptor": number, **settings})
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, pass_fds=[number])  # noqa: S603 - ours
     with process:  # leaving closes its standard input, which ends the server
         yield f"http://127.0.0.1:{port}"
 
 
 @attrs.frozen
 class Worker:
-    """A process that holds candidates.
+    """A process that holds candidates, with the note and the unit of each."""
 
-    Attributes:
-        notes: The note of each candidate.
-        units: The unit of each candidate.
-    """
-
-    notes: Mapping[str, int]
-    units: Mapping[str, int]
+    candidates: Mapping[str, tuple[int, int]]
     _process: "subprocess.Popen[str]"
 
     def run(self, name: str, count: int, warm_up: int) -> tuple[float, float]:
         """Run one block; processor and elapsed seconds for one operation."""
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
-        order = {"name": name, "count": count, "warm_up": warm_up}
-        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.write(json.dumps([name, count, warm_up]) + "\n")
         self._process.stdin.flush()
-        took = _read_line(self._process)
-        return took["cpu"] / count, took["wall"] / count
+        cpu, wall = _read_line(self._process)
+        return cpu / count, wall / count
+
+    def calibrate(self, name: str, plan: Plan) -> int:
+        """How many operations a block of this candidate has."""
+        unit = self.candidates[name][1]
+        count = least = unit * -(-plan.min_count // unit)
+        for _ in range(2):  # the first block is mostly opening connections
+            cpu, _ = self.run(name, count, least)
+            count = max(least, unit * round(plan.seconds / cpu / unit))
+        return count
 
 
 @contextmanager
 def open_worker(
     module: str, settings: Mapping[str, Any], *, without: Sequence[str] = ()
 ) -> Iterator[Worker]:
-    """A process with the candidates of a module.
+    """A process with the candidates of a module, which its ``candidates(settings)`` opens.
 
-    Args:
-        module: Its ``candidates(settings)`` opens them.
-        settings: What it gets.
-        without: Modules that cannot be imported in that process.
+    The modules ``without`` cannot be imported there.
     """
-    with subprocess.Popen(  # noqa: S603 - the arguments are our own
-        _command("blocks", module, "candidates", json.dumps(settings), *without),
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield Worker(*_read_line(process), process)
+    command, pipe = _command("blocks", module, "candidates", settings, *without), subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as process:  # noqa: S603 - ours
+        yield Worker(_read_line(process), process)
 
 
 @contextmanager
 def open_workers(
     module: str, settings: Mapping[str, Any], *, is_compared: bool = True
 ) -> Iterator[list[Worker]]:
-    """One process with orjson, if it is installed, and one that cannot import it.
-
-    Args:
-        module: Its ``candidates(settings)`` opens them.
-        settings: What it gets.
-        is_compared: Whether the second process is wanted besides the first.
-    """
+    """One process with orjson, if it is installed, and (``is_compared``) one without."""
     with ExitStack() as stack:
         workers = []
         if is_installed("orjson"):
@@ -355,13 +297,10 @@ def compare(
 ) -> Results:
     """Run the blocks of all candidates, in an order that changes with each round.
 
-    Args:
-        workers: The processes with the candidates.
-        plan: How much to measure.
-        server_cpu: The processor time that the server has used so far.
+    ``server_cpu`` gives the processor time that the server has used so far.
     """
-    owners = {name: worker for worker in workers for name in worker.notes}
-    counts = {name: _calibrate(worker, name, plan) for name, worker in owners.items()}
+    owners = {name: worker for worker in workers for name in worker.candidates}
+    counts = {name: worker.calibrate(name, plan) for name, worker in owners.items()}
     times: dict[str, list[BlockTime]] = {name: [] for name in owners}
     longest = 0.0
     for _ in range(plan.rounds):
@@ -372,20 +311,13 @@ def compare(
             server = (server_cpu() - before) / (count + plan.warm_up)
             times[name].append(BlockTime(cpu, wall, server))
         longest = max(longest, time.monotonic() - started)
-    return Results(times, {name: owners[name].notes[name] for name in owners}, longest)
+    notes = {name: worker.candidates[name][0] for name, worker in owners.items()}
+    return Results(times, notes, longest)
 
 
-def _calibrate(worker: Worker, name: str, plan: Plan) -> int:
-    unit = worker.units[name]
-    count = least = unit * -(-plan.min_count // unit)
-    for _ in range(2):  # the first block is mostly opening connections
-        cpu, _ = worker.run(name, count, least)
-        count = max(least, unit * round(plan.seconds / cpu / unit))
-    return count
-
-
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "benchmarks.harness", *arguments]
+def _command(mode: str, module: str, function: str, settings: object, *without: str) -> list[str]:
+    program = [sys.executable, "-m", "benchmarks.harness"]
+    return [*program, mode, module, function, json.dumps(settings), *without]
 
 
 def _read_line(process: "subprocess.Popen[str]") -> Any:
@@ -402,27 +334,24 @@ def _write_line(message: object) -> None:
 
 async def _run_blocks(open_candidates: Any, settings: Mapping[str, Any]) -> None:
     async with open_candidates(settings) as candidates:
-        notes = {name: candidate.note for name, candidate in candidates.items()}
-        units = {name: candidate.unit for name, candidate in candidates.items()}
-        _write_line([notes, units])
+        _write_line({name: (each.note, each.unit) for name, each in candidates.items()})
         seen = set()
         for line in sys.stdin:
-            order = json.loads(line)
-            name, block = order["name"], candidates[order["name"]].block
+            name, count, warm_up = json.loads(line)
+            block = candidates[name].block
             gc.collect()  # the garbage of another candidate is not measured
-            await block(order["warm_up"])
+            await block(warm_up)
             if name not in seen:  # its lasting objects do not slow down the others
                 seen.add(name)
                 gc.collect()
                 gc.freeze()
             wall, cpu = time.perf_counter(), time.process_time()
-            await block(order["count"])
-            cpu = time.process_time() - cpu
-            _write_line({"cpu": cpu, "wall": time.perf_counter() - wall})
+            await block(count)
+            _write_line([time.process_time() - cpu, time.perf_counter() - wall])
 
 
-async def _serve(start: Any, descriptor: int, settings: Mapping[str, Any]) -> None:
-    server = await start(socket.socket(fileno=descriptor), **settings)
+async def _serve(serve: Any, descriptor: int, **settings: Any) -> None:
+    server = await serve(socket.socket(fileno=descriptor), **settings)
     await asyncio.to_thread(sys.stdin.read)  # until the process that started this one closes it
     server.close()  # not waited for: a client that leaks leaves connections open
 
@@ -438,13 +367,12 @@ def _run() -> None:
     for name in options.without:
         sys.modules[name] = None  # type: ignore[assignment] # the documented way to forbid an import
     function = getattr(importlib.import_module(options.module), options.function)
-    settings = options.settings
     if options.mode == "call":
-        _write_line(function(**settings))
+        _write_line(function(**options.settings))
     elif options.mode == "serve":
-        asyncio.run(_serve(function, settings.pop("descriptor"), settings))
+        asyncio.run(_serve(function, **options.settings))
     else:
-        asyncio.run(_run_blocks(function, settings))
+        asyncio.run(_run_blocks(function, options.settings))
 
 
 if __name__ == "__main__":

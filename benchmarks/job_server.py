@@ -24,12 +24,11 @@ from benchmarks.harness import BACKLOG
 JOB_STATUSES, BUILD_STATUSES = ("finished", "error", "cancelled"), ("ready", "error")
 QUEUED, PROCESSING, BUILDING = "queued", "processing", "building"
 FEW_FAULTS = ("500", "502", "503", "drop")
-ALL_FAULTS = (*FEW_FAULTS, "html", "half", "late", "cut")
+ALL_FAULTS = (*FEW_FAULTS, "html", "half", "late", "cut") * 30 + ("429",)
 
 _STATUS_BY_LETTER = {status[0]: status for status in (*JOB_STATUSES, *BUILD_STATUSES)}
 _MAX_PAGE = 500
 _LATE = 0.3
-_THROTTLED = 0.005  # of the faults, where all kinds are wanted
 _SEND_BUFFER = 1024 * 1024
 _END = b"\r\n\r\n"
 _DETAIL = b'{"detail":"the benchmark wants this"}'
@@ -38,25 +37,15 @@ _HTML = b"<html><body>Bad Gateway</body></html>"
 
 @attrs.frozen
 class Timeline:
-    """The life of a job or build; times are whole milliseconds.
+    """The life of a job or build; times are whole milliseconds."""
 
-    Attributes:
-        status: Its terminal status.
-        created: When it begins.
-        queued: How long it is queued.
-        run: How long one run takes.
-        runs: The number of runs; the last one counts.
-        outputs: How many outputs each run makes, evenly over its time.
-        number: Distinguishes it from equal ones.
-    """
-
-    status: str
-    created: int
-    queued: int
-    run: int
-    runs: int = 1
-    outputs: int = 0
-    number: int = 0
+    status: str  # the terminal one
+    created: int  # when it begins
+    queued: int  # how long
+    run: int  # how long one run takes
+    runs: int = 1  # of which the last one counts
+    outputs: int = 0  # of each run, evenly over its time
+    number: int = 0  # distinguishes it from equal ones
 
     @property
     def id(self) -> str:
@@ -107,12 +96,7 @@ def milliseconds() -> float:
 
 @attrs.define
 class Peak:
-    """The largest number of requests in any stretch of time.
-
-    Attributes:
-        seconds: The length of the stretch.
-        most: The number.
-    """
+    """The largest number of requests in any stretch of so many seconds."""
 
     seconds: float
     most: int = 0
@@ -129,14 +113,6 @@ class Peak:
 
 class JobServer:
     """The jobs, the faults and the counters of a server.
-
-    Attributes:
-        cpu: Processor seconds spent in the server.
-        sent: Bytes of all answers.
-        lists: Requests for pages.
-        polls: Requests for each job.
-        in_second: The most requests in any second.
-        most_held: The most long polls that were held at once.
 
     Args:
         failing: The share of answers that fail.
@@ -155,15 +131,14 @@ class JobServer:
         max_await: float = 600.0,
         latency: float = 0.0,
     ) -> None:
-        self.cpu = 0.0
-        self.sent = self.lists = self.held = self.most_held = 0
-        self.polls: Counter[str] = Counter()
+        self.cpu = 0.0  # processor seconds spent here
+        self.sent = self.lists = 0  # bytes of all answers, and requests for pages
+        self.polls: Counter[str] = Counter()  # requests for each job
         self.in_second = Peak(1.0)
         self.max_await, self.latency = max_await, latency
         self._failing = failing
         self._random = random.Random(seed)
         self._faults: Sequence[str] = ALL_FAULTS if all_faults else FEW_FAULTS
-        self._is_throttling = all_faults
         self._listed: dict[str, dict[str, None]] = {QUEUED: {}, PROCESSING: {}}
         self._changes: list[tuple[int, str, str]] = []
         self._known: set[str] = set()
@@ -202,20 +177,7 @@ class JobServer:
 
     def draw_fault(self) -> str | None:
         """The fault of the next answer; None for most."""
-        if self._random.random() >= self._failing:
-            return None
-        if self._is_throttling and self._random.random() < _THROTTLED:
-            return "429"
-        return self._random.choice(self._faults)
-
-    def count(self) -> None:
-        """Count a request."""
-        self.in_second.count(asyncio.get_running_loop().time())
-
-    def hold(self, by: int) -> None:
-        """Count a long poll that is held, or no longer."""
-        self.held += by
-        self.most_held = max(self.most_held, self.held)
+        return None if self._random.random() >= self._failing else self._random.choice(self._faults)
 
     def _update_lists(self) -> None:
         now, changes, listed = milliseconds(), self._changes, self._listed
@@ -238,7 +200,6 @@ class _Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._is_holding = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if isinstance(transport, asyncio.Transport):
@@ -251,7 +212,6 @@ class _Connection(asyncio.Protocol):
         self._transport = None
         if self._timer is not None:
             self._timer.cancel()
-        self._release()
 
     def data_received(self, data: bytes) -> None:
         self._unread += data
@@ -269,7 +229,7 @@ class _Connection(asyncio.Protocol):
         self._server.cpu += thread_time() - started
 
     def _route(self, target: str) -> None:
-        self._server.count()
+        self._server.in_second.count(self._loop.time())
         path, _, query = target.partition("?")
         asked = {name: values[0] for name, values in parse_qs(query).items()}
         match path.split("/")[2:]:
@@ -286,30 +246,15 @@ class _Connection(asyncio.Protocol):
             case _:
                 self._send(404, _DETAIL)
 
-    def _look_up(self, job: Timeline, offset: int, *, is_long_poll: bool) -> None:
+    def _look_up(self, job: Timeline, offset: int, *, is_long_poll: bool = False) -> None:
         left = (job.completes - milliseconds()) / 1000
         if not is_long_poll or left <= 0:
             self._answer(self._server.job(job, offset))
             return
-        self._is_holding = True
-        self._server.hold(1)
         if left > self._server.max_await:
-            self._later(self._server.max_await, self._expire)
+            self._later(self._server.max_await, self._send, 408, _DETAIL)
         else:
-            self._later(left + 0.002, self._complete, job, offset)
-
-    def _expire(self) -> None:
-        self._release()
-        self._send(408, _DETAIL)
-
-    def _complete(self, job: Timeline, offset: int) -> None:
-        self._release()
-        self._answer(self._server.job(job, offset))
-
-    def _release(self) -> None:
-        if self._is_holding:
-            self._is_holding = False
-            self._server.hold(-1)
+            self._later(left + 0.002, self._look_up, job, offset)
 
     def _answer(self, body: bytes) -> None:
         match self._server.draw_fault():
@@ -318,7 +263,7 @@ class _Connection(asyncio.Protocol):
             case "429":
                 self._send(429, _DETAIL, "retry-after: 1\r\n")
             case "500" | "502" | "503" as status:
-                self._send(int(status), {"500": _DETAIL, "502": _HTML, "503": b""}[status])
+                self._send(int(status), {"500": _DETAIL, "502": _HTML}.get(status, b""))
             case "html":
                 self._send(200, _HTML)
             case "half":

@@ -7,7 +7,7 @@ processor, so it bounds the number of requests.
 
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from benchmarks import clients, harness
-from benchmarks.server import ServerCPU, sample, serving
+from benchmarks.server import cpu_meter, sample, serving
 
 OURS, SESSION, FULL = "get_job", "get_job, caller's session", "get_job, full job"
 BARE, STREAMS, TUNED = "aiohttp + orjson", "asyncio streams", "aiohttp + orjson, tuned"
@@ -51,18 +51,14 @@ _SERVICES = ("openai", "anthropic", "replicate", "fal-client")
 class Case:
     """One comparison.
 
-    Attributes:
-        kind: The job that is looked up.
-        in_flight: How many requests there are at once.
-        rounds: How many blocks each candidate has.
-        peer: The one other client that takes part; None for those with aiohttp or less. Each has a
-            comparison of its own, so that its blocks follow soon enough for its connections.
+    Each client of other services has a comparison of its own, so that its blocks follow soon enough
+    for its connections to stay open.
     """
 
     kind: str
     in_flight: int
     rounds: int
-    peer: str | None = None
+    peer: str | None = None  # the one such client that takes part
 
 
 CASES = (
@@ -96,15 +92,13 @@ async def candidates(settings: Mapping[str, Any]) -> AsyncIterator[Mapping[str, 
             jobs = f"{url}/v2/jobs"
             again = await stack.enter_async_context(clients.open_session(in_flight))
             tuned = await stack.enter_async_context(clients.open_tuned_session(in_flight))
-            found |= {
-                f"aiohttp + {clients.PARSER}, again": clients.Lookup(
-                    case.kind, clients.bare(again, jobs), clients.id_item
-                ),
-                f"aiohttp + {clients.PARSER}, tuned": clients.Lookup(
-                    case.kind, clients.bare(tuned, jobs), clients.id_item
-                ),
-                STREAMS: clients.Lookup(case.kind, clients.streams(stack, url), clients.id_item),
+            others = {
+                f"aiohttp + {clients.PARSER}, again": clients.bare(again, jobs),
+                f"aiohttp + {clients.PARSER}, tuned": clients.bare(tuned, jobs),
+                STREAMS: clients.streams(stack, url),
             }
+            for name, get in others.items():
+                found[name] = clients.Lookup(case.kind, get, clients.id_item)
         for name, lookup in found.items():
             await clients.verify(name, lookup)
         yield {
@@ -129,19 +123,7 @@ async def _ours(stack: AsyncExitStack, url: str, case: Case) -> dict[str, client
     theirs = await stack.enter_async_context(clients.open_session(case.in_flight))
     through = await stack.enter_async_context(clients.open_client(url, case.in_flight, theirs))
     found[f"{SESSION}{suffix}"] = clients.Lookup(case.kind, through.get_job, clients.id_attribute)
-    if case.kind != "full":
-        return found
-
-    async def get_version(version_id: str) -> Any:
-        return await client.get_version("sieve", "dubbing", version_id)
-
-    url = f"{url}/v2/functions/sieve/dubbing/versions"
-    return found | {
-        f"version: aiohttp + {clients.PARSER}": clients.Lookup(
-            "ready", clients.bare(session, url), clients.id_item
-        ),
-        f"get_version{suffix}": clients.Lookup("ready", get_version, clients.id_attribute),
-    }
+    return found
 
 
 @attrs.frozen
@@ -153,10 +135,8 @@ class Found:
 
     def baseline(self, name: str) -> str:
         """Bare aiohttp with the parser of this candidate, as far as it took part."""
-        prefix = "version: " if "version" in name else ""
-        plain = f"{prefix}aiohttp + json"
-        wanted = plain if name.endswith("no orjson") else f"{prefix}{BARE}"
-        return wanted if wanted in self.results.times else plain
+        wanted = "aiohttp + json" if name.endswith("no orjson") else BARE
+        return wanted if wanted in self.results.times else "aiohttp + json"
 
     def row(self, name: str) -> tuple[str, ...]:
         """The row of a candidate in the table."""
@@ -195,7 +175,7 @@ def measure(case: Case, *, quick: bool) -> Found:
     harness.allow_sockets(_SESSIONS * case.in_flight + 100)
     count = case.in_flight if quick else max(case.in_flight, min(2 * case.in_flight, 128))
     plan = harness.Plan(case.rounds, 0.0 if quick else 0.06, count, case.in_flight // 4)
-    with serving() as url, closing(ServerCPU(url)) as server_cpu:
+    with serving() as url, cpu_meter(url) as server_cpu:
         settings = {"url": url, "case": attrs.asdict(case)}
         is_compared = case.peer is None
         with harness.open_workers(

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import attrs
+
 from benchmarks import harness
 from benchmarks.clients import API_KEY, loads, new_ids, open_session
 from benchmarks.server import serving
@@ -30,28 +32,25 @@ _LOOPS, _LEAN_LOOPS, _WATCH = "tasks that poll and sleep", "the same, lean", "as
 _LAG_INTERVAL = 0.005
 
 
+@attrs.frozen
 class _Growth:
     """The growth of this process since this object was made."""
 
-    def __init__(self) -> None:
-        gc.collect()
-        self._before, self._started = harness.resident_bytes(), time.process_time()
+    before: int = attrs.field(factory=harness.resident_bytes)
+    started: float = attrs.field(factory=time.process_time)
 
     def read(self) -> dict[str, float]:
-        seconds = time.process_time() - self._started
+        seconds = time.process_time() - self.started
         gc.collect()
-        peak = harness.peak_bytes() - self._before
-        return {"now": harness.resident_bytes() - self._before, "peak": peak, "seconds": seconds}
+        now, peak = harness.resident_bytes(), harness.peak_bytes()
+        return {"now": now - self.before, "peak": peak - self.before, "seconds": seconds}
 
 
 async def _run_loops(url: str, job_ids: Sequence[str], *, is_lean: bool) -> dict[str, float]:
     """A task for each job that polls and sleeps, as users write it.
 
-    Args:
-        url: The server.
-        job_ids: The jobs.
-        is_lean: Keep no answer while sleeping, and ask only with one of a few slots, so that a task
-            takes as little memory as it can; else the variable of the loop keeps the answer.
+    The variable of the loop keeps the answer. A lean one keeps none while it sleeps, and asks only
+    with one of a few slots, so that it takes as little memory as it can.
     """
     polls = 0
     slots = asyncio.Semaphore(_CONNECTIONS) if is_lean else nullcontext()
@@ -137,20 +136,13 @@ async def _run_steadily(url: str, job_ids: Sequence[str], seconds: float) -> dic
 
 def report(found: Mapping[str, Mapping[str, float]], jobs: int) -> str:
     """The table of the memory."""
-    rows = [_HEADER]
+    rows: list[Sequence[str]] = [_HEADER]
     loops = found[_LOOPS]
     for name, growth in found.items():
-        rows.append(
-            (
-                name,
-                f"{growth['now'] / _MEBIBYTE:.1f}",
-                f"{growth['now'] / jobs:.0f}",
-                f"{growth['peak'] / _MEBIBYTE:.1f}",
-                f"{growth['seconds']:.1f}",
-                f"{growth['now'] / loops['now']:.3f}" if loops["now"] else "",
-                f"{growth['peak'] / loops['peak']:.3f}" if loops["peak"] else "",
-            )
-        )
+        now, peak = growth["now"], growth["peak"]
+        ratios = now / max(1, loops["now"]), peak / max(1, loops["peak"])
+        sizes = (f"{now / _MEBIBYTE:.1f}", f"{now / jobs:.0f}", f"{peak / _MEBIBYTE:.1f}")
+        rows.append((name, *sizes, f"{growth['seconds']:.1f}", *(f"{one:.3f}" for one in ratios)))
     legend = "MiB: growth of the process while all wait, and at its peak"
     return f"{jobs} waits\n{harness.table(rows)}\n{legend}"
 
@@ -175,11 +167,11 @@ def main(arguments: Sequence[str] | None = None) -> list[harness.Target]:
     print("\n" + harness.table([_STEADY_HEADER, (f"{jobs} watched jobs", *columns)]))
     ours = found[_WATCH]["now"]
     return [
-        harness.at_most(f"{jobs} watched jobs: bytes each", ours / jobs, 600),
-        harness.at_most(
+        harness.Target(f"{jobs} watched jobs: bytes each", ours / jobs, 600),
+        harness.Target(
             f"{jobs} watched jobs: memory to loops", ours / max(1, found[_LOOPS]["now"]), 0.2
         ),
-        harness.at_most(f"{jobs} watched jobs: loop lag, 99 %, ms", steady["p99"], 10),
+        harness.Target(f"{jobs} watched jobs: loop lag, 99 %, ms", steady["p99"], 10),
     ]
 
 

@@ -51,19 +51,12 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 
 @attrs.frozen
 class Bar:
-    """One client.
-
-    Attributes:
-        label: Its name.
-        is_ours: Whether it is this package.
-        microseconds: Processor time of one lookup.
-        times: The same as a multiple of ours in the same comparison.
-    """
+    """One client."""
 
     label: str
     is_ours: bool
-    microseconds: float
-    times: float
+    microseconds: float  # processor time of one lookup
+    times: float  # the same as a multiple of ours in the same comparison
 
 
 def bars(figures: Mapping[str, Any]) -> list[Bar]:
@@ -87,10 +80,8 @@ def bars(figures: Mapping[str, Any]) -> list[Bar]:
 
 def table(figures: Mapping[str, Any]) -> str:
     """The table of the README, with the date and the versions."""
-    lines = [
-        "| client | processor time, microseconds | lookups in a processor second | to ours |",
-        "|---|---:|---:|---:|",
-    ]
+    header = "| client | processor time, microseconds | lookups in a processor second | to ours |"
+    lines = [header, "|---|---:|---:|---:|"]
     for bar in bars(figures):
         label = f"**{bar.label}**" if bar.is_ours else bar.label
         took, per_second = f"{bar.microseconds:.0f}", f"{1e6 / bar.microseconds:,.0f}"

@@ -5,16 +5,17 @@ settings, but for the poll rate and for intervals as short as they may be.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from benchmarks import clients, harness
-from benchmarks.server import POLLS, ServerCPU, serving
+from benchmarks.server import POLLS, cpu_meter, serving
 from sieve_async import PollPolicy, SieveClient
 
 _PACKAGES = ("sieve-async", "aiohttp", "backoff", "orjson")
 _HEADER = ("group", "", "requests", "us", "middle 80 %", "to the first of the group")
+_IN_FLIGHT = 64
 _INTERVAL = 0.05
 _MANY = 100
 _TERMINAL = frozenset({"finished", "error", "cancelled"})
@@ -24,7 +25,7 @@ _BARE, _POLLED = f"a poll: aiohttp + {clients.PARSER}", "a poll: as_completed"
 @asynccontextmanager
 async def candidates(settings: Mapping[str, Any]) -> AsyncIterator[Mapping[str, harness.Candidate]]:
     """All candidates; their names begin with their group."""
-    url, in_flight = settings["url"], settings["in_flight"]
+    url, in_flight = settings["url"], _IN_FLIGHT
     fast = PollPolicy(min_interval=_INTERVAL, growth=0, max_interval=_INTERVAL)
     async with (
         clients.open_session(in_flight) as session,
@@ -141,29 +142,17 @@ def _first(results: harness.Results, group: str) -> str:
     return next(key for key in results.times if key.startswith(f"{group}: "))
 
 
-def targets(results: harness.Results) -> Iterator[harness.Target]:
-    """The target of polls that are not terminal."""
-    ratio = results.ratio(_POLLED, _BARE)
-    yield harness.at_least("a non-terminal poll of a watch, to bare aiohttp", ratio.median, 1.5)
-
-
 def main(arguments: Sequence[str] | None = None) -> list[harness.Target]:
     """Measure and print."""
-    parser = harness.parser_of("poll", __doc__)
-    parser.add_argument("--in-flight", type=int, default=64, help="how many requests at once")
-    options = parser.parse_args(arguments)
-    plan = (
-        harness.Plan(2, 0.0, 40)
-        if options.quick
-        else harness.Plan(20, 0.06, 2 * options.in_flight, warm_up=64)
-    )
-    with serving() as url, closing(ServerCPU(url)) as server_cpu:
-        settings = {"url": url, "in_flight": options.in_flight}
-        with harness.open_worker("benchmarks.poll", settings) as worker:
+    quick = harness.parser_of("poll", __doc__).parse_args(arguments).quick
+    plan = harness.Plan(1, 0.0, 20) if quick else harness.Plan(20, 0.06, 128, warm_up=64)
+    with serving() as url, cpu_meter(url) as server_cpu:
+        with harness.open_worker("benchmarks.poll", {"url": url}) as worker:
             results = harness.compare([worker], plan, server_cpu)
     print(harness.in_one_line(harness.versions(_PACKAGES)))
     print(report(results))
-    return list(targets(results))
+    ratio = results.ratio(_POLLED, _BARE).median
+    return [harness.at_least("a non-terminal poll of a watch, to bare aiohttp", ratio, 1.5)]
 
 
 if __name__ == "__main__":

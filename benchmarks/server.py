@@ -9,7 +9,8 @@ import json
 import socket
 import time
 from collections import Counter
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
 from http.client import HTTPConnection
 
@@ -36,21 +37,17 @@ def serving() -> AbstractContextManager[str]:
     return serve_in_process("benchmarks.server")
 
 
-class ServerCPU:
-    """The processor time that the server has used so far, in seconds."""
+@contextmanager
+def cpu_meter(url: str) -> Iterator[Callable[[], float]]:
+    """Gives a function that asks the server for its processor time so far, in seconds."""
 
-    def __init__(self, url: str) -> None:
-        self._connection = HTTPConnection(url.removeprefix("http://"))
-
-    def __call__(self) -> float:
-        """Ask the server."""
-        self._connection.request("GET", _CPU_TIME)
-        with self._connection.getresponse() as response:
+    def read() -> float:
+        connection.request("GET", _CPU_TIME)
+        with connection.getresponse() as response:
             return float(json.load(response)["seconds"])
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
+    with closing(HTTPConnection(url.removeprefix("http://"))) as connection:
+        yield read
 
 
 @cache

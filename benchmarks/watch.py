@@ -15,7 +15,7 @@ import math
 import random
 import socket
 import statistics
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from time import thread_time
 from typing import Any, TypeAlias
 
@@ -32,8 +32,7 @@ _WEIGHTS = (94, 4, 2)
 _MEDIAN, _SIGMA = 30.0, 1.5
 _NAIVE_INTERVAL = 2.0
 _CONNECTIONS, _MANY_CONNECTIONS = 64, 2048
-_CUT_FROM = 100_000  # from so many jobs on, naive loops are measured for a minute only
-_GRACE = 30.0  # for which a job of such a run may be terminal before it counts as lost
+_TOO_MANY = 100_000  # for naive loops, and for polls without a rate: hours
 _NEVER = 10**9  # milliseconds
 _HEADER = (
     *("", "requests", "of lists", "MB", "client s", "ms/job", "MiB", "delay s", "95 %"),
@@ -53,44 +52,22 @@ longest 5 %  requests for the twentieth of the jobs that takes longest, without 
 
 @attrs.frozen(kw_only=True)
 class Run:
-    """What is watched, and how.
+    """What is watched, and how."""
 
-    Attributes:
-        way: ``naive``, ``gather``, or a strategy of `as_completed`.
-        jobs: The number of jobs.
-        rate: ``Limits.polls_per_second``.
-        connections: ``Limits.max_connections``.
-        minutes: Stop after so many minutes of virtual time; None for the end of the last job.
-        failing: The share of answers that fail.
-        queued: The share of its duration for which a job is queued.
-        latency: Seconds from a request to its answer.
-        foreign: So many jobs of others run all the time.
-        durations: Bounds of uniform durations; None for lognormal ones.
-        seed: Which answers fail.
-    """
-
-    way: str
+    way: str  # naive, gather, or a strategy of as_completed
     jobs: int
-    rate: float | None = None
-    connections: int = _CONNECTIONS
-    minutes: float | None = None
-    failing: float = 0.05
-    queued: float = 0.0
-    latency: float = 0.0
-    foreign: int = 0
-    durations: tuple[float, float] | None = None
-    seed: int = 17
+    rate: float | None = None  # Limits.polls_per_second
+    connections: int = _CONNECTIONS  # Limits.max_connections
+    failing: float = 0.05  # the share of answers that fail
+    latency: float = 0.0  # seconds from a request to its answer
+    foreign: int = 0  # jobs of others that run all the time
+    durations: tuple[float, float] | None = None  # bounds of uniform ones; None is lognormal
+    seed: int = 17  # which answers fail
 
 
 @attrs.frozen(kw_only=True)
 class Cost:
-    """What a run took, in seconds and bytes; see the legend of the table.
-
-    Attributes:
-        received: Bytes of all answers.
-        most_held: The most long polls that were held at once.
-        lookup: The longest time of a plain lookup meanwhile; zero if there was none.
-    """
+    """What a run took, in seconds and bytes; see the legend of the table."""
 
     requests: int
     lists: int
@@ -102,11 +79,10 @@ class Cost:
     relative: float
     longest: int
     in_second: int
-    most_held: int
     lost: int
     duplicated: int
     wrong: int
-    lookup: float = 0.0
+    lookup: float  # the longest time of a plain lookup meanwhile; zero if there was none
 
 
 Costs: TypeAlias = Mapping[str, Cost]
@@ -114,21 +90,13 @@ Costs: TypeAlias = Mapping[str, Cost]
 
 @attrs.define
 class Results:
-    """The outcomes of a run, compared with what the ids say.
-
-    Attributes:
-        jobs: All jobs by id.
-        seen: When the outcome of each came, in seconds of the loop.
-        duplicated: How many outcomes came again.
-        wrong: How many differ from the end of their job, or came before it.
-        lookup: The longest time of a plain lookup.
-    """
+    """The outcomes of a run, compared with what the ids say."""
 
     jobs: dict[str, Timeline]
-    seen: dict[str, float] = attrs.field(factory=dict)
+    seen: dict[str, float] = attrs.field(factory=dict)  # when, in seconds of the loop
     duplicated: int = 0
-    wrong: int = 0
-    lookup: float = 0.0
+    wrong: int = 0  # another end, or too early
+    lookup: float = 0.0  # the longest time of a plain lookup
 
     def add(self, job_id: str, status: str, outputs: Sequence[object]) -> None:
         """Record an outcome."""
@@ -220,10 +188,9 @@ def draw(run: Run, now: int) -> dict[str, Timeline]:
         else:
             seconds = rng.uniform(*run.durations)
         duration = int(1000 * seconds)
-        queued = int(run.queued * duration)
         (status,) = rng.choices(JOB_STATUSES, _WEIGHTS)
         outputs = int(status == "finished")
-        jobs.append(Timeline(status, now, queued, duration - queued, 1, outputs, number))
+        jobs.append(Timeline(status, now, 0, duration, 1, outputs, number))
     return {job.id: job for job in jobs}
 
 
@@ -236,28 +203,17 @@ async def measure(run: Run) -> Cost:
         server.add(job)
     for number in range(run.foreign):
         server.add(Timeline("finished", int(1000 * loop.time()), 0, _NEVER, 1, 0, number))
-    listener = socket.create_server(("127.0.0.1", 0), backlog=harness.BACKLOG)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    listening = await start(server, listener)
+    url, listening = await _listen(server)
     gc.collect()
     gc.freeze()  # the server's objects are no burden for the client
-    memory, cpu, started = harness.peak_bytes(), thread_time(), loop.time()
-    try:
-        async with asyncio.timeout(None if run.minutes is None else 60 * run.minutes):
-            await _WAYS[run.way](url, run, results)
-    except TimeoutError:
-        pass  # a run that is cut
+    memory, cpu = harness.peak_bytes(), thread_time()
+    await _WAYS[run.way](url, run, results)
     cpu, memory = thread_time() - cpu, harness.peak_bytes() - memory
-    cut = (
-        loop.time() - _GRACE if run.minutes and loop.time() - started >= 60 * run.minutes else None
-    )
     listening.close()
-    return _cost(server, results, client=cpu - server.cpu, memory=memory, cut=cut)
+    return _cost(server, results, client=cpu - server.cpu, memory=memory)
 
 
-def _cost(
-    server: JobServer, results: Results, *, client: float, memory: int, cut: float | None
-) -> Cost:
+def _cost(server: JobServer, results: Results, *, client: float, memory: int) -> Cost:
     jobs, seen = results.jobs, results.seen
     durations = {job_id: (job.completes - job.created) / 1000 for job_id, job in jobs.items()}
     delays = {job_id: when - jobs[job_id].completes / 1000 for job_id, when in seen.items()}
@@ -273,15 +229,16 @@ def _cost(
         relative=statistics.fmean(delay / durations[job_id] for job_id, delay in delays.items()),
         longest=sum(server.polls[job_id] for job_id in longest),
         in_second=server.in_second.most,
-        most_held=server.most_held,
-        lost=sum(
-            job_id not in seen and (cut is None or job.completes < 1000 * cut)
-            for job_id, job in jobs.items()
-        ),
+        lost=len(jobs) - len(seen),
         duplicated=results.duplicated,
         wrong=results.wrong,
         lookup=results.lookup,
     )
+
+
+async def _listen(server: JobServer) -> tuple[str, asyncio.Server]:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=harness.BACKLOG)
+    return f"http://127.0.0.1:{listener.getsockname()[1]}", await start(server, listener)
 
 
 class _VirtualLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
@@ -291,15 +248,11 @@ class _VirtualLoop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
         super().__init__(noop_cycles=1)
 
 
-def _run_in_virtual_time(work: Awaitable[Any]) -> Any:
+def _run_in_virtual_time(work: Coroutine[Any, Any, Any]) -> Any:
     logging.getLogger("sieve_async").setLevel(logging.CRITICAL)  # failing polls are expected
     harness.allow_sockets(2 * _MANY_CONNECTIONS + 100)
     with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
-        return runner.run(_awaited(work))
-
-
-async def _awaited(work: Awaitable[Any]) -> Any:
-    return await work
+        return runner.run(work)
 
 
 def execute(**settings: Any) -> dict[str, Any]:
@@ -312,9 +265,7 @@ def deadline_delay(jobs: int, timeout: float) -> float:
 
     async def watch() -> float:
         loop = asyncio.get_running_loop()
-        listener = socket.create_server(("127.0.0.1", 0), backlog=harness.BACKLOG)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listening = await start(JobServer(), listener)
+        url, listening = await _listen(JobServer())
         now = int(1000 * loop.time())
         ids = [Timeline("finished", now, 0, _NEVER, 1, 0, number).id for number in range(jobs)]
         async with SieveClient(API_KEY, base_url=url) as client:
@@ -333,12 +284,10 @@ def deadline_delay(jobs: int, timeout: float) -> float:
 def runs(jobs: int, options: argparse.Namespace) -> dict[str, Run]:
     """The runs with so many jobs, by what the table calls them."""
     common: dict[str, Any] = {"jobs": jobs, "failing": options.failing}
-    common |= {"queued": options.queued, "latency": options.latency}
-    minutes = 1.0 if jobs >= _CUT_FROM else None
-    cut = "" if minutes is None else ", first minute"
+    common["latency"] = options.latency
+    unlimited = {"naive": Run(way="naive", **common), "poll": Run(way="poll", **common)}
     return {
-        f"naive{cut}": Run(way="naive", minutes=minutes, **common),
-        f"poll{cut}": Run(way="poll", minutes=minutes, **common),
+        **(unlimited if jobs < _TOO_MANY else {}),
         "poll, 100/s": Run(way="poll", rate=100.0, **common),
         "long_poll": Run(way="long_poll", connections=_MANY_CONNECTIONS, **common),
         "list, 100/s": Run(way="list", rate=100.0, **common),
@@ -349,7 +298,7 @@ def runs(jobs: int, options: argparse.Namespace) -> dict[str, Run]:
 
 def special_runs(*, quick: bool) -> dict[str, Run]:
     """Runs that stand for themselves: few jobs among many of others, and single waits."""
-    jobs, foreign, waits = (20, 1_000, 150) if quick else (200, 30_000, 1_500)
+    jobs, foreign, waits = (20, 1_000, 100) if quick else (200, 30_000, 1_500)
     waiting: dict[str, Any] = {"latency": 0.1, "failing": 0.0, "durations": (5.0, 60.0)}
     return {
         "poll, alone": Run(way="poll", jobs=jobs),
@@ -358,92 +307,62 @@ def special_runs(*, quick: bool) -> dict[str, Run]:
     }
 
 
-def execute_all(planned: Mapping[str, Run]) -> dict[str, Cost]:
-    """Each run in a process of its own, so that its memory is its own."""
-    return {
-        name: Cost(**harness.call_in_process("benchmarks.watch", "execute", **attrs.asdict(run)))
-        for name, run in planned.items()
-    }
-
-
-def report(costs: Costs, planned: Mapping[str, Run]) -> str:
-    """The table of some runs."""
+def report(title: str, planned: Mapping[str, Run]) -> tuple[Costs, list[harness.Target]]:
+    """Execute runs, each in a process of its own, and print their table; gives the promises."""
     rows: list[Sequence[str]] = [_HEADER]
-    for name, cost in costs.items():
-        rows.append(
-            (
-                name,
-                f"{cost.requests}",
-                f"{cost.lists}",
-                f"{cost.received / 1e6:.1f}",
-                f"{cost.client:.1f}",
-                f"{1e3 * cost.client / planned[name].jobs:.2f}",
-                f"{cost.memory / 1024 / 1024:.1f}",
-                f"{cost.delay:.2f}",
-                f"{cost.delay_95:.2f}",
-                f"{cost.relative:.4f}",
-                f"{cost.longest}",
-                f"{cost.in_second}",
-                f"{cost.lost}/{cost.duplicated}/{cost.wrong}",
-            )
-        )
-    return harness.table(rows)
-
-
-def promises(jobs: object, costs: Costs) -> Iterator[harness.Target]:
-    """What must hold on any machine."""
-    for name, cost in costs.items():
+    costs, promises = {}, []
+    for name, run in planned.items():
+        settings = attrs.asdict(run)
+        found = harness.call_in_process("benchmarks.watch", "execute", **settings)
+        costs[name] = cost = Cost(**found)
+        times = (cost.delay, cost.delay_95, cost.relative)
+        row = [f"{cost.requests}", f"{cost.lists}", f"{cost.received / 1e6:.1f}"]
+        row += [f"{cost.client:.1f}", f"{1e3 * cost.client / run.jobs:.2f}"]
+        row += [f"{cost.memory / 1024 / 1024:.1f}", *(f"{seconds:.3f}" for seconds in times)]
+        row += [f"{cost.longest}", f"{cost.in_second}"]
+        rows.append((name, *row, f"{cost.lost}/{cost.duplicated}/{cost.wrong}"))
         faults = cost.lost + cost.duplicated + cost.wrong
-        yield harness.never(f"{jobs} jobs, {name}: lost, duplicated or wrong", faults)
+        promises.append(harness.promise(f"{title}, {name}: lost, duplicated or wrong", faults))
+    print(f"\n{title}\n{harness.table(rows)}", flush=True)
+    return costs, promises
 
 
 def targets(jobs: int, costs: Costs) -> Iterator[harness.Target]:
     """The targets that the runs with so many jobs say something of."""
-    if (rated := costs.get("poll, 100/s")) is not None:
-        yield harness.at_most(f"{jobs} jobs, poll, 100/s: most in a second", rated.in_second, 100)
-    if (held := costs.get("long_poll")) is not None:
-        yield harness.at_most(
-            f"{jobs} jobs, long_poll: most held", held.most_held, _MANY_CONNECTIONS / 2
-        )
-        if jobs <= _MANY_CONNECTIONS / 2:
-            yield harness.at_most(f"{jobs} jobs, long_poll: mean delay", held.delay, 0.2)
-    naive = costs.get("naive")
-    if naive is None:
-        return
-    if (poll := costs.get("poll")) is not None:
-        yield harness.at_most(
-            f"{jobs} jobs, poll: requests to naive", poll.requests / naive.requests, 1
-        )
-        share = poll.relative / naive.relative
-        yield harness.at_most(f"{jobs} jobs, poll: delay by duration to naive", share, 0.55)
-    if jobs >= 10_000:  # with fewer jobs, a page holds fewer of them
-        for name, cost in costs.items():
-            if name.startswith("list"):
-                yield from _list_targets(f"{jobs} jobs, {name}", cost, naive)
+    target = harness.Target
+    for name, cost in costs.items():
+        subject = f"{jobs} jobs, {name}"
+        if name == "poll, 100/s":
+            yield target(f"{subject}: most in a second", cost.in_second, 100)
+        if name == "long_poll" and jobs <= _MANY_CONNECTIONS / 2:
+            yield target(f"{subject}: mean delay", cost.delay, 0.2)
+        if naive := costs.get("naive"):
+            yield from _targets_to_naive(subject, jobs, cost, naive)
 
 
-def _list_targets(subject: str, cost: Cost, naive: Cost) -> Iterator[harness.Target]:
-    bound = 26 if subject.endswith("100/s") else 5
-    yield harness.at_most(f"{subject}: requests to naive", cost.requests / naive.requests, 1 / 20)
-    yield harness.at_most(f"{subject}: mean delay", cost.delay, bound)
-    yield harness.at_most(f"{subject}: processor time to naive", cost.client / naive.client, 0.1)
+def _targets_to_naive(subject: str, jobs: int, cost: Cost, naive: Cost) -> Iterator[harness.Target]:
+    target, requests = harness.Target, cost.requests / naive.requests
+    if subject.endswith("poll"):
+        yield target(f"{subject}: requests to naive", requests, 1)
+        yield target(f"{subject}: delay by duration to naive", cost.relative / naive.relative, 0.55)
+    elif ", list" in subject and jobs >= 10_000:  # of fewer jobs, a page holds fewer
+        yield target(f"{subject}: requests to naive", requests, 1 / 20)
+        yield target(f"{subject}: mean delay", cost.delay, 26 if "100/s" in subject else 5)
+        yield target(f"{subject}: processor time to naive", cost.client / naive.client, 0.1)
 
 
-def special_targets(costs: Costs, late: float) -> Iterator[harness.Target]:
-    """The targets of the special runs."""
-    poll, mixed = costs["poll, alone"], costs["list, foreign jobs"]
-    waits = costs["gather, 100/s"]
-    yield harness.at_most(
-        "list among foreign jobs: bytes to poll", mixed.received / poll.received, 2.2
-    )
-    yield harness.at_most(
-        "gathered waits, 100/s: most in a second, lookups apart", waits.in_second - 2, 100
-    )
-    yield harness.at_most("gathered waits, 100/s: mean delay", waits.delay, 6)
-    yield harness.at_most(
-        "gathered waits, 100/s: seconds of a get_job beside them", waits.lookup, 0.5
-    )
-    yield harness.at_most("deadline of pending jobs: seconds late", late, 0.1)
+def _special(*, quick: bool) -> Iterator[harness.Target]:
+    costs, promises = report("other jobs", special_runs(quick=quick))
+    yield from promises
+    waits, jobs = costs["gather, 100/s"], 1_000 if quick else 100_000
+    late = harness.call_in_process("benchmarks.watch", "deadline_delay", jobs=jobs, timeout=60.0)
+    share = costs["list, foreign jobs"].received / costs["poll, alone"].received
+    target = harness.Target
+    yield target("list among foreign jobs: bytes to poll", share, 2.2)
+    yield target("gathered waits: most in a second, lookups apart", waits.in_second - 2, 100)
+    yield target("gathered waits: mean delay", waits.delay, 6)
+    yield target("gathered waits: longest get_job beside them, s", waits.lookup, 0.5)
+    yield target(f"deadline of {jobs} pending jobs: s late", late, 0.1)
 
 
 def main(arguments: Sequence[str] | None = None) -> list[harness.Target]:
@@ -453,34 +372,17 @@ def main(arguments: Sequence[str] | None = None) -> list[harness.Target]:
     parser.add_argument("--only", nargs="+", help="naive, poll, long_poll, list or special")
     parser.add_argument("--full", action="store_true", help="100,000 jobs too: most of an hour")
     parser.add_argument("--failing", type=float, default=0.05, help="the share of failing answers")
-    parser.add_argument(
-        "--queued", type=float, default=0.0, help="how long jobs are queued, as a share"
-    )
     parser.add_argument("--latency", type=float, default=0.0, help="virtual seconds of a request")
     options = parser.parse_args(arguments)
     only = options.only or ["naive", "poll", "long_poll", "list", "special"]
     print(_LEGEND)
     found: list[harness.Target] = []
-    for jobs in [150] if options.quick else options.jobs + [_CUT_FROM] * options.full:
+    for jobs in [60] if options.quick else options.jobs + [_TOO_MANY] * options.full:
         planned = {name: run for name, run in runs(jobs, options).items() if run.way in only}
-        costs = execute_all(planned)
-        print(f"\n{jobs} jobs, {options.failing:.0%} of the answers fail:")
-        print(report(costs, planned), flush=True)
-        found += [*promises(jobs, costs), *targets(jobs, costs)]
-    if "special" in only:
-        planned = special_runs(quick=options.quick)
-        costs = execute_all(planned)
-        print(f"\nOther jobs:\n{report(costs, planned)}")
-        print(
-            f"the longest get_job beside the gathered waits: {costs['gather, 100/s'].lookup:.3f} s"
-        )
-        jobs = 1_000 if options.quick else 100_000
-        late = harness.call_in_process(
-            "benchmarks.watch", "deadline_delay", jobs=jobs, timeout=60.0
-        )
-        print(f"the deadline of {jobs} pending jobs was {late:.3f} s late")
-        found += [*promises("other", costs), *special_targets(costs, late)]
-    return found
+        if planned:
+            costs, promises = report(f"{jobs} jobs", planned)
+            found += [*promises, *targets(jobs, costs)]
+    return found + list(_special(quick=options.quick)) if "special" in only else found
 
 
 if __name__ == "__main__":
