@@ -30,8 +30,7 @@ ROOT = Path(__file__).parent.parent
 BACKLOG = 4096
 _STATM = Path("/proc/self/statm")
 
-Block: TypeAlias = Callable[[int], Awaitable[None]]
-"""Performs an operation so many times."""
+Block: TypeAlias = Callable[[int], Awaitable[None]]  # performs an operation so many times
 
 
 @attrs.frozen

@@ -18,7 +18,7 @@ from benchmarks import clients, harness
 from benchmarks.server import cpu_meter, sample, serving
 
 OURS, SESSION, FULL = "get_job", "get_job, caller's session", "get_job, full job"
-BARE, STREAMS, TUNED = "aiohttp + orjson", "asyncio streams", "aiohttp + orjson, tuned"
+BARE, STREAMS = "aiohttp + orjson", "asyncio streams"
 JOBS = {
     "queued": "queued",
     "compact": "compact",
@@ -27,11 +27,7 @@ JOBS = {
     "outputs200": "200 outputs",
     "outputs5000": "5,000 outputs",
 }
-_PACKAGES = (
-    *("sieve-async", "aiohttp", "attrs", "cattrs", "orjson", "httpx"),
-    *("openai", "anthropic", "replicate", "fal-client", "aiobotocore"),
-)
-_SESSIONS = 12
+_PACKAGES = ("sieve-async", "aiohttp", "attrs", "cattrs", "orjson", *clients.PEERS)
 _HEADER = (
     *("job", "in flight", "client", "bytes", "us", "middle 80 %", "per CPU second", "per second"),
     *("server us", "to bare aiohttp"),
@@ -172,7 +168,7 @@ class Found:
 
 def measure(case: Case, *, quick: bool) -> Found:
     """Run one case."""
-    harness.allow_sockets(_SESSIONS * case.in_flight + 100)
+    harness.allow_sockets(12 * case.in_flight + 100)
     count = case.in_flight if quick else max(case.in_flight, min(2 * case.in_flight, 128))
     plan = harness.Plan(case.rounds, 0.0 if quick else 0.06, count, case.in_flight // 4)
     with serving() as url, cpu_meter(url) as server_cpu:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from benchmarks import clients, harness
-from benchmarks.server import POLLS, cpu_meter, serving
+from benchmarks.server import POLLS, serving
 from sieve_async import PollPolicy, SieveClient
 
 _PACKAGES = ("sieve-async", "aiohttp", "backoff", "orjson")
@@ -146,9 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> list[harness.Target]:
     """Measure and print."""
     quick = harness.parser_of("poll", __doc__).parse_args(arguments).quick
     plan = harness.Plan(1, 0.0, 20) if quick else harness.Plan(20, 0.06, 128, warm_up=64)
-    with serving() as url, cpu_meter(url) as server_cpu:
-        with harness.open_worker("benchmarks.poll", {"url": url}) as worker:
-            results = harness.compare([worker], plan, server_cpu)
+    with serving() as url, harness.open_worker("benchmarks.poll", {"url": url}) as worker:
+        results = harness.compare([worker], plan)
     print(harness.in_one_line(harness.versions(_PACKAGES)))
     print(report(results))
     ratio = results.ratio(_POLLED, _BARE).median

@@ -173,12 +173,10 @@ async def outputs_stopped(context: Context) -> None:
     """A stream is left early, or ends with a restart."""
     job = context.job()
     context.results.stopped += 1
-    left = context.rng.randint(0, 5)
     try:
         async with context.client.stream_outputs(job.id, timeout=context.seconds()) as stream:
             async for _ in stream:
-                left -= 1
-                if left < 0:
+                if context.rng.random() < 0.2:
                     break
     except sieve_async.JobRestartedError:
         if job.runs == 1:
