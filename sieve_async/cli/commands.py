@@ -251,6 +251,8 @@ async def _download_job(context: Context) -> Exit:
 
 async def _download(context: Context, job: Job, directory: Path) -> tuple[list[Path], Exit]:
     """Download all files of a job; one that fails does not stop the others."""
+    if not job.files:
+        context.progress.note(f"job {job.id} has no files (status: {job.status})")
     names = distinct_names(
         safe_name(file.name) if file.name else name_of_url(file.url) for file in job.files
     )

@@ -320,11 +320,11 @@ def make_progress(
     return LiveView(stream, has_colours=not environment.get("NO_COLOR"))
 
 
-class _LogHandler(logging.Handler):
+class _LogHandler(logging.StreamHandler[TextIO]):  # a second one for SIEVE_LOG is not added then
     """Writes log records as lines that do not disturb the view."""
 
     def __init__(self, progress: Progress) -> None:
-        super().__init__()
+        super().__init__(sys.stderr)
         self._progress = progress
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -2,7 +2,12 @@
 
 import pytest
 
-from helpers.cli_in_process import Command, make_command
+from helpers.cli_in_process import (
+    Command,
+    TerminalCommand,
+    make_command,
+    make_terminal_command,
+)
 from sieve_async.testing import FakeSieve
 
 
@@ -12,3 +17,11 @@ def command(
 ) -> Command:
     """Runs a command against the server, in this process."""
     return make_command(sieve, monkeypatch, capfd)
+
+
+@pytest.fixture
+def at_terminal(
+    sieve: FakeSieve, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> TerminalCommand:
+    """Runs a command at a terminal, in this process."""
+    return make_terminal_command(sieve, monkeypatch, capfd)

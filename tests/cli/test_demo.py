@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.cli_runner import CommandResult, finish_command, reset_signals, run_at_terminal
-from sieve_async.testing import FakeSieve
+from helpers.cli_in_process import Command, TerminalCommand
+from helpers.cli_runner import finish_command, reset_signals
 
 _PROGRAM = (sys.executable, "-W", "error", "-m", "sieve_async")
 
@@ -30,14 +30,9 @@ async def start(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-async def run(*arguments: str) -> CommandResult:
-    """Run the program to its end."""
-    return await finish_command(await start(*arguments))
-
-
-async def test_demo() -> None:
+async def test_demo(command: Command) -> None:
     """The demo starts jobs, prints each as it ends, downloads a file, and exits with 0."""
-    ended = await run("demo", "--speed", "2")
+    ended = await command("demo", "--speed", "5")
 
     assert ended.exit_code == 0, ended
     *lines, downloaded, totals, delay = ended.stdout.splitlines()
@@ -51,28 +46,26 @@ async def test_demo() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["long_poll", "list"])
-async def test_demo_of_many_jobs(strategy: str) -> None:
+async def test_demo_of_many_jobs(command: Command, strategy: str) -> None:
     """The demo watches as many jobs as asked for, by any strategy."""
-    ended = await run("demo", "--jobs", "200", "--strategy", strategy, "--speed", "5")
+    ended = await command("demo", "--jobs", "200", "--strategy", strategy, "--speed", "5")
 
     assert ended.exit_code == 0, ended
     assert f"watching 200 jobs (strategy: {strategy})" in ended.stderr
     assert "160 finished, 20 error, 20 cancelled" in ended.stderr
 
 
-async def test_demo_without_jobs() -> None:
+async def test_demo_without_jobs(command: Command) -> None:
     """Without jobs the demo waits for the builds only."""
-    ended = await run("demo", "--jobs", "0", "--speed", "9")
+    ended = await command("demo", "--jobs", "0", "--speed", "9")
 
     assert ended.exit_code == 0, ended
     assert ended.stdout.endswith("unexpected outcomes: none\n")
 
 
-async def test_demo_at_a_terminal(sieve: FakeSieve) -> None:
+async def test_demo_at_a_terminal(at_terminal: TerminalCommand) -> None:
     """At a terminal the demo has the live view."""
-    _, shown = await run_at_terminal(
-        sieve, "demo", "--speed", "3", size=(120, 40), results="shared"
-    )
+    _, shown = await at_terminal("demo", "--speed", "3", size=(120, 40), shared=True)
 
     assert " of 50 ended" in shown
     assert shown.count("  finished") == 40

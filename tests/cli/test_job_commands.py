@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers.cli_in_process import Command
-from helpers.cli_runner import run_at_terminal, run_shell
+from helpers.cli_in_process import Command, TerminalCommand
+from helpers.cli_runner import run_shell
 from sieve_async.cli.progress import DownloadBar, Progress
 from sieve_async.testing import FakeSieve
 
@@ -125,16 +125,17 @@ async def test_no_files(sieve: FakeSieve, command: Command, tmp_path: Path) -> N
     ended = await command("job", "download", "a", str(tmp_path))
 
     assert (ended.exit_code, ended.stdout) == (0, "")
+    assert "job a has no files (status: finished)" in ended.stderr
 
 
-async def test_bar_at_a_terminal(sieve: FakeSieve, tmp_path: Path) -> None:
+async def test_bar_at_a_terminal(
+    at_terminal: TerminalCommand, sieve: FakeSieve, tmp_path: Path
+) -> None:
     """At a terminal a bar shows the progress, and is removed."""
     url = sieve.add_file("video.mp4", b"x" * 3_000_000)
     sieve.add_job("a", outputs=[{"url": url}])
 
-    ended, shown = await run_at_terminal(
-        sieve, "job", "download", "a", str(tmp_path), size=(80, 24)
-    )
+    ended, shown = await at_terminal("job", "download", "a", str(tmp_path), size=(80, 24))
 
     assert ended.exit_code == 0
     assert "of 1 files" in shown

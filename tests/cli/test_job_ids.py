@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from helpers.cli_in_process import Command
-from helpers.cli_runner import finish_command, run_command, start_command
+from helpers.cli_runner import finish_command, start_command
 from sieve_async.cli.watch import _split_ids, parse_ids
 from sieve_async.testing import FakeSieve
 
@@ -63,18 +63,28 @@ async def test_ids_file(command: Command, sieve: FakeSieve, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-async def test_pipe(sieve: FakeSieve, encoding: str) -> None:
-    """Standard input is read like a file, also byte by byte."""
+async def test_pipe(sieve: FakeSieve, command: Command, encoding: str) -> None:
+    """Standard input is read like a file."""
+    sieve.add_job("first")
+    sieve.add_job("second")
+
+    ended = await command("watch", "-", stdin="first # ok\r\nsecond".encode(encoding))
+
+    assert ended.exit_code == 0
+    assert sorted(line.split()[0] for line in ended.stdout.splitlines()) == ["first", "second"]
+
+
+async def test_pipe_byte_by_byte(sieve: FakeSieve) -> None:
+    """However the input arrives, its encoding is found."""
     sieve.add_job("first")
     sieve.add_job("second")
     program = await start_command(sieve, "watch", "-", "--no-progress")
     assert program.stdin is not None
 
-    for byte in "first # ok\r\n".encode(encoding):
+    for byte in "first # ok\r\nsecond".encode("utf-16"):
         program.stdin.write(bytes([byte]))
         await program.stdin.drain()
-    without_mark = {"utf-16": "utf-16-le", "utf-32": "utf-32-le", "utf-8-sig": "utf-8"}
-    ended = await finish_command(program, "second".encode(without_mark.get(encoding, encoding)))
+    ended = await finish_command(program)
 
     assert ended.exit_code == 0
     assert sorted(line.split()[0] for line in ended.stdout.splitlines()) == ["first", "second"]
@@ -95,11 +105,11 @@ async def test_short_lines(sieve: FakeSieve) -> None:
     assert ended.exit_code == 0
 
 
-async def test_invalid_id(sieve: FakeSieve) -> None:
+async def test_invalid_id(sieve: FakeSieve, command: Command) -> None:
     """An invalid id is one outcome and does not disturb the others."""
     sieve.add_job("a")
 
-    ended = await run_command(sieve, "watch", "-", typed="a,\N{SNOWMAN}".encode())
+    ended = await command("watch", "-", stdin="a,\N{SNOWMAN}".encode())
 
     assert ended.exit_code == 2
     assert "InvalidArgumentError" in ended.stdout

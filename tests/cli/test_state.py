@@ -10,7 +10,6 @@ import pytest
 from helpers.cli_in_process import Command
 from helpers.cli_runner import (
     finish_command,
-    run_command,
     start_command,
     wait_until_requested,
 )
@@ -87,12 +86,12 @@ async def test_one_at_a_time(sieve: FakeSieve, command: Command, state: str) -> 
     assert sorted(printed) == ["a", "b", "c"]
 
 
-async def test_ids_of_a_pipe(sieve: FakeSieve, state: str) -> None:
+async def test_ids_of_a_pipe(sieve: FakeSieve, command: Command, state: str) -> None:
     """Ids of standard input are stored before they are watched."""
     sieve.add_job("a")
     sieve.add_job("b")
 
-    ended = await run_command(sieve, "watch", "-", "--state", state, typed=b"a, b")
+    ended = await command("watch", "-", "--state", state, stdin=b"a, b")
 
     assert ended.exit_code == 0
     assert len(ended.stdout.splitlines()) == 2

@@ -6,10 +6,12 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from helpers.cli_runner import run_at_terminal, run_command
+from helpers.cli_in_process import Command, TerminalCommand
+from helpers.cli_runner import run_command
 from sieve_async.cli.output import Printer
 from sieve_async.cli.parser import parse
 from sieve_async.cli.progress import LINE_INTERVAL, Lines, is_live, log_to
@@ -27,12 +29,14 @@ def lines_of(shown: str) -> list[str]:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-async def test_live_view(sieve: FakeSieve, size: tuple[int, int]) -> None:
+async def test_live_view(
+    at_terminal: TerminalCommand, sieve: FakeSieve, size: tuple[int, int]
+) -> None:
     """At a terminal of any width a view is redrawn in place, and removed at the end."""
     sieve.add_job("soon", processing=2, by="polls")
     sieve.add_job("late", processing=4, by="polls")
 
-    ended, shown = await run_at_terminal(sieve, "watch", "soon", "late", size=size)
+    ended, shown = await at_terminal("watch", "soon", "late", size=size)
 
     frames = [line for line in lines_of(shown) if "jobs" not in line]
     assert ended.exit_code == 0
@@ -46,17 +50,17 @@ async def test_live_view(sieve: FakeSieve, size: tuple[int, int]) -> None:
     assert last.startswith("2 of 2 jobs ended in")
 
 
-async def test_live_view_of_hundreds(sieve: FakeSieve) -> None:
+async def test_live_view_of_hundreds(at_terminal: TerminalCommand, sieve: FakeSieve) -> None:
     """Hundreds of jobs are counted, with their rate, and the view fits on the screen."""
-    ids = sieve.add_jobs(600, seed=1, queued=2, processing=1)
+    ids = sieve.add_jobs(300, seed=1, queued=1, processing=0.5)
 
-    ended, shown = await run_at_terminal(
-        sieve, "watch", *ids, "--strategy", "list", "--format", "jsonl", size=(80, 24)
+    ended, shown = await at_terminal(
+        "watch", *ids, "--strategy", "list", "--format", "jsonl", size=(80, 24)
     )
 
     assert ended.exit_code == 1
-    assert len([json.loads(line) for line in ended.stdout.splitlines()]) == 600
-    assert " of 600 ended" in shown
+    assert len([json.loads(line) for line in ended.stdout.splitlines()]) == 300
+    assert " of 300 ended" in shown
     assert "/s, about" in shown
     rows = [int(rows) for rows in re.findall(r"\x1b\[(\d+)A", shown)]
     assert 0 < max(rows) < 24
@@ -65,21 +69,25 @@ async def test_live_view_of_hundreds(sieve: FakeSieve) -> None:
 @pytest.mark.parametrize(
     ("variable", "value"), [("NO_COLOR", "1"), ("CI", "true"), ("TERM", "dumb")]
 )
-async def test_environment(sieve: FakeSieve, variable: str, value: str) -> None:
+async def test_environment(
+    at_terminal: TerminalCommand, sieve: FakeSieve, variable: str, value: str
+) -> None:
     """NO_COLOR removes the colours; CI and TERM=dumb the live view, too."""
     sieve.add_job("a", processing=3, by="polls")
 
-    _, shown = await run_at_terminal(sieve, "watch", "a", size=(80, 24), **{variable: value})
+    settings: dict[str, Any] = {variable: value}
+
+    _, shown = await at_terminal("watch", "a", size=(80, 24), **settings)
 
     assert not re.search(r"\x1b\[[0-9;]*[34]\dm", shown)
     assert (f"{ESCAPE}J" in shown) is (variable == "NO_COLOR")
 
 
-async def test_no_progress(sieve: FakeSieve) -> None:
+async def test_no_progress(at_terminal: TerminalCommand, sieve: FakeSieve) -> None:
     """``--no-progress`` shows nothing at all."""
     sieve.add_job("a", processing=3, by="polls", status="error")
 
-    ended, shown = await run_at_terminal(sieve, "watch", "a", "--no-progress", size=(80, 24))
+    ended, shown = await at_terminal("watch", "a", "--no-progress", size=(80, 24))
 
     assert (ended.exit_code, shown) == (1, "")
 
@@ -90,11 +98,13 @@ def test_pipes_are_not_live() -> None:
 
 
 @pytest.mark.parametrize("ci", ["", "true"])
-async def test_failure_at_a_terminal(sieve: FakeSieve, ci: str) -> None:
+async def test_failure_at_a_terminal(
+    at_terminal: TerminalCommand, sieve: FakeSieve, ci: str
+) -> None:
     """Where results and progress share a terminal, a failure is shown once."""
     sieve.add_job("bad", status="error", error="a\nb: c\x1b[31m")
 
-    _, shown = await run_at_terminal(sieve, "watch", "bad", size=(80, 24), results="shared", CI=ci)
+    _, shown = await at_terminal("watch", "bad", size=(80, 24), shared=True, CI=ci)
 
     assert shown.count("b: c") == 1
     assert "\x1b[31m" not in shown
@@ -109,14 +119,12 @@ async def test_failure_in_pipes(sieve: FakeSieve) -> None:
     assert (ended.stdout.count("b: c"), ended.stderr.count("b: c")) == (1, 0)
 
 
-async def test_results_at_a_terminal(sieve: FakeSieve) -> None:
+async def test_results_at_a_terminal(at_terminal: TerminalCommand, sieve: FakeSieve) -> None:
     """Where results and progress share a terminal, each result has a line above the view."""
     sieve.add_job("soon", processing=2, by="polls")
     sieve.add_job("late", processing=4, by="polls")
 
-    _, shown = await run_at_terminal(
-        sieve, "watch", "soon", "late", size=(100, 24), results="shared"
-    )
+    _, shown = await at_terminal("watch", "soon", "late", size=(100, 24), shared=True)
 
     results = [line for line in lines_of(shown) if "finished   " in line]
     assert [line.split()[0] for line in results] == ["soon", "late"]
@@ -170,3 +178,14 @@ def test_log(*, is_debugging: bool) -> None:
     expected = "sieve-async: polls fail at once\n" + "sieve-async: details\n" * is_debugging
     assert stream.getvalue() == expected
     assert (logger.handlers, logger.level) == before
+
+
+@pytest.mark.parametrize("settings", [{"SIEVE_LOG": "debug"}, {}], ids=["SIEVE_LOG", "--debug"])
+async def test_log_lines_once(sieve: FakeSieve, command: Command, settings: dict[str, Any]) -> None:
+    """A line for each request, whichever way the log was switched on."""
+    sieve.add_job("a")
+
+    ended = await command(*["--debug"] * (not settings), "job", "get", "a", **settings)
+
+    assert ended.exit_code == 0
+    assert ended.stderr.count("GET /v2/jobs/a") == 1

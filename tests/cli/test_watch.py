@@ -184,9 +184,9 @@ async def test_arriving_ids(sieve: FakeSieve) -> None:
     assert "2 of 2 jobs ended" in ended.stderr
 
 
-async def test_no_ids(sieve: FakeSieve) -> None:
+async def test_no_ids(command: Command) -> None:
     """No ids are no failure: the results are an empty array."""
-    ended = await run_command(sieve, "watch", "-", "--format", "json")
+    ended = await command("watch", "-", "--format", "json")
 
     assert (ended.exit_code, json.loads(ended.stdout)) == (0, [])
     assert "0 of 0 jobs ended" in ended.stderr
