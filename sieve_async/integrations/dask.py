@@ -71,8 +71,9 @@ def as_completed(
         worker raised.
 
     Raises:
-        ConfigError: ``client_options`` holds a key, or something that cannot be sent to workers.
-        InvalidArgumentError: The ids, the timeout, the strategy or the number of shards is invalid.
+        ConfigError: ``client_options`` holds a key, or something that cannot be sent to workers;
+            or the number of shards is invalid.
+        InvalidArgumentError: The ids, the timeout or the strategy is invalid.
     """
     options = dict(client_options or {})
     for name in ("api_key", "session", "limits"):
@@ -284,7 +285,7 @@ class _Driver:
             await self._room.wait()
 
     async def _step(self, shard_id: str, start: _Start | None, worker: str) -> _Portion:
-        future: Future[_Portion] = self._dask_client.submit(
+        future: Future[Any] = self._dask_client.submit(
             _take_portion,
             shard_id,
             start,
@@ -315,12 +316,12 @@ class _Driver:
         return await asyncio.to_thread(function, *args, **kwargs)
 
 
-async def _wait_in_thread(future: Future[_Portion]) -> None:
+async def _wait_in_thread(future: Future[Any]) -> None:
     """Wait for a future of a client that is not asynchronous, without occupying a thread."""
     loop = asyncio.get_running_loop()
     is_done = asyncio.Event()
 
-    def on_done(_: Future[_Portion]) -> None:
+    def on_done(_: Future[Any]) -> None:
         with suppress(RuntimeError):  # the loop is closed: the wait was given up
             loop.call_soon_threadsafe(is_done.set)
 

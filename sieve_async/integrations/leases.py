@@ -32,6 +32,15 @@ class ClientSettings:
     limits: Limits = Limits()
     options: tuple[tuple[str, Any], ...] = ()
 
+    def make_client(self) -> SieveClient:
+        """A new client with these settings.
+
+        Raises:
+            ConfigError: There is no API key, or a setting is invalid.
+        """
+        options = {"base_url": self.base_url, **dict(self.options)}
+        return SieveClient(self.api_key, limits=self.limits, **options)
+
     def __reduce__(self) -> NoReturn:
         raise TypeError("client settings hold the API key: they cannot be pickled")
 
@@ -57,9 +66,7 @@ async def leased_client(settings: ClientSettings) -> AsyncIterator[SieveClient]:
     by_settings = _leases.setdefault(asyncio.get_running_loop(), {})
     lease = by_settings.get(settings)
     if lease is None:
-        options = {"base_url": settings.base_url, **dict(settings.options)}
-        client = SieveClient(settings.api_key, limits=settings.limits, **options)
-        lease = by_settings[settings] = _Lease(client)
+        lease = by_settings[settings] = _Lease(settings.make_client())
     lease.users += 1
     try:
         yield lease.client

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import TypeVar
 
-from sieve_async.errors import InvalidArgumentError
+from sieve_async.config import check_count, check_job_ids
 
 Item = TypeVar("Item")
 
@@ -15,12 +15,11 @@ def shard(job_ids: Iterable[Item], n: int) -> list[list[Item]]:
     Fewer ids than ``n`` give one shard each, so no shard is empty.
 
     Raises:
-        InvalidArgumentError: ``n`` is not a whole number of at least 1, or the ids are one string.
+        ConfigError: ``n`` is not a whole number of at least 1.
+        InvalidArgumentError: ``job_ids`` is no iterable, or one string.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-        raise InvalidArgumentError(f"n must be a whole number of at least 1, got {n!r}")
-    if isinstance(job_ids, (str, bytes)):
-        raise InvalidArgumentError("job_ids must be several ids, got one string")
+    check_count("n", n)
+    check_job_ids(job_ids)
     ids = list(job_ids)
     count = min(n, len(ids))
     bounds = [len(ids) * index // count for index in range(count + 1)] if count else []

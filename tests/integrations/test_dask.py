@@ -5,52 +5,63 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Any
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
 from helpers.leak_checks import KEY
-from sieve_async import ConfigError, JobOutcome, Limits
-from sieve_async.integrations.dask import as_completed
+from sieve_async import ConfigError, InvalidArgumentError, Limits
+from sieve_async.integrations import dask as module
+from sieve_async.integrations.dask import DaskJobWatch, as_completed
 from sieve_async.testing import FakeSieve
 
 pytestmark = [
     pytest.mark.dask,
-    pytest.mark.asyncio,
     pytest.mark.filterwarnings("default"),  # those of distributed itself
 ]
 
 FAST = Limits(polls_per_second=None)
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSieve]:
-    """A server in a thread of its own, which the workers find by their environment."""
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeSieve]:
+    """A server in a thread of its own."""
     with FakeSieve.in_thread(api_key=KEY) as sieve:
-        monkeypatch.setenv("SIEVE_API_KEY", sieve.api_key)
-        monkeypatch.setenv("SIEVE_API_URL", sieve.url)
         yield sieve
 
 
-@pytest.fixture
-async def dask_client(server: FakeSieve) -> AsyncIterator[Client]:
-    """A cluster of three worker processes."""
-    async with (
+@pytest.fixture(scope="module")
+def cluster(server: FakeSieve) -> Iterator[LocalCluster]:
+    """Three worker processes, which find the server by their environment."""
+    environment = {"SIEVE_API_KEY": KEY, "SIEVE_API_URL": server.url}
+    with (
+        dask.config.set({"distributed.scheduler.worker-ttl": "4 s"}),
         LocalCluster(
             n_workers=3,
             threads_per_worker=1,
-            asynchronous=True,
-            dashboard_address=None,
+            dashboard_address=":0",
             memory_limit=None,
-        ) as cluster,
-        Client(cluster, asynchronous=True) as client,
+            env=environment,
+        ) as made,
     ):
+        yield made
+
+
+@pytest.fixture
+async def dask_client(cluster: LocalCluster) -> AsyncIterator[Client]:
+    """A client of the cluster, when all of its workers are there."""
+    address = cluster.scheduler_address
+    async with Client(address, asynchronous=True) as client:
+        await client.wait_for_workers(3)
         yield client
 
 
-async def collect(outcomes: AsyncIterator[JobOutcome]) -> Counter[tuple[str, str]]:
+async def collect(watch: DaskJobWatch) -> Counter[tuple[str, str]]:
     """Count the outcomes by id and status."""
-    return Counter([(outcome.job_id, str(outcome.status)) async for outcome in outcomes])
+    return Counter([(outcome.job_id, outcome.status) async for outcome in watch])
 
 
 def expected(job_ids: list[str], server: FakeSieve) -> Counter[tuple[str, str]]:
@@ -58,26 +69,60 @@ def expected(job_ids: list[str], server: FakeSieve) -> Counter[tuple[str, str]]:
     return Counter((job_id, str(server.job(job_id).final_status)) for job_id in job_ids)
 
 
+async def pids(dask_client: Client) -> list[int]:
+    """The processes of the workers."""
+    by_worker: dict[str, int] = await dask_client.run(os.getpid)
+    return [*by_worker.values()]
+
+
 async def test_every_job_has_one_outcome(server: FakeSieve, dask_client: Client) -> None:
     """Each job is reported once, with the status it ended in."""
-    job_ids = server.add_jobs(300, seed=3, queued=0.2, processing=0.3)
+    job_ids = server.add_jobs(300, prefix="seed-3", seed=3, queued=0.2, processing=0.3)
 
     found = await collect(as_completed(dask_client, [*job_ids, *job_ids], limits=FAST, shards=5))
 
     assert found == expected(job_ids, server)
 
 
+async def test_blocking_client(server: FakeSieve, cluster: LocalCluster) -> None:
+    """A client of Dask that is not asynchronous works in the same way."""
+    job_ids = server.add_jobs(100, prefix="seed-5", seed=5, queued=0.2, processing=0.3)
+
+    with Client(cluster) as dask_client:
+        found = await collect(as_completed(dask_client, job_ids, limits=FAST))
+
+    assert found == expected(job_ids, server)
+
+
 async def test_lost_worker(server: FakeSieve, dask_client: Client) -> None:
     """A worker that is killed loses nothing: its shards start anew on the others."""
-    job_ids = server.add_jobs(2000, seed=4, queued=1.0, processing=4.0)
+    job_ids = server.add_jobs(2000, prefix="seed-4", seed=4, queued=0.5, processing=1.0)
     found: Counter[tuple[str, str]] = Counter()
 
     async with as_completed(dask_client, job_ids, limits=FAST, strategy="list") as watch:
         async for outcome in watch:
-            found[outcome.job_id, str(outcome.status)] += 1
+            found[outcome.job_id, outcome.status] += 1
             if found.total() == 50:
-                workers = await dask_client.run(os.getpid)
-                os.kill(next(iter(workers.values())), signal.SIGKILL)
+                os.kill((await pids(dask_client))[0], signal.SIGKILL)
+
+    assert found == expected(job_ids, server)
+
+
+async def test_worker_that_lost_contact(server: FakeSieve, dask_client: Client) -> None:
+    """A worker that stands still is given up by the scheduler; nothing is lost or doubled."""
+    job_ids = server.add_jobs(200, prefix="seed-6", seed=6, queued=0.5, processing=2.0)
+    found: Counter[tuple[str, str]] = Counter()
+    stopped = (await pids(dask_client))[0]
+
+    try:
+        async with as_completed(dask_client, job_ids, limits=FAST) as watch:
+            async for outcome in watch:
+                found[outcome.job_id, outcome.status] += 1
+                if found.total() == 20:
+                    os.kill(stopped, signal.SIGSTOP)
+    finally:
+        with suppress(ProcessLookupError):  # it was restarted
+            os.kill(stopped, signal.SIGCONT)
 
     assert found == expected(job_ids, server)
 
@@ -91,10 +136,41 @@ async def test_leaving_early_stops_the_polling(server: FakeSieve, dask_client: C
         async for _ in watch:
             break
 
+    assert [outcome async for outcome in watch] == []
+    await assert_no_more_requests(server)
+
+
+async def test_dropping_the_iterator_stops_the_polling(
+    server: FakeSieve, dask_client: Client
+) -> None:
+    """An iterator without a block is closed when it is dropped."""
+    job_ids = [server.add_job(processing=0.1), *(server.add_job(status=None) for _ in range(20))]
+
+    async for _ in as_completed(dask_client, job_ids, limits=FAST):
+        break
+
     await asyncio.sleep(1.0)
-    before = len(server.requests)
-    await asyncio.sleep(2.0)
-    assert len(server.requests) == before
+    await assert_no_more_requests(server)
+
+
+async def test_shard_from_which_no_step_takes(
+    server: FakeSieve, dask_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker closes a shard by itself when its driver has gone."""
+    job_ids = [server.add_job(status=None) for _ in range(5)]
+    await dask_client.run(shorten_lapse, 1.0)
+    monkeypatch.setattr(module._Driver, "_close_shards", asyncio.sleep)  # as a killed driver
+
+    watch = as_completed(dask_client, job_ids, limits=FAST)
+    first = asyncio.ensure_future(anext(watch))
+    await asyncio.sleep(1.5)
+    assert server.requests_for(job_ids[0]) > 0
+    first.cancel()
+    await watch.aclose()
+
+    await asyncio.sleep(1.5)
+    await assert_no_more_requests(server)
+    await dask_client.run(shorten_lapse, 30.0)
 
 
 async def test_timeout(server: FakeSieve, dask_client: Client) -> None:
@@ -106,20 +182,91 @@ async def test_timeout(server: FakeSieve, dask_client: Client) -> None:
     assert found == Counter((job_id, "WaitTimeoutError") for job_id in job_ids)
 
 
-async def test_key_stays_out_of_tasks(dask_client: Client) -> None:
-    """A key among the options is refused, since tasks can be seen by everybody on the cluster."""
-    with pytest.raises(ConfigError, match="api_key"):
-        as_completed(dask_client, ["job"], client_options={"api_key": "secret"})
+async def test_timeout_of_busy_workers(
+    server: FakeSieve, dask_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver keeps the deadline also when no worker has time for it."""
+    monkeypatch.setattr(module, "_DEADLINE_MARGIN", 0.5)
+    busy = dask_client.map(sleep, [6.0] * 3, pure=False)
+    await asyncio.sleep(0.5)
+    began = asyncio.get_running_loop().time()
+
+    found = await collect(as_completed(dask_client, [server.add_job()], timeout=0.5))
+
+    assert [status for _, status in found] == ["WaitTimeoutError"]
+    assert asyncio.get_running_loop().time() - began < 5.0
+    await dask_client.gather(busy)
 
 
-async def test_missing_key_is_raised(dask_client: Client, server: FakeSieve) -> None:
-    """An error of the workers' settings reaches the caller."""
+async def test_invalid_ids(server: FakeSieve, dask_client: Client) -> None:
+    """What cannot be an id has an outcome that says so, as in the watch of a client."""
+    job_id = server.add_job()
 
-    def forget_key() -> None:
-        os.environ.pop("SIEVE_API_KEY", None)
-        os.environ["HOME"] = "/nonexistent"
+    found = await collect(as_completed(dask_client, [job_id, 7, ""], limits=FAST))
 
-    await dask_client.run(forget_key)
+    assert found == Counter(
+        [(job_id, "finished"), ("7", "InvalidArgumentError"), ("", "InvalidArgumentError")]
+    )
 
-    with pytest.raises(ConfigError, match="no API key"):
-        await collect(as_completed(dask_client, [server.add_job()]))
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"client_options": {"api_key": "secret"}}, ConfigError),
+        ({"client_options": {"limits": FAST}}, ConfigError),
+        ({"client_options": {"session": None}}, ConfigError),
+        ({"strategy": "guess"}, InvalidArgumentError),
+        ({"timeout": -1}, InvalidArgumentError),
+        ({"shards": 0}, ConfigError),
+        ({"job_ids": "abc"}, InvalidArgumentError),
+    ],
+    ids=str,
+)
+async def test_invalid_arguments(
+    dask_client: Client, arguments: dict[str, Any], error: type[Exception]
+) -> None:
+    """Arguments are checked before anything is sent; a key is none of them."""
+    with pytest.raises(error):
+        as_completed(dask_client, **{"job_ids": ["job"], **arguments})
+
+
+async def test_errors_of_workers_are_raised(server: FakeSieve, dask_client: Client) -> None:
+    """An error of the workers' settings reaches the caller, after which the watch is over."""
+    options = {"base_url": "ftp://example.com"}
+    watch = as_completed(dask_client, [server.add_job()], client_options=options)
+
+    with pytest.raises(ConfigError, match="base URL"):
+        await collect(watch)
+    assert [outcome async for outcome in watch] == []
+
+
+async def test_cluster_without_workers(server: FakeSieve) -> None:
+    """Without a worker the first step raises."""
+    async with (
+        LocalCluster(n_workers=0, asynchronous=True, dashboard_address=":0") as empty,
+        Client(empty, asynchronous=True) as dask_client,
+    ):
+        with pytest.raises(ConfigError, match="no workers"):
+            await collect(as_completed(dask_client, [server.add_job()]))
+
+
+async def assert_no_more_requests(server: FakeSieve) -> None:
+    """Check that the server gets no request for two seconds."""
+    await asyncio.sleep(1.0)
+    before = len(server.requests)
+    await asyncio.sleep(2.0)
+    assert len(server.requests) == before
+
+
+def shorten_lapse(seconds: float) -> None:
+    """Set, on a worker, after which time a shard lapses."""
+    from sieve_async.integrations import dask as on_worker  # noqa: PLC0415 - on the worker
+
+    on_worker._LAPSE_SECONDS = seconds
+
+
+def sleep(seconds: float) -> None:
+    """Keep a thread of a worker busy."""
+    import time  # noqa: PLC0415 - on the worker
+
+    time.sleep(seconds)

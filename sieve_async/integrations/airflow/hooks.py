@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
+from sieve_async.client import SieveClient
 from sieve_async.config import Limits
 from sieve_async.errors import ConfigError, SieveError
 from sieve_async.integrations.leases import ClientSettings, leased_client
@@ -14,11 +15,9 @@ from sieve_async.integrations.leases import ClientSettings, leased_client
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from sieve_async.client import SieveClient
-
 
 class SieveHook(BaseHook):
-    """The settings of a Sieve connection.
+    """Makes clients from a connection of type ``sieve``.
 
     The password of the connection is the API key, its host the base URL (empty for the public
     service); the extra field may hold ``polls_per_second`` and ``max_connections``.
@@ -45,13 +44,20 @@ class SieveHook(BaseHook):
             "placeholders": {"host": "https://mango.sievedata.com (the default)"},
         }
 
-    def get_conn(self) -> ClientSettings:
-        """Read the settings of the connection; for code without an event loop."""
+    def get_conn(self) -> SieveClient:
+        """A client of your own; call this outside of an event loop, for it blocks.
+
+        Use it in one: ``async with hook.get_conn() as client``.
+        """
+        return self.read_settings().make_client()
+
+    def read_settings(self) -> ClientSettings:
+        """The settings of the connection; call this outside of an event loop, for it blocks."""
         return _settings(self.get_connection(self.sieve_conn_id))
 
     @asynccontextmanager
-    async def client(self) -> "AsyncIterator[SieveClient]":
-        """Use the client of this event loop and connection; its last user closes it."""
+    async def client(self) -> AsyncIterator[SieveClient]:
+        """The client of this event loop and connection; its last user closes it."""
         settings = _settings(await self.aget_connection(self.sieve_conn_id))
         async with leased_client(settings) as client:
             yield client
@@ -65,8 +71,8 @@ class SieveHook(BaseHook):
         return True, "the API accepted the key"
 
 
-async def _list_one_job(settings: ClientSettings) -> None:
-    async with leased_client(settings) as client:
+async def _list_one_job(own_client: SieveClient) -> None:
+    async with own_client as client:
         async for _ in client.list_jobs(limit=1):
             return
 
@@ -79,9 +85,9 @@ def _settings(connection: "Connection") -> ClientSettings:
         if extra.get(name) is not None
     }
     if not connection.password:
-        raise ConfigError(f"the connection {connection.conn_id!r} has no password: it is the key")
+        raise ConfigError(f"connection {connection.conn_id!r} must have the API key as password")
     host = connection.host or None
-    if host is not None and "://" not in host:
+    if host is not None and "://" not in host:  # so it comes from a connection URI
         host = f"{connection.schema or 'https'}://{host}"
     if host is not None and connection.port:
         host = f"{host}:{connection.port}"

@@ -4,20 +4,25 @@ import ast
 import asyncio
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.bases.sensor import PokeReturnValue
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from sieve_async.integrations.airflow.hooks import SieveHook
-from sieve_async.integrations.airflow.triggers import (
-    SieveJobTrigger,
-    SieveVersionTrigger,
+from sieve_async.config import check_choice, check_job_id
+from sieve_async.errors import (
+    AuthenticationError,
+    InvalidArgumentError,
+    OutOfCreditsError,
+    WaitTimeoutError,
 )
-from sieve_async.integrations.leases import leased_client
+from sieve_async.integrations.airflow.hooks import SieveHook
+from sieve_async.integrations.airflow.triggers import SieveJobTrigger, SieveVersionTrigger
+from sieve_async.watch import STRATEGIES
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -25,8 +30,11 @@ if TYPE_CHECKING:
 
     from sieve_async.client import SieveClient
 
-# Airflow's own limit of a deferral lies so many seconds behind ours, which gives better words.
+Result = TypeVar("Result")
+
+# Airflow's own limit of a deferral lies so many seconds behind ours, which says what is pending.
 _DEFERRAL_MARGIN = 300.0
+_MAX_SHOWN = 10  # failures in the message of an exception
 
 
 class _SieveSensor(BaseSensorOperator):
@@ -36,7 +44,7 @@ class _SieveSensor(BaseSensorOperator):
         sieve_conn_id: The id of the connection.
         deferrable: Wait in the triggerer; False pokes on the worker, also in reschedule mode.
         end_from_trigger: End the task in the triggerer, without a worker. None (the default) does
-            so unless the task has outlets or an ``on_success_callback``, which need a worker.
+            so unless the task has outlets or a callback for its end, which need a worker.
     """
 
     template_fields: Sequence[str] = ("sieve_conn_id",)
@@ -59,20 +67,25 @@ class _SieveSensor(BaseSensorOperator):
         """Poll once, then wait in the triggerer, or on the worker when not deferrable."""
         if not self.deferrable:
             return super().execute(context)
-        started_at = time.time()
+        deadline = time.time() + self.timeout
         statuses, is_over = self._poll_once()
         if is_over:
             return self._result(statuses)
-        self.defer(
-            trigger=self._trigger(
-                started_at + self.timeout, end_from_trigger=self._ends_from_trigger()
-            ),
+        trigger = self._trigger(
+            sieve_conn_id=self.sieve_conn_id,
+            deadline=deadline,
+            end_from_trigger=self._ends_from_trigger(),
+            soft_fail=self._is_skipped_on_failure,
+            do_xcom_push=self.do_xcom_push,
+        )
+        return self.defer(
+            trigger=trigger,
             method_name="execute_complete",
             kwargs=self._resume_arguments(),
             timeout=timedelta(seconds=self.timeout + _DEFERRAL_MARGIN),
         )
 
-    def execute_complete(self, context: "Context", event: Any = None) -> dict[str, str]:
+    def execute_complete(self, context: "Context", event: Any = None) -> dict[str, str]:  # noqa: ARG002
         """Return the statuses from the event of the trigger, or raise for a bad one.
 
         ``dag.test()`` resumes with a bare word where the trigger ends the task: then this polls
@@ -81,7 +94,7 @@ class _SieveSensor(BaseSensorOperator):
         statuses = event if isinstance(event, Mapping) else self._poll_once()[0]
         return self._result(dict(statuses))
 
-    def poke(self, context: "Context") -> PokeReturnValue:
+    def poke(self, context: "Context") -> PokeReturnValue:  # noqa: ARG002 - as Airflow calls it
         """Poll once; for ``deferrable=False``."""
         statuses, is_over = self._poll_once()
         if not is_over:
@@ -89,45 +102,55 @@ class _SieveSensor(BaseSensorOperator):
         return PokeReturnValue(is_done=True, xcom_value=self._result(statuses))
 
     @abstractmethod
-    def _trigger(self, deadline: float, *, end_from_trigger: bool) -> "BaseTrigger":
-        """The trigger that waits until the deadline."""
+    def _trigger(self, **arguments: Any) -> "BaseTrigger":
+        """The trigger that waits, with these arguments and those of the subclass."""
 
     @abstractmethod
     async def _statuses(self, client: "SieveClient") -> tuple[dict[str, str], bool]:
-        """Poll each target once: the status words, and whether all of them are final."""
+        """Poll each target once: the status words, and whether waiting longer is of no use."""
 
     @abstractmethod
     def _failures(self, statuses: Mapping[str, str]) -> dict[str, str]:
         """The statuses that are no success."""
 
     def _resume_arguments(self) -> dict[str, Any]:
-        """What ``execute_complete`` needs to know besides the event."""
+        """What ``execute_complete`` needs besides the event."""
         return {}
 
     def _poll_once(self) -> tuple[dict[str, str], bool]:
-        settings = SieveHook(self.sieve_conn_id).get_conn()
+        return self._run(self._statuses)
 
-        async def poll() -> tuple[dict[str, str], bool]:
-            async with leased_client(settings) as client:
-                return await self._statuses(client)
+    def _run(self, call: "Callable[[SieveClient], Coroutine[Any, Any, Result]]") -> Result:
+        """Make one call with a client of its own."""
+        settings = SieveHook(self.sieve_conn_id).read_settings()
 
-        return asyncio.run(poll())
+        async def run() -> Result:
+            async with settings.make_client() as client:
+                return await call(client)
+
+        return asyncio.run(run())
 
     def _result(self, statuses: dict[str, str]) -> dict[str, str]:
         failures = self._failures(statuses)
         if not failures:
             return statuses
-        shown = ", ".join(f"{target}: {status}" for target, status in list(failures.items())[:10])
-        more = f" and {len(failures) - 10} more" if len(failures) > 10 else ""
-        message = f"{len(failures)} of {len(statuses)} did not succeed: {shown}{more}"
-        if self.soft_fail:
+        shown = [f"{target}: {status}" for target, status in failures.items()][:_MAX_SHOWN]
+        if len(failures) > _MAX_SHOWN:
+            shown.append(f"and {len(failures) - _MAX_SHOWN} more")
+        message = f"{len(failures)} of {len(statuses)} did not succeed: {', '.join(shown)}"
+        if self._is_skipped_on_failure:
             raise AirflowSkipException(message)
         raise AirflowException(message)
+
+    @property
+    def _is_skipped_on_failure(self) -> bool:
+        return bool(self.soft_fail or self.never_fail)
 
     def _ends_from_trigger(self) -> bool:
         if self.end_from_trigger is not None:
             return self.end_from_trigger
-        return not (self.outlets or self.on_success_callback)
+        # Airflow runs neither of them for a task that a trigger ends.
+        return not (self.outlets or self.on_success_callback or self.on_skipped_callback)
 
 
 class SieveJobSensor(_SieveSensor):
@@ -141,9 +164,10 @@ class SieveJobSensor(_SieveSensor):
         job_ids: One id, or a list of ids, or a template that gives one of them.
         strategy: As for :meth:`~sieve_async.SieveClient.as_completed`.
         cancel_on_kill: Cancel the jobs when a user ends the deferred task.
-        **kwargs: The arguments of the sensor: ``sieve_conn_id``, ``deferrable``,
-            ``end_from_trigger``, ``timeout``, ``soft_fail``, ``mode``, ``poke_interval`` and all
-            others of an operator.
+        **kwargs: ``sieve_conn_id``; ``deferrable`` (True; False pokes on a worker, as
+            ``mode="reschedule"`` needs it); ``end_from_trigger`` (end the task in the triggerer; by
+            default unless it has outlets or a callback for its end, which need a worker); and the
+            arguments of every sensor.
     """
 
     template_fields: Sequence[str] = ("job_ids", *_SieveSensor.template_fields)
@@ -157,31 +181,29 @@ class SieveJobSensor(_SieveSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_choice("strategy", strategy, STRATEGIES)
         self.job_ids = job_ids
         self.strategy = strategy
         self.cancel_on_kill = cancel_on_kill
 
-    def _trigger(self, deadline: float, *, end_from_trigger: bool) -> "BaseTrigger":
+    def _trigger(self, **arguments: Any) -> "BaseTrigger":
         return SieveJobTrigger(
-            job_ids=self._job_ids(),
-            sieve_conn_id=self.sieve_conn_id,
-            deadline=deadline,
+            job_ids=parse_ids(self.job_ids),
             strategy=self.strategy,
-            end_from_trigger=end_from_trigger,
-            soft_fail=self.soft_fail,
             cancel_on_kill=self.cancel_on_kill,
+            **arguments,
         )
 
     async def _statuses(self, client: "SieveClient") -> tuple[dict[str, str], bool]:
-        outcomes = await client.wait_for_jobs(self._job_ids(), timeout=0)
-        statuses = {outcome.job_id: str(outcome.status) for outcome in outcomes}
+        outcomes = await client.wait_for_jobs(parse_ids(self.job_ids), timeout=0)
+        statuses = {outcome.job_id: outcome.status for outcome in outcomes}
+        errors = [outcome.error for outcome in outcomes]
+        if any(isinstance(error, AuthenticationError | OutOfCreditsError) for error in errors):
+            return statuses, True
         return statuses, all(outcome.is_final for outcome in outcomes)
 
     def _failures(self, statuses: Mapping[str, str]) -> dict[str, str]:
         return {job_id: status for job_id, status in statuses.items() if status != "finished"}
-
-    def _job_ids(self) -> list[str]:
-        return parse_ids(self.job_ids)
 
 
 class SieveVersionSensor(_SieveSensor):
@@ -200,37 +222,32 @@ class SieveVersionSensor(_SieveSensor):
         super().__init__(**kwargs)
         self.function = function
 
-    def _trigger(self, deadline: float, *, end_from_trigger: bool) -> "BaseTrigger":
-        return SieveVersionTrigger(
-            function=self.function,
-            sieve_conn_id=self.sieve_conn_id,
-            deadline=deadline,
-            end_from_trigger=end_from_trigger,
-            soft_fail=self.soft_fail,
-        )
+    def _trigger(self, **arguments: Any) -> "BaseTrigger":
+        return SieveVersionTrigger(function=self.function, **arguments)
 
     async def _statuses(self, client: "SieveClient") -> tuple[dict[str, str], bool]:
-        version = await client.get_version(self.function)
-        status = version.build_status
-        return {self.function: str(status)}, status.is_terminal
+        try:
+            version = await client.wait_until_ready(self.function, timeout=0)
+        except WaitTimeoutError as error:
+            return {self.function: type(error).__name__}, False
+        return {self.function: str(version.build_status)}, True
 
     def _failures(self, statuses: Mapping[str, str]) -> dict[str, str]:
         return {name: status for name, status in statuses.items() if status != "ready"}
 
 
 def parse_ids(job_ids: object) -> list[str]:
-    """The ids from a list, one id, or the text that a template made of a list.
+    """The distinct ids from a list, one id, or the text that a template made of a list.
 
     Raises:
-        ValueError: There are none, or something else stands there.
+        InvalidArgumentError: It is none of them, or holds something that cannot be an id.
     """
-    if isinstance(job_ids, str) and job_ids.lstrip().startswith(("[", "(")):
-        job_ids = ast.literal_eval(job_ids)
-    found = [job_ids] if isinstance(job_ids, str) else job_ids
-    if not isinstance(found, Sequence) or not found:
-        message = f"job_ids must be an id or a list of ids, got {job_ids!r:.80}"
-        raise ValueError(message)
-    if not all(isinstance(job_id, str) and job_id for job_id in found):
-        message = "job_ids must be strings, none of them empty"
-        raise ValueError(message)
-    return list(dict.fromkeys(found))
+    found = job_ids
+    if isinstance(job_ids, str):
+        found = [job_ids]
+        if job_ids.lstrip().startswith(("[", "(")):
+            with suppress(SyntaxError, ValueError):
+                found = ast.literal_eval(job_ids.strip())
+    if not isinstance(found, Sequence):
+        raise InvalidArgumentError(f"job_ids must be an id or a list of ids, got {job_ids!r:.80}")
+    return list(dict.fromkeys(check_job_id(job_id, "job_ids") for job_id in found))
