@@ -461,7 +461,7 @@ async def _limit_pages(state: WatchState, pages: int) -> None:
 @contextlib.contextmanager
 def _small_disk(folder: Path) -> Iterator[Path]:
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     if subprocess.run(command, check=False).returncode:  # noqa: S603
         pytest.skip("may not mount")
     try:
