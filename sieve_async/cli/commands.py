@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import attrs
 
@@ -32,7 +32,6 @@ from sieve_async.files import distinct_names, name_of_url, safe_name
 from sieve_async.jobs import PushedJob
 from sieve_async.models import BuildStatus, File, FunctionVersion, Job, Webhook
 from sieve_async.outcomes import JobOutcome
-from sieve_async.watch import Strategy
 
 _MAX_DOWNLOADS = 4  # at a time
 
@@ -62,7 +61,7 @@ async def _watch(context: Context) -> Exit:
         context.printer,
         context.progress,
     )
-    return await run.run(strategy_of(context.options))
+    return await run.run()
 
 
 async def _get_job(context: Context) -> Exit:
@@ -82,7 +81,7 @@ async def _print_outputs(context: Context) -> Exit:
         options.job_id,
         offset=options.offset,
         timeout=options.timeout,
-        on_restart="continue" if options.on_restart == "continue" else "raise",
+        on_restart=options.on_restart,
     )
     printed = options.offset
     try:
@@ -100,7 +99,7 @@ async def _print_outputs(context: Context) -> Exit:
 
 
 async def _get_version(context: Context) -> Exit:
-    version = await context.client.get_version(*split_function(context.options.function))
+    version = await context.client.get_version(context.options.function)
     context.printer.only(version, version_text(version))
     return Exit.OK
 
@@ -114,7 +113,7 @@ async def _wait_for_version(context: Context) -> Exit:
 
     try:
         version = await context.client.wait_until_ready(
-            *split_function(options.function), timeout=options.timeout, on_update=report
+            options.function, timeout=options.timeout, on_update=report
         )
     except asyncio.CancelledError:
         progress.write_line(f"version {options.function} is still pending")
@@ -293,16 +292,3 @@ COMMANDS: dict[str, Callable[[Context], Awaitable[Exit]]] = {
     "version get": _get_version,
     "version wait": _wait_for_version,
 }
-
-
-def strategy_of(options: Options) -> Strategy:
-    """The strategy, as the library's type."""
-    words: tuple[Strategy, ...] = get_args(Strategy)
-    return next(word for word in words if word == options.strategy)
-
-
-def split_function(function: str) -> tuple[str, str, str]:
-    """Owner, name and slug."""
-    owner, _, rest = function.partition("/")
-    name, _, slug = rest.partition(":")
-    return owner, name, slug or "latest"

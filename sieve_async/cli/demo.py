@@ -19,7 +19,6 @@ from sieve_async.config import Limits
 from sieve_async.models import FunctionVersion
 from sieve_async.outcomes import JobOutcome
 from sieve_async.testing import FakeSieve
-from sieve_async.watch import Strategy
 
 _FUNCTIONS = 10  # of the demo: one fails, one is cancelled, one restarts
 _BUILDS: dict[str, Literal["ready", "error"]] = {"dubbing": "ready", "lipsync": "error"}
@@ -39,7 +38,7 @@ class _Recorder(Printer):
         super().item(value, text)
 
 
-async def demo(options: Options, progress: Progress, strategy: Strategy) -> Exit:
+async def demo(options: Options, progress: Progress) -> Exit:
     """Start jobs, wait for them and for two builds, and download a file: 1 if not as scripted."""
     started_at = datetime.now(UTC)
     options.timeout = 60 / min(options.speed, 1.0) + options.jobs / 50
@@ -57,7 +56,7 @@ async def demo(options: Options, progress: Progress, strategy: Strategy) -> Exit
             printer = _Recorder()
             run = WatchRun(client, options, [job.id for job in pushed], printer, progress)
             _, *builds = await asyncio.gather(
-                run.run(strategy), *(_wait_for_build(client, name, progress) for name in _BUILDS)
+                run.run(), *(_wait_for_build(client, name, progress) for name in _BUILDS)
             )
             downloaded = await _download(client, printer.outcomes)
             requests = client.stats.requests

@@ -204,15 +204,8 @@ def describe_error(error: BaseException, options: Options) -> str:
         return f"internal error: {type(error).__name__}: {text} (--debug shows the traceback)"
     url = "--base-url" if options.base_url is not None else "SIEVE_API_URL (or --base-url)"
     hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
-    if isinstance(error, NotFoundError):
-        text = f"{_subject(options)} was not found"
     words = {"key": _key_source(options), "url": url, "function": getattr(options, "function", "")}
-    return f"{text}; {hint.format(**words)}" if hint else text
-
-
-def _subject(options: Options) -> str:
-    job_id = getattr(options, "job_id", None)
-    return f"job {job_id}" if job_id is not None else f"function {options.function}"
+    return f"{text.removesuffix('.')}; {hint.format(**words)}" if hint else text
 
 
 def _key_source(options: Options) -> str:

@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sieve_async.cli.arguments import (
     duration,
@@ -246,11 +246,11 @@ class Options(argparse.Namespace):
     # waiting
     timeout: float | None = None
     rate: float | None = None
-    strategy: str = "poll"
+    strategy: Literal["poll", "long_poll", "list"] = "poll"
     any: bool = False
     fail_fast: bool = False
     exit_zero: bool = False
-    on_restart: str = "raise"
+    on_restart: Literal["raise", "continue"] = "raise"
     ids_file: Path | None = None
     report: Path | None = None
     state: Path | None = None

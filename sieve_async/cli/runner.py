@@ -5,7 +5,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from sieve_async.cli.commands import COMMANDS, Context, strategy_of
+from sieve_async.cli.commands import COMMANDS, Context
 from sieve_async.cli.output import (
     NO_KEY,
     BrokenPipe,
@@ -71,7 +71,7 @@ async def _run_embedded(options: Options, progress: Progress) -> Exit:
 
     if options.command == "serve":
         return await serve(options, progress)
-    return await demo(options, progress, strategy_of(options))
+    return await demo(options, progress)
 
 
 def _key(options: Options) -> str:

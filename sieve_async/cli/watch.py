@@ -31,7 +31,7 @@ from sieve_async.cli.report import Report
 from sieve_async.client import SieveClient
 from sieve_async.durable import DurableWatch, WatchState
 from sieve_async.outcomes import JobOutcome
-from sieve_async.watch import JobWatch, Strategy
+from sieve_async.watch import JobWatch
 
 _MAX_IDS_IN_COMMAND = 20  # more are put into a file
 _RESUMED_OPTIONS = (
@@ -72,10 +72,10 @@ class WatchRun:
         if self.options.report is not None:
             self._report = Report(started_at=datetime.now(UTC))
 
-    async def run(self, strategy: Strategy) -> Exit:
+    async def run(self) -> Exit:
         """Watch until all jobs have ended, or one that ends the watch."""
         try:
-            code = await self._watch(strategy)
+            code = await self._watch()
         except asyncio.CancelledError:
             self._note_summary()
             self._print_resume_line()
@@ -86,9 +86,9 @@ class WatchRun:
         finally:
             await self._write_report()
 
-    async def _watch(self, strategy: Strategy) -> Exit:
+    async def _watch(self) -> Exit:
         async with AsyncExitStack() as stack:
-            watch = await self._open(stack, strategy)
+            watch = await self._open(stack)
             self._counts = watch.counts
             await stack.enter_async_context(watch)
             await stack.enter_async_context(showing(self.progress, self.stats, watch))
@@ -102,24 +102,25 @@ class WatchRun:
                         return exit_of_outcome(outcome)
         return exit_of_many(self._codes)
 
-    async def _open(self, stack: AsyncExitStack, strategy: Strategy) -> JobWatch | DurableWatch:
+    async def _open(self, stack: AsyncExitStack) -> JobWatch | DurableWatch:
         """Make the watch, and write the first line."""
-        options, timeout = self.options, self.options.timeout
+        options = self.options
+        timeout, strategy = options.timeout, options.strategy
         if options.state is not None:
             state = await stack.enter_async_context(WatchState.open(options.state))
             await state.add(read_stdin_ids() if self.job_ids is None else self.job_ids)
             self.stats = WatchStats(asyncio.get_running_loop().time, await state.pending())
-            self._note_start(f"{_jobs(len(self.stats.missing))} of {state.path}", strategy)
+            self._note_start(f"{_jobs(len(self.stats.missing))} of {state.path}")
             return self.client.resume(state, timeout=timeout, strategy=strategy)
         if self.job_ids is None:
-            self._note_start("jobs from standard input", strategy)
+            self._note_start("jobs from standard input")
             source = self._arriving_ids()
             return self.client.as_completed(source, timeout=timeout, strategy=strategy)
-        self._note_start(_jobs(len(self.job_ids)), strategy)
+        self._note_start(_jobs(len(self.job_ids)))
         return self.client.as_completed(self.job_ids, timeout=timeout, strategy=strategy)
 
-    def _note_start(self, what: str, strategy: Strategy) -> None:
-        self.progress.note(f"watching {what} (strategy: {strategy})")
+    def _note_start(self, what: str) -> None:
+        self.progress.note(f"watching {what} (strategy: {self.options.strategy})")
 
     def _note_summary(self) -> None:
         self.progress.note(self.stats.summary(self._counts()))

@@ -120,7 +120,7 @@ async def test_key_file(command: Command, sieve: FakeSieve, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "code", "hint"),
     [
-        (("job", "get", "gone"), 5, "job gone was not found"),
+        (("job", "get", "gone"), 5, "/v2/jobs/gone: HTTP 404"),
         (("version", "get", "me/none"), 5, "me/none"),
         (("job", "get", "a/b"), 2, "job_id must be"),
         (("job", "outputs", "never", "--timeout", "0"), 124, "job never: timed out"),

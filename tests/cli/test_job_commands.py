@@ -30,6 +30,13 @@ async def test_list(sieve: FakeSieve, command: Command) -> None:
     assert [line.split()[0] for line in filtered.stdout.splitlines()] == ["done"]
 
 
+async def test_list_of_unknown_function(command: Command) -> None:
+    """A function that does not exist is 5, in one line."""
+    ended = await command("job", "list", "--function", "me/none")
+
+    assert (ended.exit_code, ended.stderr.count("\n")) == (5, 1)
+
+
 @pytest.mark.parametrize("limit", [0, 3])
 async def test_list_as_json(sieve: FakeSieve, command: Command, limit: int) -> None:
     """As JSON the jobs are an array of at most so many."""

@@ -128,7 +128,7 @@ async def test_unknown_function(command: Command) -> None:
     ended = await command("run", "me/none")
 
     assert (ended.exit_code, ended.stderr.count("\n")) == (5, 1)
-    assert "function me/none was not found" in ended.stderr
+    assert "HTTP 404" in ended.stderr
 
 
 @pytest.mark.parametrize("cancels", [False, True])

@@ -138,7 +138,7 @@ def watching(client: SieveClient) -> Callable[..., asyncio.Task[int]]:
     def start(stream: io.StringIO, *ids: str) -> asyncio.Task[int]:
         options = parse(["watch", *ids])
         watch = WatchRun(client, options, ids, Printer("quiet"), Lines(stream))
-        return asyncio.create_task(watch.run("poll"))
+        return asyncio.create_task(watch.run())
 
     return start
 
