@@ -221,9 +221,9 @@ class Retrier:
         request: Request[Model],
         parse: Callable[[Request[Model], Response], Result],
         deadline: float | None,
-        *,
         number: int = 1,
-        poll: bool = True,
+        *,
+        poll: bool = False,
     ) -> Result:
         """Make one try in a slot that the caller holds.
 
@@ -238,7 +238,8 @@ class Retrier:
         try:
             response = await self._request(request, deadline, number)
         except ConnectError as error:
-            if not error.reused_connection or self._clock() - started > _MAX_STALE:
+            was_stale = error.reused_connection and self._clock() - started <= _MAX_STALE
+            if not was_stale or request.fresh_connection:
                 raise
             response = None
         if response is None:
@@ -281,7 +282,7 @@ class Retrier:
                 failure = self._not_admitted(request, max_pause)
                 break
             try:
-                result = await self.attempt(request, parse, deadline, number=attempt, poll=poll)
+                result = await self.attempt(request, parse, deadline, attempt, poll=poll)
             except (APIError, ResponseError, TransportError) as error:
                 failure = error.with_traceback(None)
             else:

@@ -63,7 +63,7 @@ class PollContext:
             limit = self.request_timeout
             deadline, max_attempts = None if limit is None else self.clock() + limit, 1
         if self.has_slot:
-            return await self.retrier.attempt(request, parse_state, deadline)
+            return await self.retrier.attempt(request, parse_state, deadline, poll=True)
         if request.hold_time:
             max_attempts = 1
         return await self.retrier.poll(

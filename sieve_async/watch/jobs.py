@@ -1,6 +1,7 @@
 """`WatchedJob`: one job of the scheduler, and those that share or wait for it."""
 
 import contextvars
+from asyncio import Task
 from collections.abc import Callable
 
 import attrs
@@ -35,6 +36,7 @@ class Subscriber:
         on_status: Takes a pending job, its old and its new status.
         on_close: Ends the watch, since the client was closed.
         on_failure: Ends the watch with an exception.
+        feeder: Takes the ids from their source.
         is_active: Whether the watch still waits.
         alone: It as the only subscriber: one tuple for thousands of jobs.
     """
@@ -48,6 +50,7 @@ class Subscriber:
     on_close: Callable[[], None]
     on_failure: Callable[[BaseException], None]
     pending: int = 0
+    feeder: Task[None] | None = None
     is_active: bool = True
     alone: "tuple[Subscriber]" = attrs.field(init=False)
 

@@ -113,7 +113,7 @@ class Scheduler:
         group = self._groups.get(key)
         if group is None:
             context = self._long_context if strategy == "long_poll" else self._context
-            has_lister = strategy == "list" and not is_single_poll
+            has_lister = strategy == "list"
             group = JobGroup(policy, context, is_single_poll, has_lister)
             self._groups[key] = group
             if has_lister:
@@ -205,10 +205,12 @@ class Scheduler:
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
+        ending = [*self._in_flight.values(), *self._updating.values()]
         for subscriber in self._subscribers():
             subscriber.on_close()
-        ending = [*self._in_flight.values(), *self._updating.values()]
-        for task in ending:
+            if subscriber.feeder is not None and not subscriber.feeder.done():
+                ending.append(subscriber.feeder)
+        for task in (*self._in_flight.values(), *self._updating.values()):
             task.cancel()
         for lister in self._listers.values():
             ending += lister.stop()

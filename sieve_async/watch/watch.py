@@ -29,6 +29,8 @@ _CHUNK = 100
 _MIN_LEAD = 0.1
 _LONG_POLL_LEAD = 1.0
 _MAX_LEAD = 5.0
+# A watch that is over sooner makes no use of lists.
+_MIN_LISTED = 1.0
 _LONG_TIME = 1e9  # seconds
 _UNKNOWN = "unknown"  # counts jobs that were not seen yet
 
@@ -82,6 +84,7 @@ class JobWatch:
         self._outcomes: deque[JobOutcome] = deque()
         self._counts: Counter[str] = Counter()
         self._taken = self._handed_out = self._popped = 0
+        self._waiting = self._failure_callers = 0
         self._started = self._ended = 0.0
         self._unfinished: Iterator[JobOutcome] | None = None  # after the end of the watch
         self._is_fed = self._is_closed = self._is_client_closed = False
@@ -117,8 +120,7 @@ class JobWatch:
                 self._report_end()
                 self._raise_failure()
                 raise StopAsyncIteration
-            self._news.clear()
-            await self._news.wait()
+            await self._wait_for_news()
         return self._pop()
 
     async def __aenter__(self) -> Self:
@@ -149,8 +151,7 @@ class JobWatch:
         timer = loop.call_at(until, self._news.set)
         try:
             while len(self._outcomes) < max_items and not self._is_done and loop.time() < until:
-                self._news.clear()
-                await self._news.wait()
+                await self._wait_for_news()
         finally:
             timer.cancel()
         taken: list[JobOutcome] = []
@@ -221,13 +222,16 @@ class JobWatch:
             self._subscriber.deadline = deadline = self._started + self._timeout
             soon = deadline - min(_MAX_LEAD, self._timeout / 2)
             self._timer = loop.call_at(soon, _weakly(self._plan_last_polls))
+        strategy = self._strategy
+        if strategy == "list" and self._timeout is not None and self._timeout < _MIN_LISTED:
+            strategy = "poll"
         self._group = scheduler.join(
-            self._subscriber, self._policy, self._strategy, is_single_poll=self._timeout == 0
+            self._subscriber, self._policy, strategy, is_single_poll=self._timeout == 0
         )
         self._scheduler = scheduler
         # In the caller's context, for it runs the caller's iterator.
         feeder = _Feeder(weakref.WeakMethod(self._add), weakref.WeakMethod(self._end_feeding))
-        self._feeder = asyncio.Task(feeder.run(source), loop=loop)
+        self._subscriber.feeder = self._feeder = asyncio.Task(feeder.run(source), loop=loop)
 
     def _add(self, job_id: object) -> asyncio.Event | None:
         """Watch one more job; returns what to wait for when there is no room for the next."""
@@ -381,15 +385,22 @@ class JobWatch:
         """Stop watching, and raise this once the outcomes so far are taken."""
         if self._subscriber.is_active:
             self._failure = error
+            self._failure_callers = 1 if isinstance(error, Exception) else max(1, self._waiting)
             self._leave()
 
+    async def _wait_for_news(self) -> None:
+        self._waiting += 1
+        try:
+            self._news.clear()
+            await self._news.wait()
+        finally:
+            self._waiting -= 1
+
     def _raise_failure(self) -> None:
-        """Raise what ended the watch: once, or in every caller if it is no mere ``Exception``."""
-        failure = self._failure
-        if isinstance(failure, Exception):
-            self._failure = None
-        if failure is not None:
-            raise failure
+        """Raise what ended the watch: once, or in all that waited if it is no ``Exception``."""
+        if self._failure is not None and self._failure_callers > 0:
+            self._failure_callers -= 1
+            raise self._failure
 
     def _stop(self) -> list[asyncio.Task[None]]:
         """Watch no more and hand out nothing more; returns the tasks that are about to end."""
