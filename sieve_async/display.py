@@ -38,6 +38,14 @@ def shorten(text: str) -> str:
     return line if len(line) <= _EXCERPT_LENGTH else f"{line[: _EXCERPT_LENGTH - 3]}..."
 
 
+def value_text(value: object) -> str:
+    """A JSON value as text; what is nested too deeply for that says nothing."""
+    try:
+        return str(value)
+    except RecursionError:
+        return ""
+
+
 class _ShortRepr(reprlib.Repr):
     """Reprs of attrs objects without fields at their defaults, long values shortened."""
 

@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from sieve_async.display import last_line, shorten
+from sieve_async.display import last_line, shorten, value_text
 
 if TYPE_CHECKING:  # models raise these errors, so at run time they come later
     from sieve_async.models import FunctionVersion, Job
@@ -490,5 +490,5 @@ def _tries(attempts: int, elapsed: float) -> str:
 def _failure_text(job: "Job") -> str:
     """A job's error is often a traceback, whose last line says what went wrong."""
     error = job.error or job.extra.get("error")  # there if it is no text
-    text = shorten(last_line(str(error))) if error else ""
+    text = shorten(last_line(value_text(error))) if error else ""
     return text or "no error text was given"

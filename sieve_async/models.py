@@ -19,7 +19,7 @@ from sieve_async.errors import (
     JobCancelledError,
     JobFailedError,
 )
-from sieve_async.values import BuildStatus, File, InputOutput, JobStatus, Output, files_in
+from sieve_async.values import BuildStatus, File, InputOutput, JobStatus, Output, files_of
 
 __all__ = [
     "BuildStatus",
@@ -257,7 +257,7 @@ class Job:
     @property
     def files(self) -> tuple[File, ...]:
         """Every file in the outputs, nested ones too, in their order."""
-        return tuple(attrs.evolve(file, job_id=self.id) for file in files_in(self.data))
+        return files_of(self.outputs, self.id)
 
     def raise_for_status(self) -> Self:
         """Return this job, unless it failed or was cancelled.

@@ -4,6 +4,7 @@ Synchronous, and used in one thread. One process at a time has the file open for
 """
 
 import json
+import logging
 import os
 import shutil
 import sqlite3
@@ -19,6 +20,7 @@ import attrs
 from sieve_async.errors import InvalidArgumentError, StateBusyError, StateFileError
 from sieve_async.outcomes import JobOutcome
 
+_LOG = logging.getLogger("sieve_async")
 _APPLICATION_ID = 0x53495645  # "SIVE", shown by file(1)
 _FORMAT = 1
 _SCHEMA = """
@@ -210,9 +212,16 @@ class StateFile:
         return self._select_outcomes(where, (after, last))
 
     def commit(self, outcomes: list[JobOutcome], acknowledged: list[str]) -> None:
-        """Store outcomes and acknowledgements in one transaction; repeating it is harmless."""
+        """Store outcomes and acknowledgements in one transaction; repeating it is harmless.
+
+        An outcome that cannot be written as JSON is not stored, so its job stays pending.
+        """
         now = time.time()
-        rows = [(item.job_id, now, _ENCODE(item.to_dict())) for item in outcomes]
+        rows = [
+            (item.job_id, now, document)
+            for item in outcomes
+            if (document := _encode(item)) is not None
+        ]
         with self._transaction() as db:
             db.executemany(
                 "INSERT OR IGNORE INTO sieve_outcomes (job_id, ended_at, document)"
@@ -277,6 +286,15 @@ class StateFile:
                 if db.in_transaction:
                     with suppress(sqlite3.Error):
                         db.execute("ROLLBACK")
+
+
+def _encode(outcome: JobOutcome) -> str | None:
+    """The JSON of an outcome; None for one that is nested deeper than the standard library goes."""
+    try:
+        return _ENCODE(outcome.to_dict())
+    except RecursionError:
+        _LOG.warning("job %s: outcome not stored: nested too deeply", outcome.job_id)
+        return None
 
 
 @contextmanager

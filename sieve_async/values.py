@@ -120,6 +120,23 @@ _SIGNED_AT = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
+def files_of(outputs: Iterable[Output], job_id: str) -> tuple[File, ...]:
+    """Every file in the outputs of a job, nested ones too, in their order.
+
+    Also in what stands beside the data: ``{"url": "https://...", "type": "video"}`` is an output
+    with a type and without data.
+    """
+    values = [
+        [_data_and_more(part) for part in each] if isinstance(each, tuple) else _data_and_more(each)
+        for each in outputs
+    ]
+    return tuple(attrs.evolve(file, job_id=job_id) for file in files_in(values))
+
+
+def _data_and_more(part: InputOutput) -> Any:
+    return [part.data, {"name": part.name, **part.extra}] if part.extra else part.data
+
+
 def files_in(data: Any) -> Iterator[File]:
     """Every object with a ``url`` in a JSON value, nested ones too, in their order.
 

@@ -11,7 +11,7 @@ from sieve_async.converter import copy_json
 from sieve_async.display import short_repr
 from sieve_async.errors import InvalidArgumentError
 from sieve_async.models import File, Job, JobStatus, Output
-from sieve_async.values import files_in
+from sieve_async.values import files_of
 
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 # What the API sent before it named its events as it does now.
@@ -59,9 +59,7 @@ class WebhookEvent:
     def files(self) -> tuple[File, ...]:
         """Every file in the outputs, also where they are spelled as lists of Key and Value."""
         found = [*self.outputs, *(() if self.output is None else (self.output,))]
-        parts = [part for each in found for part in (each if isinstance(each, tuple) else (each,))]
-        files = files_in([part.data for part in parts])
-        return tuple(attrs.evolve(file, job_id=self.job_id) for file in files)
+        return files_of(found, self.job_id)
 
 
 def parse_webhook(body: bytes | str | Mapping[str, Any]) -> WebhookEvent:

@@ -8,6 +8,7 @@ from sieve_async.decode.responses import (
     parse_object,
     parse_page,
     parse_state,
+    parse_success,
     parse_text,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "parse_object",
     "parse_page",
     "parse_state",
+    "parse_success",
     "parse_text",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from sieve_async.decode.parser import NotJSONError, parse
+from sieve_async.display import value_text
 from sieve_async.errors import (
     APIError,
     RedirectError,
@@ -86,7 +87,7 @@ def _api_error(request: Request[Any], response: Response) -> APIError:
     error = api_error_class(response.status)(
         response.status,
         _detail_text(response, detail),
-        shorten(response.redact(str(error_id))) if error_id else None,
+        shorten(response.redact(value_text(error_id))) if error_id else None,
         shorten(request_ids[0]) if request_ids else None,
         retry_after(
             response.header("Retry-After"),
@@ -103,25 +104,27 @@ def _api_error(request: Request[Any], response: Response) -> APIError:
 
 
 def _read_body(response: Response) -> Mapping[str, Any]:
-    """The JSON object of an error body; a plain text counts as its detail, HTML as nothing."""
+    """The JSON object of an error body; a text counts as its detail, HTML as nothing."""
     try:
         value = parse(response.body)
     except NotJSONError:
         text = response.text().strip()
         return {} if text.startswith("<") else {"detail": text}
+    if isinstance(value, str):
+        return {"detail": value}
     return value if isinstance(value, dict) else {}
 
 
 def _detail_text(response: Response, detail: object) -> str:
     items = detail if isinstance(detail, list) else [detail]
-    text = "; ".join(map(_problem_text, items)) if isinstance(detail, list) else str(detail)
+    text = "; ".join(map(_problem_text, items)) if isinstance(detail, list) else value_text(detail)
     return printable(response.redact(text)[:_MAX_DETAIL])
 
 
 def _problem_text(item: object) -> str:
     """One line for an item of a 422's list: its place and its message."""
     if not isinstance(item, Mapping):
-        return str(item)
+        return value_text(item)
     loc = item.get("loc")
-    place = ".".join(map(str, loc)) if isinstance(loc, list) else ""
-    return ": ".join(filter(None, (place, str(item.get("msg", "")))))
+    place = ".".join(map(value_text, loc)) if isinstance(loc, list) else ""
+    return ": ".join(filter(None, (place, value_text(item.get("msg", "")))))

@@ -5,6 +5,7 @@ from typing import Any, Generic
 
 import attrs
 
+from sieve_async.config import ID
 from sieve_async.converter import Document, structure
 from sieve_async.decode.error_responses import error_from_response
 from sieve_async.decode.parser import NotJSONError, parse
@@ -103,17 +104,20 @@ def parse_page(request: Request[Job], response: Response) -> JobPage:
     """One page of a list; a row whose id or status cannot be read is left out.
 
     Raises:
-        SieveError: The answer is an error, or is no page.
+        SieveError: The answer is an error, or is no page, or does not say whether it is the last.
     """
     document = parse_object(request, response)
     rows, next_offset = document.get("data"), document.get("next_offset")
     if not isinstance(rows, list):
         raise _decode_error(request, response, "data must be an array")
+    if next_offset is None:
+        next_offset = -1
+    if next_offset.__class__ is not int or next_offset > _MAX_OFFSET:
+        raise _decode_error(request, response, "next_offset must be a 64-bit integer")
     good = [row for row in rows if _is_job(row)]
-    has_more = next_offset.__class__ is int and 0 < next_offset <= _MAX_OFFSET
     return JobPage(
         [(row["id"], JobStatus(row["status"])) for row in good],
-        next_offset if has_more else None,
+        None if next_offset < 0 else next_offset,
         good,
     )
 
@@ -128,14 +132,23 @@ def parse_text(request: Request[Any], response: Response) -> str:
     return response.text()
 
 
+def parse_success(request: Request[Any], response: Response) -> None:
+    """Accept any good answer, whatever its body.
+
+    Raises:
+        SieveError: The answer is an error.
+    """
+    if not 200 <= response.status < 300:
+        raise error_from_response(request, response)
+
+
 def parse_object(request: Request[Any], response: Response) -> Document:
     """The JSON object in a good answer.
 
     Raises:
         SieveError: The answer is an error, or is no JSON object.
     """
-    if not 200 <= response.status < 300:
-        raise error_from_response(request, response)
+    parse_success(request, response)
     try:
         document = parse(b"" if response.status == _PARTIAL_CONTENT else response.body)
     except NotJSONError as error:
@@ -174,6 +187,7 @@ def _is_job(row: object) -> bool:
     return (
         isinstance(row, dict)
         and isinstance(row.get("id"), str)
+        and ID.fullmatch(row["id"]) is not None
         and isinstance(row.get("status"), str)
     )
 
@@ -189,4 +203,4 @@ def _restart_count(restarts: object) -> int:
     """Documented as an array of restarts; a number stands on some pages."""
     if isinstance(restarts, list):
         return len(restarts)
-    return restarts if restarts.__class__ is int and isinstance(restarts, int) else 0
+    return max(0, restarts) if restarts.__class__ is int and isinstance(restarts, int) else 0

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeAlias
 
 from sieve_async import endpoints
 from sieve_async.config import check_whole, parse_function_name
-from sieve_async.decode import JobPage, parse_object, parse_page
+from sieve_async.decode import JobPage, parse_page, parse_success
 from sieve_async.errors import (
     BadRequestError,
     DecodeError,
@@ -37,7 +37,7 @@ async def cancel_job(call: Call, get_job: Callable[[str], Awaitable[Job]], job_i
     request = endpoints.cancel_job(job_id)
     is_refused = False
     try:
-        await call(request, parse_object)
+        await call(request, parse_success)
     except BadRequestError as error:
         if error.status != 400:
             raise
@@ -128,6 +128,8 @@ class JobList:
             self._size = size // 2
             return
         self._last_offset, self._offset = offset, page.next_offset
+        if not page.jobs and page.next_offset is not None and page.next_offset <= offset:
+            self._offset = None  # an empty page that leads nowhere is the last one
         before = len(self._seen)
         for job in page.models():
             if job.id not in self._seen and self._left() != 0:

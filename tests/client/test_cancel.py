@@ -2,6 +2,7 @@
 
 import pytest
 
+from helpers.raw_server import respond, serve
 from sieve_async import (
     InvalidArgumentError,
     JobNotCancellableError,
@@ -41,6 +42,16 @@ async def test_a_job_that_cannot_be_cancelled(sieve: FakeSieve, client: SieveCli
 
     assert raised.value.job.status == "queued"
     assert len(sieve.requests) == 2
+
+
+@pytest.mark.parametrize("body", [b"", b"ok", b"[]", b"null"])
+async def test_answers_without_an_object(body: bytes) -> None:
+    """What stands in the answer to a cancellation is of no interest: the job is looked up."""
+    cancelled = respond({"id": "j", "status": "cancelled"})
+    async with serve(respond(body), cancelled) as (_, client):
+        job = await client.cancel_job("j")
+
+    assert job.cancelled
 
 
 async def test_it_is_retried(sieve: FakeSieve, client: SieveClient) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from sieve_async import ClientClosedError, Job, Limits, NotFoundError, SieveClient
+from helpers.raw_server import respond, serve
+from sieve_async import ClientClosedError, DecodeError, Job, Limits, NotFoundError, SieveClient
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -99,3 +100,19 @@ async def test_a_closed_client(client: SieveClient) -> None:
 
     with pytest.raises(ClientClosedError):
         await anext(listing)
+
+
+@pytest.mark.parametrize("next_offset", [0, "500", 500.0, True, {}], ids=repr)
+async def test_a_next_offset_that_leads_nowhere(next_offset: object) -> None:
+    """A list is never cut short without a word."""
+    rows = [{"id": "j", "status": "queued"}]
+    async with serve(respond({"data": rows, "next_offset": next_offset})) as (_, client):
+        with pytest.raises(DecodeError, match="next_offset"):
+            await ids_of(client)
+
+
+@pytest.mark.parametrize("next_offset", [None, -1, 0], ids=repr)
+async def test_an_empty_list(next_offset: object) -> None:
+    """An empty page that leads nowhere is the last one."""
+    async with serve(respond({"data": [], "next_offset": next_offset})) as (_, client):
+        assert await ids_of(client) == []

@@ -212,6 +212,29 @@ def test_keys_in_other_spellings() -> None:
     assert (error.detail, error.error_id) == ("[API key]", "[API key]")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"detail": %s}',
+        b'{"detail": [%s]}',
+        b'{"detail": [{"msg": %s}]}',
+        b'{"detail": [{"loc": [%s]}]}',
+        b'{"error_id": %s}',
+    ],
+)
+def test_deep_error_bodies(body: bytes) -> None:
+    """An error body that is nested as deeply as JSON parsers go is an error of the API."""
+    body = body.replace(b"%s", b"[" * 1000 + b"]" * 1000)
+
+    assert api_error_of(answer(422, body)).status == 422
+
+
+def test_text_bodies() -> None:
+    """A JSON text is the detail, as a plain text is."""
+    assert api_error_of(answer(400, "no such thing")).detail == "no such thing"
+    assert api_error_of(answer(400, b"no such thing")).detail == "no such thing"
+
+
 @pytest.mark.parametrize("status", [200, 500])
 def test_signed_urls(status: int) -> None:
     """The query of a URL that an answer repeats is in no message and no excerpt."""

@@ -142,6 +142,7 @@ def test_state(word: str) -> None:
         ({"outputs": {"data": 1}, "restarts": True}, 1, None, 0),
         ({"outputs": False, "restarts": 1.5}, 1, None, 0),
         ({"outputs": {}, "restarts": "2"}, 1, None, 0),
+        ({"restarts": -5}, 0, None, 0),
     ],
 )
 def test_outputs_and_restarts_of_a_state(
@@ -179,15 +180,22 @@ def test_texts() -> None:
 @pytest.mark.parametrize(
     ("next_offset", "expected"),
     [
-        *((None, None), (-1, None), (0, None), (True, None), (500.0, None), ("500", None)),
-        *((1, 1), (500, 500), (2**63 - 1, 2**63 - 1), (2**63, None), (10**30, None)),
+        *((None, None), (-1, None), (-(2**63), None), (0, 0)),
+        *((1, 1), (500, 500), (2**63 - 1, 2**63 - 1)),
     ],
 )
 def test_next_offset(next_offset: object, expected: int | None) -> None:
-    """There is a further page where a whole number above zero says so that a list can reach."""
+    """There is a further page where a whole number says so that is not negative."""
     page = parse_page(LIST, answer({"data": [], "next_offset": next_offset}))
 
     assert page == JobPage([], expected)
+
+
+@pytest.mark.parametrize("next_offset", [True, 500.0, "500", [], {}, 2**63, 10**30], ids=repr)
+def test_next_offset_that_cannot_be_read(next_offset: object) -> None:
+    """A page that does not say whether it is the last one is an error: else a list was cut short."""
+    with pytest.raises(DecodeError, match="next_offset"):
+        parse_page(LIST, answer({"data": [], "next_offset": next_offset}))
 
 
 def test_rows() -> None:
@@ -195,6 +203,7 @@ def test_rows() -> None:
     rows: list[Any] = [
         {"id": "a", "status": "queued", "outputs": [1]},
         *(None, 5, [], {}, {"id": "x"}, {"id": 5, "status": "queued"}, {"id": "x", "status": 5}),
+        *({"id": "", "status": "queued"}, {"id": "a/b", "status": "queued"}),
         {"id": "b", "status": "napping", "inputs": [{"name": "i"}], "restarts": 2},
     ]
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from sieve_async import (
+    InputOutput,
     InvalidArgumentError,
     Job,
     JobOutcome,
@@ -134,6 +135,20 @@ async def test_repeating_a_commit_changes_nothing(path: Path) -> None:
 
         assert [outcome.status async for outcome in state.outcomes()] == ["finished"]
         assert await state.counts() == (0, 0, 1)
+
+
+async def test_an_outcome_nested_too_deeply(path: Path) -> None:
+    """An outcome that cannot be written stays pending, and holds up no other one."""
+    data: object = 1
+    for _ in range(5000):
+        data = [data]
+    deep = JobOutcome("j1", Job("j1", JobStatus.FINISHED, outputs=(InputOutput(data=data),)))
+    async with WatchState.open(path) as state:
+        await state.add(["j1", "j2"])
+        await state.commit([deep, _outcome("j2")], ["j1"])
+
+        assert await state.pending() == ["j1"]
+        assert await state.counts() == (1, 1, 0)
 
 
 async def test_only_the_owner_may_read_it(path: Path) -> None:

@@ -139,6 +139,23 @@ def test_files_in_nested_outputs() -> None:
     assert [file.url for file in job.files] == ["a", "a"]
 
 
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [
+        ({"url": "u", "name": "n"}, [("u", "n")]),
+        ({"url": "https://h/a.mp4", "type": "video"}, [("https://h/a.mp4", "a.mp4")]),
+        ({"data": {"url": "1"}, "more": [{"url": "2"}]}, [("1", "1"), ("2", "2")]),
+        ([{"url": "1", "description": "d"}, {"url": "2"}], [("1", "1"), ("2", "2")]),
+        ([pair("url", "1"), pair("name", "n")], [("1", "n")]),
+    ],
+)
+def test_files_beside_the_data(output: Any, found: list[tuple[str, str]]) -> None:
+    """An output that is a file, and has a key of an output as well, is a file all the same."""
+    job = Job.from_dict({"id": "j", "status": "finished", "outputs": [output]})
+
+    assert [(file.url, file.name) for file in job.files] == found
+
+
 def test_files_far_down() -> None:
     """Files are found however deep they lie: no recursion limits the search."""
     data: Any = {"url": "a"}
