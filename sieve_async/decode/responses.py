@@ -55,11 +55,13 @@ class JobPage:
 
     Attributes:
         jobs: Id and status of each job whose row can be read.
-        next_offset: Where the next page begins; None when this is the last one.
+        next_offset: Where the next page begins; None when none is named.
+        is_last: Whether the page says that it is the last one: its ``next_offset`` is absent or -1.
     """
 
     jobs: list[tuple[str, JobStatus]]
     next_offset: int | None
+    is_last: bool = True
     _rows: list[Document] = attrs.field(factory=list, repr=False)
 
     def models(self) -> list[Job]:
@@ -104,20 +106,19 @@ def parse_page(request: Request[Job], response: Response) -> JobPage:
     """One page of a list; a row whose id or status cannot be read is left out.
 
     Raises:
-        SieveError: The answer is an error, or is no page, or does not say whether it is the last.
+        SieveError: The answer is an error, or is no page.
     """
     document = parse_object(request, response)
-    rows, next_offset = document.get("data"), document.get("next_offset")
+    rows = document.get("data")
+    next_offset: Any = document.get("next_offset")
     if not isinstance(rows, list):
         raise _decode_error(request, response, "data must be an array")
-    if next_offset is None:
-        next_offset = -1
-    if next_offset.__class__ is not int or next_offset > _MAX_OFFSET:
-        raise _decode_error(request, response, "next_offset must be a 64-bit integer")
+    is_whole = next_offset.__class__ is int
     good = [row for row in rows if _is_job(row)]
     return JobPage(
         [(row["id"], JobStatus(row["status"])) for row in good],
-        None if next_offset < 0 else next_offset,
+        next_offset if is_whole and 0 < next_offset <= _MAX_OFFSET else None,
+        next_offset is None or (is_whole and next_offset < 0),
         good,
     )
 

@@ -109,6 +109,10 @@ class JobList:
             await self._read_page(self._offset)
         return self._ready.popleft()
 
+    @staticmethod
+    def _error(reason: str) -> DecodeError:
+        return DecodeError(reason, "GET", endpoints.list_jobs().path, 200)
+
     def _left(self) -> int | None:
         """How many jobs are still to come; None for all."""
         return None if self._limit is None else self._limit - len(self._seen)
@@ -116,8 +120,7 @@ class JobList:
     async def _read_page(self, offset: int) -> None:
         if offset <= self._last_offset or self._stale_pages >= _MAX_STALE_PAGES:
             self._offset = None
-            reason = f"the list does not end: next_offset is {offset} after {self._last_offset}"
-            raise DecodeError(reason, "GET", endpoints.list_jobs().path, 200)
+            raise self._error(f"next_offset is {offset} after {self._last_offset}: there is no end")
         left = self._left()
         size = self._size if left is None else min(self._size, left)
         try:
@@ -128,8 +131,8 @@ class JobList:
             self._size = size // 2
             return
         self._last_offset, self._offset = offset, page.next_offset
-        if not page.jobs and page.next_offset is not None and page.next_offset <= offset:
-            self._offset = None  # an empty page that leads nowhere is the last one
+        if page.jobs and page.next_offset is None and not page.is_last:
+            raise self._error("next_offset is not where a next page can begin")
         before = len(self._seen)
         for job in page.models():
             if job.id not in self._seen and self._left() != 0:

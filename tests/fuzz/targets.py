@@ -101,7 +101,7 @@ def pages(data: bytes) -> None:
         assert isinstance(error, DecodeError)
         return
     page = parse_page(request, response)
-    assert page.next_offset is None or 0 <= page.next_offset < 2**63
+    assert page.next_offset is None or 0 < page.next_offset < 2**63
     assert [job.id for job in page.models()] == [job_id for job_id, _ in page.jobs]
     for job in page.models():
         _check_round_trip(job)
