@@ -11,6 +11,9 @@ logger = logging.getLogger("sieve_async")
 _MISSING = frozenset({404, 405, 501})
 # Where it has worked before, or the status says less: so many refusals in a row.
 _MAX_REFUSALS = 3
+# After a refusal where it has never worked, none is begun for so many seconds: a thousand jobs do
+# not find out one by one.
+_DOUBT_SECONDS = 5.0
 
 
 def is_refusal(error: SieveError) -> bool:
@@ -33,10 +36,12 @@ class LongPollLimiter:
         self._is_supported = True
         self._has_worked = False
         self._refusals = 0
+        self._doubtful_until = float("-inf")
 
-    def acquire(self) -> bool:
-        """Begin one, if there is room and the server has the endpoint."""
-        if not self._is_supported or self.in_flight >= self._max:
+    def acquire(self, now: float) -> bool:
+        """Begin one, if there is room and the server has the endpoint, as far as is known."""
+        is_doubtful = now < self._doubtful_until and not self._has_worked
+        if not self._is_supported or is_doubtful or self.in_flight >= self._max:
             return False
         self.in_flight += 1
         return True
@@ -48,6 +53,10 @@ class LongPollLimiter:
     def record_supported(self) -> None:
         """Record that the server held a request."""
         self._has_worked, self._refusals = True, 0
+
+    def record_refused(self, now: float) -> None:
+        """Record that a long poll was refused; why, a plain poll of the job will show."""
+        self._doubtful_until = now + _DOUBT_SECONDS
 
     def record_unsupported(self, error: SieveError) -> None:
         """Record that a long poll was refused while a plain poll of the same job was answered."""

@@ -49,6 +49,6 @@ class PollPolicy:
         """The same with jitter."""
         return delays.jittered(self.interval(unchanged_for), self.jitter)
 
-    def first_delay(self) -> float:
-        """The interval after the first answer, with twice the jitter."""
-        return delays.jittered(self.interval(0.0), min(1.0, 2 * self.jitter))
+    def first_delay(self, unchanged_for: float) -> float:
+        """The same after the first answer, with twice the jitter."""
+        return delays.jittered(self.interval(unchanged_for), min(1.0, 2 * self.jitter))

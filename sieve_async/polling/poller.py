@@ -198,7 +198,7 @@ class JobPoller(Poller[Job]):
         """Poll once, and say how the wait continues."""
         long_polls = self.context.long_polls
         seconds = 0.0 if long_polls is None or self._is_settling else self._hold_time()
-        if long_polls is None or seconds <= 0 or not long_polls.acquire():
+        if long_polls is None or seconds <= 0 or not long_polls.acquire(self.context.clock()):
             return await self._poll_plainly()
         try:
             return await self._poll_long(long_polls, seconds)
@@ -282,6 +282,7 @@ class JobPoller(Poller[Job]):
             long_polls.record_supported()
         elif failure is not None and is_refusal(failure):
             self._refusal = failure
+            long_polls.record_refused(now)
         return self.state.on_long_poll_ended(failure, sent_at=sent_at, now=now)
 
     def _not_found_action(self) -> ErrorAction | None:

@@ -135,8 +135,8 @@ class PollState:
             return Done()
         if paced_from is not None:
             return self._poll_after(paced_from, now)
-        policy = self.policy
-        delay = policy.first_delay() if is_first else policy.delay(now - self.changed_at)
+        draw_delay = self.policy.first_delay if is_first else self.policy.delay
+        delay = draw_delay(now - self.changed_at)
         return self._poll_in(delay, now, took=now - sent_at)
 
     def on_inconclusive(self, now: float) -> Decision:

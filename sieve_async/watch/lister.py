@@ -13,10 +13,10 @@ import attrs
 from sieve_async.background import Background
 from sieve_async.decode import JobPage, parse_page
 from sieve_async.endpoints import MAX_PAGE, list_jobs
-from sieve_async.errors import ClientClosedError, SieveError
+from sieve_async.errors import ClientClosedError, ResponseTooLargeError, SieveError
 from sieve_async.messages import Request, Response, shorten
 from sieve_async.models import Job, JobStatus
-from sieve_async.retry import ErrorAction, Retrier, classify
+from sieve_async.retry import Retrier
 from sieve_async.watch.jobs import JobGroup, WatchedJob
 
 logger = logging.getLogger("sieve_async")
@@ -85,7 +85,7 @@ class Lister:
         self._next_at = self._off_until = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        self._is_stopped = False
+        self._is_stopped = self._has_warned = False
 
     def add(self, job: WatchedJob) -> bool:
         """Have a new job polled only if the next round comes late; False if there is none soon."""
@@ -135,6 +135,7 @@ class Lister:
             is_complete = False
             self._on_error(error)
         else:
+            self._has_warned = False
             if self._is_too_dear(this):
                 self._turn_off("they cost more than polls")
         finally:
@@ -215,10 +216,12 @@ class Lister:
         return max(intervals / len(this.listed), _MIN_INTERVAL_PER_PAGE * this.pages)
 
     def _on_error(self, error: SieveError) -> None:
-        reason = shorten(str(error))
-        logger.debug("list failed: %s", reason)
-        if classify(error) is not ErrorAction.RETRY:
-            self._turn_off(f"refused: {reason}")
+        if isinstance(error, ResponseTooLargeError):
+            self._turn_off("a page is too large")
+        else:
+            level = logging.DEBUG if self._has_warned else logging.WARNING
+            logger.log(level, "list failed, polling meanwhile: %s", shorten(str(error)))
+            self._has_warned = True
 
     def _turn_off(self, reason: str) -> None:
         self._off_until = self._clock() + _OFF_SECONDS

@@ -1,0 +1,297 @@
+"""`PollState`: answers and times in, decisions out."""
+
+import random
+
+import pytest
+
+from sieve_async import (
+    AuthenticationError,
+    BuildStatus,
+    ConnectError,
+    JobStatus,
+    NotFoundError,
+    PermissionDeniedError,
+    PollPolicy,
+    RequestTimeoutError,
+    ResponseTooLargeError,
+    ServerError,
+    SieveError,
+)
+from sieve_async.errors import api_error_class
+from sieve_async.polling import DeadlineReached, Decision, Done, Failed, PollAt, PollState
+from sieve_async.retry import ErrorAction
+
+STEADY = PollPolicy(jitter=0)
+QUEUED, PROCESSING = JobStatus.QUEUED, JobStatus.PROCESSING
+CONFIRMED = [400, 401, 402, 403, 404, 406, 409, 410, 422]
+TRANSIENT = [408, 421, 425, 429, 500, 502, 503, 504, 520, 529]
+
+
+def at(decision: Decision) -> float:
+    """When to poll again."""
+    assert isinstance(decision, PollAt)
+    return decision.at
+
+
+def answer(state: PollState, status: JobStatus, now: float, outputs: int = 0) -> Decision:
+    """A good answer that took no time."""
+    return state.on_response(status, outputs, sent_at=now, now=now)
+
+
+def failure(state: PollState, error: SieveError, now: float) -> Decision:
+    """A poll that failed at once."""
+    return state.on_error(error, sent_at=now, now=now)
+
+
+@pytest.mark.parametrize("status", ["finished", "error", "cancelled"])
+def test_terminal_jobs(status: str) -> None:
+    """Each terminal status ends the wait."""
+    assert answer(PollState(STEADY, 0), JobStatus(status), 1) == Done()
+
+
+@pytest.mark.parametrize("status", ["ready", "error"])
+def test_terminal_builds(status: str) -> None:
+    """So do those of builds; ``finished`` is none of them."""
+    state = PollState(STEADY, 0)
+    assert isinstance(state.on_response(BuildStatus("finished"), 0, sent_at=1, now=1), PollAt)
+    assert state.on_response(BuildStatus(status), 0, sent_at=2, now=2) == Done()
+
+
+def test_intervals() -> None:
+    """5 % of the time since the last change of status; the first answer is no change."""
+    state = PollState(STEADY, 0)
+
+    intervals = {now: at(answer(state, QUEUED, now)) - now for now in (0, 5, 20, 100, 1000)}
+    assert intervals == pytest.approx({0: 0.5, 5: 0.5, 20: 1, 100: 5, 1000: 10})
+    assert at(answer(state, PROCESSING, 1000)) == 1000.5
+    assert at(answer(state, PROCESSING, 1100)) == 1105
+
+
+def test_late_first_answer_is_no_change() -> None:
+    """A first answer long after the start keeps the interval that belongs to its age."""
+    assert at(answer(PollState(STEADY, 0), QUEUED, 100)) == 105
+
+
+def test_jitter() -> None:
+    """Intervals are longer or shorter by the jitter, the first by twice as much."""
+    random.seed(1)
+    first, later = [], []
+    for _ in range(500):
+        state = PollState(PollPolicy(min_interval=1, jitter=0.2), 0)
+        first.append(at(answer(state, QUEUED, 0)))
+        later.append(at(answer(state, QUEUED, 1)) - 1)
+    assert 0.6 <= min(first) < 0.65
+    assert 1.35 < max(first) <= 1.4
+    assert 0.8 <= min(later) < 0.82
+    assert 1.18 < max(later) <= 1.2
+
+
+@pytest.mark.parametrize("status", TRANSIENT)
+@pytest.mark.parametrize("seen", [True, False])
+def test_transient_failures(status: int, *, seen: bool) -> None:
+    """They end no wait, but slow it down."""
+    state = PollState(STEADY, 0)
+    if seen:
+        answer(state, QUEUED, 0)
+    now, delays = 1.0, []
+    for _ in range(12):
+        then = at(failure(state, api_error_class(status)(status), now))
+        delays.append(then - now)
+        now = then
+    assert state.failures == 12
+    assert all(0.5 <= delay <= 60 for delay in delays)
+    assert delays[8] >= 30
+    assert at(answer(state, PROCESSING, now)) == now + 0.5 if seen else True
+
+
+@pytest.mark.parametrize("status", CONFIRMED)
+def test_rejection_without_a_good_answer(status: int) -> None:
+    """It ends the wait at once, also after transient failures."""
+    state = PollState(STEADY, 0)
+    failure(state, ServerError(503), 0)
+    error = api_error_class(status)(status)
+
+    assert failure(state, error, 1) == Failed(error)
+
+
+@pytest.mark.parametrize("status", CONFIRMED)
+@pytest.mark.parametrize("how", ["answered", "listed"])
+def test_rejection_after_a_good_answer(status: int, how: str) -> None:
+    """It is confirmed by two more polls, each at least 2.5 s later."""
+    state = PollState(STEADY, 0)
+    if how == "answered":
+        answer(state, QUEUED, 0)
+    else:
+        state.on_listed()
+    error = api_error_class(status)(status)
+
+    second = at(failure(state, error, 10))
+    third = at(failure(state, error, second))
+
+    assert 12.5 <= second <= 15
+    assert second + 2.5 <= third <= second + 5
+    assert failure(state, error, third) == Failed(error)
+
+
+def test_hints_confirm_nothing() -> None:
+    """Polls that some hint makes before those 2.5 s are over do not count."""
+    state = PollState(STEADY, 0)
+    answer(state, QUEUED, 0)
+    error = NotFoundError(404)
+
+    for now in (10.0, 10.5, 11.0, 12.4):
+        then = at(failure(state, error, now))
+        assert then >= 12.5
+    assert state.rejections == 1
+    assert isinstance(failure(state, error, 12.6), PollAt)
+    assert isinstance(failure(state, error, 13), PollAt)
+    assert failure(state, error, 15.2) == Failed(error)
+
+
+@pytest.mark.parametrize("between", ["good", "failure", "listed"])
+def test_what_lies_between_rejections(between: str) -> None:
+    """A good answer starts the count anew; a transient failure and a list do not."""
+    state = PollState(STEADY, 0)
+    answer(state, QUEUED, 0)
+    error = PermissionDeniedError(403)
+    failure(state, error, 10)
+    failure(state, error, 13)
+    if between == "good":
+        answer(state, QUEUED, 16)
+    elif between == "failure":
+        failure(state, ConnectError("refused"), 16)
+    else:
+        state.on_listed()
+
+    is_failed = isinstance(failure(state, error, 19), Failed)
+
+    assert is_failed is (between != "good")
+
+
+def test_final_errors() -> None:
+    """What another poll cannot change ends the wait, whatever came before."""
+    state = PollState(STEADY, 0)
+    answer(state, QUEUED, 0)
+    error = ResponseTooLargeError("too large")
+
+    assert failure(state, error, 1) == Failed(error)
+
+
+def test_action_of_the_caller() -> None:
+    """404 of a job that was pushed just now is transient, as the poller says."""
+    state = PollState(STEADY, 0)
+
+    decision = state.on_error(NotFoundError(404), sent_at=0, now=0, action=ErrorAction.RETRY)
+
+    assert isinstance(decision, PollAt)
+
+
+def test_outage() -> None:
+    """The wait ends after so long without any valid answer, not counting time without a poll."""
+    state = PollState(PollPolicy(jitter=0, outage_timeout=100), 0)
+    answer(state, QUEUED, 0)
+    error = ConnectError("refused")
+
+    now = 1000.0  # nothing was polled for a thousand seconds
+    decision = failure(state, error, now)
+    while isinstance(decision, PollAt):
+        now = decision.at
+        decision = failure(state, error, now)
+
+    assert decision == Failed(error)
+    assert 1090 <= now <= 1101
+
+
+def test_deadline() -> None:
+    """The last poll is just before it; what comes later is not planned."""
+    state = PollState(STEADY, 0, 60.0)
+    now, polls = 0.0, []
+    while isinstance(decision := answer(state, QUEUED, now), PollAt):
+        now = decision.at
+        polls.append(now)
+    assert decision == DeadlineReached(60)
+    assert polls[-1] == pytest.approx(59.9)
+    assert polls[-2] < 59.8
+
+
+@pytest.mark.parametrize("took", [0.05, 0.4, 3.0])
+def test_deadline_with_slow_answers(took: float) -> None:
+    """A last poll begins as late as one like those before can be back in time."""
+    state = PollState(PollPolicy(jitter=0, min_interval=1), 0, 60.0)
+    starts = [0.0]
+    while starts[-1] + took < 60:
+        decision = state.on_response(QUEUED, 0, sent_at=starts[-1], now=starts[-1] + took)
+        if not isinstance(decision, PollAt):
+            break
+        starts.append(decision.at)
+    assert any(60 - max(0.25, 3 * took) <= start <= 60 - took for start in starts)
+    assert all(start < 60 for start in starts)
+
+
+def test_single_poll() -> None:
+    """A deadline at the start is exactly one poll, whatever it brings."""
+    state = PollState(STEADY, 0, 0)
+    assert state.is_single_poll
+    assert state.on_response(QUEUED, 0, sent_at=0, now=20) == DeadlineReached(0)
+    assert state.on_error(ServerError(500), sent_at=0, now=20) == DeadlineReached(0)
+    assert state.on_response(JobStatus.FINISHED, 0, sent_at=0, now=20) == Done()
+
+
+def test_cut_off_by_the_deadline() -> None:
+    """A poll that the deadline cuts off hides no earlier error."""
+    state = PollState(STEADY, 0, 10)
+    failure(state, ServerError(503), 5)
+
+    decision = state.on_error(RequestTimeoutError("late"), sent_at=9.9, now=10)
+
+    assert decision == DeadlineReached(10)
+    assert isinstance(state.last_error, ServerError)
+
+
+@pytest.mark.parametrize("error", [None, AuthenticationError(401), ConnectError("reset")])
+def test_long_poll_that_was_held(error: SieveError | None) -> None:
+    """After a request that was held the plain poll is made at once, and nothing is judged."""
+    state = PollState(STEADY, 0)
+    assert at(state.on_long_poll_ended(error, sent_at=0, now=60)) == 60
+    assert (state.failures, state.rejections, state.last_error) == (0, 0, error)
+
+
+def test_long_poll_that_was_not_held() -> None:
+    """It is paced like a poll if the long poll came back at once."""
+    state = PollState(STEADY, 0)
+    assert at(state.on_long_poll_ended(AuthenticationError(401), sent_at=0, now=0.1)) == 0.5
+
+
+def test_inconclusive() -> None:
+    """An answer that needs another one to interpret is followed at once, until the deadline."""
+    state = PollState(STEADY, 0, 10)
+    assert state.on_inconclusive(9.99) == PollAt(9.99)
+    assert state.on_inconclusive(10) == DeadlineReached(10)
+
+
+def test_changes() -> None:
+    """Another status or number of outputs is a change; failures are none."""
+    state = PollState(STEADY, 0)
+    seen = []
+    for status, outputs in ((QUEUED, 0), (QUEUED, 0), (PROCESSING, 0), (PROCESSING, 2)):
+        answer(state, status, 1, outputs)
+        seen.append(state.has_changed)
+    failure(state, ServerError(500), 2)
+    assert [*seen, state.has_changed] == [True, False, True, True, False]
+
+
+def test_nudge() -> None:
+    """A nudge starts again from the shortest interval."""
+    state = PollState(STEADY, 0)
+    answer(state, QUEUED, 0)
+    state.restart_interval(1000)
+    assert at(answer(state, QUEUED, 1000)) == 1000.5
+
+
+def test_time_spent_by_the_caller() -> None:
+    """A deadline that passes during a callback is noticed after it."""
+    state = PollState(STEADY, 0, 10)
+    decision = answer(state, QUEUED, 5)
+    assert state.recheck_deadline(decision, 9) == decision
+    assert state.recheck_deadline(decision, 11) == DeadlineReached(11)
+    assert state.recheck_deadline(Done(), 11) == Done()
