@@ -13,7 +13,11 @@ from helpers.leak_checks import KEY
 
 collect_ignore = [
     f"test_{engine}.py"
-    for engine, module in {"airflow": "airflow", "dask": "distributed"}.items()
+    for engine, module in {
+        "airflow": "airflow",
+        "dask": "distributed",
+        "temporal": "temporalio",
+    }.items()
     if find_spec(module) is None
 ]
 
