@@ -3,17 +3,18 @@
 import asyncio
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
 from helpers.leak_checks import KEY
-from sieve_async import AuthenticationError
+from sieve_async import AuthenticationError, SieveClient
 from sieve_async.testing import FakeSieve
 
+MARK = "__temporal_activity_definition"  # of an activity
 README = Path(__file__).parents[2] / "README.md"
 
 pytestmark = pytest.mark.dask  # they share an environment
@@ -35,9 +36,10 @@ def activity() -> Any:
     recipes = [block for block in blocks if "from temporalio import" in block]
     if not recipes:
         pytest.skip("README.md has no recipe for Temporal")
-    module = ModuleType("recipe")
-    exec(compile(recipes[0], str(README), "exec"), module.__dict__)  # noqa: S102 - it is our own
-    return module.wait_for_jobs
+    names: dict[str, Any] = {"SieveClient": SieveClient, "__name__": "recipe"}
+    exec(compile(recipes[0], str(README), "exec"), names)  # noqa: S102 - it is our own
+    (found,) = (each for each in names.values() if hasattr(each, MARK))
+    return found
 
 
 async def test_outcomes_are_returned(server: FakeSieve, activity: Any) -> None:
@@ -57,8 +59,7 @@ async def test_attempt_after_a_lost_worker(server: FakeSieve, activity: Any) -> 
     """A new attempt asks only for what the one before has not seen."""
     seen, left = server.add_job(), server.add_job(processing=0.3)
     environment = ActivityEnvironment()
-    environment.info = ActivityEnvironment.default_info()
-    object.__setattr__(environment.info, "heartbeat_details", [{seen: "finished"}])
+    environment.info = replace(environment.info, heartbeat_details=[{seen: "finished"}])
 
     found = await environment.run(activity, [seen, left])
 
@@ -70,9 +71,9 @@ async def test_cancelling_stops_the_polling(server: FakeSieve, activity: Any) ->
     """A cancelled activity ends."""
     environment = ActivityEnvironment()
     running = asyncio.ensure_future(environment.run(activity, [server.add_job(status=None)]))
-    while not server.requests:
-        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)
 
+    assert server.requests
     environment.cancel()
 
     with pytest.raises(asyncio.CancelledError):
