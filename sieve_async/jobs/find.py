@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from sieve_async.converter import unstructure
 from sieve_async.errors import AmbiguousPushError, SieveError
 from sieve_async.jobs.push import PushLog
 from sieve_async.models import Job
@@ -69,7 +70,7 @@ class Search:
         wanted = canonical(self.error.inputs)
         exact, wider = [], []
         async for job in _recent(self.list_jobs(), self.error.started_at - _MAX_CLOCK_DIFFERENCE):
-            found = inputs_of(job)
+            found = inputs_of(job, wanted)
             if found == wanted:
                 exact.append(job)
             elif wanted and found.items() >= wanted.items():
@@ -106,11 +107,19 @@ async def _recent(jobs: AsyncIterator[Job], since: datetime) -> AsyncIterator[Jo
             return
 
 
-def inputs_of(job: Job) -> dict[str, Any]:
-    """The inputs of a job, in a form in which equal ones are equal."""
-    plain = canonical({name: value.data for name, value in job.inputs.items()})
-    assert isinstance(plain, dict)  # noqa: S101 - of a mapping it is one
-    return plain
+def inputs_of(job: Job, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a job, in the form in which equal ones are equal to the wanted ones.
+
+    An input that was an object with a key of an ``InputOutput``, such as ``type``, reads as one: it
+    is compared as it was sent as well.
+    """
+    found = {}
+    for name, value in job.inputs.items():
+        data, document = canonical(value.data), canonical(unstructure(value))
+        plain = document if name in wanted and document == wanted[name] else data
+        if plain is not None:
+            found[name] = plain
+    return found
 
 
 def canonical(value: Any) -> Any:

@@ -60,7 +60,8 @@ async def run_job(
     cancel_on_timeout: bool,
 ) -> Job:
     """Push a job and wait for it; ``SieveClient.run`` describes what it promises."""
-    deadline = None if seconds is None else clock() + seconds
+    started = clock()
+    deadline = None if seconds is None else started + seconds
     # A timeout of 0 is one poll of a job that must be pushed first.
     pushed = await push(arguments, deadline if seconds else None)
     if on_pushed is not None:
@@ -70,6 +71,7 @@ async def run_job(
     try:
         return await wait(pushed.id, None if deadline is None else max(0.0, deadline - clock()))
     except WaitTimeoutError as error:
+        error.elapsed = clock() - started  # the push and the callback were part of the wait
         if not cancel_on_timeout:
             raise
         failure = error.with_traceback(None)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import pickle
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from helpers.leak_checks import KEY
 from helpers.push_server import PushPlan, push_server
+from helpers.raw_server import respond, serve
 from sieve_async import (
     AmbiguousPushError,
     InvalidArgumentError,
@@ -130,6 +132,22 @@ async def test_find_pushed(sieve: FakeSieve, client: SieveClient) -> None:
     assert len(sieve.pushes) == 5
     async with SieveClient(sieve.api_key, base_url=sieve.url) as another:
         assert len(await another.find_pushed(raised.value)) == 3  # it knows of no push
+
+
+@pytest.mark.parametrize(
+    "value", [{}, {"type": "fast"}, {"data": 1}, {"name": "n", "size": 3}, {"data": {"data": None}}]
+)
+@pytest.mark.parametrize("is_wrapped", [True, False], ids=["wrapped", "bare"])
+async def test_inputs_that_look_like_documents(value: Any, *, is_wrapped: bool) -> None:
+    """An input is found whether the API shows it as it was sent or inside an ``InputOutput``."""
+    error = AmbiguousPushError("me/mine", {"x": value}, datetime.now(UTC), False, "lost")  # noqa: FBT003
+    shown = {"name": "x", "data": value} if is_wrapped else value
+    other = {"id": "k", "status": "queued", "inputs": {"x": {"type": "slow"}}}
+    rows = [other, {"id": "j", "status": "queued", "inputs": {"x": shown}}]
+    async with serve(respond({"data": rows, "next_offset": -1})) as (_, client):
+        found = await client.find_pushed(error, timeout=0)
+
+    assert [job.id for job in found] == ["j"]
 
 
 async def test_a_job_is_found_at_once(sieve: FakeSieve, client: SieveClient) -> None:

@@ -76,6 +76,7 @@ async def test_one_deadline(sieve: FakeSieve, client: SieveClient) -> None:
         await client.run("me/mine", timeout=10)
 
     assert now() - started == pytest.approx(10, abs=0.1)
+    assert raised.value.elapsed == pytest.approx(10, abs=0.1)
     assert raised.value.target == sieve.pushes[0].job_id
     assert (await client.get_job(raised.value.target)).status == JobStatus.PROCESSING
 
