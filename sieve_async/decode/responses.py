@@ -61,8 +61,8 @@ class JobPage:
 
     jobs: list[tuple[str, JobStatus]]
     next_offset: int | None
-    is_last: bool = True
     _rows: list[Document] = attrs.field(factory=list, repr=False)
+    is_last: bool = True
 
     def models(self) -> list[Job]:
         """The jobs of all rows that can be read."""
@@ -118,8 +118,8 @@ def parse_page(request: Request[Job], response: Response) -> JobPage:
     return JobPage(
         [(row["id"], JobStatus(row["status"])) for row in good],
         next_offset if is_whole and 0 < next_offset <= _MAX_OFFSET else None,
-        next_offset is None or (is_whole and next_offset < 0),
         good,
+        next_offset is None or (is_whole and next_offset < 0),
     )
 
 

@@ -114,7 +114,7 @@ def decide(status: int, headers: Headers, held: Content, offset: int) -> Decisio
     if status in {200, 206} and (coding := _coding(headers)):
         return Refused(f"the body has content-encoding {coding:.40}, not asked for")
     if status == 200:
-        return Receive(_content(headers), 0, _content_length(headers))
+        return _complete(headers, held, offset)
     if status == 206 and offset:
         return _partial(headers, held, offset)
     if status == 416 and offset:
@@ -126,6 +126,14 @@ def decide(status: int, headers: Headers, held: Content, offset: int) -> Decisio
 def is_expired(status: int, body: bytes) -> bool:
     """Whether an error says that a signed URL has expired."""
     return status in {400, 401, 403} and _EXPIRED.search(body) is not None
+
+
+def _complete(headers: Headers, held: Content, offset: int) -> Receive | StartOver:
+    """A 200; where a range was asked for, its length must show that it is not only the range."""
+    found = _content(headers)
+    if offset and (found.length is None or found.length != held.length):
+        return StartOver(f"200 of another length than {held.length}, asked for {offset}-")
+    return Receive(found, 0, found.length)
 
 
 def _partial(headers: Headers, held: Content, offset: int) -> Receive | StartOver:

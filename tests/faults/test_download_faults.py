@@ -88,6 +88,7 @@ WRONG_RESUMES: dict[str, Answer] = {
     "416 though there is more": reply("416 No", Content_Range=f"bytes */{SIZE}"),
     "416 without a length": reply("416 No"),
     "a 200 that starts over": serve,
+    "a 200 with only the rest": reply("200 OK", CONTENT[HALF:]),
     "a 204": reply("204 No Content", Content_Length=None),
     "a chunked range that is longer": chunked(HALF, SIZE, b"more"),
     "a chunked range that is shorter": chunked(HALF, SIZE - 1, b""),

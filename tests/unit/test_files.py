@@ -299,18 +299,32 @@ def test_416(held: Content, headers: dict[str, str], is_complete: bool) -> None:
 
 
 def test_whole_contents() -> None:
-    """A 200 starts over, whatever is there; only a strong ETag is remembered."""
+    """A 200 is the whole content; only a strong ETag is remembered."""
+    none, start = Content(), 0
     md5 = "md5=1B2M2Y8AsgTpgAmY7PhCfg=="
     known = Content('"v2"', 5, "d41d8cd98f00b204e9800998ecf8427e")
     sent = {"ETag": '"v2"', "Content_Length": "5"}
 
-    assert answer(200, x_goog_hash=md5, **sent) == Receive(known, 0, 5)
-    assert answer(200, x_goog_hash=f"crc32c=AAAAAA==,{md5}", **sent) == Receive(known, 0, 5)
-    assert answer(200, ETag='W/"v2"') == Receive(Content(), 0, None)
-    assert answer(200, ETag="v2", Content_Length="x") == Receive(Content(), 0, None)
-    unpacked = answer(200, x_goog_hash=md5, x_goog_stored_content_encoding="gzip")
-    assert unpacked == Receive(Content(), 0, None)
-    assert answer(200, x_goog_hash="md5=rubbish") == Receive(Content(), 0, None)
+    assert answer(200, none, start, x_goog_hash=md5, **sent) == Receive(known, 0, 5)
+    both = f"crc32c=AAAAAA==,{md5}"
+    assert answer(200, none, start, x_goog_hash=both, **sent) == Receive(known, 0, 5)
+    assert answer(200, none, start, ETag='W/"v2"') == Receive(none, 0, None)
+    assert answer(200, none, start, ETag="v2", Content_Length="x") == Receive(none, 0, None)
+    unpacked = {"x_goog_hash": md5, "x_goog_stored_content_encoding": "gzip"}
+    assert answer(200, none, start, **unpacked) == Receive(none, 0, None)
+    assert answer(200, none, start, x_goog_hash="md5=rubbish") == Receive(none, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("length", "is_whole"), [("100", True), ("60", False), ("5", False), ("101", False)]
+)
+def test_whole_contents_for_a_range(length: str, is_whole: bool) -> None:  # noqa: FBT001
+    """Some hosts send only the rest with a 200: it is whole if its length is that of the whole."""
+    decision = answer(200, Content_Length=length, ETag='"v1"')
+
+    assert isinstance(decision, Receive if is_whole else StartOver)
+    assert isinstance(answer(200), StartOver)
+    assert isinstance(answer(200, Content('"v1"'), Content_Length=length), StartOver)
 
 
 def test_encoded_bodies() -> None:
@@ -318,7 +332,7 @@ def test_encoded_bodies() -> None:
     assert answer(200, Content_Encoding="gzip") == Refused(
         "the body has content-encoding gzip, not asked for"
     )
-    assert isinstance(answer(200, Content_Encoding="identity"), Receive)
+    assert isinstance(answer(200, Content(), 0, Content_Encoding="identity"), Receive)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

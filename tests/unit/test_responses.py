@@ -190,7 +190,7 @@ def test_next_offset(next_offset: object, expected: int | None, *, is_last: bool
     """There is a further page where a whole number above zero says so that a list can reach."""
     page = parse_page(LIST, answer({"data": [], "next_offset": next_offset}))
 
-    assert page == JobPage([], expected, is_last)
+    assert page == JobPage([], expected, is_last=is_last)
 
 
 def test_rows() -> None:
