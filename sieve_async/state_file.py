@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from sieve_async.display import shorten
 from sieve_async.errors import InvalidArgumentError, StateBusyError, StateFileError
 from sieve_async.outcomes import JobOutcome
 
@@ -237,10 +238,12 @@ class StateFile:
             InvalidArgumentError: It was acknowledged before, or a statement ends the transaction.
         """
         with self._transaction() as db:
-            for sql, parameters in statements:
-                db.execute(sql, parameters)
-                if not db.in_transaction:
-                    raise InvalidArgumentError(f"sql must not end the transaction, got {sql!r}")
+            db.set_authorizer(_deny_transactions)
+            try:
+                for sql, parameters in statements:
+                    _execute(db, sql, parameters)
+            finally:
+                db.set_authorizer(None)
             if not db.execute(_ACKNOWLEDGE, (time.time(), job_id)).rowcount:
                 raise InvalidArgumentError(f"the outcome of job {job_id} was acknowledged before")
 
@@ -288,6 +291,23 @@ class StateFile:
                         db.execute("ROLLBACK")
 
 
+def _deny_transactions(action: int, *_: object) -> int:
+    """Keep statements from ending the transaction: a part of them would be written then."""
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_OK
+
+
+def _execute(db: sqlite3.Connection, sql: str, parameters: Any) -> None:
+    try:
+        db.execute(sql, parameters)
+    except sqlite3.DatabaseError as error:
+        if _code(error) != sqlite3.SQLITE_AUTH:
+            raise
+        reason = f"sql must not begin or end a transaction, got {sql!r}"
+    else:
+        return
+    raise InvalidArgumentError(reason)
+
+
 def _encode(outcome: JobOutcome) -> str | None:
     """The JSON of an outcome; None for one that is nested deeper than the standard library goes."""
     try:
@@ -303,9 +323,11 @@ def _typed_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if _code(error) not in _FILE_ERRORS:
+        if not _is_of_file(error):
             raise
-        raise StateFileError(str(path), _reason_of(error, path)) from error
+        raise StateFileError(str(path), shorten(_reason_of(error, path))) from error
+    except UnicodeDecodeError as error:  # even a message of SQLite may be cut within a character
+        raise StateFileError(str(path), f"it is damaged: {error.reason}") from error
     except OSError as error:
         raise StateFileError(str(path), error.strerror or str(error)) from error
 
@@ -315,6 +337,12 @@ def _reason_of(error: sqlite3.Error, path: Path) -> str:
     if _code(error) == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < _MIN_FREE:
         return f"the disk is full: {error}"
     return str(error)
+
+
+def _is_of_file(error: sqlite3.Error) -> bool:
+    """Whether an error is one of the file or the disk, or text in the file is not UTF-8."""
+    code = _code(error)
+    return code in _FILE_ERRORS or (code == 0 and isinstance(error, sqlite3.OperationalError))
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -13,7 +13,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.log import access_logger
 
 from sieve_async.config import Secret, check_callable, check_job_id
@@ -78,7 +78,7 @@ class WebhookReceiver:
             access_log: The access logger of the server, which writes paths: the token is redacted
                 there. Pass the one that the server was given, if it is not aiohttp's own.
         """
-        app.router.add_route("*", "/sieve/{token}", self._handle)
+        app.router.add_route("*", "/sieve/{token}", self._handle, expect_handler=_send_continue)
         if access_log is not None:
             access_log.addFilter(self._redact)
 
@@ -119,6 +119,13 @@ class WebhookReceiver:
         for name, value in record.__dict__.items():
             record.__dict__[name] = _replace(value, token)
         return True
+
+
+async def _send_continue(request: web.Request) -> None:
+    """Ask for the body, whatever else a client expects: aiohttp would answer 417 to that."""
+    if request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the response has not begun yet
 
 
 def _is_token(token: object) -> bool:

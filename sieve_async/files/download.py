@@ -92,7 +92,12 @@ def check_target(path: object) -> Path:
     if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidArgumentError(f"path must be the path of a file, got {text!r:.100}")
     target = Path(text)
-    if not target.name or target.name == ".." or target.is_dir():
+    try:
+        is_directory = not target.name or target.name == ".." or target.is_dir()
+    except OSError as error:
+        reason = f"path must be the path of a file: {error.strerror or error}"
+        raise InvalidArgumentError(reason) from None
+    if is_directory:
         raise InvalidArgumentError(f"path must be the path of a file, got the directory {text!r}")
     return target
 

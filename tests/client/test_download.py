@@ -120,6 +120,8 @@ async def test_invalid_arguments(sieve: FakeSieve, client: SieveClient, tmp_path
     """Invalid arguments are refused before a socket."""
     with pytest.raises(InvalidArgumentError):
         await client.download("ftp://host/x", tmp_path / "x")
+    with pytest.raises(InvalidArgumentError, match="name too long"):
+        await client.download("https://host/x", tmp_path / ("x" * 300))
     with pytest.raises(InvalidArgumentError):
         await client.download_all("j", tmp_path)  # type: ignore[arg-type]
     sieve.add_job("j")

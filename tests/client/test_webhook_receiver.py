@@ -134,7 +134,11 @@ async def test_broken_encodings_and_other_methods_are_accepted() -> None:
         for method in ("GET", "PUT", "DELETE"):
             async with session.request(method, url) as answer:
                 assert answer.status == 200
-    assert nudged == []
+        assert nudged == []
+        assert await post(url, event(), headers={"Expect": "100-continue"}) == 200
+        assert await post(url, event("j2"), headers={"Expect": "the worst"}) == 200
+        assert await post(f"{url}x", event("j3"), headers={"Expect": "the worst"}) == 404
+    assert nudged == ["j1", "j2"]
 
 
 async def test_a_large_event_still_names_its_job() -> None:

@@ -291,6 +291,19 @@ async def test_unusable_files(path: Path, change: object, reason: str, *, read_o
     assert _content(path) == before
 
 
+@pytest.mark.parametrize("damaged", [b"\xff\xfe\xfd\xfc", b"{{{{", b"    ", b"\x00\x00\x00\x00"])
+async def test_a_damaged_outcome(path: Path, damaged: bytes) -> None:
+    """An outcome whose text cannot be read is an error of the file, also where it is not UTF-8."""
+    async with WatchState.open(path) as state:
+        await state.commit([_outcome("j1")], [])
+    path.write_bytes(path.read_bytes().replace(b'"job', damaged))
+
+    async with WatchState.open(path) as state:
+        with pytest.raises(StateFileError) as caught:
+            assert [outcome async for outcome in state.outcomes()]
+    assert len(str(caught.value)) < 600
+
+
 async def test_every_length_of_a_cut_file(path: Path, tmp_path: Path) -> None:
     """However much is cut off, the file is refused or complete; ids are never just missing."""
     async with WatchState.open(path) as state:
