@@ -225,6 +225,10 @@ async def test_names_that_mean_something_to_sqlite(
             assert await state.pending() == ["j1"]
 
 
+def _replace(path: Path, old: bytes, new: bytes) -> None:
+    path.write_bytes(path.read_bytes().replace(old, new))
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -296,7 +300,7 @@ async def test_a_damaged_outcome(path: Path, damaged: bytes) -> None:
     """An outcome whose text cannot be read is an error of the file, also where it is not UTF-8."""
     async with WatchState.open(path) as state:
         await state.commit([_outcome("j1")], [])
-    path.write_bytes(path.read_bytes().replace(b'"job', damaged))
+    _replace(path, b'"job', damaged)
 
     async with WatchState.open(path) as state:
         with pytest.raises(StateFileError) as caught:
