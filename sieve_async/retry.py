@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import attrs
 
 from sieve_async import delays
-from sieve_async.config import check_count, check_seconds
+from sieve_async.config import as_optional_seconds, as_seconds, check_count, check_seconds
 from sieve_async.errors import (
     APIError,
     ConfigError,
@@ -101,9 +101,9 @@ class RetryPolicy:
     """
 
     max_attempts: int = 3
-    initial_delay: float = 0.5
-    max_delay: float = 8.0
-    max_retry_after: float | None = 120.0
+    initial_delay: float = attrs.field(default=0.5, converter=as_seconds)
+    max_delay: float = attrs.field(default=8.0, converter=as_seconds)
+    max_retry_after: float | None = attrs.field(default=120.0, converter=as_optional_seconds)
 
     def __attrs_post_init__(self) -> None:
         check_count("RetryPolicy.max_attempts", self.max_attempts)

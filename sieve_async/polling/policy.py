@@ -3,7 +3,7 @@
 import attrs
 
 from sieve_async import delays
-from sieve_async.config import check_seconds
+from sieve_async.config import as_optional_seconds, as_seconds, check_seconds
 from sieve_async.errors import ConfigError
 
 
@@ -24,11 +24,11 @@ class PollPolicy:
             answer, not counting time without a poll; None is no limit.
     """
 
-    min_interval: float = 0.5
+    min_interval: float = attrs.field(default=0.5, converter=as_seconds)
     growth: float = 0.05
-    max_interval: float = 10.0
+    max_interval: float = attrs.field(default=10.0, converter=as_seconds)
     jitter: float = 0.25
-    outage_timeout: float | None = 1800.0
+    outage_timeout: float | None = attrs.field(default=1800.0, converter=as_optional_seconds)
 
     def __attrs_post_init__(self) -> None:
         for name in ("min_interval", "growth", "max_interval", "jitter"):

@@ -376,7 +376,7 @@ def pages(*rows: list[str], size_limit: int = 500) -> tuple[JobList, list[tuple[
         page = left.pop(0)
         documents: list[dict[str, Any]] = [{"id": each, "status": "queued"} for each in page]
         more = offset + len(page) if left else None
-        return JobPage([(each, JobStatus.QUEUED) for each in page], more, documents)
+        return JobPage([(each, JobStatus.QUEUED) for each in page], more, rows=documents)
 
     return JobList(fetch, None), asked
 
@@ -407,11 +407,11 @@ async def test_lists_that_do_not_end(step: int) -> None:
 
     async def fetch(_size: int, offset: int) -> JobPage:
         rows: list[dict[str, Any]] = [{"id": f"j{offset}", "status": "queued"}]
-        return JobPage([], offset + (1 if offset < 3 else step), rows)
+        return JobPage([], offset + (1 if offset < 3 else step), rows=rows)
 
     listing = JobList(fetch, None)
     assert [(await anext(listing)).id for _ in range(4)] == ["j0", "j1", "j2", "j3"]
-    with pytest.raises(DecodeError, match="does not end"):
+    with pytest.raises(DecodeError, match="there is no end"):
         await anext(listing)
 
 
@@ -419,9 +419,9 @@ async def test_a_server_that_does_not_page() -> None:
     """The same page again and again is an error, too."""
 
     async def fetch(_size: int, offset: int) -> JobPage:
-        return JobPage([], offset + 1, [{"id": "j", "status": "queued"}])
+        return JobPage([], offset + 1, rows=[{"id": "j", "status": "queued"}])
 
-    with pytest.raises(DecodeError, match="does not end"):
+    with pytest.raises(DecodeError, match="there is no end"):
         assert [each async for each in JobList(fetch, None)]
 
 

@@ -1,7 +1,6 @@
 """`RequestLimiter`: slots in turn, one poll rate, pauses that leave no trace."""
 
 import asyncio
-from collections.abc import Callable
 from itertools import pairwise
 
 import pytest

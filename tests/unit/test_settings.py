@@ -164,3 +164,20 @@ def test_messages() -> None:
     assert str(caught.value) == (
         "Timeout.request must be a finite number above 0 or None for no limit, got 'x'"
     )
+
+
+def test_durations_of_policies() -> None:
+    """A timedelta may stand for seconds in every duration."""
+    polling = PollPolicy(
+        min_interval=timedelta(seconds=1),
+        max_interval=timedelta(minutes=1),
+        outage_timeout=timedelta(hours=1),
+    )
+    retry = RetryPolicy(
+        initial_delay=timedelta(milliseconds=250),
+        max_delay=timedelta(seconds=4),
+        max_retry_after=timedelta(minutes=2),
+    )
+
+    assert polling == PollPolicy(min_interval=1.0, max_interval=60.0, outage_timeout=3600.0)
+    assert retry == RetryPolicy(initial_delay=0.25, max_delay=4.0, max_retry_after=120.0)
