@@ -134,13 +134,13 @@ class JobOutcome:
         try:
             job, error = document.get("job"), document.get("error")
             return cls(
-                document["job_id"],
+                _checked(document, "job_id", str),
                 None if job is None else Job.from_dict(job),
                 None if error is None else error_from_dict(error),
-                document.get("polls", 0),
-                document.get("elapsed", 0.0),
+                _checked(document, "polls", int, 0),
+                _checked(document, "elapsed", float, 0.0),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
             reason = f"document must be that of a JobOutcome: {error}"
         raise InvalidArgumentError(reason)
 
@@ -150,6 +150,20 @@ class OutcomeList(list[JobOutcome]):
 
     def _repr_html_(self) -> str:
         return outcomes_html(self)
+
+
+def _checked(document: Mapping[str, Any], name: str, kind: type, default: object = None) -> Any:
+    """One value of the document of an outcome.
+
+    Raises:
+        TypeError: It is of another type.
+    """
+    value = document.get(name, default)
+    if kind is float and value.__class__ is int:
+        value = float(value)
+    if value.__class__ is not kind:
+        raise TypeError(f"{name} must be of type {kind.__name__}, not {type(value).__name__}")
+    return value
 
 
 def error_to_dict(error: SieveError) -> dict[str, Any]:

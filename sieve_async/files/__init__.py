@@ -4,12 +4,10 @@ from sieve_async.files.download import download, download_all
 from sieve_async.files.hosts import without_query
 from sieve_async.files.names import distinct_names, name_of_url, safe_name
 from sieve_async.files.renewal import Renewal
-from sieve_async.files.transfer import DownloadSettings, Progress, Renew
+from sieve_async.files.transfer import DownloadSettings
 
 __all__ = [
     "DownloadSettings",
-    "Progress",
-    "Renew",
     "Renewal",
     "distinct_names",
     "download",

@@ -53,7 +53,7 @@ async def download_all(
 ) -> list[Path]:
     """Download files side by side; ``SieveClient.download_all`` describes what it promises."""
     check_whole("concurrency", concurrency, at_least=1)
-    folder = _check_directory(directory)
+    folder = _check_path("directory", directory, "directory")
     names = distinct_names(
         safe_name(file.name) if file.name else name_of_url(file.url) for file in files
     )
@@ -86,19 +86,16 @@ def check_target(path: object) -> Path:
     Raises:
         InvalidArgumentError: It is not the path of a file.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise InvalidArgumentError(f"path must be a path, got {type(path).__name__}")
-    text = os.fspath(path)
-    if not isinstance(text, str) or not text or "\0" in text:
-        raise InvalidArgumentError(f"path must be the path of a file, got {text!r:.100}")
-    target = Path(text)
+    target = _check_path("path", path, "file")
     try:
         is_directory = not target.name or target.name == ".." or target.is_dir()
     except OSError as error:
         reason = f"path must be the path of a file: {error.strerror or error}"
         raise InvalidArgumentError(reason) from None
     if is_directory:
-        raise InvalidArgumentError(f"path must be the path of a file, got the directory {text!r}")
+        raise InvalidArgumentError(
+            f"path must be the path of a file, got the directory {str(target)!r}"
+        )
     return target
 
 
@@ -124,13 +121,12 @@ def check_file(file: object) -> File:
     raise InvalidArgumentError(f"file: {reason} ({without_query(url):.200})")
 
 
-def _check_directory(directory: object) -> Path:
-    if not isinstance(directory, (str, os.PathLike)):
-        kind = type(directory).__name__
-        raise InvalidArgumentError(f"directory must be a path, got {kind}")
-    text = os.fspath(directory)
+def _check_path(name: str, path: object, kind: str) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise InvalidArgumentError(f"{name} must be a path, got {type(path).__name__}")
+    text = os.fspath(path)
     if not isinstance(text, str) or not text or "\0" in text:
-        raise InvalidArgumentError(f"directory must be the path of a directory, got {text!r:.100}")
+        raise InvalidArgumentError(f"{name} must be the path of a {kind}, got {text!r:.100}")
     return Path(text)
 
 

@@ -7,11 +7,14 @@ sections 8.8.3 and 13.1.5), a weak one or a date does not.
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
+
+if TYPE_CHECKING:
+    from multidict import MultiMapping  # comes with aiohttp
 
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,1000}"')
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
@@ -26,16 +29,6 @@ _EXPIRED = re.compile(
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({408, 425, 429})
 _PLAIN = frozenset({"", "identity"})
-
-
-class Headers(Protocol):
-    """The headers of an answer; their names are found in any case."""
-
-    def get(self, key: str, /) -> str | None:
-        """The first header of this name."""
-
-    def getall(self, key: str, default: list[str], /) -> Iterable[str]:
-        """All headers of this name."""
 
 
 @attrs.frozen
@@ -100,7 +93,7 @@ def range_headers(content: Content, offset: int) -> Mapping[str, str]:
     return headers
 
 
-def decide(status: int, headers: Headers, held: Content, offset: int) -> Decision:
+def decide(status: int, headers: "MultiMapping[str]", held: Content, offset: int) -> Decision:
     """Say what an answer means.
 
     Args:
@@ -128,7 +121,7 @@ def is_expired(status: int, body: bytes) -> bool:
     return status in {400, 401, 403} and _EXPIRED.search(body) is not None
 
 
-def _complete(headers: Headers, held: Content, offset: int) -> Receive | StartOver:
+def _complete(headers: "MultiMapping[str]", held: Content, offset: int) -> Receive | StartOver:
     """A 200; where a range was asked for, its length must show that it is not only the range."""
     found = _content(headers)
     if offset and (found.length is None or found.length != held.length):
@@ -136,7 +129,7 @@ def _complete(headers: Headers, held: Content, offset: int) -> Receive | StartOv
     return Receive(found, 0, found.length)
 
 
-def _partial(headers: Headers, held: Content, offset: int) -> Receive | StartOver:
+def _partial(headers: "MultiMapping[str]", held: Content, offset: int) -> Receive | StartOver:
     match = _CONTENT_RANGE.fullmatch((headers.get("Content-Range") or "").strip())
     if match is None:
         return StartOver("206 without a Content-Range that can be read")
@@ -157,7 +150,7 @@ def _partial(headers: Headers, held: Content, offset: int) -> Receive | StartOve
     return Receive(attrs.evolve(held, length=total, md5=held.md5 or found.md5), offset, last + 1)
 
 
-def _unsatisfied(headers: Headers, held: Content, offset: int) -> Complete | StartOver:
+def _unsatisfied(headers: "MultiMapping[str]", held: Content, offset: int) -> Complete | StartOver:
     match = _UNSATISFIED.fullmatch((headers.get("Content-Range") or "").strip())
     length = held.length if match is None else int(match[1])
     if length != offset or held.length not in {None, offset}:
@@ -167,21 +160,21 @@ def _unsatisfied(headers: Headers, held: Content, offset: int) -> Complete | Sta
     return Complete()
 
 
-def _content(headers: Headers) -> Content:
+def _content(headers: "MultiMapping[str]") -> Content:
     return Content(_strong_etag(headers), _content_length(headers), _md5(headers))
 
 
-def _strong_etag(headers: Headers) -> str | None:
+def _strong_etag(headers: "MultiMapping[str]") -> str | None:
     etag = (headers.get("ETag") or "").strip()
     return etag if _STRONG_ETAG.fullmatch(etag) else None
 
 
-def _content_length(headers: Headers) -> int | None:
+def _content_length(headers: "MultiMapping[str]") -> int | None:
     length = (headers.get("Content-Length") or "").strip()
     return int(length) if length.isascii() and length.isdigit() and len(length) <= 19 else None
 
 
-def _md5(headers: Headers) -> str | None:
+def _md5(headers: "MultiMapping[str]") -> str | None:
     """The MD5 in ``x-goog-hash``, which is that of the stored bytes: not of what was unpacked."""
     if (headers.get("x-goog-stored-content-encoding") or "identity").lower() != "identity":
         return None
@@ -194,7 +187,7 @@ def _md5(headers: Headers) -> str | None:
     return None
 
 
-def _coding(headers: Headers) -> str:
+def _coding(headers: "MultiMapping[str]") -> str:
     coding = (headers.get("Content-Encoding") or "").strip().lower()
     return "" if coding in _PLAIN else coding
 

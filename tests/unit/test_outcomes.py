@@ -180,6 +180,8 @@ def test_dict_with_an_unknown_error() -> None:
         *(None, [], "x", {}, {"job": None}, {"job_id": "j", "job": 5}, {"job_id": "j", "job": {}}),
         *({"job_id": "j", "error": 5}, {"job_id": "j", "error": {"type": "JobFailedError"}}),
         {"job_id": "j", "error": {"type": "JobFailedError", "job": {"id": 5}}},
+        *({"job_id": 5}, {"job_id": None}, {"job_id": "j", "polls": "1"}),
+        *({"job_id": "j", "polls": True}, {"job_id": "j", "elapsed": "1"}),
     ],
 )
 def test_dicts_that_are_none(document: Any) -> None:
