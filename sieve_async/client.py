@@ -758,7 +758,7 @@ class SieveClient:
 
         Raises:
             InvalidArgumentError: An argument is invalid; nothing was sent.
-            FileExistsError: One of the paths exists; nothing was sent.
+            FileExistsError: One of the paths exists, or the directory is a file; nothing was sent.
             DownloadError: As for :meth:`download`.
         """
         check_kind("job", job, Job)

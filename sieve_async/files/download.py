@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from sieve_async.config import check_whole
@@ -11,7 +12,7 @@ from sieve_async.errors import DownloadError, InvalidArgumentError, SieveError
 from sieve_async.files.hosts import ForbiddenUrlError, HostRules, parse_url, without_query
 from sieve_async.files.names import distinct_names, name_of_url, safe_name
 from sieve_async.files.parts import PartFile
-from sieve_async.files.threads import run_blocking
+from sieve_async.files.threads import on_disk, run_blocking
 from sieve_async.files.transfer import DownloadSettings, Progress, Renew, Transfer
 from sieve_async.models import File
 
@@ -33,7 +34,8 @@ async def download(
     source = check_file(file)
     if not overwrite:
         _check_absent(target)
-    part = await _open_part(target, source.url)
+    shown = without_query(source.url)
+    part = await on_disk(target, shown, PartFile.open, target, shown)
     try:
         transfer = Transfer(source, part, settings, on_progress)
         await transfer.run(renew, resume=resume)
@@ -60,7 +62,7 @@ async def download_all(
     paths = [folder / name for name in names]
     for path in paths:
         _check_absent(path)
-    await _make_directory(folder)
+    await on_disk(folder, "", partial(folder.mkdir, parents=True, exist_ok=True))
     slots = asyncio.Semaphore(concurrency)
 
     async def one(file: File, path: Path) -> Exception | None:
@@ -128,28 +130,6 @@ def _check_path(name: str, path: object, kind: str) -> Path:
     if not isinstance(text, str) or not text or "\0" in text:
         raise InvalidArgumentError(f"{name} must be the path of a {kind}, got {text!r:.100}")
     return Path(text)
-
-
-async def _make_directory(folder: Path) -> None:
-    try:
-        await run_blocking(_mkdir, folder)
-    except OSError as error:
-        reason = f"{folder}: {error.strerror or error}"
-    else:
-        return
-    raise DownloadError(reason)
-
-
-def _mkdir(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-async def _open_part(target: Path, url: str) -> PartFile:
-    try:
-        return await run_blocking(PartFile.open, target, without_query(url))
-    except OSError as error:
-        reason = f"{target}: {error.strerror or error}"
-    raise DownloadError(reason, without_query(url))
 
 
 def _check_absent(path: Path) -> None:

@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
+
+from sieve_async.errors import DownloadError
 
 Result = TypeVar("Result")
 
@@ -25,3 +28,21 @@ async def run_blocking(function: Callable[..., Result], *arguments: object) -> R
         if not call.cancelled():
             call.exception()  # seen, so that nothing warns of it
         raise
+
+
+async def on_disk(
+    place: Path, url: str, function: Callable[..., Result], *arguments: object
+) -> Result:
+    """Call a function of the disk in a thread; what the system refuses is a download error.
+
+    Raises:
+        FileExistsError: As the function raises it.
+        DownloadError: Any other error of the system; it names the place and the URL.
+    """
+    try:
+        return await run_blocking(function, *arguments)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        reason = f"{place}: {error.strerror or error}"
+    raise DownloadError(reason, url)

@@ -40,7 +40,7 @@ from sieve_async.files.ranges import (
     is_expired,
     range_headers,
 )
-from sieve_async.files.threads import run_blocking
+from sieve_async.files.threads import on_disk
 from sieve_async.models import File
 from sieve_async.retry import RetryPolicy
 from sieve_async.transport.session import environment_proxy
@@ -344,14 +344,9 @@ class Transfer:
         return DownloadError(reason, without_query(self._file.url), status)
 
     async def _disk(self, function: Callable[..., Result], *arguments: object) -> Result:
-        """Call a method of the part in a thread; what the system refuses is a download error."""
-        try:
-            return await run_blocking(function, *arguments)
-        except FileExistsError:
-            raise
-        except OSError as error:
-            reason = f"{self._part.path.parent}: {error.strerror or error}"
-        raise self._failed(reason)
+        """Call a method of the part in a thread."""
+        url = without_query(self._file.url)
+        return await on_disk(self._part.path.parent, url, function, *arguments)
 
 
 def _has_expired(file: File) -> bool:
