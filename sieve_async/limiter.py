@@ -145,7 +145,7 @@ class RequestLimiter:
         timers = []
         if deadline is not None:
             timers.append(loop.call_at(deadline, _refuse, result))
-        if latest is not None:
+        if latest is not None and not poll:  # a poll may have to wait for its turn in any case
             timers.append(loop.call_at(latest, self._refuse_paced, waiter))
         self._dispatch()
         is_used = False

@@ -216,6 +216,17 @@ class Retrier:
             request, parse, poll=True, deadline=deadline, max_attempts=max_attempts
         )
 
+    async def poll_once(
+        self, request: Request[Model], parse: Callable[[Request[Model], Response], Result]
+    ) -> Result:
+        """Make the only poll of a wait, with one try; it waits for its turn, however late that is.
+
+        Raises:
+            SieveError: It failed, or the server asked for a longer pause than ``max_retry_after``.
+        """
+        max_pause = self._policy.max_retry_after
+        return await self._run(request, parse, poll=True, max_pause=max_pause, max_attempts=1)
+
     async def attempt(
         self,
         request: Request[Model],
@@ -234,17 +245,20 @@ class Retrier:
         Raises:
             SieveError: It failed.
         """
-        started = self._clock()
+        limiter = self._limiter
+        started = turn = self._clock()
         try:
             response = await self._request(request, deadline, number)
         except ConnectError as error:
             was_stale = error.reused_connection and self._clock() - started <= _MAX_STALE
-            if not was_stale or request.fresh_connection:
+            if not was_stale or request.fresh_connection or limiter.pause_remaining():
+                raise
+            turn = limiter.reserve_turn() if poll else turn
+            if deadline is not None and turn >= deadline:
                 raise
             response = None
         if response is None:
-            if poll:
-                await self._limiter.sleep_until(self._limiter.reserve_turn())
+            await limiter.sleep_until(turn)
             request = attrs.evolve(request, fresh_connection=True)
             response = await self._request(request, deadline, number)
         try:
@@ -252,7 +266,7 @@ class Retrier:
         except APIError as error:
             seconds = requested_pause(error)
             if seconds is not None:
-                self._limiter.pause(seconds, error.with_traceback(None))
+                limiter.pause(seconds, error.with_traceback(None))
             raise
 
     async def _run(
@@ -272,15 +286,15 @@ class Retrier:
         retry_delays: RetryDelays | None = None
         cost = 1
         attempt = 0
-        failure: APIError | ResponseError | TransportError
+        failure: APIError | ResponseError | TransportError | None = None
         while True:
-            attempt += 1
             if not (
                 limiter.acquire_nowait(poll=poll)
                 or await limiter.acquire(poll=poll, deadline=deadline, max_pause=max_pause)
             ):
-                failure = self._not_admitted(request, max_pause)
+                failure = self._not_admitted(request, max_pause, failure)
                 break
+            attempt += 1
             try:
                 result = await self.attempt(request, parse, deadline, attempt, poll=poll)
             except (APIError, ResponseError, TransportError) as error:
@@ -299,10 +313,8 @@ class Retrier:
             cost = retry_cost(failure)
             self.counters.retries += 1
             await limiter.sleep_until(self._clock() + delay)
-        # A new error: the one that was caught hangs on the frames of the libraries below. One that
-        # was not admitted has made no attempt.
-        attempts = attempt - 1 + failure.attempts
-        raise attrs.evolve(failure, attempts=attempts, elapsed=self._clock() - started)
+        # A new error: the one that was caught hangs on the frames of the libraries below.
+        raise attrs.evolve(failure, attempts=attempt, elapsed=self._clock() - started)
 
     def _may_retry(
         self, failure: SieveError, delay: float, deadline: float | None, max_pause: float | None
@@ -339,9 +351,17 @@ class Retrier:
         return response
 
     def _not_admitted(
-        self, request: Request[Model], max_pause: float | None
-    ) -> APIError | TransportError:
-        """The error when nothing was sent: the answer that asked for the pause, or the deadline."""
+        self,
+        request: Request[Model],
+        max_pause: float | None,
+        failure: APIError | ResponseError | TransportError | None,
+    ) -> APIError | ResponseError | TransportError:
+        """The error when a try got no slot.
+
+        The answer that asked for the pause; else the failure of the try before, or the deadline.
+        """
+        if failure is not None and max_pause is None:
+            return failure
         reason = self._limiter.pause_reason
         if reason is None or max_pause is None:
             why = "no slot became free before the deadline"

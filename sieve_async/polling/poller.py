@@ -42,7 +42,6 @@ class PollContext:
     Attributes:
         retrier: Sends them.
         clock: The time of the loop.
-        request_timeout: How long a single poll may take.
         pushed_at: When this client pushed a job; None if it did not, or long ago.
         has_slot: Whether polls are sent in a slot that the caller holds, with one try.
         long_polls: Lets the server hold polls; None for not.
@@ -50,23 +49,21 @@ class PollContext:
 
     retrier: Retrier
     clock: Callable[[], float]
-    request_timeout: float | None
     pushed_at: Callable[[str], float | None]
     has_slot: bool = False
     long_polls: LongPollLimiter | None = None
 
     async def send(self, request: Request[Model], state: PollState) -> PolledState[Model]:
         """Send one poll."""
-        self.retrier.counters.polls += 1
-        deadline, max_attempts = state.deadline, None
-        if state.is_single_poll:
-            limit = self.request_timeout
-            deadline, max_attempts = None if limit is None else self.clock() + limit, 1
+        retrier = self.retrier
+        retrier.counters.polls += 1
+        deadline = None if state.is_single_poll else state.deadline
         if self.has_slot:
-            return await self.retrier.attempt(request, parse_state, deadline, poll=True)
-        if request.hold_time:
-            max_attempts = 1
-        return await self.retrier.poll(
+            return await retrier.attempt(request, parse_state, deadline, poll=True)
+        if state.is_single_poll:
+            return await retrier.poll_once(request, parse_state)
+        max_attempts = 1 if request.hold_time else None
+        return await retrier.poll(
             request, parse_state, deadline=deadline, max_attempts=max_attempts
         )
 

@@ -176,7 +176,8 @@ class PollState:
             now: When it failed.
             action: What the error means, if not what ``classify`` says.
         """
-        self.polls += 1
+        if getattr(error, "attempts", 1):  # else the deadline came before it was sent
+            self.polls += 1
         self.has_changed = False
         if not (self._has_passed(now) and isinstance(error, RequestTimeoutError)):
             self.last_error = error  # a poll that the deadline cut off says nothing

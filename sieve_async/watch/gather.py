@@ -21,7 +21,9 @@ async def gather_outcomes(job_ids: JobIds, watch: Callable[[JobIds], JobWatch]) 
         source = _plain_ids(job_ids, taken)
     async with watch(source) as outcomes:
         found = {outcome.job_id: outcome async for outcome in outcomes}
-    return OutcomeList(found[item] if isinstance(item, str) else item for item in taken)
+    ended = (found.get(item) if isinstance(item, str) else item for item in taken)
+    # An id that came after the end was not watched.
+    return OutcomeList(outcome for outcome in ended if outcome is not None)
 
 
 def _plain_ids(job_ids: Iterable[object], taken: list[str | JobOutcome]) -> list[str]:

@@ -14,7 +14,7 @@ from functools import partial
 import attrs
 
 from sieve_async.background import Background
-from sieve_async.errors import AuthenticationError, SieveError
+from sieve_async.errors import SieveError
 from sieve_async.limiter import RequestLimiter
 from sieve_async.messages import shorten
 from sieve_async.models import JobStatus
@@ -41,10 +41,6 @@ _MAX_DOCUMENTS = 2000
 _TIMER_RESOLUTION = 0.001
 # A poll that takes longer was held back, and says nothing about the latency.
 _MAX_LATENCY = 5.0
-# When all answers of so many seconds, and so many of them, were 401, the key is revoked: jobs that
-# are rejected then need no confirmations of their own.
-_REVOKED_AFTER = 5.0
-_REVOKED_COUNT = 3
 _LOG_INTERVAL = 60.0
 _MAX_LOGGED_WORDS = 100
 
@@ -94,8 +90,6 @@ class Scheduler:
         self._updating: dict[WatchedJob, asyncio.Task[None]] = {}
         self._documents: OrderedDict[WatchedJob, None] = OrderedDict()
         self._log = PollLogger(self._clock)
-        self._rejected_since: float | None = None
-        self._rejected = 0
         self._is_closed = False
         background.on_failure(self.fail)
 
@@ -183,7 +177,7 @@ class Scheduler:
 
     def poll_now(self, job: WatchedJob) -> None:
         """Poll a job before those that are merely due."""
-        if job in self._in_flight:
+        if self._is_busy(job):
             job.is_nudged = True
             job.give_up_hold()
             return
@@ -220,6 +214,10 @@ class Scheduler:
         """Raise an unexpected exception in every watch; later ones begin anew."""
         for subscriber in self._subscribers():
             subscriber.on_failure(error)
+
+    def _is_busy(self, job: WatchedJob) -> bool:
+        """Whether its poll is in flight, or the caller's function has its state."""
+        return job in self._in_flight or job in self._updating
 
     def _subscribers(self) -> list[Subscriber]:
         return [each for group in self._groups.values() for each in group.subscribers]
@@ -282,7 +280,7 @@ class Scheduler:
         now = self._clock() + _TIMER_RESOLUTION
         while self._urgent or self._ready:
             job = (self._urgent or self._ready).popleft()
-            if job in self._in_flight or not job.is_active:
+            if self._is_busy(job) or not job.is_active:
                 continue
             if job.due <= now:
                 return job
@@ -339,8 +337,6 @@ class Scheduler:
     def _apply(self, job: WatchedJob, decision: Decision) -> None:
         now = self._clock()
         match decision:
-            case PollAt() if self._is_key_revoked(job, now):
-                self._finish(job, now, job.state.last_error)
             case PollAt(at):
                 self._log.poll(job)
                 self._keep_document(job)
@@ -388,18 +384,6 @@ class Scheduler:
         if len(self._documents) > _MAX_DOCUMENTS:
             oldest, _ = self._documents.popitem(last=False)
             oldest.drop_document()
-
-    def _is_key_revoked(self, job: WatchedJob, now: float) -> bool:
-        state = job.state
-        if not (state.rejections and isinstance(state.last_error, AuthenticationError)):
-            if not state.failures:
-                self._rejected_since = None
-            return False
-        if self._rejected_since is None:
-            self._rejected_since, self._rejected = now, 0
-        self._rejected += 1
-        is_lasting = now - self._rejected_since >= _REVOKED_AFTER
-        return is_lasting and self._rejected >= _REVOKED_COUNT
 
     def _forget(self, jobs: int) -> None:
         """Free the memory of jobs that nothing waits for, once they are the larger part."""

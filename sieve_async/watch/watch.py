@@ -83,7 +83,7 @@ class JobWatch:
         self._jobs: dict[str, WatchedJob | None] = {}
         self._outcomes: deque[JobOutcome] = deque()
         self._counts: Counter[str] = Counter()
-        self._taken = self._handed_out = self._popped = 0
+        self._handed_out = self._popped = 0
         self._waiting = self._failure_callers = 0
         self._started = self._ended = 0.0
         self._unfinished: Iterator[JobOutcome] | None = None  # after the end of the watch
@@ -92,6 +92,7 @@ class JobWatch:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._rest: Iterator[object] | None = None
+        self._feeding: _Feeder | None = None
         self._feeder: asyncio.Task[None] | None = None
         self._ending: list[asyncio.Task[None]] = []  # cancelled tasks, which closing waits for
         self._timer: asyncio.TimerHandle | None = None
@@ -124,7 +125,11 @@ class JobWatch:
         return self._pop()
 
     async def __aenter__(self) -> Self:
-        self._start()
+        try:
+            self._start()
+        except BaseException:
+            await close_source(self._source)
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -145,6 +150,7 @@ class JobWatch:
         """
         seconds = check_timeout(within, "within")
         _check_max_items(max_items)
+        max_items = min(max_items, self._max_pending)  # no more ids are taken meanwhile
         self._start()
         loop = asyncio.get_running_loop()
         until = loop.time() + (_LONG_TIME if seconds is None else seconds)
@@ -188,8 +194,8 @@ class JobWatch:
         """Stop watching. May be called more than once."""
         self._report_end()
         ending = set(self._stop()) - {asyncio.current_task()}  # the source may close the watch
-        if not self._taken:
-            await close_source(self._source)  # the feeder may never have begun
+        if self._feeding is None or not self._feeding.has_begun:
+            await close_source(self._source)
         if ending:
             await asyncio.wait(ending)
 
@@ -230,14 +236,16 @@ class JobWatch:
         )
         self._scheduler = scheduler
         # In the caller's context, for it runs the caller's iterator.
-        feeder = _Feeder(weakref.WeakMethod(self._add), weakref.WeakMethod(self._end_feeding))
-        self._subscriber.feeder = self._feeder = asyncio.Task(feeder.run(source), loop=loop)
+        self._feeding = _Feeder(
+            weakref.WeakMethod(self._add), weakref.WeakMethod(self._end_feeding)
+        )
+        feeder = asyncio.Task(self._feeding.run(source), loop=loop)
+        self._subscriber.feeder = self._feeder = feeder
 
     def _add(self, job_id: object) -> asyncio.Event | None:
         """Watch one more job; returns what to wait for when there is no room for the next."""
         if self._is_fed or self._scheduler is None or self._group is None:
             raise asyncio.CancelledError  # the source has swallowed the one that came before
-        self._taken += 1
         plain_id = self._accept(job_id)
         if plain_id is not None:
             self._jobs[plain_id] = None
@@ -335,7 +343,7 @@ class JobWatch:
         if self._unfinished is not None or not self._subscriber.is_active:
             return
         self._ended = asyncio.get_running_loop().time()
-        self._stop_feeding()
+        self._ending += self._stop_feeding()
         self._subscriber.is_active = False
         if self._scheduler is not None:
             self._scheduler.interrupt()
@@ -423,20 +431,24 @@ class JobWatch:
     def _stop_feeding(self) -> list[asyncio.Task[None]]:
         if self._timer is not None:
             self._timer.cancel()
-        self._is_fed = True
-        if self._feeder is None or self._feeder.done() or not self._feeder.cancel():
+        was_fed, self._is_fed = self._is_fed, True
+        if self._feeder is None or self._feeder.done():
             return []
+        if not was_fed:  # only once: a second time would interrupt how the source cleans up
+            self._feeder.cancel()
         return [self._feeder]
 
 
-@attrs.frozen
+@attrs.define
 class _Feeder:
     """Takes ids from a source; it does not keep the watch alive that they are for."""
 
     add: weakref.WeakMethod[Callable[[object], asyncio.Event | None]]
     end: weakref.WeakMethod[Callable[[BaseException | None], None]]
+    has_begun: bool = False
 
     async def run(self, source: JobIds) -> None:
+        self.has_begun = True
         failure: BaseException | None = None
         try:
             await self._read(source)
