@@ -122,7 +122,7 @@ class JobList:
     async def _read_page(self, offset: int) -> None:
         if offset <= self._last_offset or self._stale_pages >= _MAX_STALE_PAGES:
             self._offset = None
-            raise self._error(f"the list does not end: {offset} after {self._last_offset}")
+            raise self._error(f"next_offset is {offset} after {self._last_offset}: there is no end")
         left = self._left()
         size = self._size if left is None else min(self._size, left)
         try:
