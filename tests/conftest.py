@@ -28,12 +28,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.looptime(noop_cycles=_IDLE_ITERATIONS), append=False)
 
 
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty directory."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, empty_home: Path) -> None:
     """Hide the environment variables and the home directory of the developer."""
     for name in ("SIEVE_API_KEY", "SIEVE_API_KEY_FILE", "SIEVE_API_URL", "SIEVE_LOG"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(empty_home))
 
 
 @pytest.fixture(autouse=True)

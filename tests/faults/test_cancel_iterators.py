@@ -180,7 +180,7 @@ async def test_cancelled_watch(strategy: Any, consume: Consume) -> None:
     """A cancelled watch ends at once, leaves no task, and sends nothing more."""
     limits = Limits(max_connections=2, polls_per_second=None)
     cancelled = 0
-    for request, delay in itertools.product([0, 1, 2, 4, 7, 11], range(16)):
+    for request, delay in itertools.product([0, 1, 4, 11], [*range(6), 9, 14]):
         trigger = Trigger(request, delay)
 
         def reply(request: RawRequest, trigger: Trigger = trigger) -> Script:
@@ -201,4 +201,4 @@ async def test_cancelled_watch(strategy: Any, consume: Consume) -> None:
             before = len(server.requests)
             await asyncio.sleep(60)
             assert len(server.requests) == before
-    assert cancelled >= 70
+    assert cancelled >= 20

@@ -84,7 +84,7 @@ async def test_pieces(sieve: FakeSieve, piece: int) -> None:
         assert "not found" in str(missing).lower()
 
 
-@pytest.mark.parametrize("size", range(1, 560, 19))
+@pytest.mark.parametrize("size", range(1, 560, 56))
 async def test_reset_at_every_position(sieve: FakeSieve, size: int) -> None:
     """A response that is reset anywhere is no result, and the next one counts."""
     sieve.add_job("job", processing=0.5, outputs=OUTPUTS)
@@ -104,7 +104,7 @@ async def test_reset_at_every_position(sieve: FakeSieve, size: int) -> None:
 
 async def test_few_connections(sieve: FakeSieve) -> None:
     """With fewer connections than slots all calls end, each with its own job."""
-    ids = [sieve.add_job(queued=5, processing=20 + number) for number in range(40)]
+    ids = [sieve.add_job(queued=5, processing=20 + number) for number in range(20)]
     limits = Limits(polls_per_second=None)
     async with through_proxy(sieve, Link(max_connections=4), limits=limits) as (proxy, client):
         jobs = await asyncio.gather(*map(client.wait_for_job, ids))
@@ -126,7 +126,7 @@ async def test_no_connections(sieve: FakeSieve) -> None:
 @pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
 async def test_repeated_resets(sieve: FakeSieve, strategy: Any) -> None:
     """Resets of all connections every few seconds cost requests, and no outcome."""
-    ids = [sieve.add_job(queued=3, processing=20 + number) for number in range(30)]
+    ids = [sieve.add_job(queued=3, processing=10 + number) for number in range(12)]
     async with through_proxy(sieve, Link(latency=0.05)) as (proxy, client):
 
         async def cut() -> None:

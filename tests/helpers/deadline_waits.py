@@ -11,7 +11,7 @@ from helpers.raw_server import JOB
 from sieve_async import FunctionVersion, Job, JobOutcome, SieveClient, WaitTimeoutError
 
 IDS = [JOB, "job-2", "job-3"]
-TIMEOUTS = 0.3, 2.5, 7.7
+TIMEOUTS = 0.3, 7.7
 NAME = "o/f:latest"
 
 Wait: TypeAlias = Callable[[SieveClient, float], Awaitable[list[WaitTimeoutError]]]

@@ -64,10 +64,10 @@ LARGE = [
 @pytest.mark.parametrize(
     "case",
     [
-        Case(200, "each"),
-        Case(300, "all", kind="errors"),
-        Case(500, "all", per_second=10),
-        Case(300, "all", "list", "cut", 20),
+        Case(100, "each"),
+        Case(100, "all", kind="errors"),
+        Case(150, "all", per_second=3),
+        Case(100, "all", "list", "cut", 7),
         *(pytest.param(case, marks=pytest.mark.campaign) for case in LARGE),
     ],
     ids=str,

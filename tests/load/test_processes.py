@@ -40,7 +40,7 @@ async def cancel_in_portions(tasks: Sequence[asyncio.Task[object]], portion: int
         await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [2000, pytest.param(20_000, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("number", [1000, pytest.param(20_000, marks=pytest.mark.campaign)])
 def test_cancel_many_waits(number: int) -> None:
     """Each of many cancelled waits ends as cancelled, and nothing is left of them."""
 
@@ -86,7 +86,7 @@ async def outcomes_of(client: SieveClient, ids: Sequence[str], mode: str) -> lis
 
 
 @pytest.mark.parametrize("mode", ["each", "poll", "list"])
-@pytest.mark.parametrize("number", [1000, pytest.param(5000, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("number", [500, pytest.param(5000, marks=pytest.mark.campaign)])
 def test_close_with_many_waits(mode: str, number: int) -> None:
     """``close()`` ends many waits within 2 s, each with one outcome."""
 
@@ -113,8 +113,8 @@ def test_close_with_many_waits(mode: str, number: int) -> None:
 
 @pytest.mark.parametrize("mode", ["each", "all"])
 def test_few_descriptors(mode: str) -> None:
-    """A program with 32 file descriptors waits for 300 jobs, with little memory."""
-    number = 300
+    """A program with 32 file descriptors waits for 200 jobs, with little memory."""
+    number = 200
     with (
         run_server(number=number, seconds=1) as url,
         run_program("wait", url, "--number", number, "--mode", mode, "--descriptors", 32) as waits,

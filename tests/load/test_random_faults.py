@@ -22,7 +22,7 @@ MODES: tuple[tuple[WaitMode, str], ...] = (
     ("all", "long_poll"),
     ("all", "list"),
 )
-QUICK, CHUNK = 200, 600
+QUICK, CHUNK = 100, 600
 
 
 async def run(seed: int, number: int, mode: WaitMode, strategy: str) -> Counter[str]:
@@ -50,7 +50,7 @@ async def run(seed: int, number: int, mode: WaitMode, strategy: str) -> Counter[
 
 @pytest.mark.parametrize(("mode", "strategy"), MODES)
 async def test_random_faults(mode: WaitMode, strategy: str) -> None:
-    """Two hundred waits in each mode."""
+    """A hundred waits in each mode."""
     counts = await run(1, QUICK, mode, strategy)
 
     assert counts["waits"] == QUICK

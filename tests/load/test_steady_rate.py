@@ -20,9 +20,9 @@ INTERVAL = PollPolicy().min_interval
 @pytest.mark.parametrize(
     ("number", "mode", "per_second", "seconds"),
     [
-        (300, "each", 100, 6.0),
-        (1000, "all", 100, 15),
-        pytest.param(1000, "all", None, 6 * INTERVAL),
+        (100, "each", 100, 5.0),
+        (600, "all", 100, 8),
+        pytest.param(400, "all", None, 6 * INTERVAL),
         pytest.param(5000, "each", 100, 60, marks=pytest.mark.campaign),
         pytest.param(5000, "all", 100, 60, marks=pytest.mark.campaign),
         pytest.param(5000, "each", None, 15, marks=pytest.mark.campaign),
@@ -58,8 +58,8 @@ async def test_no_bursts(
 @pytest.mark.parametrize(
     ("number", "mode", "strategy"),
     [
-        (500, "each", "poll"),
-        (1500, "all", "list"),
+        (150, "each", "poll"),
+        (400, "all", "list"),
         pytest.param(5000, "all", "long_poll", marks=pytest.mark.campaign),
         pytest.param(20_000, "each", "poll", marks=pytest.mark.campaign),
         pytest.param(20_000, "all", "poll", marks=pytest.mark.campaign),

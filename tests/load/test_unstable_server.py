@@ -26,9 +26,9 @@ MODES: tuple[tuple[WaitMode, str], ...] = (
 
 
 def quick_and_large(*quick: tuple[WaitMode, str]) -> list[object]:
-    """Two hundred waits in some modes, and for the campaign 5,000 in all modes."""
+    """A hundred waits in some modes, and for the campaign 5,000 in all modes."""
     large = [pytest.param(5000, *mode, marks=pytest.mark.campaign) for mode in MODES]
-    return [*(pytest.param(200, *mode) for mode in quick), *large]
+    return [*(pytest.param(100, *mode) for mode in quick), *large]
 
 
 @pytest.mark.parametrize(

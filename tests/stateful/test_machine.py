@@ -11,7 +11,7 @@ from stateful.machine import ClientMachine
 from stateful.random_walk import walk
 
 QUICK = settings(
-    max_examples=10,
+    max_examples=6,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
@@ -33,7 +33,7 @@ def test_machine() -> None:
     run_state_machine_as_test(ClientMachine, settings=QUICK)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_random_walks(seed: int) -> None:
     """Longer sequences, chosen by a seed."""
     walk(seed)
