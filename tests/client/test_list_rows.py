@@ -139,4 +139,4 @@ async def test_last_state_seen() -> None:
         assert isinstance(outcome.error, WaitTimeoutError)
         check_error(outcome.error)
         assert outcome.error.last is not None
-        assert outcome.error.last.status == "processing"
+        assert outcome.error.last_status == "processing"

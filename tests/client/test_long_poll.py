@@ -119,7 +119,7 @@ async def test_deadline(sieve: FakeSieve, client: SieveClient) -> None:
         await client.wait_for_job("job", strategy="long_poll", timeout=700)
 
     assert 700 - 0.01 <= now() - started <= 700.1
-    assert caught.value.job_id == "job"
+    assert caught.value.target == "job"
     assert caught.value.elapsed == pytest.approx(700, abs=0.1)
     assert sieve.requests.total == 2
 

@@ -19,7 +19,7 @@ from helpers.job_snapshots import (
 )
 from helpers.leak_checks import error_of
 from helpers.raw_server import JOB
-from sieve_async import JobRestartedError, PollPolicy, ResponseError, WaitTimeoutError
+from sieve_async import Job, JobRestartedError, PollPolicy, ResponseError, WaitTimeoutError
 
 OLD, NEW = f"{JOB}-a", f"{JOB}-b"
 RESTARTED = {"restarts": [{"timestamp": "2024-12-15T01:41:59", "reason": "x", "type": "OOM"}]}
@@ -143,7 +143,7 @@ async def test_nothing_but_earlier_runs() -> None:
 
     assert isinstance(given_up, ResponseError)
     assert isinstance(timed_out, WaitTimeoutError)
-    assert timed_out.last is not None
+    assert isinstance(timed_out.last, Job)
     assert timed_out.last.run_id == NEW
     assert output_values(timed_out.last) == ["x"]
     assert isinstance(timed_out.last_error, ResponseError)

@@ -52,7 +52,7 @@ async def test_deadline(sieve: FakeSieve, client: SieveClient, limit: Any) -> No
     assert caught.value.target == job
     assert caught.value.polls == sieve.requests_for(job)
     assert caught.value.last is not None
-    assert caught.value.last.status == "processing"
+    assert caught.value.last_status == "processing"
     check_error(caught.value)
 
 

@@ -16,6 +16,7 @@ from helpers.job_snapshots import (
 )
 from helpers.raw_server import JOB
 from sieve_async import (
+    Job,
     JobFailedError,
     Limits,
     PollPolicy,
@@ -147,7 +148,7 @@ async def test_outcome_of_a_deadline(sieve: FakeSieve, client: SieveClient) -> N
     [outcome] = await client.wait_for_jobs(["job"], timeout=45)
 
     assert isinstance(outcome.error, WaitTimeoutError)
-    assert outcome.error.last is not None
+    assert isinstance(outcome.error.last, Job)
     assert output_values(outcome.error.last) == [0, 1, 2, 3]
 
 

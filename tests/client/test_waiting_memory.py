@@ -11,7 +11,7 @@ from helpers.raw_server import (
     respond,
     serve,
 )
-from sieve_async import ConnectError, JobStatus, ServerError, WaitTimeoutError
+from sieve_async import ConnectError, Job, Limits, ServerError, WaitTimeoutError
 
 pytestmark = pytest.mark.looptime
 
@@ -38,13 +38,14 @@ async def test_last_errors_of_many() -> None:
         assert outcome.error.last_error.__traceback__ is None
 
 
-async def test_answers_of_many() -> None:
-    """Of jobs that run, whole answers are kept up to 4 MiB together; of the rest, the status."""
-    note = "x" * 100_000
-    stage = ScriptedServer(lambda asked: respond(job_document(asked.job_id, note=note)))
-    async with stage, stage.client() as client:
-        outcomes = await client.wait_for_jobs([f"{place}" for place in range(60)], timeout=5)
+async def test_documents_of_pending_jobs() -> None:
+    """Of the most recent 2,000 pending jobs the last document is kept, of the others the status."""
+    server = ScriptedServer(lambda asked: respond(job_document(asked.job_id, note="x")))
+    limits = Limits(polls_per_second=None)
+    async with server, server.client(limits=limits) as client:
+        outcomes = await client.wait_for_jobs([f"{place}" for place in range(2100)], timeout=0)
 
-    last = [one.error.last for one in outcomes if isinstance(one.error, WaitTimeoutError)]
-    assert [job and job.status for job in last] == [JobStatus.PROCESSING] * 60
-    assert sum(job is not None and "note" in job.extra for job in last) == 41
+    errors = [one.error for one in outcomes if isinstance(one.error, WaitTimeoutError)]
+    assert [error.last_status for error in errors] == ["processing"] * 2100
+    kept = [error.last for error in errors if isinstance(error.last, Job)]
+    assert sum("note" in job.extra for job in kept) == 2000

@@ -68,14 +68,15 @@ async def test_deadline(sieve: FakeSieve, client: SieveClient) -> None:
     """At the deadline the error holds the version that was waited for, and its last state."""
     sieve.add_version("owner", "name", "v1", building=1000)
 
-    with pytest.raises(WaitTimeoutError, match=r"owner/name:latest \(building\)") as caught:
+    with pytest.raises(
+        WaitTimeoutError, match=r"owner/name:latest.*last status: building"
+    ) as caught:
         await client.wait_until_ready("owner", "name", timeout=60)
 
     error = caught.value
-    assert (error.target, error.last) == (None, None)
     assert error.target == "owner/name:latest"
-    assert error.last_version is not None
-    assert error.last_version.id == "v1"
+    assert isinstance(error.last, FunctionVersion)
+    assert error.last.id == "v1"
 
 
 async def test_unknown_version(sieve: FakeSieve, client: SieveClient) -> None:

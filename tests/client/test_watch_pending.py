@@ -19,13 +19,13 @@ async def test_still_running(sieve: FakeSieve, client: SieveClient) -> None:
     async with outcomes:
         await anext(outcomes)
         await asyncio.sleep(30)
-        ((job_id, status, seconds),) = outcomes.pending()
+        (late,) = outcomes.pending()
         await anext(outcomes)
         after = outcomes.pending()
 
     assert (before, after) == ([], [])
-    assert (job_id, status) == ("late", JobStatus.QUEUED)
-    assert seconds == pytest.approx(35, abs=2)
+    assert (late.job_id, late.status) == ("late", JobStatus.QUEUED)
+    assert late.elapsed == pytest.approx(35, abs=2)
 
 
 @pytest.mark.looptime
@@ -38,4 +38,4 @@ async def test_not_seen_yet(sieve: FakeSieve, client: SieveClient) -> None:
         await asyncio.sleep(1)
         running = outcomes.pending()
 
-    assert [(job_id, status) for job_id, status, _ in running] == [("a", None)]
+    assert [(job.job_id, job.status) for job in running] == [("a", None)]

@@ -160,7 +160,7 @@ async def test_deadlines_of_a_shared_job(sieve: FakeSieve, client: SieveClient) 
     assert shared[0].ok
     assert isinstance(error, WaitTimeoutError)
     assert error.last is not None
-    assert error.last.status == "processing"
+    assert error.last_status == "processing"
     assert error.polls <= 12
 
 

@@ -102,7 +102,11 @@ async def test_no_ids(sieve: FakeSieve, client: SieveClient) -> None:
     assert not sieve.requests
 
 
-@pytest.mark.parametrize("ids", ["job", b"job", 5, None, object(), str], ids=lambda ids: type(ids).__name__ + repr(ids)[:5])
+@pytest.mark.parametrize(
+    "ids",
+    ["job", b"job", 5, None, object(), str],
+    ids=["text", "bytes", "number", "none", "object", "class"],
+)
 async def test_no_source(sieve: FakeSieve, client: SieveClient, ids: Any) -> None:
     """What is no source of ids, a single id above all, is refused by the call itself."""
     with pytest.raises(InvalidArgumentError):

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -27,7 +27,7 @@ CALLS: list[Callable[[SieveClient, Any], Awaitable[object]]] = [
     lambda client, bad: client.get_job(bad),
     lambda client, bad: client.wait_for_job(bad, timeout=1),
     lambda client, bad: client.get_version(bad, "f"),
-    lambda client, bad: client.get_version("o", bad or 5),
+    lambda client, bad: client.get_version("o", bad or cast("str", 5)),
     lambda client, bad: client.get_version("o", "f", bad),
     lambda client, bad: client.wait_until_ready(bad, "f"),
     lambda client, bad: client.wait_until_ready("o", "f", bad),

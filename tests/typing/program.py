@@ -19,6 +19,7 @@ from sieve_async import (
     JobStatus,
     JobWatch,
     Limits,
+    OutcomeList,
     PollPolicy,
     RateLimitError,
     RetryPolicy,
@@ -67,7 +68,7 @@ async def watch(client: SieveClient, more: AsyncIterator[str]) -> None:
             assert_type(outcome, JobOutcome)
             assert_type(outcome.result(), Job)
     assert_type(client.as_completed(more, timeout=60), JobWatch)
-    assert_type(await client.wait_for_jobs({"id"}, strategy="long_poll"), list[JobOutcome])
+    assert_type(await client.wait_for_jobs({"id"}, strategy="long_poll"), OutcomeList)
     async for output in client.stream_outputs("id", on_restart="continue"):
         assert_type(output, InputOutput | tuple[InputOutput, ...])
     client.as_completed(["id"], strategy="guess")  # type: ignore[arg-type] # no such strategy

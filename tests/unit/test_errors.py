@@ -250,7 +250,7 @@ def test_errors_are_raised_and_caught(error: SieveError) -> None:
         (TransportError, "reason method path attempts elapsed sent is_transient response_status"),
         (
             ConnectError,
-            "reason method path attempts elapsed sent is_transient response_status reused_connection",
+            f"{TRANSPORT_FIELDS} reused_connection",
         ),
         (
             TLSError,
