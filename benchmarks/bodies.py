@@ -18,7 +18,7 @@ _SAMPLES: dict[str, Document] = json.loads(Path(__file__).with_suffix(".json").r
 _FULL, _FILE = _SAMPLES["job"], _SAMPLES["job"]["outputs"][0]
 # What the API sends of the function since 2024.
 _COMPACT: Document = {"function": {"name": "dubbing", "owner_name": "sieve"}}
-_PROCESSING = _FULL | {"status": "processing", "completed_at": None} | _COMPACT
+_PROCESSING = _FULL | _COMPACT | {"status": "processing", "completed_at": None, "outputs": []}
 
 
 def job_with(outputs: int) -> Document:
