@@ -2,7 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Mapping,
+)
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -795,12 +802,12 @@ class SieveClient:
         is_waited_for = self._waits.nudge(job_id)
         return self._scheduler.nudge(job_id) or is_waited_for
 
-    async def _call(
+    def _call(
         self, request: Request[Model], parse: Callable[[Request[Model], Response], Result]
-    ) -> Result:
+    ) -> Coroutine[Any, Any, Result]:
         """Make one plain call."""
         self._transport.bind_loop()
-        return await self._retrier.call(request, parse)
+        return self._retrier.call(request, parse)
 
     def _file_renewal(self) -> Renewal:
         """Looks up the jobs of expired files, each job once."""

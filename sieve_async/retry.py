@@ -6,7 +6,7 @@ successes refill it (the rule of the AWS SDKs).
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from enum import Enum, auto
 from typing import Any, TypeVar
 
@@ -188,33 +188,31 @@ class Retrier:
         self._send = send
         self._clock = clock
 
-    async def call(
+    def call(
         self, request: Request[Model], parse: Callable[[Request[Model], Response], Result]
-    ) -> Result:
+    ) -> Coroutine[Any, Any, Result]:
         """Make a plain call.
 
         Raises:
             SieveError: The last error: another try is no use or not allowed, or the server asked
                 for a longer pause than ``max_retry_after``.
         """
-        return await self._run(request, parse, max_pause=self._policy.max_retry_after)
+        return self._run(request, parse, max_pause=self._policy.max_retry_after)
 
-    async def poll(
+    def poll(
         self,
         request: Request[Model],
         parse: Callable[[Request[Model], Response], Result],
         *,
         deadline: float | None,
         max_attempts: int | None = None,
-    ) -> Result:
+    ) -> Coroutine[Any, Any, Result]:
         """Make one poll of a wait; each try takes a turn in the poll rate.
 
         Raises:
             SieveError: The last error; also when the deadline, a time of the loop, came first.
         """
-        return await self._run(
-            request, parse, poll=True, deadline=deadline, max_attempts=max_attempts
-        )
+        return self._run(request, parse, poll=True, deadline=deadline, max_attempts=max_attempts)
 
     async def poll_once(
         self, request: Request[Model], parse: Callable[[Request[Model], Response], Result]
@@ -248,7 +246,7 @@ class Retrier:
         limiter = self._limiter
         started = turn = self._clock()
         try:
-            response = await self._request(request, deadline, number)
+            response = await self._request(request, deadline, number, started)
         except ConnectError as error:
             was_stale = error.reused_connection and self._clock() - started <= _MAX_STALE
             if not was_stale or request.fresh_connection or limiter.pause_remaining():
@@ -260,7 +258,7 @@ class Retrier:
         if response is None:
             await limiter.sleep_until(turn)
             request = attrs.evolve(request, fresh_connection=True)
-            response = await self._request(request, deadline, number)
+            response = await self._request(request, deadline, number, self._clock())
         try:
             return parse(request, response)
         except APIError as error:
@@ -328,10 +326,9 @@ class Retrier:
         return self.budget.try_spend(retry_cost(failure))
 
     async def _request(
-        self, request: Request[Model], deadline: float | None, number: int
+        self, request: Request[Model], deadline: float | None, number: int, started: float
     ) -> Response:
         self.counters.requests += 1
-        started = self._clock()
         if request.hold_time:
             held_until = started + request.hold_time
             deadline = held_until if deadline is None else min(deadline, held_until)

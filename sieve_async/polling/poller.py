@@ -7,8 +7,8 @@ how to poll next, is decided here.
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Generic
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic
 
 import attrs
 
@@ -53,19 +53,19 @@ class PollContext:
     has_slot: bool = False
     long_polls: LongPollLimiter | None = None
 
-    async def send(self, request: Request[Model], state: PollState) -> PolledState[Model]:
+    def send(
+        self, request: Request[Model], state: PollState
+    ) -> Coroutine[Any, Any, PolledState[Model]]:
         """Send one poll."""
         retrier = self.retrier
         retrier.counters.polls += 1
         deadline = None if state.is_single_poll else state.deadline
         if self.has_slot:
-            return await retrier.attempt(request, parse_state, deadline, poll=True)
+            return retrier.attempt(request, parse_state, deadline, poll=True)
         if state.is_single_poll:
-            return await retrier.poll_once(request, parse_state)
+            return retrier.poll_once(request, parse_state)
         max_attempts = 1 if request.hold_time else None
-        return await retrier.poll(
-            request, parse_state, deadline=deadline, max_attempts=max_attempts
-        )
+        return retrier.poll(request, parse_state, deadline=deadline, max_attempts=max_attempts)
 
 
 @attrs.define(eq=False, weakref_slot=False)

@@ -22,7 +22,7 @@ from sieve_async.errors import (
 )
 from sieve_async.messages import Request, Response
 from sieve_async.redaction import redactor
-from sieve_async.transport.body import Answer, ContentEncodingError, TooLargeError
+from sieve_async.transport.body import ContentEncodingError, TooLargeError
 from sieve_async.transport.connection import ConnectionSender, UnsupportedError
 from sieve_async.transport.errors import Exchange, proxy_refusal, translate
 from sieve_async.transport.session import SessionSender, environment_proxy, open_session
@@ -99,22 +99,25 @@ class Transport:
             WrongEventLoopError: The client or its session belongs to another loop or process.
         """
         loop = self.bind_loop()
-        sender = self._sender(request)
+        sender, target = self._sender(request), self._target(request)
         exchange = Exchange(request.method, request.path, self._over_tls)
         timer = RequestTimer(loop)
         self._timers.start(timer, self._due(loop, request, deadline))
+        failure: SieveError | None = None
         try:
-            status, headers, body = await self._exchange(sender, request, exchange)
+            status, headers, body = await sender.send(request, target, exchange)
             self.bytes_received += len(body)
             if not (status == 407 and exchange.via_proxy):
                 return Response(status, headers, body, self._redact)
-            failure: SieveError = proxy_refusal(exchange)
+            failure = proxy_refusal(exchange)
         except asyncio.CancelledError as error:
             interruption = self._interruption(timer, sender, exchange, request.hold_time)
             if interruption is None:
                 error.__traceback__ = None  # the frames below have locals that hold the key
                 raise
             failure = interruption
+        except UnsupportedError as error:  # nothing was sent
+            self._use_session(error)
         except Exception as error:  # noqa: BLE001 - only our errors leave this package
             failure = self._failure(error, sender, exchange)
         except BaseException as error:
@@ -124,7 +127,9 @@ class Transport:
             self._timers.stop(timer)
             timer.uncancel()  # should the cancellation have become some other error
         # Raised after the block has ended: nothing of aiohttp is its context.
-        raise failure
+        if failure is not None:
+            raise failure
+        return await self.send(request, deadline)  # through a session
 
     def bind_loop(self) -> asyncio.AbstractEventLoop:
         """The loop of this client; the first call settles which, and in which process.
@@ -168,14 +173,9 @@ class Transport:
             while self._timers and self._loop is asyncio.get_running_loop():  # noqa: ASYNC110
                 await asyncio.sleep(0)  # each ends within a few turns of the loop
 
-    async def _exchange(self, sender: Sender, request: Request[Any], exchange: Exchange) -> Answer:
+    def _target(self, request: Request[Any]) -> str:
         query = f"?{request.query}" if request.query else ""
-        target = f"{self._base_path}{request.path}{query}"
-        try:
-            return await sender.send(request, target, exchange)
-        except UnsupportedError as error:  # nothing was sent
-            self._use_session(error)
-        return await self._sender(request).send(request, target, exchange)
+        return f"{self._base_path}{request.path}{query}"
 
     def _sender(self, request: Request[Any]) -> Sender:
         if self._session is None and request.fresh_connection:

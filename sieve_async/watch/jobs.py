@@ -139,7 +139,10 @@ class WatchedJob(JobPoller):
     @property
     def is_active(self) -> bool:
         """Whether any watch still waits for it."""
-        return any(subscriber.is_active for subscriber in self.subscribers)
+        for subscriber in self.subscribers:  # noqa: SIM110 - any() takes twice as long
+            if subscriber.is_active:
+                return True
+        return False
 
     def hold_limit(self) -> float | None:
         """Until when a request may be held; None for no limit."""

@@ -296,12 +296,14 @@ class Scheduler:
         now = self._clock()
         if now - started < _MAX_LATENCY:
             self.latency += 0.1 * (now - started - self.latency)
-        if job.state.status is not None:
-            job.set_status(JobStatus(job.state.status))
+        status = job.state.status
+        if status is not None and status != job.status:
+            job.set_status(JobStatus(status))
         if job.state.has_changed and job.subscribers[0].on_update is not None:
             await self._report_update(job)
+            now = self._clock()
         if job.is_active:
-            self._apply(job, decision)
+            self._apply(job, decision, now)
 
     async def _report_update(self, job: WatchedJob) -> None:
         """Call the caller's function in the caller's context; what it raises ends its watch."""
@@ -334,8 +336,7 @@ class Scheduler:
         if task.cancelled() and job.is_active and not self._is_closed:
             self.fail(asyncio.CancelledError())  # by an event loop that shuts down
 
-    def _apply(self, job: WatchedJob, decision: Decision) -> None:
-        now = self._clock()
+    def _apply(self, job: WatchedJob, decision: Decision, now: float) -> None:
         match decision:
             case PollAt(at):
                 self._log.poll(job)
