@@ -30,7 +30,7 @@ class PolledState(Generic[Model]):
         status: The status of the job or build.
         output_count: How many outputs the answer holds.
         run_id: The run of the job; None where the answer does not say.
-        restarts: How often the job had restarted, as far as the answer says.
+        restarts: How often the job had restarted; None where the answer does not say.
     """
 
     id: str
@@ -39,7 +39,7 @@ class PolledState(Generic[Model]):
     request: Request[Model] = attrs.field(repr=False)
     response: Response = attrs.field(repr=False)
     run_id: str | None = None
-    restarts: int = 0
+    restarts: int | None = None
     _model: Model | None = attrs.field(default=None, repr=False)
 
     def model(self) -> Model:
@@ -200,8 +200,10 @@ def _status(model: type, word: str) -> JobStatus | BuildStatus:
     return JobStatus(word) if model is Job else BuildStatus(word)
 
 
-def _restart_count(restarts: object) -> int:
+def _restart_count(restarts: object) -> int | None:
     """Documented as an array of restarts; a number stands on some pages."""
     if isinstance(restarts, list):
         return len(restarts)
-    return max(0, restarts) if restarts.__class__ is int and isinstance(restarts, int) else 0
+    if isinstance(restarts, int) and not isinstance(restarts, bool) and restarts >= 0:
+        return restarts
+    return None

@@ -326,18 +326,18 @@ class JobPoller(Poller[Job]):
             self.offset, self.buffered_outputs = 0, ()
         if run is not None:
             self._run = run
-        self.restarts = max(self.restarts, restarts)
+        if restarts is not None:
+            self.restarts = max(self.restarts, restarts)
         return True
 
-    def _is_same_run(self, run: int | None, restarts: int) -> bool:
+    def _is_same_run(self, run: int | None, restarts: int | None) -> bool:
         if run is not None and self._run is not None:
             return run == self._run
         if run is not None and run in self._earlier_runs:
             return False
-        # An answer without restarts says nothing about them.
-        return restarts in {0, self.restarts}
+        return restarts is None or restarts == self.restarts
 
-    def _is_earlier_run(self, run: int | None, restarts: int) -> bool:
-        if restarts != self.restarts:
-            return restarts < self.restarts
+    def _is_earlier_run(self, run: int | None, restarts: int | None) -> bool:
+        if (restarts or 0) != self.restarts:
+            return (restarts or 0) < self.restarts
         return run in self._earlier_runs

@@ -29,6 +29,7 @@ class Subscriber:
     Attributes:
         jobs: Each id that was taken, with its job while that is pending.
         pending: How many are pending.
+        started: When the watch began.
         deadline: When the watch ends; None for never.
         on_update: The caller's function for new states.
         context: The caller's context, for that function.
@@ -50,6 +51,7 @@ class Subscriber:
     on_close: Callable[[], None]
     on_failure: Callable[[BaseException], None]
     pending: int = 0
+    started: float = 0.0
     feeder: Task[None] | None = None
     is_active: bool = True
     alone: "tuple[Subscriber]" = attrs.field(init=False)

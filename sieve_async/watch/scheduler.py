@@ -364,8 +364,8 @@ class Scheduler:
 
     def _finish(self, job: WatchedJob, now: float, error: SieveError | None) -> None:
         self._documents.pop(job, None)
-        elapsed = now - job.state.started
         for subscriber in job.subscribers:
+            elapsed = now - max(subscriber.started, job.state.started)
             if error is None:
                 outcome = job.outcome(elapsed)
             else:

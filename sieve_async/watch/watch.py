@@ -223,7 +223,7 @@ class JobWatch:
         if not isinstance(source, AsyncIterable):
             source = self._rest = iter(source)
         loop = asyncio.get_running_loop()
-        self._started = loop.time()
+        self._started = self._subscriber.started = loop.time()
         if self._timeout:
             self._subscriber.deadline = deadline = self._started + self._timeout
             soon = deadline - min(_MAX_LEAD, self._timeout / 2)

@@ -134,19 +134,19 @@ def test_state(word: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "output_count", "run_id", "restarts"),
     [
-        ({}, 0, None, 0),
-        ({"outputs": None, "run_id": None, "restarts": None}, 0, None, 0),
+        ({}, 0, None, None),
+        ({"outputs": None, "run_id": None, "restarts": None}, 0, None, None),
         ({"outputs": [], "run_id": "", "restarts": []}, 0, None, 0),
         ({"outputs": [1, 2], "run_id": "r", "restarts": [{}, {}]}, 2, "r", 2),
         ({"outputs": "text", "run_id": 5, "restarts": 3}, 1, None, 3),
-        ({"outputs": {"data": 1}, "restarts": True}, 1, None, 0),
-        ({"outputs": False, "restarts": 1.5}, 1, None, 0),
-        ({"outputs": {}, "restarts": "2"}, 1, None, 0),
-        ({"restarts": -5}, 0, None, 0),
+        ({"outputs": {"data": 1}, "restarts": True}, 1, None, None),
+        ({"outputs": False, "restarts": 1.5}, 1, None, None),
+        ({"outputs": {}, "restarts": "2"}, 1, None, None),
+        ({"restarts": -5}, 0, None, None),
     ],
 )
 def test_outputs_and_restarts_of_a_state(
-    fields: dict[str, Any], output_count: int, run_id: str | None, restarts: int
+    fields: dict[str, Any], output_count: int, run_id: str | None, restarts: int | None
 ) -> None:
     """A state counts as many outputs as its model has, and the restarts that the answer names."""
     state = parse_state(JOB, answer(NEW_JOB | fields))
