@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from itertools import cycle
 from typing import Any
 
 import dask
@@ -125,6 +126,36 @@ async def test_worker_that_lost_contact(server: FakeSieve, dask_client: Client) 
             os.kill(stopped, signal.SIGCONT)
 
     assert found == expected(job_ids, server)
+
+
+async def test_steps_on_changing_workers(
+    server: FakeSieve, dask_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outcomes of a watch that another worker has replaced are not handed out again."""
+    job_ids = [server.add_job(processing=1.0 + each / 10) for each in range(60)]
+    workers = cycle(await dask_client.ncores())
+    step = module._Driver._step
+
+    async def move(driver: Any, shard_id: str, start: Any, _: str) -> Any:
+        return await step(driver, shard_id, start, next(workers))
+
+    monkeypatch.setattr(module._Driver, "_step", move)
+    found = await collect(as_completed(dask_client, job_ids, limits=FAST, shards=1))
+
+    assert found == expected(job_ids, server)
+
+
+async def test_step_that_comes_too_late(server: FakeSieve, dask_client: Client) -> None:
+    """Dask may run a step after its watch was closed; that leaves nothing behind."""
+    job_id = server.add_job(status=None)
+    settings = module._Settings("poll", FAST, ())
+    await dask_client.run(module._close_shards, ["late"])
+
+    start = module._Start((job_id,), None, settings)
+    await dask_client.submit(module._take_portion, "late", start, pure=False)
+
+    assert server.requests_for(job_id) > 0
+    await assert_no_more_requests(server)
 
 
 async def test_leaving_early_stops_the_polling(server: FakeSieve, dask_client: Client) -> None:

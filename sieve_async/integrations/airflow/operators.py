@@ -28,6 +28,7 @@ class SievePushOperator(SieveJobSensor):
     that no retry pays twice: a retry waits for the job of an earlier try, and pushes again only
     when that job failed or was cancelled. When the answer to a push was lost, the task fails, and
     its retry looks for the job with :meth:`~sieve_async.SieveClient.find_pushed` before it pushes.
+    A task that is cleared is a retry in this sense.
 
     The id of the job is also stored as the XCom ``job_id``.
 

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.bases.xcom import BaseXCom
+from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import (
     BaseTrigger,
     TaskFailedEvent,
@@ -110,7 +110,7 @@ class _SieveTrigger(BaseTrigger):
         instance: Any = self.task_instance
         if instance is None:
             return
-        await BaseXCom.aset(
+        await XCom.aset(
             "return_value",
             value,
             dag_id=instance.dag_id,
