@@ -1,7 +1,9 @@
 """Tests of the adapters for engines, each of which is there only in an environment of its own."""
 
+import atexit
 import logging
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -22,7 +24,8 @@ collect_ignore = [
 ]
 
 if find_spec("airflow") is not None:
-    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-")
+    os.environ["AIRFLOW_HOME"] = home = tempfile.mkdtemp(prefix="airflow-")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
     os.environ["AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS"] = "False"
     with warnings.catch_warnings():
