@@ -186,15 +186,17 @@ class Airflow:
         os.killpg(self.triggerers[job].pid, signal.SIGKILL)
 
     def stop(self) -> None:
-        """Stop all components."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for process in self.processes:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, number)
-            deadline = time.monotonic() + 10.0
-            for process in self.processes:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(max(0.0, deadline - time.monotonic()))
+        """Stop all components, and the tasks that they run."""
+        for process in self.processes:
+            process.terminate()
+        deadline = time.monotonic() + 10.0
+        for process in self.processes:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if f"AIRFLOW_HOME={self.folder}".encode() in environment.read_bytes():
+                    os.kill(int(environment.parent.name), signal.SIGKILL)
 
     def get(self, path: str, body: object = None) -> Any:
         """Get a document of the REST API, or post one."""
@@ -246,7 +248,7 @@ class Airflow:
 def running_airflow(folder: Path, sieve_url: str) -> Iterator[Airflow]:
     """Run the whole of Airflow."""
     with running_postgres(folder / "postgres") as database_port:
-        home, port = folder / "airflow", free_port()
+        home, port = folder / "home", free_port()
         (home / "dags").mkdir(parents=True)
         (home / "dags" / "waits.py").write_text(DAGS, "utf-8")
         database = f"postgres@127.0.0.1:{database_port}/postgres"
@@ -352,6 +354,14 @@ def write(line: str) -> None:
     sys.stdout.flush()
 
 
+def interrupt(*_: object) -> None:
+    """End at the first signal, and stop everything undisturbed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(130)
+
+
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is stopped
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, interrupt)
     sys.exit(main())
