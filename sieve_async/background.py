@@ -50,3 +50,12 @@ class Background:
         except BaseException as error:
             self.fail(error)
             raise
+
+
+def cancel(task: asyncio.Task[None] | None) -> list[asyncio.Task[None]]:
+    """Cancel a task once, so that its clean-up is not cancelled; returns it if it still runs."""
+    if task is None or task.done():
+        return []
+    if not task.cancelling():
+        task.cancel()
+    return [task]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import attrs
 
-from sieve_async.background import Background
+from sieve_async.background import Background, cancel
 from sieve_async.decode import JobPage, parse_page
 from sieve_async.endpoints import MAX_PAGE, list_jobs
 from sieve_async.errors import ClientClosedError, ResponseTooLargeError, SieveError
@@ -99,6 +99,8 @@ class Lister:
 
     def push_back(self, job: WatchedJob, now: float) -> None:
         """Have a listed job polled only if the next round does not list it."""
+        if now < self._off_until:
+            return
         job.push_back(now + _PUSH_BACK_INTERVALS * self._interval + _PUSH_BACK_SECONDS)
 
     def stop(self) -> list[asyncio.Task[None]]:
@@ -106,9 +108,7 @@ class Lister:
         self._is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is None or not self._task.cancel():
-            return []
-        return [self._task]
+        return cancel(self._task)
 
     def _plan(self, when: float) -> None:
         """Begin a round at this time, unless one is running or comes sooner."""

@@ -13,7 +13,7 @@ from functools import partial
 
 import attrs
 
-from sieve_async.background import Background
+from sieve_async.background import Background, cancel
 from sieve_async.errors import SieveError
 from sieve_async.limiter import RequestLimiter
 from sieve_async.messages import shorten
@@ -139,8 +139,8 @@ class Scheduler:
         subscriber.is_active = False
         ending = self.interrupt()
         for job, task in self._updating.items():
-            if not job.is_active and task.cancel():
-                ending.append(task)
+            if not job.is_active:
+                ending += cancel(task)
         if subscriber in group.subscribers:
             group.subscribers.remove(subscriber)
             self._forget(subscriber.pending)
@@ -152,10 +152,10 @@ class Scheduler:
 
     def interrupt(self) -> list[asyncio.Task[None]]:
         """Cancel polls of jobs that no watch waits for; returns their tasks."""
-        ending = []
+        ending: list[asyncio.Task[None]] = []
         for job, task in self._in_flight.items():
-            if not job.is_active and task.cancel():
-                ending.append(task)
+            if not job.is_active:
+                ending += cancel(task)
         return ending
 
     def expedite(self, jobs: Iterable[WatchedJob]) -> None:
@@ -191,6 +191,7 @@ class Scheduler:
         for job in jobs:
             if job is not None:
                 job.state.restart_interval(self._clock())
+                job.is_listed = False  # a list may lag as the answer may
                 self.poll_now(job)
         return any(jobs)
 
@@ -199,13 +200,13 @@ class Scheduler:
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
-        ending = [*self._in_flight.values(), *self._updating.values()]
+        ending: list[asyncio.Task[None]] = []
         for subscriber in self._subscribers():
             subscriber.on_close()
             if subscriber.feeder is not None and not subscriber.feeder.done():
                 ending.append(subscriber.feeder)
         for task in (*self._in_flight.values(), *self._updating.values()):
-            task.cancel()
+            ending += cancel(task)
         for lister in self._listers.values():
             ending += lister.stop()
         return ending

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, ParamSpec, Self, TypeAlias
 
 import attrs
 
+from sieve_async.background import cancel
 from sieve_async.config import check_job_id, check_timeout
 from sieve_async.display import shorten
 from sieve_async.errors import ClientClosedError, InvalidArgumentError, WaitTimeoutError
@@ -431,12 +432,8 @@ class JobWatch:
     def _stop_feeding(self) -> list[asyncio.Task[None]]:
         if self._timer is not None:
             self._timer.cancel()
-        was_fed, self._is_fed = self._is_fed, True
-        if self._feeder is None or self._feeder.done():
-            return []
-        if not was_fed:  # only once: a second time would interrupt how the source cleans up
-            self._feeder.cancel()
-        return [self._feeder]
+        self._is_fed = True
+        return cancel(self._feeder)
 
 
 @attrs.define
