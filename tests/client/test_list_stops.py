@@ -30,7 +30,7 @@ async def test_deadline(sieve: FakeSieve, client: SieveClient) -> None:
     for outcome in outcomes[:50]:
         assert isinstance(outcome.error, WaitTimeoutError)
         assert outcome.error.last is not None
-        assert outcome.error.last_status is JobStatus.PROCESSING
+        assert outcome.error.last_status == JobStatus.PROCESSING
 
 
 @pytest.mark.looptime

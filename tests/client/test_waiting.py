@@ -49,7 +49,7 @@ async def test_deadline_of_an_hour(sieve: FakeSieve, client: SieveClient) -> Non
     assert 3600 <= now() - started <= 3600.1
     assert error.target == "day"
     assert error.last is not None
-    assert error.last_status is JobStatus.PROCESSING
+    assert error.last_status == JobStatus.PROCESSING
     assert error.polls == sieve.requests_for("day")
     assert error.elapsed == pytest.approx(3600, abs=0.1)
     assert error.last_error is None

@@ -54,7 +54,7 @@ async def test_deadline_for_the_whole(
         assert error.elapsed == pytest.approx(seconds, abs=0.1)
         assert error.last_error is None
         assert error.last is not None or error.polls == 0
-        assert error.last is None or error.last_status is JobStatus.PROCESSING
+        assert error.last is None or error.last_status == JobStatus.PROCESSING
     assert_idle(client)
 
 
