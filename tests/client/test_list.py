@@ -1,7 +1,6 @@
 """Watching many jobs by reading lists of those that run, against a real server in virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -12,7 +11,6 @@ from sieve_async import (
     JobOutcome,
     Limits,
     NotFoundError,
-    PollPolicy,
     SieveClient,
 )
 from sieve_async.testing import FakeSieve
@@ -23,28 +21,6 @@ LIST = "/v2/jobs"
 def data_of(outcome: JobOutcome) -> list[object]:
     """What the outputs of a finished job hold."""
     return [getattr(output, "data", None) for output in outcome.result().outputs]
-
-
-@pytest.mark.looptime
-async def test_a_thousand(sieve: FakeSieve, client: SieveClient) -> None:
-    """A thousand jobs cost a small fraction of what polling does; each ends once, and whole."""
-    processing = {f"j{n}": 30 + 0.5 * n for n in range(1000)}
-    for job_id, seconds in processing.items():
-        sieve.add_job(job_id, queued=10, processing=seconds, outputs=[job_id])
-    seen: dict[str, float] = {}
-
-    async with client.as_completed(processing, strategy="list") as outcomes:
-        async for outcome in outcomes:
-            assert outcome.job_id not in seen
-            assert data_of(outcome) == [outcome.job_id]
-            seen[outcome.job_id] = now()
-
-    late = [at - 10 - processing[job_id] for job_id, at in seen.items()]
-    assert len(late) == 1000
-    assert min(late) >= 0
-    assert sum(late) / 1000 <= 6
-    assert sieve.requests.total <= 1000 + 500
-    assert max(sieve.requests_for(job_id) for job_id in processing) <= 3
 
 
 @pytest.mark.looptime
@@ -107,26 +83,6 @@ async def test_vanishing(sieve: FakeSieve, client: SieveClient) -> None:
 
 
 @pytest.mark.looptime
-async def test_other_organisations(sieve: FakeSieve, client: SieveClient) -> None:
-    """Ids that no list shows are polled singly for good, at the pace of the policy."""
-    ours = [sieve.add_job(processing=3600) for _ in range(300)]
-    theirs = [sieve.add_job(processing=3000, listed=False, outputs=["x"]) for _ in range(20)]
-    policy = PollPolicy(min_interval=2, growth=0.5, max_interval=60, jitter=0)
-    times: dict[str, float] = {}
-
-    async with client.as_completed([*ours, *theirs], strategy="list", polling=policy) as outcomes:
-        async for outcome in outcomes:
-            assert outcome.ok
-            times[outcome.job_id] = now()
-
-    assert len(times) == 320
-    # 2 to 60 s take about ten looks, then one a minute; a look for each sweep would be many more.
-    assert max(sieve.requests_for(job_id) for job_id in theirs) <= 12 + 3000 / 60 + 3
-    assert max(times[job_id] for job_id in theirs) <= 3000 + 62
-    assert max(sieve.requests_for(job_id) for job_id in ours) <= 3
-
-
-@pytest.mark.looptime
 async def test_needles_in_a_haystack(sieve: FakeSieve, client: SieveClient) -> None:
     """A few watched jobs among thousands that run do not have all pages read each time."""
     old = [sieve.add_job(processing=300) for _ in range(5)]
@@ -176,38 +132,3 @@ async def test_rate_counts_pages(sieve: FakeSieve) -> None:
     assert all(outcome.ok for outcome in outcomes)
     assert max_per_second([entry.at for entry in sieve.requests]) <= 10
     assert now() <= 2000 / 10 * 1.5 + 20
-
-
-@pytest.mark.looptime
-async def test_ids_that_come_late_to_few(sieve: FakeSieve, client: SieveClient) -> None:
-    """Ids that come one by one to jobs that are polled are swept for, once there are enough."""
-
-    async def source() -> AsyncIterator[str]:
-        for number in range(42):
-            await asyncio.sleep({0: 0, 1: 0, 2: 300}.get(number, 5))
-            yield sieve.add_job(f"j{number}", processing=1000)
-
-    outcomes = [outcome async for outcome in client.as_completed(source(), strategy="list")]
-
-    assert all(outcome.ok for outcome in outcomes)
-    looks = [sieve.requests_for(f"j{n}") for n in range(2, 40)]
-    assert sum(looks) <= len(looks) * 5
-
-
-@pytest.mark.looptime
-async def test_ids_that_come_later(sieve: FakeSieve, client: SieveClient) -> None:
-    """Ids of an asynchronous source join later sweeps, and cost no look each time."""
-
-    async def source() -> AsyncIterator[str]:
-        for number in range(60):
-            await asyncio.sleep(5)
-            yield sieve.add_job(f"j{number}", processing=200)
-
-    outcomes = [outcome async for outcome in client.as_completed(source(), strategy="list")]
-
-    assert {outcome.job_id for outcome in outcomes} == {f"j{n}" for n in range(60)}
-    assert all(outcome.ok for outcome in outcomes)
-    assert now() <= 60 * 5 + 200 + 13
-    looks = sum(sieve.requests_for(f"j{n}") for n in range(60))
-    assert looks <= 60 * 5 + 80 * 2  # the last two are polled
-    assert sieve.requests.by_path[LIST] <= 500

@@ -27,29 +27,6 @@ async def until_held(sieve: FakeSieve, number: int = 1) -> None:
 
 
 @pytest.mark.looptime
-async def test_cancelling(sieve: FakeSieve) -> None:
-    """Cancelling passes at once while a request is held, and frees its slot for the next."""
-    sieve.add_job("job", processing=3600)
-    sieve.add_job("next", processing=100)
-    limits = Limits(max_connections=2)
-
-    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
-        task = asyncio.create_task(client.wait_for_job("job", strategy="long_poll"))
-        await until_held(sieve)
-        cancelled_at = now()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert now() == cancelled_at
-        assert (client.stats.in_flight, client.stats.waits) == (0, 0)
-        job = await client.wait_for_job("next", strategy="long_poll")
-
-    assert job.succeeded
-    assert sieve.requests_for("/v2/jobs/next/await") == 1
-    assert sieve.requests_for("next") == 1
-
-
-@pytest.mark.looptime
 async def test_leaving_the_block(sieve: FakeSieve) -> None:
     """Leaving the block of many frees all slots, and asks nothing more."""
     ids = [sieve.add_job(processing=3600) for _ in range(50)]

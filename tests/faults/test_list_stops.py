@@ -119,28 +119,3 @@ async def test_refused_key(revoked_at: float) -> None:
 
     assert {type(outcome.error) for outcome in waiting.result()} == {AuthenticationError}
     assert now() <= revoked_at + 20
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize("how", ["leave", "cancel", "close"])
-async def test_stopping_while_a_page_is_read(
-    sieve: FakeSieve, client: SieveClient, how: str
-) -> None:
-    """Whoever stops while a page is on its way has its slot back when that returns."""
-    ids = [sieve.add_job(processing=3600) for _ in range(10)]
-    sieve.fault(path="/v2/jobs", delay=3600)
-
-    if how == "cancel":
-        waiting = asyncio.ensure_future(client.wait_for_jobs(ids, strategy="list"))
-        await asyncio.sleep(5)
-        waiting.cancel()
-        await asyncio.wait([waiting])
-        assert waiting.cancelled()
-    else:
-        async with client.as_completed(ids, strategy="list"):
-            await asyncio.sleep(5)
-            if how == "close":
-                await client.close()
-
-    assert (client.stats.in_flight, client.stats.waits) == (0, 0)
-    assert len(sieve.requests) == 1

@@ -1,16 +1,10 @@
 """Rows and pages that are wrong: they cost requests, and never a wrong result."""
 
-import itertools
-from typing import Any
-
 import pytest
 
 from helpers.asserts import warnings_of
 from helpers.http_helpers import now
-from helpers.leak_checks import check_error
 from helpers.list_server import ListServer, row
-from helpers.raw_server import RawRequest
-from sieve_async import WaitTimeoutError
 
 
 @pytest.mark.looptime
@@ -118,25 +112,3 @@ async def test_unknown_words_in_rows() -> None:
 
     village.check_cost(found)
     assert len(village.server.polls) <= 2 * 20 + 70
-
-
-@pytest.mark.looptime
-async def test_last_state_seen() -> None:
-    """At the deadline the error holds the state that was seen last, be it that of a row."""
-    turn = itertools.count()
-
-    def rows(asked: RawRequest) -> tuple[list[Any], Any]:
-        if next(turn) < 2:
-            return [], -1  # the first sweep misses all, so each is looked at
-        return village.running(asked), -1
-
-    village = ListServer(rows, {f"j{n}": 1e6 for n in range(10)}, word="queued")
-
-    async with village.server as stage, stage.client() as client:
-        outcomes = await client.wait_for_jobs(village.finish_times, strategy="list", timeout=60)
-
-    for outcome in outcomes:
-        assert isinstance(outcome.error, WaitTimeoutError)
-        check_error(outcome.error)
-        assert outcome.error.last is not None
-        assert outcome.error.last_status == "processing"

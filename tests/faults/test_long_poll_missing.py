@@ -14,34 +14,10 @@ from helpers.raw_server import (
     finished_job,
     running_job,
 )
-from sieve_async import Limits, NotFoundError, SieveClient
+from sieve_async import NotFoundError, SieveClient
 from sieve_async.testing import FakeSieve
 
 AWAITS = "/v2/jobs/*/await"
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize("status", [404, 405, 501])
-async def test_no_such_endpoint(
-    sieve: FakeSieve, status: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Where requests cannot be held, jobs are polled, and one line says so for all of a client."""
-    ids = [sieve.add_job(f"j{n}", queued=30 + n) for n in range(40)]
-    missing = sieve.fault(path=AWAITS, status=status, body={"detail": "Not Found"})
-
-    limits = Limits(max_connections=16)
-    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
-        first = await client.wait_for_jobs(ids, strategy="long_poll")
-        before = missing.hits
-        second = await client.wait_for_job("j0", strategy="long_poll")
-        third = await client.wait_for_jobs(ids, strategy="long_poll")
-
-    assert all(outcome.ok for outcome in (*first, *third))
-    assert second.succeeded
-    assert len(warnings_of(caplog)) == 1
-    assert before <= 40  # those that were asked for before the first answer was understood
-    assert missing.hits == before
-    assert sieve.requests.total - missing.hits <= 40 * 65
 
 
 @pytest.mark.looptime
@@ -59,20 +35,6 @@ async def test_no_such_endpoint_for_a_thousand(
     assert missing.hits <= 64
     assert sieve.requests.total - missing.hits <= 1000
     assert now() <= 12
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize("status", [404, 405, 501])
-async def test_fallback_costs_no_time(sieve: FakeSieve, client: SieveClient, status: int) -> None:
-    """The first plain look follows at once when the endpoint is missing."""
-    sieve.add_job("job")
-    sieve.fault(path=AWAITS, status=status)
-
-    job = await client.wait_for_job("job", strategy="long_poll")
-
-    assert job.succeeded
-    assert now() < 0.1
-    assert len(sieve.requests) == 2
 
 
 @pytest.mark.looptime

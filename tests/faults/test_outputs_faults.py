@@ -22,13 +22,10 @@ from helpers.job_snapshots import (
 from helpers.leak_checks import check_error, error_of
 from helpers.raw_server import JOB
 from sieve_async import (
-    AuthenticationError,
     Job,
     JobFailedError,
-    NotFoundError,
     PollPolicy,
     ServerError,
-    SieveError,
     WaitTimeoutError,
 )
 
@@ -67,23 +64,6 @@ async def test_outage_ends_the_stream() -> None:
 
     assert found == [1]
     check_error(caught.value)
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize(("status", "kind"), [(404, NotFoundError), (401, AuthenticationError)])
-async def test_refusals(status: int, kind: type[SieveError]) -> None:
-    """A refusal ends the stream: at the first look at once, later once it was confirmed."""
-    found: list[Any] = []
-    async with serve_snapshots(status) as server, server.client() as client:
-        with pytest.raises(kind):
-            await collect_outputs(stream_job(client), found)
-    assert len(server.requests) == 1
-    async with serve_snapshots(running("r", 1), status) as server, server.client() as client:
-        with pytest.raises(kind):
-            await collect_outputs(stream_job(client), found)
-
-    assert found == [1]
-    assert len(server.requests) == (4 if status == 404 else 3)
 
 
 @pytest.mark.looptime

@@ -45,21 +45,6 @@ every_cut = pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
 
 
 @pytest.mark.looptime
-async def test_silent_server(sieve: FakeSieve, client: SieveClient) -> None:
-    """A server that says nothing for far longer than ten minutes is cut, and asked again."""
-    sieve.add_job("job", processing=1000)
-    sieve.fault(path=AWAITS, delay=1e6)
-
-    job = await client.wait_for_job("job", strategy="long_poll")
-
-    first, second = sieve.requests[:2]
-    assert job.succeeded
-    assert 600 < second.at - first.at <= 700
-    assert now() <= 1400
-    assert len(sieve.requests) <= 6
-
-
-@pytest.mark.looptime
 @every_cut
 async def test_cut_every_minute_for_two_hours(cut: Script) -> None:
     """A proxy that cuts each request after a minute ends no wait, however long that goes on."""
@@ -104,23 +89,6 @@ async def test_cut_every_minute_for_many(cut: Script) -> None:
 
 
 @pytest.mark.looptime
-@every_cut
-async def test_cut_at_once(cut: Script) -> None:
-    """Requests that are cut as they come make no hot loop, and the end is seen all the same."""
-
-    def reply(asked: RawRequest) -> Script:
-        return cut if asked.is_await else job_until(300)
-
-    async with ScriptedServer(reply) as stage, stage.client() as client:
-        job = await client.wait_for_job("job", strategy="long_poll")
-
-    assert job.succeeded
-    assert now() <= 300 + 2 * 12.5 + 1
-    assert max_per_second(stage.times) <= 10
-    assert len(stage.requests) <= 220  # as polling would need, twice
-
-
-@pytest.mark.looptime
 @pytest.mark.parametrize("status", [408, 500, 502, 504])
 async def test_refused_at_once_for_many(sieve: FakeSieve, client: SieveClient, status: int) -> None:
     """Nor does an endpoint that fails at once for many jobs: lookups find their ends."""
@@ -152,28 +120,6 @@ async def test_down_for_good() -> None:
 
 
 @pytest.mark.looptime
-async def test_outage_and_recovery() -> None:
-    """After an outage of ten minutes the wait goes on, and is held again."""
-
-    def reply(asked: RawRequest) -> Script:
-        if 100 <= now() < 700:
-            return [Action.RESET]
-        if asked.is_await and now() < 100:
-            return [100 - now(), Action.RESET]
-        if asked.is_await:
-            return [max(0.0, 1200 - now()), *finished_job("job")]
-        return running_job("job")
-
-    async with ScriptedServer(reply) as stage, stage.client() as client:
-        job = await client.wait_for_job("job", strategy="long_poll", timeout=2000)
-
-    assert job.succeeded
-    assert now() == pytest.approx(1200, abs=0.2)
-    assert stage.awaits[-1].at <= 780
-    assert max_per_second(stage.times) <= 6
-
-
-@pytest.mark.looptime
 async def test_deadline_while_cut(sieve: FakeSieve, client: SieveClient) -> None:
     """The deadline holds whatever is cut, and the error holds what was seen last."""
     sieve.add_job("job", processing=3600)
@@ -183,25 +129,6 @@ async def test_deadline_while_cut(sieve: FakeSieve, client: SieveClient) -> None
 
     assert 50 - 0.01 <= now() <= 50.1
     assert getattr(error, "last").status == "processing"  # noqa: B009 - of one class only
-
-
-@pytest.mark.looptime
-async def test_slow_drip() -> None:
-    """An answer that comes a byte a minute is cut as one that does not come."""
-
-    def reply(asked: RawRequest) -> Script:
-        if asked.is_await:
-            [whole] = finished_job("job")
-            assert isinstance(whole, bytes)
-            return [step for byte in whole[:60] for step in (bytes([byte]), 60.0)]
-        return job_until(500)
-
-    async with ScriptedServer(reply) as stage, stage.client() as client:
-        job = await client.wait_for_job("job", strategy="long_poll")
-
-    assert job.succeeded
-    assert now() <= 700
-    assert len(stage.requests) <= 4
 
 
 @pytest.mark.looptime

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.asserts import max_per_second
 from helpers.http_helpers import now
-from helpers.leak_checks import KEY, check_error, error_of
+from helpers.leak_checks import error_of
 from helpers.raw_server import (
     Action,
     RawRequest,
@@ -18,16 +18,12 @@ from helpers.raw_server import (
     respond,
 )
 from sieve_async import (
-    AuthenticationError,
     DecodeError,
     InputOutput,
     Job,
     Output,
-    PermissionDeniedError,
     PollPolicy,
-    SieveClient,
 )
-from sieve_async.testing import FakeSieve
 
 
 def data_of(outputs: tuple[Output, ...]) -> list[object]:
@@ -198,27 +194,3 @@ async def test_restarts_without_end() -> None:
     assert data_of(job.outputs) == ["a"]
     assert max_per_second(stage.times) <= 6
     assert len(stage.requests) <= 250
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize(
-    ("status", "kind"), [(401, AuthenticationError), (403, PermissionDeniedError)]
-)
-@pytest.mark.parametrize("many", [True, False])
-async def test_refusals(
-    sieve: FakeSieve, client: SieveClient, status: int, kind: type[Exception], *, many: bool
-) -> None:
-    """A refusal ends the wait with its error at once, which does not repeat the key."""
-    sieve.fault(status=status, body={"detail": f"X-API-Key: {KEY} is no good"})
-
-    if many:
-        [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll")
-        error = outcome.error
-        assert error is not None
-        check_error(error)
-    else:
-        error = await error_of(client.wait_for_job("job", strategy="long_poll"))
-
-    assert isinstance(error, kind)
-    assert now() < 0.1
-    assert len(sieve.requests) == 1

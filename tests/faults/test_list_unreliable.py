@@ -1,16 +1,14 @@
 """Lists that are down, missing, forbidden or too large: jobs are looked at one by one, or later."""
 
 import asyncio
-import random
 
 import pytest
 
-from helpers.asserts import max_per_second, warnings_of
 from helpers.http_helpers import now
-from helpers.leak_checks import KEY, check_error
+from helpers.leak_checks import KEY
 from helpers.list_server import ListServer, watch_listed
-from helpers.raw_server import Action, RawRequest, Script, respond
-from sieve_async import Limits, PollPolicy, SieveClient
+from helpers.raw_server import RawRequest, Script, respond
+from sieve_async import PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve
 
 LIST = "/v2/jobs"
@@ -31,54 +29,6 @@ def lists(sieve: FakeSieve) -> int:
 def looks(sieve: FakeSieve) -> int:
     """How many requests were for one job."""
     return sieve.requests.total - lists(sieve)
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize("status", [400, 403, 404, 405, 422, 501, 505, 302])
-async def test_no_lists(
-    sieve: FakeSieve, client: SieveClient, status: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Where lists are not to be had, jobs are polled, and one line says so."""
-    ends = add_jobs(sieve, {f"j{n}": 20.0 + n for n in range(60)})
-    sieve.fault(path=LIST, status=status, body={"detail": "no"})
-
-    await watch_listed(client, ends)
-
-    assert len(warnings_of(caplog)) == 1
-    assert lists(sieve) <= 2
-    assert now() <= 79 * 1.07 + 2
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize(
-    "bad",
-    [
-        respond({"detail": "oops"}, status=500),
-        respond(b"<html>Bad Gateway</html>", status=502),
-        respond(b"<html>Welcome</html>"),
-        respond(b""),
-        respond([]),  # type: ignore[arg-type] # that is the point
-        respond({"data": None}),
-        respond({"data": {"id": "j1"}}),
-        respond({"jobs": []}),
-        [Action.CLOSE],
-        [Action.RESET],
-        respond(b'{"data": [{"id": "j1", "status": "fin', Action.CLOSE, length=100),
-    ],
-    ids=lambda bad: repr(bad)[:60],
-)
-async def test_lists_are_down(bad: Script) -> None:
-    """Lists that fail for ever while lookups work keep no job waiting for long."""
-    village = ListServer(
-        ends={f"j{n}": 120.0 + n for n in range(60)},
-        fault=lambda asked: bad if asked.is_list else None,
-    )
-
-    await village.watch(PollPolicy(outage_timeout=100))
-
-    assert now() <= 179 * 1.07 + 2
-    assert len(village.server.lists) <= 20
-    assert max_per_second(village.server.times) <= 101
 
 
 @pytest.mark.looptime
@@ -121,24 +71,6 @@ async def test_one_status_is_down() -> None:
     await village.watch()
 
     assert now() <= 140 + 13
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize("share", [0.05, 0.3])
-async def test_random_failures(share: float) -> None:
-    """Failures at random lose nothing, duplicate nothing and invent nothing."""
-    dice = random.Random(5)
-    half = b'{"id": "j1", "status": "finished", "data": ['
-    failures = [respond({}, status=500), [Action.RESET], respond(half, Action.CLOSE, length=99)]
-    village = ListServer(
-        ends={f"j{n}": 5.0 + n / 3 for n in range(600)},
-        fault=lambda _: dice.choice(failures) if dice.random() < share else None,
-    )
-
-    await village.watch()
-
-    assert len(village.server.requests) <= (3000 if share < 0.1 else 15_000)
-    assert now() <= 205 + (60 if share < 0.1 else 600)
 
 
 @pytest.mark.looptime
@@ -195,36 +127,6 @@ async def test_outage_and_recovery(sieve: FakeSieve) -> None:
     assert all(outcome.ok for outcome in outcomes)
     assert now() <= 700 + 75
     assert sieve.requests.total <= 2000
-
-
-@pytest.mark.looptime
-async def test_outage_without_end(sieve: FakeSieve, client: SieveClient) -> None:
-    """When nothing valid comes for ``outage_timeout``, each job has the error as its outcome."""
-    ids = [sieve.add_job(processing=1e6) for _ in range(50)]
-    policy = PollPolicy(outage_timeout=300)
-
-    waiting = asyncio.create_task(client.wait_for_jobs(ids, strategy="list", polling=policy))
-    await asyncio.sleep(50)
-    sieve.fault(status=500, body={"detail": f"{KEY} is your key"})
-    outcomes = await waiting
-
-    for outcome in outcomes:
-        assert outcome.error is not None
-        check_error(outcome.error)
-    assert 340 <= now() <= 50 + 300 + 130
-    assert max_per_second([entry.at for entry in sieve.requests if entry.at > 60]) <= 10
-
-
-@pytest.mark.looptime
-async def test_page_too_large() -> None:
-    """A page over ``Limits.max_response_bytes`` is asked for in smaller ones, which suffice."""
-    village = ListServer(ends={f"j{n}": 30.0 + n for n in range(400)})
-
-    await village.watch(limits=Limits(max_response_bytes=4000))
-
-    assert {asked.limit for asked in village.server.lists} > {500}
-    assert len(village.server.polls) <= 400 * 1.5
-    assert now() <= 430 + 13
 
 
 @pytest.mark.looptime
