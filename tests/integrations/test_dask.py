@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -189,7 +190,7 @@ async def test_shard_from_which_no_step_takes(
 ) -> None:
     """A worker closes a shard by itself when its driver has gone."""
     job_ids = [server.add_job(status=None) for _ in range(5)]
-    await dask_client.run(shorten_lapse, 1.0)
+    await dask_client.run(setattr, module, "_LAPSE_SECONDS", 1.0)
     monkeypatch.setattr(module._Driver, "_close_shards", asyncio.sleep)  # as a killed driver
 
     watch = as_completed(dask_client, job_ids, limits=FAST)
@@ -201,7 +202,7 @@ async def test_shard_from_which_no_step_takes(
 
     await asyncio.sleep(1.5)
     await assert_no_more_requests(server)
-    await dask_client.run(shorten_lapse, 30.0)
+    await dask_client.run(setattr, module, "_LAPSE_SECONDS", 30.0)
 
 
 async def test_timeout(server: FakeSieve, dask_client: Client) -> None:
@@ -218,7 +219,7 @@ async def test_timeout_of_busy_workers(
 ) -> None:
     """The driver keeps the deadline also when no worker has time for it."""
     monkeypatch.setattr(module, "_DEADLINE_MARGIN", 0.5)
-    busy = dask_client.map(sleep, [6.0] * 3, pure=False)
+    busy = dask_client.map(time.sleep, [6.0] * 3, pure=False)
     await asyncio.sleep(0.5)
     began = asyncio.get_running_loop().time()
 
@@ -287,17 +288,3 @@ async def assert_no_more_requests(server: FakeSieve) -> None:
     before = len(server.requests)
     await asyncio.sleep(2.0)
     assert len(server.requests) == before
-
-
-def shorten_lapse(seconds: float) -> None:
-    """Set, on a worker, after which time a shard lapses."""
-    from sieve_async.integrations import dask as on_worker  # noqa: PLC0415 - on the worker
-
-    on_worker._LAPSE_SECONDS = seconds
-
-
-def sleep(seconds: float) -> None:
-    """Keep a thread of a worker busy."""
-    import time  # noqa: PLC0415 - on the worker
-
-    time.sleep(seconds)
