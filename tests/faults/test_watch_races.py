@@ -209,7 +209,7 @@ async def test_tasks_after_closing(strategy: Strategy, after: float | None) -> N
             if after is not None:  # else nothing has begun yet
                 await asyncio.sleep(after)
             own = asyncio.all_tasks() - before - stage._tasks
-            assert own
+            assert own or strategy == "list"  # a lister that sleeps has no task
 
             await client.close()
 
