@@ -583,7 +583,7 @@ class SieveClient:
 
         Args:
             error: The error of the push.
-            timeout: How long to look again while nothing is found, in seconds; 0 to look once.
+            timeout: Seconds for which the search is repeated if nothing is found; 0 is once.
 
         Returns:
             All candidates. An empty list says that the server lists no such job.

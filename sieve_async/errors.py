@@ -383,7 +383,7 @@ class JobNotCancellableError(SieveError):
     """The server refused to cancel a job that has not ended.
 
     Attributes:
-        job: The job as it was looked up after the refusal.
+        job: The job as it was looked up after the rejection.
     """
 
     job: "Job"

@@ -20,7 +20,7 @@ from sieve_async.errors import (
 )
 from sieve_async.models import FunctionVersion, Job
 
-# Errors that say something about the job itself, whoever asks for it.
+# Errors that say something about the job itself, not about this watch.
 _FINAL_ERRORS = (
     BadRequestError,
     InvalidArgumentError,

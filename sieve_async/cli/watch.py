@@ -200,7 +200,7 @@ def resume_line(options: Options, words: Sequence[str], *, command: str | None =
 
 
 def _results_go_to_a_file() -> bool:
-    """Whether nobody sees standard output, so that failures are worth a line elsewhere.
+    """Whether standard output is not shown, so that failures are worth a line elsewhere.
 
     Two pipes may end in one log, where each failure must stand only once.
     """

@@ -15,7 +15,7 @@ from sieve_async.retry import ErrorAction, classify
 
 # The clocks of this machine and of the server may differ by so much.
 _MAX_CLOCK_DIFFERENCE = timedelta(seconds=60)
-_FIRST_PAUSE, _GROWTH, _MAX_PAUSE = 0.5, 1.5, 5.0  # seconds between two looks at the list
+_FIRST_PAUSE, _GROWTH, _MAX_PAUSE = 0.5, 1.5, 5.0  # seconds between two reads of the list
 # Jobs that are too old before the search ends, where the newest come first.
 _MAX_OLDER = 500
 
@@ -37,7 +37,7 @@ class Search:
     clock: Callable[[], float]
 
     async def run(self, deadline: float | None) -> list[Job]:
-        """Look at the list until a job is found, or until the deadline.
+        """Read the list until a job is found, or until the deadline.
 
         Raises:
             SieveError: The list cannot be read.

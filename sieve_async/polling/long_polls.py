@@ -9,14 +9,14 @@ logger = logging.getLogger("sieve_async")
 
 # Statuses that say plainly that there is no such endpoint.
 _MISSING = frozenset({404, 405, 501})
-# Where it has worked before, or the status says less: so many refusals in a row.
-_MAX_REFUSALS = 3
-# After a refusal where it has never worked, none is begun for so many seconds: a thousand jobs do
+# Where it has worked before, or the status says less: so many rejections in a row.
+_MAX_REJECTIONS = 3
+# After a rejection where it has never worked, none is begun for so many seconds: a thousand jobs do
 # not find out one by one.
 _DOUBT_SECONDS = 5.0
 
 
-def is_refusal(error: SieveError) -> bool:
+def is_rejection(error: SieveError) -> bool:
     """Whether the answer to a long poll may mean that there is no such endpoint."""
     is_answer = isinstance(error, (APIError, RedirectError))
     return is_answer and classify(error) is not ErrorAction.RETRY
@@ -35,7 +35,7 @@ class LongPollLimiter:
         self._max = slots // 2
         self._is_supported = True
         self._has_worked = False
-        self._refusals = 0
+        self._rejections = 0
         self._doubtful_until = float("-inf")
 
     def acquire(self, now: float) -> bool:
@@ -52,7 +52,7 @@ class LongPollLimiter:
 
     def record_supported(self) -> None:
         """Record that the server held a request."""
-        self._has_worked, self._refusals = True, 0
+        self._has_worked, self._rejections = True, 0
 
     def record_refused(self, now: float) -> None:
         """Record that a long poll was refused; why, a plain poll of the job will show."""
@@ -60,9 +60,9 @@ class LongPollLimiter:
 
     def record_unsupported(self, error: SieveError) -> None:
         """Record that a long poll was refused while a plain poll of the same job was answered."""
-        self._refusals += 1
+        self._rejections += 1
         is_missing = isinstance(error, APIError) and error.status in _MISSING
         is_certain = is_missing and not self._has_worked
-        if self._is_supported and (is_certain or self._refusals >= _MAX_REFUSALS):
+        if self._is_supported and (is_certain or self._rejections >= _MAX_REJECTIONS):
             self._is_supported = False
             logger.info("the server cannot hold requests, polling instead: %s", error)

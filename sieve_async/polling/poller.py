@@ -17,7 +17,7 @@ from sieve_async.decode import PolledState, parse_state
 from sieve_async.errors import NotFoundError, ResponseError, SieveError, WaitTimeoutError
 from sieve_async.messages import Model, Request, shorten
 from sieve_async.models import FunctionVersion, Job, JobStatus, Output
-from sieve_async.polling.long_polls import LongPollLimiter, is_refusal
+from sieve_async.polling.long_polls import LongPollLimiter, is_rejection
 from sieve_async.polling.state import Decision, PollState
 from sieve_async.retry import ErrorAction, Retrier
 
@@ -183,7 +183,7 @@ class JobPoller(Poller[Job]):
     _earlier_runs: frozenset[int] = attrs.field(default=frozenset(), init=False)
     # Why the last long poll ended; a plain poll of the job comes before the next one.
     _is_settling: bool = attrs.field(default=False, init=False)
-    _refusal: SieveError | None = attrs.field(default=None, init=False)
+    _rejection: SieveError | None = attrs.field(default=None, init=False)
     _hold: asyncio.Timeout | None = attrs.field(default=None, init=False)
 
     @property
@@ -250,9 +250,9 @@ class JobPoller(Poller[Job]):
             return self._on_error(error, sent_at, self._not_found_action())
         except SieveError as error:
             return self._on_error(error, sent_at)
-        refusal, self._refusal = self._refusal, None
-        if refusal is not None and self.context.long_polls is not None:
-            self.context.long_polls.record_unsupported(refusal)
+        rejection, self._rejection = self._rejection, None
+        if rejection is not None and self.context.long_polls is not None:
+            self.context.long_polls.record_unsupported(rejection)
         # A long poll that was not held has paced this poll already.
         is_followed = self._is_settling and self._hold_time() > 0
         self._is_settling = False
@@ -277,8 +277,8 @@ class JobPoller(Poller[Job]):
         self._is_settling = True
         if now - sent_at >= _MIN_HELD:
             long_polls.record_supported()
-        elif failure is not None and is_refusal(failure):
-            self._refusal = failure
+        elif failure is not None and is_rejection(failure):
+            self._rejection = failure
             long_polls.record_refused(now)
         return self.state.on_long_poll_ended(failure, sent_at=sent_at, now=now)
 

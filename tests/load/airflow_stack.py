@@ -338,7 +338,7 @@ def until(get: Callable[[], T | None], seconds: float) -> T:
                 return found
         if time.monotonic() > deadline:
             raise TimeoutError(f"it took more than {seconds} s")
-        time.sleep(1.0)
+        time.sleep(1.0)  # real time: the processes of Airflow have no other clock
 
 
 def free_port() -> int:

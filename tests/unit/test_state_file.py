@@ -495,7 +495,7 @@ def _small_disk(folder: Path) -> Iterator[Path]:
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     if subprocess.run(command, check=False).returncode:  # noqa: S603
-        pytest.skip("may not mount")
+        pytest.skip("a small disk is a mount, which needs root")
     try:
         yield folder
     finally:
