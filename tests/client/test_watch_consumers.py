@@ -261,6 +261,7 @@ from sieve_async import SieveClient
 from sieve_async.testing import FakeSieve
 
 async def main():
+    asyncio.get_running_loop().slow_callback_duration = 60  # the machine may be slow
     async with FakeSieve() as sieve:
         client = SieveClient(sieve.api_key, base_url=sieve.url)
         ids = [sieve.add_job(processing=600) for _ in range(500)]
