@@ -409,6 +409,8 @@ class JobWatch:
         """Raise what ended the watch: once, or in all that waited if it is no ``Exception``."""
         if self._failure is not None and self._failure_callers > 0:
             self._failure_callers -= 1
+            if isinstance(self._failure, StopAsyncIteration):  # it would look like the end
+                raise RuntimeError("on_update raised StopAsyncIteration") from self._failure
             raise self._failure
 
     def _stop(self) -> list[asyncio.Task[None]]:

@@ -18,7 +18,7 @@ collect_ignore = [
     for engine, module in {
         "airflow": "airflow",
         "dask": "distributed",
-        "temporal": "temporalio",
+        "recipes": "temporalio",
     }.items()
     if find_spec(module) is None
 ]
