@@ -214,16 +214,16 @@ class Retrier:
         """
         return self._run(request, parse, poll=True, deadline=deadline, max_attempts=max_attempts)
 
-    async def poll_once(
+    def poll_once(
         self, request: Request[Model], parse: Callable[[Request[Model], Response], Result]
-    ) -> Result:
+    ) -> Coroutine[Any, Any, Result]:
         """Make the only poll of a wait, with one try; it waits for its turn, however late that is.
 
         Raises:
             SieveError: It failed, or the server asked for a longer pause than ``max_retry_after``.
         """
         max_pause = self._policy.max_retry_after
-        return await self._run(request, parse, poll=True, max_pause=max_pause, max_attempts=1)
+        return self._run(request, parse, poll=True, max_pause=max_pause, max_attempts=1)
 
     async def attempt(
         self,

@@ -63,9 +63,9 @@ class ConnectionSender:
         """Whether the connector is closed."""
         return self._connector.closed
 
-    async def send(self, _: Request[Any], target: str, exchange: Exchange) -> Answer:
+    async def send(self, request: Request[Any], target: str, exchange: Exchange) -> Answer:
         """Send one GET, as ``SessionSender.send`` does; or raise ``UnsupportedError`` before."""
-        connection = await self._connect(exchange)
+        connection = await self._connect(exchange, fresh=request.fresh_connection)
         is_complete = False
         try:
             protocol: Any = connection.protocol
@@ -92,7 +92,7 @@ class ConnectionSender:
         """Close all connections."""
         await self._connector.close()
 
-    async def _connect(self, exchange: Exchange) -> "Connection":
+    async def _connect(self, exchange: Exchange, *, fresh: bool) -> "Connection":
         while True:
             connection = await self._connector.connect(
                 req=self._target, traces=[], timeout=self._settings.timeout
@@ -100,7 +100,7 @@ class ConnectionSender:
             try:
                 if not self._is_checked:
                     self._check(connection)
-                exchange.is_reused = self._settings.pool.check(connection.protocol, fresh=False)
+                exchange.is_reused = self._settings.pool.check(connection.protocol, fresh=fresh)
             except UnusableConnectionError:
                 connection.close()
             except BaseException:

@@ -27,7 +27,7 @@ from sieve_async.transport.connection import ConnectionSender, UnsupportedError
 from sieve_async.transport.errors import Exchange, proxy_refusal, translate
 from sieve_async.transport.session import SessionSender, environment_proxy, open_session
 from sieve_async.transport.settings import SenderSettings, connect_timeout, open_connector
-from sieve_async.transport.timers import RequestTimer, RequestTimers
+from sieve_async.transport.timers import RequestTimer
 
 Sender: TypeAlias = ConnectionSender | SessionSender
 
@@ -77,12 +77,11 @@ class Transport:
         self._redact = redactor(config.api_key)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: int | None = None
-        self._timers = RequestTimers()
+        self._in_flight: set[RequestTimer] = set()
         # A session of the caller's may trace, and a proxy needs one.
         self._is_direct = session is None and not trust_env
         self._direct: ConnectionSender | None = None
         self._pooled: SessionSender | None = None
-        self._unpooled: SessionSender | None = None  # for fresh connections of our own
 
     async def send(self, request: Request[Any], deadline: float | None) -> Response:
         """Send a request once.
@@ -101,8 +100,8 @@ class Transport:
         loop = self.bind_loop()
         sender, target = self._sender(request), self._target(request)
         exchange = Exchange(request.method, request.path, self._over_tls)
-        timer = RequestTimer(loop)
-        self._timers.start(timer, self._due(loop, request, deadline))
+        timer = RequestTimer(loop, self._due(loop, request, deadline))
+        self._in_flight.add(timer)
         failure: SieveError | None = None
         try:
             status, headers, body = await sender.send(request, target, exchange)
@@ -124,8 +123,8 @@ class Transport:
             error.__traceback__ = None
             raise
         finally:
-            self._timers.stop(timer)
-            timer.uncancel()  # should the cancellation have become some other error
+            self._in_flight.discard(timer)
+            timer.stop()
         # Raised after the block has ended: nothing of aiohttp is its context.
         if failure is not None:
             raise failure
@@ -161,16 +160,17 @@ class Transport:
         """
         if not self.closed and self._loop is not None and not self._loop.is_closed():
             self.bind_loop()
-            self._timers.interrupt_all()
+            for timer in self._in_flight:
+                timer.interrupt()
         self.closed = True
 
     async def close(self) -> None:
         """Wait until nothing is in flight, and close what is ours; also when cancelled itself."""
         async with AsyncExitStack() as closing:
-            for sender in (self._direct, self._pooled, self._unpooled):
+            for sender in (self._direct, self._pooled):
                 if sender is not None and self._session is None:
                     closing.push_async_callback(sender.close)
-            while self._timers and self._loop is asyncio.get_running_loop():  # noqa: ASYNC110
+            while self._in_flight and self._loop is asyncio.get_running_loop():  # noqa: ASYNC110
                 await asyncio.sleep(0)  # each ends within a few turns of the loop
 
     def _target(self, request: Request[Any]) -> str:
@@ -178,16 +178,15 @@ class Transport:
         return f"{self._base_path}{request.path}{query}"
 
     def _sender(self, request: Request[Any]) -> Sender:
-        if self._session is None and request.fresh_connection:
-            if self._unpooled is None:
-                session = open_session(self._open_connector(pools=False))
-                self._unpooled = SessionSender(session, self._settings)
-            return self._unpooled
         if self._is_direct and request.method == "GET":
             try:
-                return self._direct_sender()
+                self._direct = self._direct or ConnectionSender(
+                    self._open_connector(), self._settings
+                )
             except UnsupportedError as error:
                 self._use_session(error)
+            else:
+                return self._direct
         if self._pooled is None:
             session = self._session or open_session(self._open_connector())
             self._pooled = SessionSender(session, self._settings)
@@ -195,13 +194,8 @@ class Transport:
             raise ClientClosedError("the session of this client is closed")
         return self._pooled
 
-    def _direct_sender(self) -> ConnectionSender:
-        if self._direct is None:
-            self._direct = ConnectionSender(self._open_connector(), self._settings)
-        return self._direct
-
-    def _open_connector(self, *, pools: bool = True) -> aiohttp.TCPConnector:
-        return open_connector(self.slots, pools=pools)
+    def _open_connector(self) -> aiohttp.TCPConnector:
+        return open_connector(self.slots)
 
     def _use_session(self, error: UnsupportedError) -> None:
         if self._is_direct:

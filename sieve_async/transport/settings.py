@@ -90,18 +90,10 @@ def connect_timeout(seconds: float | None) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, sock_connect=seconds, ceil_threshold=_NEVER_ROUND_UP)
 
 
-def open_connector(limit: int, *, pools: bool = True) -> aiohttp.TCPConnector:
-    """A connector of our own.
-
-    Args:
-        limit: The number of connections.
-        pools: Whether connections are kept for later requests.
-    """
+def open_connector(limit: int) -> aiohttp.TCPConnector:
+    """A connector of our own, with so many connections at most."""
     return aiohttp.TCPConnector(
-        limit=limit,
-        ttl_dns_cache=_DNS_CACHE_SECONDS,
-        force_close=not pools,
-        socket_factory=_keepalive_socket,
+        limit=limit, ttl_dns_cache=_DNS_CACHE_SECONDS, socket_factory=_keepalive_socket
     )
 
 

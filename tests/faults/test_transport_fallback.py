@@ -77,9 +77,9 @@ class TransportOn(Transport):
         self.opened: list[aiohttp.TCPConnector] = []
         self._kind = kind
 
-    def _open_connector(self, *, pools: bool = True) -> aiohttp.TCPConnector:
-        if self.opened or not pools:
-            return super()._open_connector(pools=pools)
+    def _open_connector(self) -> aiohttp.TCPConnector:
+        if self.opened:
+            return super()._open_connector()
         self.opened.append(self._kind())
         return self.opened[0]
 

@@ -175,7 +175,7 @@ async def test_cancellation_passes(way: str, request_: Any, handler: Handler) ->
                 await asyncio.sleep(0)
 
             assert task.cancelled()
-            assert not transport._timers
+            assert not transport._in_flight
 
 
 @ways

@@ -28,10 +28,10 @@ class OwnTransport(Transport):
 
     connector_settings: Mapping[str, Any] = {}
 
-    def _open_connector(self, *, pools: bool = True) -> aiohttp.TCPConnector:
+    def _open_connector(self) -> aiohttp.TCPConnector:
         if not self.connector_settings:
-            return super()._open_connector(pools=pools)
-        return aiohttp.TCPConnector(force_close=not pools, **self.connector_settings)
+            return super()._open_connector()
+        return aiohttp.TCPConnector(**self.connector_settings)
 
 
 @contextlib.asynccontextmanager
