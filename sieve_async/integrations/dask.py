@@ -27,7 +27,7 @@ from sieve_async.integrations.leases import ClientSettings, leased_client
 from sieve_async.integrations.shards import shard
 from sieve_async.outcomes import JobOutcome
 from sieve_async.watch import STRATEGIES, JobWatch, Strategy
-from sieve_async.watch.watch import plain_id_of
+from sieve_async.watch.source import plain_id_of
 
 __all__ = ["DaskJobWatch", "as_completed", "shard"]
 

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 
 from sieve_async.outcomes import JobOutcome, OutcomeList
-from sieve_async.watch.watch import JobIds, JobWatch, close_source, plain_id_of
+from sieve_async.watch.source import JobIds, close_source, plain_id_of
+from sieve_async.watch.watch import JobWatch
 
 
 async def gather_outcomes(job_ids: JobIds, watch: Callable[[JobIds], JobWatch]) -> OutcomeList:

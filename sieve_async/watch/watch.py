@@ -4,15 +4,14 @@ import asyncio
 import contextvars
 import weakref
 from collections import Counter, deque
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sized
+from collections.abc import AsyncIterable, Callable, Iterator, Sized
 from datetime import timedelta
-from typing import Any, NoReturn, ParamSpec, Self, TypeAlias
+from typing import Any, NoReturn, ParamSpec, Self
 
 import attrs
 
 from sieve_async.background import cancel
-from sieve_async.config import check_job_id, check_timeout
-from sieve_async.display import shorten
+from sieve_async.config import check_timeout
 from sieve_async.errors import ClientClosedError, InvalidArgumentError, WaitTimeoutError
 from sieve_async.models import Job, JobStatus
 from sieve_async.observer import FinishedWatch, WaitObserver
@@ -20,8 +19,8 @@ from sieve_async.outcomes import JobOutcome
 from sieve_async.polling import PollPolicy
 from sieve_async.watch.jobs import JobGroup, Subscriber, WatchedJob
 from sieve_async.watch.scheduler import Scheduler
+from sieve_async.watch.source import Feeder, JobIds, close_source, plain_id_of
 
-JobIds: TypeAlias = Iterable[object] | AsyncIterable[object]
 P = ParamSpec("P")
 
 # How many ids are taken, and outcomes handed out, before the loop may do something else.
@@ -93,7 +92,7 @@ class JobWatch:
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._rest: Iterator[object] | None = None
-        self._feeding: _Feeder | None = None
+        self._feeding: Feeder | None = None
         self._feeder: asyncio.Task[None] | None = None
         self._ending: list[asyncio.Task[None]] = []  # cancelled tasks, which closing waits for
         self._timer: asyncio.TimerHandle | None = None
@@ -237,9 +236,7 @@ class JobWatch:
         )
         self._scheduler = scheduler
         # In the caller's context, for it runs the caller's iterator.
-        self._feeding = _Feeder(
-            weakref.WeakMethod(self._add), weakref.WeakMethod(self._end_feeding)
-        )
+        self._feeding = Feeder(weakref.WeakMethod(self._add), weakref.WeakMethod(self._end_feeding))
         feeder = asyncio.Task(self._feeding.run(source), loop=loop)
         self._subscriber.feeder = self._feeder = feeder
 
@@ -410,7 +407,7 @@ class JobWatch:
         if self._failure is not None and self._failure_callers > 0:
             self._failure_callers -= 1
             if isinstance(self._failure, StopAsyncIteration):  # it would look like the end
-                raise RuntimeError("on_update raised StopAsyncIteration") from self._failure
+                raise RuntimeError("StopAsyncIteration ended the watch") from self._failure
             raise self._failure
 
     def _stop(self) -> list[asyncio.Task[None]]:
@@ -438,67 +435,6 @@ class JobWatch:
         return cancel(self._feeder)
 
 
-@attrs.define
-class _Feeder:
-    """Takes ids from a source; it does not keep the watch alive that they are for."""
-
-    add: weakref.WeakMethod[Callable[[object], asyncio.Event | None]]
-    end: weakref.WeakMethod[Callable[[BaseException | None], None]]
-    has_begun: bool = False
-
-    async def run(self, source: JobIds) -> None:
-        self.has_begun = True
-        failure: BaseException | None = None
-        try:
-            await self._read(source)
-        except BaseException as error:  # whatever it is, it is the caller's
-            failure = error
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
-        finally:
-            end = self.end()
-            if end is not None:
-                end(failure)
-
-    async def _read(self, source: JobIds) -> None:
-        if not isinstance(source, AsyncIterable):
-            for number, job_id in enumerate(source, 1):
-                await self._add(job_id)
-                if number % _CHUNK == 0:
-                    await asyncio.sleep(0)
-            return
-        iterator = aiter(source)
-        try:
-            async for job_id in iterator:
-                await self._add(job_id)
-        finally:
-            await close_source(iterator)
-
-    async def _add(self, job_id: object) -> None:
-        add = self.add()
-        if add is None:
-            raise asyncio.CancelledError  # the watch was dropped
-        room = add(job_id)
-        del add
-        while room is not None and not room.is_set():
-            await room.wait()
-
-
-def plain_id_of(job_id: object) -> str | JobOutcome:
-    """An id as a plain string; for what cannot be one, the outcome that says so."""
-    try:
-        return check_job_id(job_id)
-    except InvalidArgumentError as error:
-        return JobOutcome(_text_of(job_id), None, error.with_traceback(None))
-
-
-async def close_source(source: object) -> None:
-    """Close an async source of ids, so that it gives back what it holds."""
-    close = getattr(source, "aclose", None)
-    if isinstance(source, AsyncIterable) and close is not None:
-        await close()
-
-
 def _check_max_items(max_items: object) -> None:
     """Refuse what is not a whole number of at least one.
 
@@ -524,12 +460,3 @@ def _weakly(method: Callable[P, object]) -> Callable[P, None]:
 def _is_terminal(job: WatchedJob) -> bool:
     status = job.state.status
     return status is not None and status.is_terminal
-
-
-def _text_of(job_id: object) -> str:
-    if isinstance(job_id, str):
-        return job_id
-    try:
-        return shorten(str(job_id))
-    except Exception:  # noqa: BLE001 - it is the caller's own, and must not disturb the others
-        return f"<{type(job_id).__name__}>"
