@@ -121,7 +121,7 @@ class SieveClient:
         limits: How much is done at once.
         session: An aiohttp session to use instead of one of our own, for its proxies, TLS settings
             or traces. It is never closed or changed, and no cookies are kept in it; middlewares
-            of its own are not run. Its pool needs room for all clients that share it.
+            of its own are not run. Its pool must be large enough for all clients that share it.
         trust_env: Use the proxy that ``HTTPS_PROXY`` and ``NO_PROXY`` (or the settings of the
             system) name; never credentials out of ``~/.netrc``.
 

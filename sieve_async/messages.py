@@ -72,13 +72,13 @@ class Response:
     redact: Callable[[str], str] = attrs.field(repr=False)
 
     def header(self, name: str) -> list[str]:
-        """All values of one header, masked, in their order."""
+        """All values of one header, redacted, in their order."""
         wanted = name.lower().encode()
         values = (value for key, value in self.headers if key.lower() == wanted)
         return [self.redact(value.decode("latin-1")) for value in values]
 
     def text(self) -> str:
-        """The body as text, masked; bytes that are not UTF-8 are replaced."""
+        """The body as text, redacted; bytes that are not UTF-8 are replaced."""
         return self.redact(self.body.decode("utf-8", "replace"))
 
     def excerpt(self) -> str:

@@ -39,7 +39,7 @@ class LongPollLimiter:
         self._doubtful_until = float("-inf")
 
     def acquire(self, now: float) -> bool:
-        """Begin one, if there is room and the server has the endpoint, as far as is known."""
+        """Begin one, if a slot is free and the server has the endpoint, as far as is known."""
         is_doubtful = now < self._doubtful_until and not self._has_worked
         if not self._is_supported or is_doubtful or self.in_flight >= self._max:
             return False

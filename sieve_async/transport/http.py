@@ -257,9 +257,9 @@ def _session_closed(exchange: Exchange) -> ClientClosedError:
 
 
 def _slots(max_connections: int, session: aiohttp.ClientSession | None) -> int:
-    """No more requests at once than a pool has room for: the rest would queue on their own time.
+    """As many requests at once as a pool has connections: more would queue on their own time.
 
-    Two clients on one session know nothing of each other: its pool must have room for both.
+    Two clients on one session know nothing of each other: its pool must serve both.
     """
     if session is not None and not isinstance(session, aiohttp.ClientSession):
         raise ConfigError("session must be an aiohttp.ClientSession")

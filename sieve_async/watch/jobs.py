@@ -165,7 +165,7 @@ class WatchedJob(JobPoller):
         self.latest_due = now + delays.share_of(limit)
 
     def push_back(self, until: float) -> None:
-        """Poll no earlier than this, as far as lists may decide; not while a poll is in doubt."""
+        """Poll no earlier than this, as far as lists may decide; confirmations are not delayed."""
         if self.latest_due is not None and not self.state.rejections:
             self.due = max(self.due, min(until, self.latest_due))
 

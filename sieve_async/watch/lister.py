@@ -37,7 +37,7 @@ _OFF_SECONDS = 600.0
 
 
 @attrs.define(eq=False)
-class _Round:
+class _ListPass:
     """One pass over the pages of the running jobs.
 
     Attributes:
@@ -124,9 +124,9 @@ class Lister:
         self._timer = None
         jobs = self._group.jobs()
         if jobs:
-            self._task = self._background.start(self._run(_Round(self._clock(), jobs)))
+            self._task = self._background.start(self._run(_ListPass(self._clock(), jobs)))
 
-    async def _run(self, this: _Round) -> None:
+    async def _run(self, this: _ListPass) -> None:
         try:
             is_complete = await self._read(this)
         except ClientClosedError:
@@ -143,7 +143,7 @@ class Lister:
         self._apply(this, is_complete=is_complete)
         self._plan(self._next_at)
 
-    def _apply(self, this: _Round, *, is_complete: bool) -> None:
+    def _apply(self, this: _ListPass, *, is_complete: bool) -> None:
         """Move the due times of the jobs, and set that of the next round."""
         now = self._clock()
         if is_complete:
@@ -156,7 +156,7 @@ class Lister:
             self.push_back(job, now)
         self._next_at = max(now, this.started + interval, self._off_until)
 
-    async def _read(self, this: _Round) -> bool:
+    async def _read(self, this: _ListPass) -> bool:
         """Read the pages; whether all were read, and not too dear."""
         for status in _RUNNING:
             offset: int | None = 0
@@ -169,7 +169,7 @@ class Lister:
                 offset = following if following is not None and following > offset else None
         return True
 
-    async def _page(self, this: _Round, status: JobStatus, offset: int) -> JobPage:
+    async def _page(self, this: _ListPass, status: JobStatus, offset: int) -> JobPage:
         def parse(request: Request[Job], response: Response) -> JobPage:
             this.bytes += len(response.body)
             return parse_page(request, response)
@@ -178,7 +178,7 @@ class Lister:
         deadline = self._clock() + _PAGE_TIMEOUT
         return await self._retrier.poll(request, parse, deadline=deadline)
 
-    def _take(self, this: _Round, page: JobPage) -> None:
+    def _take(self, this: _ListPass, page: JobPage) -> None:
         now = self._clock()
         this.pages += 1
         this.rows += len(page.jobs)
@@ -198,18 +198,18 @@ class Lister:
             job.is_listed = False
             self._poll_now(job)
 
-    def _poll_size(self, this: _Round) -> float:
+    def _poll_size(self, this: _ListPass) -> float:
         """The mean size of an own document of these jobs; without any, of a row."""
         group = self._group
         if group.documents:
             return group.document_bytes / group.documents
         return this.bytes / this.rows if this.rows else float("inf")
 
-    def _is_too_dear(self, this: _Round) -> bool:
+    def _is_too_dear(self, this: _ListPass) -> bool:
         listed = len(this.listed)
         return this.pages > listed or this.bytes > _MAX_COST * listed * self._poll_size(this)
 
-    def _next_interval(self, this: _Round, now: float) -> float:
+    def _next_interval(self, this: _ListPass, now: float) -> float:
         if not this.listed:
             return self._group.policy.max_interval
         intervals = sum(job.state.interval(now) for job in this.listed.values())

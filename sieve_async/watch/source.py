@@ -23,7 +23,7 @@ class Feeder:
     """Takes ids from a source; it does not keep the watch alive that they are for.
 
     Attributes:
-        add: Takes one id; returns what to wait for when there is no room for the next.
+        add: Takes one id; returns an event to wait for when the watch is full.
         end: Takes the exception that ended the source, or None.
         has_begun: Whether it has begun to read.
     """
@@ -65,10 +65,10 @@ class Feeder:
         add = self.add()
         if add is None:
             raise asyncio.CancelledError  # the watch was dropped
-        room = add(job_id)
+        capacity = add(job_id)
         del add
-        while room is not None and not room.is_set():
-            await room.wait()
+        while capacity is not None and not capacity.is_set():
+            await capacity.wait()
 
 
 def plain_id_of(job_id: object) -> str | JobOutcome:

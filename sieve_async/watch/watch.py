@@ -90,7 +90,7 @@ class JobWatch:
         self._is_fed = self._is_closed = self._is_client_closed = False
         self._failure: BaseException | None = None
         self._news = asyncio.Event()
-        self._room = asyncio.Event()
+        self._has_capacity = asyncio.Event()
         self._rest: Iterator[object] | None = None
         self._feeding: Feeder | None = None
         self._feeder: asyncio.Task[None] | None = None
@@ -241,7 +241,7 @@ class JobWatch:
         self._subscriber.feeder = self._feeder = feeder
 
     def _add(self, job_id: object) -> asyncio.Event | None:
-        """Watch one more job; returns what to wait for when there is no room for the next."""
+        """Watch one more job; returns an event to wait for when the watch is full."""
         if self._is_fed or self._scheduler is None or self._group is None:
             raise asyncio.CancelledError  # the source has swallowed the one that came before
         plain_id = self._accept(job_id)
@@ -255,8 +255,8 @@ class JobWatch:
                 self._on_status(job, None, job.status)
         if self._subscriber.pending + len(self._outcomes) < self._max_pending:
             return None
-        self._room.clear()
-        return self._room
+        self._has_capacity.clear()
+        return self._has_capacity
 
     def _accept(self, job_id: object) -> str | None:
         """The id as a plain string; None for one that was taken before, or is invalid."""
@@ -295,7 +295,7 @@ class JobWatch:
     def _pop(self) -> JobOutcome:
         outcome = self._outcomes.popleft()
         self._popped += 1
-        self._room.set()
+        self._has_capacity.set()
         self._put_unfinished()
         if self._observer is not None:
             self._observer.on_outcome(outcome)

@@ -176,7 +176,7 @@ class SieveJobTrigger(_SieveTrigger):
         async with client.as_completed(self.job_ids, timeout=timeout, strategy=strategy) as watch:
             async for outcome in watch:
                 statuses[outcome.job_id] = outcome.status
-                if not outcome.ok:  # an end event of Airflow has no room for the reason
+                if not outcome.ok:  # an end event of Airflow cannot hold the reason
                     reason = outcome.error or (outcome.job and outcome.job.error) or ""
                     self.log.error("job %s: %s %s", outcome.job_id, outcome.status, reason)
         return {job_id: statuses[job_id] for job_id in self.job_ids}
