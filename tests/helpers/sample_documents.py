@@ -15,10 +15,7 @@ DOCUMENT: Document = {
     "id": "j",
     "status": "queued",
     "created_at": "2024-03-05T01:41:59Z",
-    "function": {
-        "latest_version": VERSION,
-        "webhooks": [{"type": "job.start"}],
-    },
+    "function": {"latest_version": VERSION, "webhooks": [{"type": "job.start"}]},
     "inputs": {"the file": {"data": 1}},
     "outputs": [{"type": "a"}, [{"type": "b"}, {"type": "c"}]],
     "restarts": [{"reason": "gone"}],
