@@ -19,11 +19,12 @@ def serve_snapshots(*snapshots: Snapshot) -> ScriptedServer:
         snapshots: The job with all of its outputs; each response leaves out ``offset`` of them.
     """
     return ScriptedServer(
-        lambda request: _show(snapshots[min(request.times, len(snapshots) - 1)], request)
+        lambda request: show_snapshot(snapshots[min(request.times, len(snapshots) - 1)], request)
     )
 
 
-def _show(snapshot: Snapshot, request: RawRequest) -> Script:
+def show_snapshot(snapshot: Snapshot, request: RawRequest) -> Script:
+    """The response that shows a snapshot."""
     if snapshot is None:
         return respond(b"{", Action.CLOSE, length=99)
     if isinstance(snapshot, int):
