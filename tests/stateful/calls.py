@@ -7,14 +7,7 @@ from typing import Any
 
 import attrs
 
-from sieve_async import (
-    ClientClosedError,
-    FunctionVersion,
-    Job,
-    PollPolicy,
-    SieveClient,
-    SieveError,
-)
+from sieve_async import ClientClosedError, FunctionVersion, Job, PollPolicy, SieveClient, SieveError
 from sieve_async.testing import FakeSieve
 from stateful.error_checks import OUTAGE_TIMEOUT, CallContext, first, problem_with_error
 from stateful.fault_plan import FaultPlan

@@ -7,12 +7,7 @@ from typing import Any
 
 import looptime
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from helpers.leak_checks import KEY
 from sieve_async import Limits, SieveClient
@@ -197,13 +192,7 @@ class ClientMachine(RuleBasedStateMachine):
         busy=st.sampled_from([0.0, 0.0, 30.0]),
     )
     def watch(
-        self,
-        which: list[int],
-        timeout: float | None,
-        strategy: str,
-        busy: float,
-        *,
-        at_once: bool,
+        self, which: list[int], timeout: float | None, strategy: str, busy: float, *, at_once: bool
     ) -> None:
         """Start a watch of some jobs."""
         jobs = [self.job(each) for each in which]
