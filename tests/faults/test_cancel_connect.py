@@ -1,36 +1,20 @@
 """Calls cancelled at every suspension point of DNS resolution, connecting and the TLS handshake."""
 
 import asyncio
-import socket
 import ssl
 from functools import partial
 
 import aiohttp
 import pytest
 import trustme
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from helpers.asserts import assert_idle, yield_to_loop
 from helpers.cancellation import CancelWhen, each_suspension
 from helpers.raw_server import JOB, RawServer, respond
+from helpers.resolvers import FakeResolver
 from helpers.tls import server_context
 
 pytestmark = pytest.mark.looptime
-
-
-class SlowResolver(AbstractResolver):
-    """A resolver that needs a second for each name."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Return loopback after a second."""
-        await asyncio.sleep(1)
-        found = {"hostname": host, "host": "127.0.0.1", "port": port, "family": family}
-        return [ResolveResult(**found, proto=0, flags=0)]  # type: ignore[typeddict-item]
-
-    async def close(self) -> None:
-        """Release nothing."""
 
 
 @pytest.mark.parametrize("when", CancelWhen)
@@ -39,7 +23,9 @@ async def test_cancelled_while_connecting(authority: trustme.CA, when: CancelWhe
     tls, trusting = server_context(authority, "sieve.test"), ssl.create_default_context()
     authority.configure_trust(trusting)
     for driver in each_suspension(when, at_least=4):
-        connector = aiohttp.TCPConnector(resolver=SlowResolver(), ssl=trusting)
+        connector = aiohttp.TCPConnector(
+            resolver=FakeResolver(partial(asyncio.sleep, 1)), ssl=trusting
+        )
         async with (
             RawServer([1.0, *respond()], tls=tls) as server,
             aiohttp.ClientSession(connector=connector) as session,

@@ -1,7 +1,6 @@
 """The deadline of each kind of wait, in each phase in which it can pass."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -10,11 +9,9 @@ from typing import Any, TypeAlias
 import aiohttp
 import attrs
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from helpers.asserts import assert_idle, assert_no_more_requests
 from helpers.http_helpers import now
-from helpers.job_snapshots import collect_outputs
 from helpers.leak_checks import KEY, check_error, error_of
 from helpers.raw_server import (
     JOB,
@@ -31,6 +28,7 @@ from helpers.raw_server import (
     serve_once,
     version_json,
 )
+from helpers.resolvers import FakeResolver
 from sieve_async import (
     DecodeError,
     FunctionVersion,
@@ -210,21 +208,6 @@ async def test_deadline_in_each_phase(name: str, wait: str, *, from_start: bool)
                 await assert_no_more_requests(client, server.requests)
 
 
-class SilentResolver(AbstractResolver):
-    """A resolver that never answers."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Fail after a minute."""
-        del host, port, family
-        await asyncio.sleep(60)
-        raise OSError(socket.EAI_AGAIN, "no answer")
-
-    async def close(self) -> None:
-        """Release nothing."""
-
-
 @asynccontextmanager
 async def waiting_for_a_slot() -> AsyncIterator[SieveClient]:
     """The only slot is held by a call without a response."""
@@ -242,25 +225,11 @@ async def waiting_for_a_slot() -> AsyncIterator[SieveClient]:
 @asynccontextmanager
 async def resolving() -> AsyncIterator[SieveClient]:
     """The host name is not resolved."""
-    connector = aiohttp.TCPConnector(resolver=SilentResolver())
+    connector = aiohttp.TCPConnector(resolver=FakeResolver(partial(asyncio.sleep, 60)))
     async with aiohttp.ClientSession(connector=connector) as session:
         async with SieveClient(KEY, base_url="https://sieve.test", session=session) as client:
             yield client
         await asyncio.sleep(120)  # a resolver cannot be cancelled
-
-
-@asynccontextmanager
-async def connecting() -> AsyncIterator[SieveClient]:
-    """The connection is not accepted: the backlog is full."""
-    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for one in (first, second):
-            one.settimeout(0)
-            one.connect_ex(listener.getsockname())
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with SieveClient(KEY, base_url=url) as client:
-            yield client
 
 
 @asynccontextmanager
@@ -276,7 +245,7 @@ Unreachable: TypeAlias = Callable[[], AbstractAsyncContextManager[SieveClient]]
 
 
 @pytest.mark.parametrize("wait", WAITS)
-@pytest.mark.parametrize("phase", [waiting_for_a_slot, resolving, connecting, handshaking])
+@pytest.mark.parametrize("phase", [waiting_for_a_slot, resolving, handshaking])
 async def test_deadline_before_a_request(phase: Unreachable, wait: str) -> None:
     """A wait that can send no request ends at its deadline."""
     async with phase() as client:
@@ -350,22 +319,6 @@ async def test_deadline_in_a_page(page: int, seconds: float) -> None:
         errors = await wait_until_deadline(client, WAITS["jobs, list"], seconds)
 
         assert len(errors) == 3
-
-
-@pytest.mark.parametrize("seconds", TIMEOUTS)
-async def test_deadline_while_outputs_arrive(seconds: float) -> None:
-    """A stream yields the outputs that it has and ends at its deadline."""
-    first = respond(job_document(JOB, outputs=[{"data": 1}, {"data": 2}]))
-    (rest,) = respond(job_document(JOB, outputs=[{"data": 3}]))
-    assert isinstance(rest, bytes)
-    found: list[Any] = []
-    async with RawServer(first, [rest[:-9], Action.SILENCE]) as server, server.client() as client:
-        with pytest.raises(WaitTimeoutError) as caught:
-            await collect_outputs(client.stream_outputs(JOB, timeout=seconds), found)
-
-        assert seconds - 1e-6 <= now() <= seconds + 0.1
-        assert found == [1, 2]
-        check_last(caught.value, was_seen=True)
 
 
 async def test_timeout_of_zero() -> None:

@@ -263,21 +263,6 @@ async def test_forbidden_urls(url: str, tmp_path: Path) -> None:
     assert not listed(tmp_path)
 
 
-async def test_names_of_private_addresses(
-    storage: StorageServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A host name whose addresses are all private is not connected to."""
-
-    async def getaddrinfo(*_: object, **__: object) -> list[object]:
-        return [(2, 1, 6, "", ("127.0.0.1", 443))]
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-    with pytest.raises(DownloadError, match=r"sieve\.invalid has no public address"):
-        await download("https://sieve.invalid/x", tmp_path / "x", settings=SETTINGS)
-
-    assert not storage.requests
-
-
 EXPIRED = reply("403 Forbidden", b"<Message>Request has expired</Message>")
 
 
@@ -497,17 +482,6 @@ async def test_invalid_arguments(tmp_path: Path) -> None:
             await download_all([], directory, settings=SETTINGS)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="concurrency"):
         await download_all([], tmp_path, settings=SETTINGS, concurrency=0)
-
-
-async def test_directories_that_cannot_be_written(tmp_path: Path) -> None:
-    """A target in a missing directory is an error before anything is sent."""
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(DownloadError, match="No such file"):
-        await download("https://host/x", tmp_path / "missing" / "x", settings=SETTINGS)
-    with pytest.raises(FileExistsError):
-        await download_all([], tmp_path / "file", settings=SETTINGS)
-    with pytest.raises(DownloadError, match="Not a directory"):
-        await download_all([], tmp_path / "file" / "x", settings=SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -136,18 +136,6 @@ async def test_restart_and_end_between_two_polls(wait: Wait) -> None:
 
 
 @all_waits
-async def test_many_restarts(wait: Wait) -> None:
-    """The last of many runs counts."""
-    snapshots = [
-        running(f"{JOB}-{number:03}", f"{chr(97 + number)}1", restarts=[RESTART] * number)
-        for number in range(25)
-    ]
-    last = finished(f"{JOB}-024", "y1", "y2", restarts=[RESTART] * 24)
-
-    assert await result_after(wait, *snapshots, last) == ("finished", ["y1", "y2"])
-
-
-@all_waits
 @pytest.mark.parametrize(
     "stale",
     [

@@ -1,6 +1,5 @@
 """Long polls that are cut, that no endpoint answers, or whose responses are wrong."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -29,7 +28,6 @@ from sieve_async import (
     RequestTimeoutError,
     RetryPolicy,
     SieveClient,
-    TransportError,
 )
 from sieve_async.testing import FakeSieve
 
@@ -83,18 +81,6 @@ async def test_cut_every_minute(cut: Script, *, many: bool) -> None:
     assert 1830 <= now() <= 1831
     assert len(server.requests) <= 2 * 31 + 2
     assert max_per_second(server.times) <= 3
-
-
-async def test_outage() -> None:
-    """When long polls and plain polls fail alike, ``outage_timeout`` ends the wait."""
-    policy = PollPolicy(outage_timeout=600)
-    server = ScriptedServer(lambda _: [Action.RESET])
-    async with server, server.client(polling=policy) as client:
-        error = await error_of(wait(client))
-
-    assert isinstance(error, TransportError)
-    assert 600 <= now() <= 661
-    assert max_per_second(server.times) <= 6
 
 
 async def test_timeout_of_the_plain_poll() -> None:
@@ -163,29 +149,6 @@ async def test_job_that_vanishes(caplog: pytest.LogCaptureFixture) -> None:
     assert other.succeeded
     assert server.requests[-1].is_await
     assert not [line for line in warnings_of(caplog) if "endpoint" in line]
-
-
-@both
-async def test_retry_after(*, many: bool) -> None:
-    """A pause that the server asks for is kept by all, and the waits continue after it."""
-    ids = [f"j{n}" for n in range(5)]
-    paused: list[float] = []
-
-    def reply(request: RawRequest) -> Script:
-        if now() >= 10 and not paused:
-            paused.append(now())
-            return error_response(503, ("Retry-After", "30"))
-        return [20.0, *finished_job(request.job_id)] if paused else [10.0, Action.CLOSE]
-
-    async with ScriptedServer(reply) as server, server.client() as client:
-        if many:
-            await client.wait_for_jobs(ids, strategy="long_poll")
-        else:
-            await asyncio.gather(*(wait(client, job_id) for job_id in ids))
-
-    # Requests that were sent at the same time could not know.
-    assert not [at for at in server.times if paused[0] + 0.1 < at < paused[0] + 30]
-    assert now() <= paused[0] + 30 * 1.25 + 20 + 30
 
 
 async def test_early_responses() -> None:

@@ -11,27 +11,17 @@ from helpers.http_helpers import now
 from helpers.leak_checks import KEY, error_of
 from helpers.raw_server import (
     JOB,
-    Action,
     RawRequest,
     Script,
     ScriptedServer,
     finished_job,
-    job_json,
     respond,
     serve,
     serve_once,
     version_json,
 )
 from helpers.retry_after_values import DATE
-from sieve_async import (
-    APIError,
-    Limits,
-    RateLimitError,
-    RetryPolicy,
-    SieveClient,
-    Timeout,
-    WaitTimeoutError,
-)
+from sieve_async import APIError, Limits, RateLimitError, SieveClient, WaitTimeoutError
 
 pytestmark = pytest.mark.looptime
 
@@ -151,25 +141,6 @@ async def lookup_in_the_pause(server: ScriptedServer, client: SieveClient) -> ob
         return error
 
 
-async def test_max_retry_after() -> None:
-    """A pause of exactly ``max_retry_after`` is waited for."""
-    scripts = throttled(503, ("Retry-After", "7")), respond()
-    async with serve(*scripts, retry=RetryPolicy(max_retry_after=7)) as (server, client):
-        await client.get_job(JOB)
-
-        assert 7 - EARLY <= server.gaps[0] <= 10
-
-
-@pytest.mark.parametrize("status", [404, 501])
-async def test_ignored_for_other_statuses(status: int) -> None:
-    """A status that is not retried causes no pause."""
-    async with serve_once(throttled(status, ("Retry-After", "60")), respond()) as (server, client):
-        await error_of(client.get_job(JOB))
-        await client.get_job(JOB)
-
-        assert server.gaps[0] < 0.1
-
-
 async def test_queued_requests_leave_evenly() -> None:
     """Calls queued during the pause leave evenly and in order; a later call is not behind them."""
     limits = Limits(polls_per_second=10)
@@ -224,43 +195,3 @@ async def test_call_in_a_long_pause() -> None:
         async with server.client() as other:
             assert (await other.get_job(JOB)).succeeded
         assert now() <= 100.2
-
-
-@pytest.mark.parametrize(("value", "pause"), [("5", 5), ("121", 121), ("86400", 3600), ("nan", 0)])
-async def test_pause_between_polls(value: str, pause: float) -> None:
-    """The next poll of a wait comes soon after the pause, which is at most an hour."""
-    running = respond(job_json(status="processing"))
-    scripts = running, throttled(503, ("Retry-After", value)), respond()
-    async with serve(*scripts) as (server, client):
-        job = await client.wait_for_job(JOB)
-
-        assert job.succeeded
-        assert len(server.requests) == 3
-        assert pause - EARLY <= server.gaps[1] <= pause + 10
-
-
-async def test_many_waits_in_a_pause() -> None:
-    """All waits continue after the pause, at the poll rate."""
-    async with serve(throttled(503, ("Retry-After", "60")), respond()) as (server, client):
-        first = asyncio.create_task(client.wait_for_job(JOB))
-        await asyncio.sleep(1)
-        jobs = await asyncio.gather(first, *(client.wait_for_job(JOB) for _ in range(99)))
-
-        assert all(job.succeeded for job in jobs)
-        assert len(server.requests) == 101
-        times = [request.at - server.requests[0].at for request in server.requests[1:]]
-        assert min(times) >= 60 - EARLY
-        assert max(times) <= 62
-
-
-async def test_silent_request_after_a_pause() -> None:
-    """A request without a response after the pause does not delay the others."""
-    scripts: list[Script] = [throttled(429, ("Retry-After", "5")), [Action.SILENCE], respond()]
-    async with serve_once(*scripts, timeout=Timeout(request=30)) as (_, client):
-        await error_of(client.get_job(JOB))
-        started = now()
-        silent = asyncio.create_task(error_of(client.get_job(JOB)))
-        await asyncio.gather(*(client.get_job(JOB) for _ in range(10)))
-
-        assert now() - started <= 6
-        await silent

@@ -10,34 +10,15 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from faults.transport_ways import all_ways, failure, get_and_push, send, sending
 from helpers.leak_checks import KEY, error_of
 from helpers.raw_server import JOB, Action, RawServer, Script
+from helpers.resolvers import FakeResolver
 from helpers.tls import server_context
 from sieve_async import ConnectError, RequestTimeoutError, Timeout, TLSError, TransportError
 
 pytestmark = pytest.mark.looptime
-
-
-class FailingResolver(AbstractResolver):
-    """A resolver that raises one error."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.calls = 0
-        self._error = error
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Raise it."""
-        del host, port, family
-        self.calls += 1
-        raise self._error
-
-    async def close(self) -> None:
-        """Nothing is open."""
 
 
 RESOLVER_ERRORS: dict[str, tuple[OSError, str]] = {
@@ -55,7 +36,7 @@ RESOLVER_ERRORS: dict[str, tuple[OSError, str]] = {
 @pytest.mark.parametrize(("error", "reason"), RESOLVER_ERRORS.values(), ids=RESOLVER_ERRORS)
 async def test_resolver_errors(way: str, error: OSError, reason: str) -> None:
     """The error has the resolver's text: its numbers are not those of the system."""
-    resolver = FailingResolver(error)
+    resolver = FakeResolver(error)
     async with sending(way, "https://sieve.test", resolver=resolver) as transport:
         raised = await failure(transport)
 
@@ -74,7 +55,7 @@ class ForeignError(Exception):
 )
 async def test_unexpected_error_of_a_resolver(way: str, error: Exception) -> None:
     """An error that no network raises is raised at once, with class and text, without the key."""
-    resolver = FailingResolver(error)
+    resolver = FakeResolver(error)
     async with sending(way, "https://sieve.test", resolver=resolver) as transport:
         raised = await failure(transport)
 
@@ -116,7 +97,7 @@ async def test_base_exceptions_pass(way: str) -> None:
     class Interrupted(BaseException):
         pass
 
-    resolver = FailingResolver(Interrupted())
+    resolver = FakeResolver(Interrupted())
     async with sending(way, "https://sieve.test", resolver=resolver) as transport:
         with pytest.raises(Interrupted) as caught:
             await send(transport)

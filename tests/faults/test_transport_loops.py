@@ -1,14 +1,12 @@
 """Loops, sessions and shutdown: where a transport may be used, and how it ends."""
 
 import asyncio
-import socket
 import threading
 import traceback
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from faults.transport_ways import (
     GET,
@@ -23,6 +21,7 @@ from faults.transport_ways import (
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY, error_of
 from helpers.raw_server import Action, RawServer, Script, respond
+from helpers.resolvers import FakeResolver
 from sieve_async import ClientClosedError, Timeout, WrongEventLoopError
 
 pytestmark = pytest.mark.looptime
@@ -157,30 +156,19 @@ async def test_cancellation_passes(way: str, request_: Any, answered: int) -> No
                 assert KEY not in "".join(shown.format())
 
 
-class StubbornResolver(AbstractResolver):
-    """A resolver that turns a cancellation into an error of its own."""
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Wait, and fail."""
-        del host, port, family
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            raise KeyError("resolver") from None
-        raise AssertionError
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
 @all_ways
 async def test_deadline_that_becomes_another_error(way: str) -> None:
     """A resolver that replaces our cancellation leaves the task not cancelled."""
     task = asyncio.current_task()
     assert task is not None
-    how: dict[str, Any] = {"resolver": StubbornResolver(), "use_dns_cache": False}
+
+    async def act() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise KeyError("resolver") from None
+
+    how: dict[str, Any] = {"resolver": FakeResolver(act), "use_dns_cache": False}
     async with sending(way, "https://sieve.test", timeout=Timeout(request=1), **how) as transport:
         error = await failure(transport)
 

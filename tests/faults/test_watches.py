@@ -83,17 +83,6 @@ async def test_some_responses_fail(bad: str) -> None:
         assert len(server.requests) == client.stats.requests <= 1.3 * 6 * 60
 
 
-async def test_all_end_in_one_second(sieve: FakeSieve) -> None:
-    """Hundreds of jobs that end in one second each have one outcome."""
-    ids = [sieve.add_job(f"{number}", processing=30 + number / 200) for number in range(200)]
-    async with limited(sieve, None) as client:
-        policy = PollPolicy(min_interval=5, max_interval=10)
-        seen = [outcome async for outcome in client.as_completed(ids, polling=policy)]
-
-    assert Counter(ids_of(seen)) == Counter(ids)
-    assert all(outcome.ok for outcome in seen)
-
-
 async def test_lasting_failures(sieve: FakeSieve, client: SieveClient) -> None:
     """A wrong key ends each job by its first poll, an outage after ``outage_timeout``."""
     policy = PollPolicy(outage_timeout=60)
@@ -265,15 +254,6 @@ async def test_slots(sieve: FakeSieve, slots: int) -> None:
     assert now() <= 0.1 * (70 / slots + 3)
 
 
-async def test_few_polls_of_few_jobs(sieve: FakeSieve, client: SieveClient) -> None:
-    """The rate is a limit and not a goal: a few jobs of ten minutes cost few polls."""
-    ids = [sieve.add_job(processing=600) for _ in range(4)]
-
-    await client.wait_for_jobs(ids)
-
-    assert len(sieve.requests) <= 4 * 125
-
-
 async def test_calls_beside_many_jobs(sieve: FakeSieve, client: SieveClient) -> None:
     """While 3,000 jobs are watched, lookups and waits are not delayed, and there are few tasks."""
     ids = [sieve.add_job(processing=3600) for _ in range(3000)]
@@ -298,18 +278,3 @@ async def test_calls_beside_many_jobs(sieve: FakeSieve, client: SieveClient) -> 
             await slow.get_job("other")
             assert now() - began <= 1.1
         assert len(asyncio.all_tasks()) <= 20
-
-
-async def test_pause_of_the_server(sieve: FakeSieve, client: SieveClient) -> None:
-    """After a 429 nothing is sent until its ``Retry-After`` is over, then at the usual rate."""
-    ids = [sieve.add_job(processing=30) for _ in range(150)]
-
-    waiting = asyncio.create_task(client.wait_for_jobs(ids))
-    await asyncio.sleep(7)
-    sieve.fault(times=1, status=429, retry_after=5)
-    outcomes = await waiting
-
-    [paused_at] = [entry.at for entry in sieve.requests if entry.status == 429]
-    assert all(outcome.ok for outcome in outcomes)
-    assert not [at for at in times_of(sieve) if paused_at + 0.1 < at < paused_at + 5]
-    assert max_per_second(times_of(sieve)) <= 100
