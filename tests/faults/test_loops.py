@@ -260,27 +260,22 @@ async def use_everything() -> None:
     assert isinstance(await error_of(left), ClientClosedError)
 
 
-def selector_loop() -> asyncio.AbstractEventLoop:
-    """The loop of the standard library."""
-    return asyncio.SelectorEventLoop()
-
-
-def eager_loop() -> asyncio.AbstractEventLoop:
-    """A loop with eager tasks."""
-    loop = selector_loop()
-    loop.set_task_factory(getattr(asyncio, "eager_task_factory", None))
-    return loop
-
-
 def debug_loop() -> asyncio.AbstractEventLoop:
     """A loop in debug mode."""
-    loop = selector_loop()
+    loop = asyncio.SelectorEventLoop()
     loop.set_debug(True)
     loop.slow_callback_duration = 60.0  # other processes may slow this one down
     return loop
 
 
-LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [selector_loop, debug_loop]
+def eager_loop() -> asyncio.AbstractEventLoop:
+    """A loop with eager tasks, where there are any."""
+    loop = asyncio.SelectorEventLoop()
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory", None))
+    return loop
+
+
+LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [debug_loop]
 if sys.version_info >= (3, 12):
     LOOPS.append(eager_loop)
 if importlib.util.find_spec("uvloop") is not None:  # optional

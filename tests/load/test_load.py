@@ -5,6 +5,7 @@ Each test runs with few waits, and for the campaign with thousands.
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from statistics import median
@@ -12,11 +13,11 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from helpers.asserts import max_per_second
+from helpers.asserts import assert_idle, max_per_second
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY
 from helpers.load_test import LoadTest, RateMeter, WaitMode, add_random_faults, restarting
-from sieve_async import Limits, PollPolicy, SieveClient, Timeout
+from sieve_async import ClientClosedError, Limits, PollPolicy, SieveClient, Timeout
 from sieve_async.testing import FakeSieve
 
 pytestmark = [pytest.mark.looptime, pytest.mark.timeout(1200)]
@@ -246,8 +247,46 @@ async def test_server_that_stops_and_starts(
         load.check(client)
         assert client.stats.requests <= 9 * number
 
-    assert median(load.delays()) <= 30 + number / 100
+    assert median(load.delays()) <= 45 + number / 100
     assert max(load.delays()) <= 900
+
+
+@few_or_many(*((100, *mode) for mode in MODES[:3]), many=[(5000, *mode) for mode in MODES])
+async def test_close(sieve: FakeSieve, number: int, mode: WaitMode, strategy: str) -> None:
+    """``close()`` ends many waits at once, each with one outcome."""
+    load = LoadTest(sieve)
+    load.add(number, ends_in=(3600, 7200))
+    async with measured(sieve, None) as (client, _):
+        waiting = asyncio.create_task(load.wait(client, mode, strategy=strategy))
+        await asyncio.sleep(10)
+        assert client.stats.waits == number
+        await client.close()
+        await waiting
+
+        assert now() == pytest.approx(10, abs=0.01)
+        assert load.received.keys() == load.expected.keys()
+        for [(_, outcome)] in load.received.values():
+            assert isinstance(outcome.error, ClientClosedError)
+        assert_idle(client)
+
+
+@pytest.mark.parametrize("number", [200, pytest.param(20_000, marks=pytest.mark.campaign)])
+async def test_cancel(sieve: FakeSieve, number: int) -> None:
+    """Each of many cancelled waits ends as cancelled, and the client still works."""
+    load = LoadTest(sieve)
+    load.add(number, ends_in=(3600, 7200))
+    async with measured(sieve, None) as (client, _):
+        waits = [asyncio.create_task(client.wait_for_job(job_id)) for job_id in load.expected]
+        await asyncio.sleep(5)
+        for place, wait in enumerate(random.Random(1).sample(waits, number)):
+            wait.cancel()
+            if place % 20 == 0:
+                await asyncio.sleep(0.01)
+        ended = await asyncio.gather(*waits, return_exceptions=True)
+
+        assert Counter(map(type, ended)) == {asyncio.CancelledError: number}
+        assert_idle(client)
+        assert not (await client.get_job(next(iter(load.expected)))).is_terminal
 
 
 async def run_with_random_faults(seed: int, number: int, mode: Mode) -> None:
