@@ -5,22 +5,12 @@ import gc
 import logging
 import time
 from collections.abc import Iterator
-from email.utils import formatdate
 from typing import Any
 
 import pytest
 
 from helpers.http_helpers import now
-from helpers.raw_server import (
-    JOB,
-    Action,
-    RawRequest,
-    Script,
-    ScriptedServer,
-    finished_job,
-    respond,
-    serve,
-)
+from helpers.raw_server import Action, RawRequest, Script, ScriptedServer, finished_job
 from sieve_async import Job, PollPolicy, SieveClient, WaitTimeoutError
 from sieve_async.testing import FakeSieve
 
@@ -36,24 +26,6 @@ def wall_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(time, "time", lambda: real() + request.param * (next(jumps) % 2))
     yield
     assert next(jumps) > 0
-
-
-def throttled(time_of_day: float, seconds: float) -> Script:
-    """A response with a Retry-After date."""
-    dates = [("Date", formatdate(time_of_day, usegmt=True))]
-    dates.append(("Retry-After", formatdate(time_of_day + seconds, usegmt=True)))
-    return respond({"detail": "slowly"}, status=429, headers=dates)
-
-
-async def test_server_clock_that_jumps() -> None:
-    """A Retry-After date counts from the Date header of the same response."""
-    steps = [0, 400 * DAY, -400 * DAY, DAY]
-    scripts = [*(throttled(1e9 + step, 30) for step in steps), respond()]
-    async with serve(*scripts) as (server, client):
-        assert (await client.wait_for_job(JOB)).succeeded
-
-    assert len(server.gaps) == len(steps)
-    assert all(30 - 1e-6 <= gap <= 60 + 31 for gap in server.gaps)
 
 
 @pytest.mark.usefixtures("wall_clock")
@@ -75,21 +47,6 @@ async def test_local_clock_that_jumps(sieve: FakeSieve, strategy: Any) -> None:
     assert 60 <= soon_at <= 140
     assert isinstance(late.error, WaitTimeoutError)
     assert 600 <= late_at <= 600.1
-
-
-@pytest.mark.parametrize("as_date", [False, True])
-@pytest.mark.parametrize("hours", [0.9, 6])
-async def test_pause_of_an_hour(sieve: FakeSieve, hours: float, *, as_date: bool) -> None:
-    """A pause lasts at most an hour; there is no request during it."""
-    job_id = sieve.add_job(processing=100, outputs=["x"])
-    async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
-        sieve.fault(status=503, retry_after=3600 * hours, as_date=as_date, times=1)
-        outcome = await client.wait_for_job(job_id)
-
-    kept = min(3600 * hours, 3600)
-    assert outcome.succeeded
-    assert len(sieve.requests) == 2
-    assert kept - 1e-6 <= sieve.requests[1].at <= 1.25 * kept + 62
 
 
 @pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET], ids=["closed", "reset"])

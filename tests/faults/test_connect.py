@@ -11,17 +11,7 @@ from helpers.leak_checks import KEY, check_error, error_of
 from helpers.processes import free_port
 from helpers.raw_server import JOB, Action, RawServer, Script, respond, serve
 from helpers.tls import server_context, trusting_session
-from sieve_async import (
-    ConfigError,
-    ConnectError,
-    Limits,
-    PollPolicy,
-    RequestTimeoutError,
-    RetryPolicy,
-    SieveClient,
-    Timeout,
-    TLSError,
-)
+from sieve_async import ConfigError, ConnectError, PollPolicy, RetryPolicy, SieveClient, TLSError
 
 pytestmark = pytest.mark.looptime
 
@@ -77,18 +67,6 @@ async def test_wait_without_a_server() -> None:
         assert 60 <= now() - started <= 62
 
 
-async def test_stalled_connect() -> None:
-    """A stalled handshake ends after ``Timeout.connect``."""
-    async with RawServer([Action.DONT_READ, Action.SILENCE]) as server:
-        url = server.url.replace("http:", "https:")
-        async with server.client(base_url=url, timeout=Timeout(connect=6.2)) as client:
-            error = await error_of(client.get_job(JOB))
-
-        assert isinstance(error, (RequestTimeoutError, ConnectError))
-        assert (error.attempts, server.connections) == (3, 3)
-        assert 18.6 <= error.elapsed <= 20.3
-
-
 async def test_unknown_authority(authority: trustme.CA) -> None:
     """A session of our own trusts the authorities of the system only."""
     tls = server_context(authority)
@@ -122,14 +100,6 @@ async def test_server_that_requires_a_client_certificate(authority: trustme.CA) 
         assert type(error) is ConnectError
         assert "TLS may want a certificate" in str(error)
         assert server.requests == []
-
-
-async def test_connection_limit() -> None:
-    """There are never more connections than slots."""
-    async with serve([0.5, *respond()], limits=Limits(max_connections=5)) as (server, client):
-        await asyncio.gather(*(client.get_job(JOB) for _ in range(30)))
-
-        assert (len(server.requests), server.connections) == (30, 5)
 
 
 async def test_base_path() -> None:

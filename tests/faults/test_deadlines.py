@@ -12,7 +12,7 @@ import pytest
 
 from helpers.asserts import assert_idle, assert_no_more_requests
 from helpers.http_helpers import now
-from helpers.leak_checks import KEY, check_error, error_of
+from helpers.leak_checks import KEY, check_error
 from helpers.raw_server import (
     JOB,
     Action,
@@ -24,7 +24,6 @@ from helpers.raw_server import (
     job_document,
     respond,
     running_job,
-    serve,
     serve_once,
     version_json,
 )
@@ -34,7 +33,6 @@ from sieve_async import (
     FunctionVersion,
     Job,
     JobOutcome,
-    JobStatus,
     Limits,
     NotFoundError,
     PollPolicy,
@@ -300,36 +298,6 @@ async def test_deadline_in_a_callback(kind: str, seconds: float) -> None:
         assert (caught.value.polls, len(server.requests)) == (1, 1)
         check_last(caught.value, was_seen=True)
         assert_idle(client)
-
-
-@pytest.mark.parametrize("page", [0, 1, 5])
-@pytest.mark.parametrize("seconds", [1.0, 7.7])
-async def test_deadline_in_a_page(page: int, seconds: float) -> None:
-    """The list strategy ends at the deadline whichever page has no response."""
-
-    def reply(request: RawRequest) -> Script:
-        if not request.is_list:
-            return running_job(request.job_id)
-        if request.times >= page:
-            return [Action.SILENCE]
-        rows = [job_document("other")] * 500
-        return [0.05, *respond({"data": rows, "next_offset": 500 * (request.times + 1)})]
-
-    async with ScriptedServer(reply) as server, server.client() as client:
-        errors = await wait_until_deadline(client, WAITS["jobs, list"], seconds)
-
-        assert len(errors) == 3
-
-
-async def test_timeout_of_zero() -> None:
-    """A timeout of 0 is exactly one poll."""
-    async with serve(running_job(JOB)) as (server, client):
-        error = await error_of(client.wait_for_job(JOB, timeout=0))
-
-        assert isinstance(error, WaitTimeoutError)
-        assert (error.polls, len(server.requests)) == (1, 1)
-        assert error.last is not None
-        assert getattr(error.last, "status", None) is JobStatus.PROCESSING
 
 
 async def test_terminal_response_before_the_deadline_is_processed() -> None:

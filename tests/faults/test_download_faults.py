@@ -354,18 +354,6 @@ async def test_resume_false(storage: StorageServer, tmp_path: Path) -> None:
     assert storage.requests[2].header("range") is None
 
 
-async def test_concurrent_downloads_to_one_path(storage: StorageServer, tmp_path: Path) -> None:
-    """Concurrent downloads write parts of their own; the first becomes the file."""
-    target = tmp_path / "clip.bin"
-    results = await asyncio.gather(
-        *(get(storage, target) for _ in range(3)), return_exceptions=True
-    )
-
-    assert sum(result == target for result in results) == 1
-    assert sum(isinstance(result, FileExistsError) for result in results) == 2
-    assert target.read_bytes() == CONTENT
-
-
 async def test_proxies(
     storage: StorageServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from helpers.leak_checks import error_of
-from helpers.raw_server import JOB, JOB_PATH, Action, Script, job_json, respond, serve, serve_once
+from helpers.raw_server import JOB, JOB_PATH, job_json, respond, serve, serve_once
 from sieve_async import (
     APIError,
     AuthenticationError,
@@ -100,50 +100,3 @@ async def test_other_statuses(status: int) -> None:
         assert isinstance(error, APIError | ResponseError)
         assert error.status == status
         assert isinstance(error, RedirectError) is (300 <= status < 400)
-
-
-BODIES: dict[str, tuple[bytes, str | None, str | None]] = {
-    "detail": (b'{"detail": "No such job"}', "No such job", None),
-    "both": (b'{"detail": "Oh", "error_id": "e-77"}', "Oh", "e-77"),
-    "description": (b'{"description": "The old API"}', "The old API", None),
-    "null": (b'{"detail": null, "error_id": null}', "", None),
-    "HTML": (b"<!DOCTYPE html>\n<html><body>Bad gateway</body></html>", "", None),
-    "empty": (b"", "", None),
-    "an array": (b"[1, 2]", "", None),
-    "cut JSON": (b'{"detail": "No su', None, None),
-    "wrong types": (b'{"detail": {"a": [1]}, "error_id": 5}', None, "5"),
-    "not UTF-8": (b'{"detail": "\xff\xfe"}', None, None),
-    "deep": (b"[" * 60_000, None, None),
-    "lone surrogate": (b'{"detail": "a\\ud800b"}', None, None),
-}
-
-
-@pytest.mark.parametrize(("body", "detail", "error_id"), BODIES.values(), ids=BODIES)
-async def test_error_body(body: bytes, detail: str | None, error_id: str | None) -> None:
-    """Whatever the body is, the status decides the class; the server's text is kept."""
-    async with serve_once(respond(body, status=422)) as (_, client):
-        error = await error_of(client.get_job(JOB))
-
-        assert isinstance(error, UnprocessableEntityError)
-        assert (error.status, error.error_id) == (422, error_id)
-        assert detail is None or error.detail == detail
-        assert str(error).encode()
-
-
-@pytest.mark.parametrize("length", [1_000_000, None])
-@pytest.mark.parametrize("status", [500, 302])
-async def test_huge_error_body(status: int, length: int | None) -> None:
-    """At most 64 KiB of an error body are read, and its connection is closed."""
-    body = b'{"detail": "' + b"x" * 1_000_000
-    size = b"Content-Length: %d\r\n" % length if length else b""
-    script: Script = [b"HTTP/1.1 %d No\r\n%b\r\n%b" % (status, size, body), Action.CLOSE]
-    async with serve_once(script, respond()) as (server, client):
-        error = await error_of(client.get_job(JOB))
-        read = client.stats.bytes_received
-        await client.get_job(JOB)
-
-        assert isinstance(error, APIError | RedirectError)
-        assert error.status == status
-        assert read <= 64 * 1024
-        assert len(str(error)) < 4000
-        assert server.connections == 2

@@ -17,7 +17,6 @@ from helpers.raw_server import (
     finished_job,
     respond,
     serve,
-    serve_once,
     version_json,
 )
 from helpers.retry_after_values import DATE
@@ -139,32 +138,6 @@ async def lookup_in_the_pause(server: ScriptedServer, client: SieveClient) -> ob
         return await client.get_job("other")
     except APIError as error:
         return error
-
-
-async def test_queued_requests_leave_evenly() -> None:
-    """Calls queued during the pause leave evenly and in order; a later call is not behind them."""
-    limits = Limits(polls_per_second=10)
-    scripts = throttled(429, ("Retry-After", "20")), respond()
-    async with serve_once(*scripts, limits=limits) as (server, client):
-        await error_of(client.get_job(JOB))
-        order: list[int] = []
-
-        async def call(number: int) -> None:
-            await client.get_job(JOB)
-            order.append(number)
-
-        queued = [asyncio.create_task(call(number)) for number in range(40)]
-        await asyncio.sleep(22)
-        began = now()
-        await client.get_job(JOB)
-        assert now() - began <= 0.1
-        await asyncio.gather(*queued)
-
-        times = [request.at - server.requests[0].at for request in server.requests[1:]]
-        assert min(times) >= 20 - EARLY
-        assert 3.5 <= max(times) - min(times) <= 4.5
-        assert max(server.gaps[1:]) <= 0.2
-        assert order == sorted(order)
 
 
 async def test_requests_queued_for_a_slot() -> None:

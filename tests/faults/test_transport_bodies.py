@@ -118,9 +118,10 @@ async def test_beginning_of_an_error_body(way: str, coding: str | None) -> None:
     head = b"HTTP/1.1 500 No\r\nContent-Length: 99999999\r\n"
     head += b"" if coding is None else b"Content-Encoding: gzip\r\n"
     async with responding(way, head + b"\r\n", text if coding is None else packed(text)) as one:
-        received = await send(one)
+        for _ in range(2):  # the connection is not used again
+            received = await send(one)
 
-    assert (received.status, received.body) == (500, b"x" * 65536)
+            assert (received.status, received.body) == (500, b"x" * 65536)
 
 
 @pytest.mark.parametrize("coding", [None, "gzip", "deflate"])

@@ -240,20 +240,6 @@ async def test_two_calls_share_the_rate(sieve: FakeSieve) -> None:
     assert all(sieve.requests_for(job_id) for ids in batches for job_id in ids)
 
 
-@pytest.mark.parametrize("slots", [1, 7])
-async def test_slots(sieve: FakeSieve, slots: int) -> None:
-    """Without a rate, as many polls as slots are in flight, and never more."""
-    ids = [sieve.add_job() for _ in range(70)]
-    sieve.fault(delay=0.1)
-    async with limited(sieve, None, slots) as client:
-        outcomes = await client.wait_for_jobs(ids)
-
-    assert all(outcome.ok for outcome in outcomes)
-    assert sieve.max_in_flight == slots
-    assert sieve.connections <= slots
-    assert now() <= 0.1 * (70 / slots + 3)
-
-
 async def test_calls_beside_many_jobs(sieve: FakeSieve, client: SieveClient) -> None:
     """While 3,000 jobs are watched, lookups and waits are not delayed, and there are few tasks."""
     ids = [sieve.add_job(processing=3600) for _ in range(3000)]
