@@ -109,7 +109,7 @@ async def test_wrong_resumes(storage: StorageServer, name: str, tmp_path: Path) 
 
 
 async def test_content_changes_between_attempts(storage: StorageServer, tmp_path: Path) -> None:
-    """A host with another content is asked for all of it."""
+    """A host with another content gets a request for all of it."""
 
     def changed(server: StorageServer, request: RawRequest) -> Script:
         server.content, server.etag = CONTENT[::-1], '"v2"'
@@ -475,7 +475,7 @@ async def test_invalid_arguments(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        (reply("rubbish"), "malformed as HTTP"),
+        (reply("garbage"), "malformed as HTTP"),
         (reply("200 OK", b"", Content_Length="x"), "malformed as HTTP"),
         (reply("200 OK", b"x", Content_Length=2), "cut off"),
         (reply("403 No", b"x", Content_Length=2), "403"),
@@ -599,7 +599,7 @@ async def test_queries_are_not_shown(
         reply("404 No"),
         reply("302 Found", Location="/x?token=secret2"),
         cut_after(10),
-        reply("rubbish"),
+        reply("garbage"),
         reply("302 Found", Location="http://example.com/x?token=secret2"),
     ]
     url = f"{storage.url}/x?token=secret1"

@@ -58,13 +58,13 @@ class Call(ABC):
             return f"not a SieveError: {error!r}"
         return first([self._problem_so_far(), self._problem_with_error(error)])
 
-    def is_overdue(self, now: float, patience: float) -> bool:
+    def is_overdue(self, now: float, latency: float) -> bool:
         """Whether one of its jobs has been terminal for so long that the call must have ended."""
         if self.task.done() or not self.plan.is_healthy(now):
             return False
-        since = max(self.plan.healthy_since, self.started) + patience
+        since = max(self.plan.healthy_since, self.started) + latency
         return any(
-            over is not None and now > max(since, over + patience) for over in self._end_times()
+            over is not None and now > max(since, over + latency) for over in self._end_times()
         )
 
     def polls(self, job: JobModel) -> bool:

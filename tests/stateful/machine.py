@@ -254,11 +254,11 @@ class ClientMachine(RuleBasedStateMachine):
     def only_needed_requests(self) -> None:
         """There are no requests for a job without a call."""
         for job in self.jobs + self.replaced:
-            asked = self.sieve.requests_for(job.id)
+            requests = self.sieve.requests_for(job.id)
             if any(call.polls(job) for call in self.calls):
                 self.quiet.pop(job.id, None)
             else:
-                assert asked == self.quiet.setdefault(job.id, asked)
+                assert requests == self.quiet.setdefault(job.id, requests)
 
     def teardown(self) -> None:
         """End all faults and jobs: every call ends, and then there are no requests."""
@@ -284,6 +284,6 @@ class ClientMachine(RuleBasedStateMachine):
         assert self.calls == []
         stats = self.client.stats
         assert (stats.waits, stats.in_flight, stats.queued) == (0, 0, 0)
-        asked = self.sieve.requests.total
+        requests = self.sieve.requests.total
         self.settle(3600)
-        assert self.sieve.requests.total == asked
+        assert self.sieve.requests.total == requests
