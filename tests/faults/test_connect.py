@@ -1,17 +1,15 @@
 """Connections that cannot be opened, TLS, and base URLs."""
 
-import asyncio
 import ssl
 
 import pytest
 import trustme
 
-from helpers.http_helpers import now
 from helpers.leak_checks import KEY, check_error, error_of
 from helpers.processes import free_port
 from helpers.raw_server import JOB, Action, RawServer, Script, respond, serve
 from helpers.tls import server_context, trusting_session
-from sieve_async import ConfigError, ConnectError, PollPolicy, RetryPolicy, SieveClient, TLSError
+from sieve_async import ConfigError, ConnectError, RetryPolicy, SieveClient, TLSError
 
 pytestmark = pytest.mark.looptime
 
@@ -47,24 +45,6 @@ async def test_invalid_host(host: str) -> None:
         return
     async with client:
         assert isinstance(await error_of(client.get_job(JOB)), ConnectError)
-
-
-async def test_wait_without_a_server() -> None:
-    """A wait continues while there is no server, and raises after the outage timeout."""
-    port = free_port()
-    polling = PollPolicy(min_interval=1, max_interval=2)
-    async with SieveClient(KEY, base_url=f"http://127.0.0.1:{port}", polling=polling) as client:
-        wait = asyncio.create_task(client.wait_for_job(JOB))
-        await asyncio.sleep(100)
-        async with RawServer(respond(), port=port):
-            ended = await wait
-        assert ended.succeeded
-        assert 100 <= now() <= 170
-
-        started = now()
-        error = await error_of(client.wait_for_job(JOB, polling=PollPolicy(outage_timeout=60)))
-        assert type(error) is ConnectError
-        assert 60 <= now() - started <= 62
 
 
 async def test_unknown_authority(authority: trustme.CA) -> None:

@@ -10,7 +10,7 @@ import aiohttp
 import attrs
 import pytest
 
-from helpers.asserts import assert_idle, assert_no_more_requests
+from helpers.asserts import assert_no_more_requests
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY, check_error
 from helpers.raw_server import (
@@ -24,7 +24,6 @@ from helpers.raw_server import (
     job_document,
     respond,
     running_job,
-    serve_once,
     version_json,
 )
 from helpers.resolvers import FakeResolver
@@ -270,45 +269,3 @@ async def test_deadline_between_confirmations(wait: str) -> None:
             for error in await wait_until_deadline(client, WAITS[wait], seconds):
                 check_last(error, was_seen=True)
                 assert isinstance(error.last_error, NotFoundError)
-
-
-@pytest.mark.parametrize("seconds", TIMEOUTS)
-@pytest.mark.parametrize("kind", ["asynchronous", "blocking"])
-async def test_deadline_in_a_callback(kind: str, seconds: float) -> None:
-    """A callback is not interrupted; when it returns after the deadline, no poll follows."""
-
-    async def sleep(_: object) -> None:
-        await asyncio.sleep(seconds + 5)
-
-    def block(_: object) -> None:
-        loop = asyncio.get_running_loop()
-        while loop.time() < seconds + 5:
-            loop.setup_looptime(start=loop.time() + 1)  # type: ignore[attr-defined] # looptime's
-
-    async with (
-        ScriptedServer(lambda request: running_job(request.job_id)) as server,
-        server.client() as client,
-    ):
-        with pytest.raises(WaitTimeoutError) as caught:
-            await client.wait_for_job(
-                JOB, timeout=seconds, on_update=sleep if kind == "asynchronous" else block
-            )
-
-        assert seconds + 5 <= now() <= seconds + 6.1
-        assert (caught.value.polls, len(server.requests)) == (1, 1)
-        check_last(caught.value, was_seen=True)
-        assert_idle(client)
-
-
-async def test_terminal_response_before_the_deadline_is_processed() -> None:
-    """A terminal response that arrived while the loop was blocked beyond the deadline wins."""
-    loop = asyncio.get_running_loop()
-
-    def block() -> None:
-        loop.setup_looptime(start=loop.time() + 100)  # type: ignore[attr-defined] # looptime's
-
-    async with serve_once([*respond(), block]) as (_, client):
-        job = await client.wait_for_job(JOB, timeout=5)
-
-        assert job.succeeded
-        assert now() >= 100

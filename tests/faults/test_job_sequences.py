@@ -6,19 +6,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from helpers.job_snapshots import Snapshot, finished, output_value, running, show_snapshot, snapshot
-from helpers.leak_checks import error_of
+from helpers.job_snapshots import Snapshot, finished, output_value, running, show_snapshot
 from helpers.raw_server import JOB, Document, RawRequest, Script, ScriptedServer, respond
-from sieve_async import (
-    DecodeError,
-    Job,
-    JobFailedError,
-    NotFoundError,
-    PollPolicy,
-    SieveClient,
-    SieveError,
-    WaitTimeoutError,
-)
+from sieve_async import DecodeError, Job, NotFoundError, PollPolicy, SieveClient, SieveError
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -190,53 +180,6 @@ async def test_id_of_another_job(wait: Wait) -> None:
 
     with pytest.raises(DecodeError, match="id is not"):
         await result_after(wait, seen, finished(RUNS[0], "x1") | {"id": "job-2"})
-
-
-async def test_errors_hold_the_whole_job() -> None:
-    """The errors of a deadline and of a failed job hold the outputs of several polls."""
-    snapshots: tuple[Snapshot, ...] = (
-        running("r", 1),
-        503,
-        running("r", 1, 2),
-        running("r", 1, 2, [{"data": 3}]),
-    )
-    async with serve_snapshots(*snapshots) as server, server.client() as client:
-        error = await error_of(client.wait_for_job(JOB, polling=FAST, timeout=30))
-    assert isinstance(error, WaitTimeoutError)
-    assert isinstance(error.last, Job)
-    assert result_of(error.last) == ("processing", [1, 2, [3]])
-    assert error.last.run_id == "r"
-
-    last = snapshot("error", "r", 1, 2, 3, error="failed")
-    snapshots = running("r", 1), running("r", 1, 2), last
-    async with serve_snapshots(*snapshots) as server, server.client() as client:
-        failed = await error_of(client.wait_for_job(JOB, polling=FAST, check=True))
-    assert isinstance(failed, JobFailedError)
-    assert result_of(failed.job) == ("error", [1, 2, 3])
-    assert failed.job.error == "failed"
-
-
-async def test_latest_that_moves(sieve: FakeSieve, client: SieveClient) -> None:
-    """A wait for ``latest`` follows the version of the first response, however often it moves."""
-    sieve.add_version("owner", "name", "v-0", building=100)
-    sieve.fault(status=503, times=2)
-    seen: set[str] = set()
-
-    async def wait() -> str:
-        version = await client.wait_until_ready(
-            "owner", "name", polling=FAST, on_update=lambda version: seen.add(version.id)
-        )
-        return version.id
-
-    waiting = asyncio.create_task(wait())
-    await asyncio.sleep(0.02)
-    for number in range(1, 6):
-        sieve.add_version("owner", "name", f"v-{number}", building=number * 10)
-        await asyncio.sleep(3)
-        sieve.fault(status=503, times=2)
-
-    assert await waiting == "v-1"
-    assert seen == {"v-1"}
 
 
 async def test_version_that_vanishes_or_changes_its_id(

@@ -48,11 +48,6 @@ def data_of(job: Job) -> list[Any]:
     return [getattr(output, "data", None) for output in job.outputs]
 
 
-def outputs(*data: str) -> list[object]:
-    """Outputs as the server shows them."""
-    return [{"data": each} for each in data]
-
-
 HALF = json.dumps(job_document("job", "finished")).encode()
 CUTS: dict[str, Script] = {
     "504": respond(b"<html>504 Gateway Time-out</html>", status=504),
@@ -187,69 +182,3 @@ async def test_id_of_another_job(other: object) -> None:
 
     assert 60 <= now() - started <= 121
     assert max_per_second(server.times) <= 4
-
-
-async def test_outputs_are_fetched_once() -> None:
-    """Outputs that a poll has returned are left out of later requests of both kinds."""
-    made = ["a", "b", "c"]
-    sent: list[str] = []
-
-    def reply(request: RawRequest) -> Script:
-        if request.is_await and now() < 90:
-            return [30.0, Action.CLOSE]
-        is_over = now() >= 90
-        some = (made if is_over else made[: int(now() // 30)])[request.offset :]
-        sent.extend(some)
-        document = job_document("job", "finished" if is_over else "processing", run_id="r1")
-        return respond(document | {"outputs": outputs(*some)})
-
-    reported: list[list[object]] = []
-    async with ScriptedServer(reply) as server, server.client() as client:
-        job = await client.wait_for_job(
-            "job", strategy="long_poll", on_update=lambda each: reported.append(data_of(each))
-        )
-
-    assert data_of(job) == sent == reported[-1] == made
-    assert reported == [list(each) for each in dict.fromkeys(map(tuple, reported))]
-    assert [request.offset for request in server.awaits] == [0, 1, 2]
-
-
-@both
-@pytest.mark.parametrize("last", [["x", "y", "z"], []])
-async def test_restart_during_a_long_poll(last: list[str], *, many: bool) -> None:
-    """A job that restarts meanwhile has the outputs of its last run, and all of them."""
-
-    def reply(request: RawRequest) -> Script:
-        if request.is_await and now() < 30:
-            return [30.0, Action.CLOSE]
-        if now() < 60 and not request.is_await:
-            first = outputs("a", "b")[request.offset :]
-            return respond(job_document("job", run_id="job-1") | {"outputs": first})
-        end = job_document("job", "finished", run_id="job-2")
-        rest = outputs(*last)[request.offset :]
-        return [max(0.0, 100 - now()), *respond(end | {"outputs": rest})]
-
-    async with ScriptedServer(reply) as server, server.client() as client:
-        job = await wait(client, many=many)
-
-    assert (data_of(job), job.run_id) == (last, "job-2")
-    assert now() == pytest.approx(100, abs=1)
-    assert len(server.requests) <= 5
-
-
-async def test_restarts_without_end() -> None:
-    """Responses with another run each time cause no busy loop."""
-    runs = iter(range(1_000_000))
-
-    def reply(_: RawRequest) -> Script:
-        run, status = f"job-{next(runs)}", "processing"
-        if now() >= 100:
-            run, status = "last", "finished"
-        return respond(job_document("job", status, run_id=run) | {"outputs": outputs("a")})
-
-    async with ScriptedServer(reply) as server, server.client() as client:
-        job = await wait(client)
-
-    assert data_of(job) == ["a"]
-    assert max_per_second(server.times) <= 6
-    assert len(server.requests) <= 250
