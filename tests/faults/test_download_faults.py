@@ -17,7 +17,7 @@ import trustme
 
 from helpers.http_helpers import now
 from helpers.raw_server import Action, RawRequest, RawServer, Script, Step
-from helpers.storage_server import Answer, StorageServer, cut_after, first_byte, reply, serve
+from helpers.storage_server import Answer, StorageServer, cut_after, reply, serve
 from helpers.tls import server_context
 from sieve_async import DownloadError, FileExpiredError, InvalidArgumentError, RetryPolicy, Timeout
 from sieve_async.files import DownloadSettings, download, download_all
@@ -155,7 +155,7 @@ async def test_host_with_wrong_ranges(storage: StorageServer, tmp_path: Path) ->
     assert len(storage.requests) < 8
 
     def whole_or_wrong(server: StorageServer, request: RawRequest) -> Script:
-        return (serve if first_byte(request) is None else wrong)(server, request)
+        return (serve if request.first_byte is None else wrong)(server, request)
 
     storage.script = [cut_after(HALF), wrong, cut_after(HALF), whole_or_wrong]
     patient = attrs.evolve(SETTINGS, retry=RetryPolicy(max_attempts=4))

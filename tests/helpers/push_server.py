@@ -15,20 +15,29 @@ class PushPlan:
     """What the server does with one push.
 
     Attributes:
+        read: Read so many bytes and end the connection; None to read and answer the request.
         accepts: Whether a job is started.
         status: The status line of the answer.
         body: The body of the answer; None for that of an accepted push.
         headers: Further header lines of the answer.
         write: How many bytes of the answer are sent; None for all.
-        end: What follows a part of the answer.
+        resets: Whether the connection ends with a reset.
+        hangs: Whether the server is silent instead of closing.
     """
 
+    read: int | None = None
     accepts: bool = True
     status: str = "200 OK"
     body: bytes | None = None
     headers: str = ""
     write: int | None = None
-    end: Action = Action.CLOSE
+    resets: bool = False
+    hangs: bool = False
+
+    @property
+    def end(self) -> Action:
+        """What follows a part of the answer."""
+        return Action.SILENCE if self.hangs else Action.RESET if self.resets else Action.CLOSE
 
 
 Plans: TypeAlias = Callable[[int], PushPlan]
@@ -54,8 +63,15 @@ class PushServer(RawServer):
             return respond(self._document(request))
         plan = self.plan(len(self.posts))
         self.posts.append(request)
+        if plan.read is not None:  # the rest has been sent and lost in any case
+            return [plan.end]
         answer = self.answer(plan, request.body)
         return [answer] if plan.write is None else [answer[: plan.write], plan.end]
+
+    @property
+    def reused(self) -> int:
+        """How many pushes came on a connection that had served before."""
+        return sum(post.number > 1 for post in self.posts)
 
     def answer(self, plan: PushPlan, pushed: bytes) -> bytes:
         """The complete answer to a push; starts its job."""

@@ -127,6 +127,12 @@ class RawRequest:
         return int(self.query.get("offset", 0))
 
     @property
+    def first_byte(self) -> int | None:
+        """Where the requested range begins; None if the whole content was requested."""
+        span = self.header("range")
+        return None if span is None else int(span.removeprefix("bytes=").partition("-")[0])
+
+    @property
     def limit(self) -> int:
         """The maximum number of rows on a page."""
         return int(self.query.get("limit", 500))

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from helpers.raw_server import Action, RawRequest, RawServer, Script
 
+StorageRequest = RawRequest
 Answer: TypeAlias = Callable[["StorageServer", RawRequest], Script]
 
 
@@ -45,15 +46,9 @@ class StorageServer(RawServer):
         return self.head("206 Partial Content", Content_Length=size - start, Content_Range=span)
 
 
-def first_byte(request: RawRequest) -> int | None:
-    """Where the requested range begins; None if the whole content was requested."""
-    span = request.header("range")
-    return None if span is None else int(span.removeprefix("bytes=").partition("-")[0])
-
-
 def serve(server: StorageServer, request: RawRequest) -> Script:
     """Answer correctly, ranges too."""
-    start, size = first_byte(request), len(server.content)
+    start, size = request.first_byte, len(server.content)
     if start is None or request.header("if-range") not in {None, server.etag}:
         return [server.head("200 OK", Content_Length=size) + server.content]
     if start >= size:
@@ -65,7 +60,7 @@ def cut_after(size: int) -> Answer:
     """Announce the whole content, send so many bytes of it, and close."""
 
     def answer(server: StorageServer, request: RawRequest) -> Script:
-        start = first_byte(request) or 0
+        start = request.first_byte or 0
         whole = server.head("200 OK", Content_Length=len(server.content))
         head = server.rest(start) if start else whole
         return [head + server.content[start : start + size]]
