@@ -6,23 +6,11 @@ import pytest
 import trustme
 
 from helpers.leak_checks import KEY, check_error, error_of
-from helpers.processes import free_port
 from helpers.raw_server import JOB, Action, RawServer, Script, respond, serve
 from helpers.tls import server_context, trusting_session
 from sieve_async import ConfigError, ConnectError, RetryPolicy, SieveClient, TLSError
 
 pytestmark = pytest.mark.looptime
-
-
-async def test_refused() -> None:
-    """A refused connection is tried three times, with the delays of the policy."""
-    async with SieveClient(KEY, base_url=f"http://127.0.0.1:{free_port()}") as client:
-        error = await error_of(client.get_job(JOB))
-
-        assert type(error) is ConnectError
-        assert (error.attempts, client.stats.requests, client.stats.retries) == (3, 3, 2)
-        assert 0.0999 <= error.elapsed <= 1.51
-        assert "127.0.0.1" in str(error)
 
 
 @pytest.mark.parametrize("attempts", [1, 5])

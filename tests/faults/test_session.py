@@ -9,17 +9,8 @@ import aiohttp
 import pytest
 
 from helpers.leak_checks import KEY, error_of
-from helpers.raw_server import (
-    JOB,
-    Action,
-    RawServer,
-    Script,
-    job_json,
-    respond,
-    respond_chunked,
-    serve,
-)
-from sieve_async import ClientClosedError, Limits, NotFoundError, RedirectError, SieveError, Timeout
+from helpers.raw_server import JOB, Action, Script, job_json, respond, respond_chunked, serve
+from sieve_async import Limits, NotFoundError, RedirectError, SieveError, Timeout
 
 pytestmark = pytest.mark.looptime
 
@@ -109,21 +100,6 @@ async def test_one_request_per_attempt(end: Action) -> None:
         # A stale connection is replaced at once, without counting as an attempt.
         assert getattr(error, "attempts", None) == 3
         assert len(server.requests) == client.stats.requests == 1 + 1 + 3
-
-
-async def test_closed_sessions() -> None:
-    """A session that is closed, before or during calls, is a ClientClosedError that says so."""
-    async with RawServer([Action.SILENCE]) as server:
-        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))
-        async with server.client(session=session) as one, server.client(session=session) as other:
-            calls = [asyncio.create_task(client.get_job(JOB)) for client in (one, other)]
-            await asyncio.sleep(1)  # one call waits in the pool
-            await session.close()
-            errors = [await error_of(call) for call in (*calls, one.get_job(JOB))]
-
-        assert {type(error) for error in errors} == {ClientClosedError}
-        assert all("session" in str(error) for error in errors)
-        assert len(server.requests) == 1
 
 
 POOLS: dict[str, tuple[dict[str, int], int]] = {

@@ -1,7 +1,6 @@
 """Loops, sessions and shutdown: where a transport may be used, and how it ends."""
 
 import asyncio
-import threading
 import traceback
 from typing import Any
 
@@ -34,31 +33,6 @@ places = pytest.mark.parametrize("answered", [0, 1], ids=["new connection", "kep
 def silent_after(answered: int) -> RawServer:
     """A server that answers so many requests, and no other."""
     return RawServer(*[respond()] * answered, [Action.SILENCE])
-
-
-async def test_session_of_another_loop() -> None:
-    """A session of another loop is an error of its own, at the first call."""
-    made: list[aiohttp.ClientSession] = []
-    used, ended = threading.Event(), threading.Event()
-
-    async def make() -> None:
-        async with aiohttp.ClientSession() as session:
-            made.append(session)
-            used.set()
-            await asyncio.to_thread(ended.wait)
-
-    other = asyncio.create_task(asyncio.to_thread(asyncio.run, make()))
-    await asyncio.to_thread(used.wait)
-    transport = transport_of("http://127.0.0.1:1", made[0])
-    try:
-        for request in (GET, PUSH):
-            error = await error_of(send(transport, request))
-
-            assert type(error) is WrongEventLoopError
-            assert "the session of this client belongs to another event loop" in error.reason
-    finally:
-        ended.set()
-        await other
 
 
 @all_ways
@@ -186,14 +160,3 @@ async def test_deadline(way: str) -> None:
             await error_of(transport.send(GET, None if limit is None else started + limit))
 
             assert expected <= now() - started <= expected + 0.1
-
-
-@all_ways
-async def test_unused_transport(way: str) -> None:
-    """A transport that was never used can be closed, more than once."""
-    async with sending(way, "http://127.0.0.1:1") as transport:
-        transport.abort()
-        await transport.close()
-        await transport.close()
-
-        assert isinstance(await error_of(send(transport)), ClientClosedError)

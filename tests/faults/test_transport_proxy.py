@@ -79,39 +79,6 @@ async def test_broken_proxy(way: str, garbage: bytes, monkeypatch: pytest.Monkey
         assert len(proxy.requests) == 3
 
 
-@both
-async def test_unreachable_proxy(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that refuses the connection is named."""
-    async with client_through(way, "http://127.0.0.1:1", monkeypatch) as client:
-        error = await error_of(client.get_job(JOB))
-
-        assert type(error) is ProxyError
-        assert "127.0.0.1:1" in error.reason
-        assert "Connection refused" in error.reason
-        assert (error.sent, error.is_transient, error.attempts) == (False, True, 3)
-
-
-async def test_plain_http_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy for plain http answers instead of the server: 407 is always its own."""
-    async with proxy_with(407) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        async with SieveClient(KEY, base_url="http://127.0.0.2:9", trust_env=True) as client:
-            error = await error_of(client.get_job(JOB))
-
-    assert type(error) is ProxyError
-    assert (error.status, error.sent, error.attempts) == (407, False, 1)
-
-
-@pytest.mark.parametrize("no_proxy", [None, "127.0.0.1", "*"])
-async def test_unused_proxy(no_proxy: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ``trust_env`` the environment does not count; with it, its exceptions do."""
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    if no_proxy is not None:
-        monkeypatch.setenv("NO_PROXY", no_proxy)
-    async with RawServer() as server, server.client(trust_env=no_proxy is not None) as client:
-        assert (await client.get_job(JOB)).succeeded
-
-
 async def test_urls_of_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials go to the proxy, and into no error; a URL without a scheme is plain http."""
     async with proxy_with(403) as proxy:
