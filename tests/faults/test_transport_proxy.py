@@ -79,6 +79,13 @@ async def test_broken_proxy(way: str, garbage: bytes, monkeypatch: pytest.Monkey
         assert len(proxy.requests) == 3
 
 
+async def test_unused_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without ``trust_env`` the environment does not count."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    async with RawServer() as server, server.client() as client:
+        assert (await client.get_job(JOB)).succeeded
+
+
 async def test_urls_of_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials go to the proxy, and into no error; a URL without a scheme is plain http."""
     async with proxy_with(403) as proxy:

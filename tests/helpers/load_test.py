@@ -45,12 +45,7 @@ class Expected:
 
 
 class LoadTest:
-    """Jobs with scripted results, and the waits for them.
-
-    Args:
-        sieve: The server.
-        seed: Determines the results.
-    """
+    """Jobs with scripted results, and the waits for them."""
 
     def __init__(self, sieve: FakeSieve, seed: int = 0) -> None:
         self.expected: dict[str, Expected] = {}
@@ -115,14 +110,7 @@ class LoadTest:
 
 
 class RateMeter:
-    """Counts the requests of a client in each tenth of a second, also those that reach no server.
-
-    Args:
-        client: The client.
-
-    Attributes:
-        tenths: The number of requests in each tenth of a second so far.
-    """
+    """Counts the requests of a client in each tenth of a second, also those that fail."""
 
     def __init__(self, client: SieveClient) -> None:
         self.tenths: list[int] = []

@@ -44,13 +44,7 @@ Plans: TypeAlias = Callable[[int], PushPlan]
 
 
 class PushServer(RawServer):
-    """Takes pushes by plan and lists the jobs that they started.
-
-    Attributes:
-        plan: Chooses the plan of a push by its number.
-        posts: The pushes.
-        jobs: The jobs that were started, by id.
-    """
+    """Takes pushes by plan and lists the jobs that they started."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -10,14 +10,7 @@ Act: TypeAlias = Callable[[], Awaitable[object]]
 
 
 class FakeResolver(AbstractResolver):
-    """A resolver that calls a function or raises an error, and then returns loopback.
-
-    Args:
-        act: Called for each name, or raised.
-
-    Attributes:
-        calls: How many names were resolved.
-    """
+    """A resolver that calls a function or raises an error, and then returns loopback."""
 
     def __init__(self, act: Act | BaseException) -> None:
         self.calls = 0

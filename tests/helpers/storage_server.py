@@ -10,16 +10,7 @@ Answer: TypeAlias = Callable[["StorageServer", RawRequest], Script]
 
 
 class StorageServer(RawServer):
-    """Answers each request by the next scripted answer, and correctly when there is none.
-
-    Args:
-        content: The content, which answers may change.
-        etag: Its ETag.
-
-    Attributes:
-        sent_headers: Further headers of each answer.
-        script: The answers to come.
-    """
+    """Answers each request by the next scripted answer, and correctly when there is none."""
 
     def __init__(self, content: bytes, etag: str | None = '"v1"') -> None:
         super().__init__()

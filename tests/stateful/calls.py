@@ -18,21 +18,13 @@ POLICY = PollPolicy(outage_timeout=OUTAGE_TIMEOUT)
 
 @attrs.define(eq=False, kw_only=True)
 class Call(ABC):
-    """One call in progress.
-
-    Attributes:
-        sieve: The server.
-        plan: Its faults.
-        client: The client.
-        timeout: The timeout of the call.
-        busy: Seconds for which the caller is busy with each item that it receives.
-    """
+    """One call in progress."""
 
     sieve: FakeSieve
     plan: FaultPlan
     client: SieveClient
     timeout: float | None = None
-    busy: float = 0.0
+    busy: float = 0.0  # seconds for which the caller works on each item
     is_cancelled: bool = attrs.field(default=False, init=False)
     started: float = attrs.field(init=False)
     ended: float | None = attrs.field(default=None, init=False)
