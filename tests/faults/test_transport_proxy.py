@@ -79,6 +79,17 @@ async def test_broken_proxy(way: str, garbage: bytes, monkeypatch: pytest.Monkey
         assert len(proxy.requests) == 3
 
 
+async def test_plain_http_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy for plain http answers instead of the server: 407 is always its own."""
+    async with proxy_with(407) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        async with SieveClient(KEY, base_url="http://127.0.0.2:9", trust_env=True) as client:
+            error = await error_of(client.get_job(JOB))
+
+    assert type(error) is ProxyError
+    assert (error.status, error.sent, error.attempts) == (407, False, 1)
+
+
 async def test_unused_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ``trust_env`` the environment does not count."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
