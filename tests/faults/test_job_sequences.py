@@ -6,9 +6,19 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from helpers.job_snapshots import Snapshot, finished, output_value, running, show_snapshot
+from helpers.job_snapshots import Snapshot, finished, output_value, running, show_snapshot, snapshot
+from helpers.leak_checks import error_of
 from helpers.raw_server import JOB, Document, RawRequest, Script, ScriptedServer, respond
-from sieve_async import DecodeError, Job, NotFoundError, PollPolicy, SieveClient, SieveError
+from sieve_async import (
+    DecodeError,
+    Job,
+    JobFailedError,
+    NotFoundError,
+    PollPolicy,
+    SieveClient,
+    SieveError,
+    WaitTimeoutError,
+)
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -180,6 +190,30 @@ async def test_id_of_another_job(wait: Wait) -> None:
 
     with pytest.raises(DecodeError, match="id is not"):
         await result_after(wait, seen, finished(RUNS[0], "x1") | {"id": "job-2"})
+
+
+async def test_errors_hold_the_whole_job() -> None:
+    """The errors of a deadline and of a failed job hold the outputs of several polls."""
+    snapshots: tuple[Snapshot, ...] = (
+        running("r", 1),
+        503,
+        running("r", 1, 2),
+        running("r", 1, 2, [{"data": 3}]),
+    )
+    async with serve_snapshots(*snapshots) as server, server.client() as client:
+        error = await error_of(client.wait_for_job(JOB, polling=FAST, timeout=30))
+    assert isinstance(error, WaitTimeoutError)
+    assert isinstance(error.last, Job)
+    assert result_of(error.last) == ("processing", [1, 2, [3]])
+    assert error.last.run_id == "r"
+
+    last = snapshot("error", "r", 1, 2, 3, error="failed")
+    snapshots = running("r", 1), running("r", 1, 2), last
+    async with serve_snapshots(*snapshots) as server, server.client() as client:
+        failed = await error_of(client.wait_for_job(JOB, polling=FAST, check=True))
+    assert isinstance(failed, JobFailedError)
+    assert result_of(failed.job) == ("error", [1, 2, 3])
+    assert failed.job.error == "failed"
 
 
 async def test_version_that_vanishes_or_changes_its_id(

@@ -182,3 +182,28 @@ async def test_id_of_another_job(other: object) -> None:
 
     assert 60 <= now() - started <= 121
     assert max_per_second(server.times) <= 4
+
+
+async def test_outputs_are_fetched_once() -> None:
+    """Outputs that a poll has returned are left out of later requests of both kinds."""
+    made = ["a", "b", "c"]
+    sent: list[str] = []
+
+    def reply(request: RawRequest) -> Script:
+        if request.is_await and now() < 90:
+            return [30.0, Action.CLOSE]
+        is_over = now() >= 90
+        some = (made if is_over else made[: int(now() // 30)])[request.offset :]
+        sent.extend(some)
+        document = job_document("job", "finished" if is_over else "processing", run_id="r1")
+        return respond(document | {"outputs": [{"data": each} for each in some]})
+
+    reported: list[list[object]] = []
+    async with ScriptedServer(reply) as server, server.client() as client:
+        job = await client.wait_for_job(
+            "job", strategy="long_poll", on_update=lambda each: reported.append(data_of(each))
+        )
+
+    assert data_of(job) == sent == reported[-1] == made
+    assert reported == [list(each) for each in dict.fromkeys(map(tuple, reported))]
+    assert [request.offset for request in server.awaits] == [0, 1, 2]
