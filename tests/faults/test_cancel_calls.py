@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
@@ -25,14 +26,7 @@ from helpers.raw_server import (
     running_job,
     version_json,
 )
-from sieve_async import (
-    FunctionVersion,
-    Job,
-    Limits,
-    RetryPolicy,
-    SieveClient,
-    Timeout,
-)
+from sieve_async import FunctionVersion, Job, Limits, RetryPolicy, SieveClient, Timeout
 
 pytestmark = pytest.mark.looptime
 
@@ -68,11 +62,7 @@ def slow_response(status: str, run: str | None = None, *outputs: str) -> Script:
 BODY = json.dumps(job_json()).encode()
 IN_PIECES = [step for one in respond_chunked(BODY) for step in (one, 0.1)]
 HEADERS_LATE: Script = [2.0, *IN_PIECES]
-
-
-def build_response(status: str) -> Script:
-    """A response about a version."""
-    return respond(version_json(build_status=status))
+READY = respond(version_json())
 
 
 async def get_job(client: SieveClient) -> None:
@@ -92,11 +82,6 @@ async def wait_for_job(client: SieveClient, **how: Any) -> None:
         await asyncio.sleep(0.1)
 
     assert (await client.wait_for_job(JOB, on_update=on_update, timeout=900, **how)).succeeded
-
-
-async def wait_by_long_polls(client: SieveClient) -> None:
-    """Wait for the job by long polls."""
-    await wait_for_job(client, strategy="long_poll")
 
 
 async def wait_until_ready(client: SieveClient) -> None:
@@ -192,12 +177,10 @@ SCENARIOS: dict[str, Scenario] = {
         lambda request: [2.0, *finished_job(request.job_id)],
         {"limits": Limits(max_connections=1)},
     ),
-    "get_version": Scenario(
-        get_version, respond_in_turn(CUT, error_response(503), build_response("ready"))
-    ),
+    "get_version": Scenario(get_version, respond_in_turn(CUT, error_response(503), READY)),
     "wait_for_job": Scenario(wait_for_job, respond_in_turn(*RESPONSES), SILENT),
     "wait_for_job, long_poll": Scenario(
-        wait_by_long_polls,
+        partial(wait_for_job, strategy="long_poll"),
         respond_in_turn(
             [30.0, *error_response(408)],
             [9.0, *slow_response("processing", "r1", "a")],
@@ -211,10 +194,10 @@ SCENARIOS: dict[str, Scenario] = {
     "wait_until_ready": Scenario(
         wait_until_ready,
         respond_in_turn(
-            build_response("queued"),
+            respond(version_json(build_status="queued")),
             error_response(503),
-            build_response("building"),
-            build_response("ready"),
+            respond(version_json(build_status="building")),
+            READY,
         ),
     ),
     "stream_outputs": Scenario(
@@ -241,8 +224,7 @@ async def assert_clean(client: SieveClient, server: ScriptedServer) -> None:
     """Assert that no slot is in use, no task is left, and the client works."""
     assert_idle(client)
     await yield_to_loop(3)  # the server accepts pending connections
-    others = asyncio.all_tasks() - server._tasks - {asyncio.current_task()}
-    assert others == set()
+    assert server.foreign_tasks() == set()
     assert (await client.get_job(OTHER)).id == OTHER
 
 

@@ -1,4 +1,4 @@
-"""``close()`` cancelled at every suspension point, with calls of every kind in progress."""
+"""``close()`` at any time: with calls of every kind in progress, and cancelled itself."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,17 +15,26 @@ from helpers.raw_server import (
     JOB,
     Action,
     RawRequest,
+    RawServer,
     Script,
     ScriptedServer,
     error_response,
     running_job,
 )
-from sieve_async import ClientClosedError, JobOutcome, Limits, SieveClient
+from sieve_async import (
+    ClientClosedError,
+    JobOutcome,
+    Limits,
+    RequestTimeoutError,
+    SieveClient,
+    Timeout,
+)
 
 pytestmark = pytest.mark.looptime
 
 IDS = ["silent-1", "runs-1", "runs-2"]
 STRATEGIES: list[Any] = ["poll", "long_poll", "list"]
+FEW = Limits(max_connections=5)
 
 
 def reply(request: RawRequest) -> Script:
@@ -35,17 +44,7 @@ def reply(request: RawRequest) -> Script:
     return [Action.SILENCE] if request.job_id.startswith("silent") else running_job(request.job_id)
 
 
-async def watch(client: SieveClient, strategy: Any) -> list[JobOutcome]:
-    """Wait for three jobs."""
-    return await client.wait_for_jobs(IDS, strategy=strategy)
-
-
-async def stream(client: SieveClient) -> None:
-    """Wait for an output."""
-    await anext(client.stream_outputs("runs-3"))
-
-
-def start_calls(client: SieveClient) -> list[asyncio.Task[Any]]:
+async def start_calls(client: SieveClient) -> list[asyncio.Task[Any]]:
     """Start calls of every kind: some have responses, some sleep, some queue."""
     calls: list[Awaitable[Any]] = [
         client.get_job("silent-2"),
@@ -53,10 +52,21 @@ def start_calls(client: SieveClient) -> list[asyncio.Task[Any]]:
         client.wait_for_job("runs-4"),
         client.wait_for_job("silent-4", strategy="long_poll"),
         client.wait_until_ready("o", "f"),
-        stream(client),
-        *(watch(client, strategy) for strategy in STRATEGIES),
+        anext(client.stream_outputs("runs-3")),
+        *(client.wait_for_jobs(IDS, strategy=strategy) for strategy in STRATEGIES),
     ]
-    return [asyncio.ensure_future(call) for call in calls]
+    tasks = [asyncio.ensure_future(call) for call in calls]
+    await asyncio.sleep(3)
+    return tasks
+
+
+async def assert_closed(client: SieveClient, tasks: list[asyncio.Task[Any]]) -> None:
+    """Assert that each result is a ClientClosedError, and that the client is idle."""
+    results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in results:
+        outcomes = result if isinstance(result, list) else [JobOutcome("", None, result)]
+        assert {type(outcome.error) for outcome in outcomes} == {ClientClosedError}
+    assert_idle(client)
 
 
 class CallerError(Exception):
@@ -90,9 +100,8 @@ async def test_cancelled_close(close_client: Close, when: CancelWhen) -> None:
     """Every call ends with ClientClosedError, and another ``close()`` completes."""
     for driver in each_suspension(when, at_least=2):
         async with ScriptedServer(reply) as server:
-            client = server.client(limits=Limits(max_connections=5))
-            tasks = start_calls(client)
-            await asyncio.sleep(3)
+            client = server.client(limits=FEW)
+            tasks = await start_calls(client)
 
             task = await driver.run(partial(close_client, client))
 
@@ -100,29 +109,37 @@ async def test_cancelled_close(close_client: Close, when: CancelWhen) -> None:
             assert driver.cancelling == (1 if driver.is_cancelled else None)
             assert client.closed or close_client is leave_block
             await client.close()
-            assert_closed(await asyncio.gather(*tasks, return_exceptions=True))
-            assert_idle(client)
+            await assert_closed(client, tasks)
             await yield_to_loop(3)
-            assert asyncio.all_tasks() - server._tasks - {asyncio.current_task()} == set()
-            error = await error_of(client.get_job(JOB))
-            assert isinstance(error, ClientClosedError)
-
-
-def assert_closed(results: list[Any]) -> None:
-    """Assert that each result is a ClientClosedError."""
-    for result in results:
-        outcomes = result if isinstance(result, list) else [JobOutcome("", None, result)]
-        assert {type(outcome.error) for outcome in outcomes} == {ClientClosedError}
+            assert server.foreign_tasks() == set()
+            assert isinstance(await error_of(client.get_job(JOB)), ClientClosedError)
 
 
 async def test_concurrent_close() -> None:
     """Concurrent calls of ``close()`` return when the client is closed."""
     async with ScriptedServer(reply) as server:
-        client = server.client(limits=Limits(max_connections=5))
-        tasks = start_calls(client)
-        await asyncio.sleep(3)
+        client = server.client(limits=FEW)
+        tasks = await start_calls(client)
 
         await asyncio.gather(*(client.close() for _ in range(50)))
 
-        assert_closed(await asyncio.gather(*tasks, return_exceptions=True))
-        assert_idle(client)
+        await assert_closed(client, tasks)
+
+
+async def test_close_twice_as_a_request_times_out() -> None:
+    """Two tasks may close a client in the loop iteration in which a request times out."""
+    loop = asyncio.get_running_loop()
+    async with RawServer([Action.SILENCE]) as server:
+        client = server.client(timeout=Timeout(request=5))
+        call = asyncio.create_task(client.get_job(JOB))
+        closing: list[asyncio.Task[None]] = []
+
+        def close_twice() -> None:
+            closing.extend(asyncio.create_task(client.close()) for _ in range(2))
+
+        loop.call_at(loop.time() + 5, close_twice)
+        await asyncio.gather(call, return_exceptions=True)
+        await asyncio.gather(*closing)
+
+        assert isinstance(call.exception(), (ClientClosedError, RequestTimeoutError))
+        assert client.closed

@@ -1,13 +1,11 @@
 """Iterators cancelled at every suspension point: the next step continues where it was."""
 
-import asyncio
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeAlias
 
 import pytest
 
-from helpers.asserts import assert_idle, ids_of, yield_to_loop
+from helpers.asserts import assert_idle, ids_of
 from helpers.cancellation import CancellationDriver, CancelWhen, each_suspension
 from helpers.raw_server import (
     JOB,
@@ -21,7 +19,7 @@ from helpers.raw_server import (
     respond,
     running_job,
 )
-from sieve_async import JobOutcome, Limits, Output, SieveClient
+from sieve_async import SieveClient
 
 pytestmark = pytest.mark.looptime
 
@@ -65,12 +63,6 @@ def finishing(request: RawRequest) -> Script:
     ]
 
 
-def output_data(output: Output) -> Any:
-    """The data of an output."""
-    assert not isinstance(output, tuple)
-    return output.data
-
-
 async def collect(iterator: AsyncIterator[Any], into: list[Any]) -> None:
     """Append every item to a list."""
     async for one in iterator:
@@ -102,7 +94,7 @@ async def test_cancelled_stream_step(when: CancelWhen) -> None:
         async with ScriptedServer(streaming) as server, server.client() as client:
             found = await cancel_and_continue(lambda one: one.stream_outputs(JOB), client, driver)
 
-            assert "".join(map(output_data, found)) == RESPONSES[-1], driver
+            assert "".join(output.data for output in found) == RESPONSES[-1], driver
 
 
 @pytest.mark.parametrize("when", CancelWhen)
@@ -117,88 +109,3 @@ async def test_cancelled_watch_step(strategy: Any, when: CancelWhen) -> None:
 
             assert sorted(ids_of(found)) == IDS, driver
             assert all(outcome.ok for outcome in found)
-
-
-async def wait_for_all(client: SieveClient, strategy: Any) -> list[JobOutcome]:
-    """Wait for all jobs by ``wait_for_jobs``."""
-    try:
-        return await client.wait_for_jobs(IDS, strategy=strategy)
-    finally:
-        assert_idle(client)  # as soon as the call has ended
-
-
-async def iterate(client: SieveClient, strategy: Any) -> list[JobOutcome]:
-    """Wait for all jobs by ``as_completed``."""
-    try:
-        async with client.as_completed(IDS, strategy=strategy) as outcomes:
-            return [outcome async for outcome in outcomes]
-    finally:
-        assert_idle(client)
-
-
-Consume: TypeAlias = Callable[[SieveClient, Any], Awaitable[list[JobOutcome]]]
-
-
-class Trigger:
-    """Cancels a task some loop iterations after a request.
-
-    Args:
-        request: The number of the request, from one; zero is the start of the call.
-        delay: The number of iterations.
-    """
-
-    def __init__(self, request: int, delay: int) -> None:
-        self._request = request
-        self._delay = delay
-        self._requests = 0
-        self.task: asyncio.Task[Any] | None = None
-        self.has_cancelled = False
-
-    def note_request(self) -> None:
-        """Count a request."""
-        self._requests += 1
-        if self._requests == self._request:
-            self.count_down(self._delay)
-
-    def begin(self, task: "asyncio.Task[Any]") -> None:
-        """Set the task to cancel."""
-        self.task = task
-        if self._request == 0:
-            self.count_down(self._delay)
-
-    def count_down(self, left: int) -> None:
-        """Cancel after so many iterations."""
-        if left:
-            asyncio.get_running_loop().call_soon(self.count_down, left - 1)
-        elif self.task is not None:
-            self.has_cancelled = self.task.cancel()
-
-
-@pytest.mark.parametrize("consume", [wait_for_all, iterate])
-@pytest.mark.parametrize("strategy", STRATEGIES)
-async def test_cancelled_watch(strategy: Any, consume: Consume) -> None:
-    """A cancelled watch ends at once, leaves no task, and sends nothing more."""
-    limits = Limits(max_connections=2, polls_per_second=None)
-    cancelled = 0
-    for request, delay in itertools.product([0, 1, 4, 11], [*range(6), 9, 14]):
-        trigger = Trigger(request, delay)
-
-        def reply(request: RawRequest, trigger: Trigger = trigger) -> Script:
-            trigger.note_request()
-            return finishing(request)
-
-        async with ScriptedServer(reply) as server, server.client(limits=limits) as client:
-            task = asyncio.ensure_future(consume(client, strategy))
-            trigger.begin(task)
-            await asyncio.wait([task])
-
-            assert task.cancelled() is trigger.has_cancelled
-            cancelled += trigger.has_cancelled
-            assert_idle(client)
-            await yield_to_loop(3)
-            others = asyncio.all_tasks() - server._tasks - {asyncio.current_task()}
-            assert others == set()
-            before = len(server.requests)
-            await asyncio.sleep(60)
-            assert len(server.requests) == before
-    assert cancelled >= 20

@@ -1,7 +1,8 @@
-"""Other event loops and kinds of loops, other processes, and closed clients."""
+"""Other event loops and kinds of loops, other processes, closed clients, invalid arguments."""
 
 import asyncio
 import copy
+import gc
 import importlib.util
 import json
 import logging
@@ -20,10 +21,12 @@ from helpers.raw_server import (
     JOB,
     Action,
     RawRequest,
+    RawServer,
     Script,
     ScriptedServer,
     finished_job,
     job_document,
+    job_json,
     respond,
     running_job,
     version_json,
@@ -46,16 +49,6 @@ IDS = ["job-2", "job-3", "job-4"]
 STRATEGIES: list[Any] = ["poll", "long_poll", "list"]
 
 
-async def enter(client: SieveClient) -> None:
-    """Enter the client's block."""
-    await client.__aenter__()
-
-
-async def watch(client: SieveClient) -> None:
-    """Take the first step of a watch."""
-    await anext(client.as_completed([JOB]))
-
-
 async def watch_in_a_block(client: SieveClient) -> None:
     """Enter the block of a watch."""
     async with client.as_completed([JOB]):
@@ -73,13 +66,36 @@ CALLS: dict[str, Call] = {
     "wait_for_job": lambda client: client.wait_for_job(JOB),
     "wait_for_job, long_poll": lambda client: client.wait_for_job(JOB, strategy="long_poll"),
     "wait_until_ready": lambda client: client.wait_until_ready("o", "f"),
-    "wait_for_jobs": lambda client: client.wait_for_jobs([JOB]),
     "wait_for_jobs, list": lambda client: client.wait_for_jobs([JOB], strategy="list"),
-    "as_completed": watch,
+    "as_completed": lambda client: anext(client.as_completed([JOB])),
     "as_completed in a block": watch_in_a_block,
     "stream_outputs": stream,
-    "async with": enter,
+    "async with": lambda client: client.__aenter__(),
 }
+
+
+@pytest.mark.parametrize("bad", ["", "..", "a%2fb", "a\r\nX-Evil: 1", "jöb", "a" * 9999, None])
+async def test_invalid_arguments(bad: Any) -> None:
+    """Every call checks its arguments before anything is sent."""
+    seconds = -1 if bad is None else bad
+    async with RawServer() as server, server.client() as client:
+        for call in (
+            client.get_job(bad),
+            client.wait_for_job(bad, timeout=1),
+            client.get_version(bad, "f"),
+            client.get_version("o", bad or "."),
+            client.get_version("o", "f", bad),
+            client.wait_until_ready(bad, "f"),
+            client.wait_until_ready("o", "f", bad),
+            client.wait_for_job(JOB, timeout=seconds),
+            client.wait_until_ready("o", "f", timeout=seconds),
+            client.get_job(JOB, offset=seconds),
+        ):
+            error = await error_of(call)
+
+            assert isinstance(error, InvalidArgumentError)
+            assert len(str(error)) < 400
+        assert (server.connections, client.stats.requests) == (0, 0)
 
 
 async def messages_of_calls(
@@ -108,16 +124,33 @@ async def test_closed_client() -> None:
         assert isinstance(await error_of(client.get_job("a/b")), InvalidArgumentError)
         await client.close()
         assert len(server.requests) == before
-
-
-async def test_close_without_use() -> None:
-    """A client that was not used can be closed."""
-    client = SieveClient(KEY, base_url="http://127.0.0.1:1")
-    await client.close()
-
-    messages = await messages_of_calls(client, ClientClosedError)
-
+    unused = SieveClient(KEY, base_url="http://127.0.0.1:1")
+    await unused.close()
+    messages = await messages_of_calls(unused, ClientClosedError)
     assert set(messages.values()) == {"the client is closed"}
+
+
+# A loop that is closed with pending tasks leaves them to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_close_after_the_loop_was_closed() -> None:
+    """A client whose loop was closed during a wait can be closed."""
+
+    def abandon(url: str) -> None:
+        client = SieveClient("key", base_url=url)
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(client.wait_for_job(JOB))
+        loop.run_until_complete(asyncio.sleep(0.05))
+        task.cancel()
+        loop.close()
+        asyncio.run(client.close())
+        assert client.closed
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sockets of a closed loop
+        for script in ([Action.SILENCE], respond(job_json(status="processing"))):
+            async with RawServer(script) as server:
+                await asyncio.to_thread(abandon, server.url)
+        gc.collect()
 
 
 async def test_another_loop() -> None:
@@ -223,36 +256,26 @@ async def use_everything() -> None:
         assert task.cancelled()
         left = asyncio.create_task(client.wait_for_job("silent"))
         await asyncio.sleep(0.05)
-        assert_one_wait(client)
+        assert (client.stats.waits, client.stats.in_flight, client.stats.queued) == (1, 1, 0)
     assert isinstance(await error_of(left), ClientClosedError)
-
-
-def assert_one_wait(client: SieveClient) -> None:
-    """Assert that exactly one wait is in progress."""
-    assert (client.stats.waits, client.stats.in_flight, client.stats.queued) == (1, 1, 0)
-
-
-def selector_loop() -> asyncio.AbstractEventLoop:
-    """The loop of the standard library."""
-    return asyncio.SelectorEventLoop()
-
-
-def eager_loop() -> asyncio.AbstractEventLoop:
-    """A loop with eager tasks."""
-    loop = selector_loop()
-    loop.set_task_factory(getattr(asyncio, "eager_task_factory", None))
-    return loop
 
 
 def debug_loop() -> asyncio.AbstractEventLoop:
     """A loop in debug mode."""
-    loop = selector_loop()
+    loop = asyncio.SelectorEventLoop()
     loop.set_debug(True)
     loop.slow_callback_duration = 60.0  # other processes may slow this one down
     return loop
 
 
-LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [selector_loop, debug_loop]
+def eager_loop() -> asyncio.AbstractEventLoop:
+    """A loop with eager tasks, where there are any."""
+    loop = asyncio.SelectorEventLoop()
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory", None))
+    return loop
+
+
+LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [debug_loop]
 if sys.version_info >= (3, 12):
     LOOPS.append(eager_loop)
 if importlib.util.find_spec("uvloop") is not None:  # optional
@@ -275,19 +298,9 @@ def test_each_kind_of_loop(
     assert warnings_ == []
 
 
-def shallow_copy(value: object) -> object:
-    """Copy a value."""
-    return copy.copy(value)
-
-
-def deep_copy(value: object) -> object:
-    """Copy a value with everything it holds."""
-    return copy.deepcopy(value)
-
-
-@pytest.mark.parametrize("twin", [shallow_copy, deep_copy, pickle.dumps])
+@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, pickle.dumps])
 async def test_copies(twin: Callable[[object], object]) -> None:
-    """A client, a watch and a stream can not be copied or pickled."""
+    """A client, a watch and a stream cannot be copied or pickled."""
     async with ScriptedServer(reply) as server, server.client() as client:
         outcomes, outputs = client.as_completed(IDS), client.stream_outputs(JOB)
         async with outcomes, outputs:

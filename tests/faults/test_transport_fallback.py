@@ -5,21 +5,21 @@ import logging
 from typing import Any
 
 import aiohttp
+import attrs
 import pytest
 
-from faults.transport_ways import GET, PUSH, Connection, serving
+from faults.transport_ways import GET, PUSH, send
 from helpers.leak_checks import KEY
+from helpers.raw_server import RawServer
 from sieve_async import Limits, Timeout
 from sieve_async.config import Config
 from sieve_async.transport import Transport
-from sieve_async.transport.connection import ConnectionSender
-from sieve_async.transport.settings import SenderSettings
 
 pytestmark = pytest.mark.looptime
 
 
 class OtherSignature(aiohttp.TCPConnector):
-    """A connector that wants another argument."""
+    """A connector with another argument."""
 
     async def connect(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
         """Never called."""
@@ -48,8 +48,7 @@ def lacking(where: str, name: str, **others: Any) -> type[aiohttp.TCPConnector]:
             connection = await super().connect(req, traces, timeout)
             if where == "connection":
                 return Hiding(connection, name)
-            protocol = Hiding(connection.protocol, name, **others)
-            return Hiding(connection, protocol=protocol)
+            return Hiding(connection, protocol=Hiding(connection.protocol, name, **others))
 
     return Lacking
 
@@ -66,6 +65,7 @@ CONNECTORS: dict[str, type[aiohttp.TCPConnector]] = {
     "should_close": lacking("protocol", "should_close"),
     "read": lacking("protocol", "read"),
     "transport": lacking("connection", "transport"),
+    "nothing": aiohttp.TCPConnector,
 }
 
 
@@ -84,65 +84,38 @@ class TransportOn(Transport):
         return self.opened[0]
 
 
-@pytest.mark.parametrize("kind", CONNECTORS.values(), ids=CONNECTORS)
-async def test_missing_name(
-    kind: type[aiohttp.TCPConnector], caplog: pytest.LogCaptureFixture
-) -> None:
-    """No request is lost or sent twice, and one line is logged."""
+@pytest.mark.parametrize("name", CONNECTORS)
+async def test_missing_name(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """No request is lost or sent twice, and one line is logged; nothing lacks by default."""
     caplog.set_level(logging.INFO, "sieve_async")
-    async with serving(Connection.serve) as server:
-        transport = TransportOn(server.url, kind)
-        answers = await asyncio.gather(*(transport.send(GET, None) for _ in range(5)))
-        answers.append(await transport.send(GET, None))
-        answers.append(await transport.send(PUSH, None))
+    async with RawServer() as server:
+        transport = TransportOn(server.url, CONNECTORS[name])
+        responses = await asyncio.gather(*(send(transport) for _ in range(5)))
+        responses += [await send(transport), await send(transport, PUSH)]
         transport.abort()
         await transport.close()
 
-        assert [answer.status for answer in answers] == [200] * 7
-        assert len(server.requests) == 7
+        assert [response.status for response in responses] == [200] * 7
+        assert (len(server.requests), len(transport.opened)) == (7, 1)
         lines = [record.getMessage() for record in caplog.records if record.name == "sieve_async"]
-        assert len(lines) == 1
-        assert f"aiohttp {aiohttp.__version__} lacks" in lines[0]
-        assert lines[0].endswith("using its sessions")
-        assert len(transport.opened) == 1
-
-
-async def test_direct_connection_by_default(caplog: pytest.LogCaptureFixture) -> None:
-    """The installed aiohttp has all names: nothing is logged, and no session is opened."""
-    caplog.set_level(logging.INFO, "sieve_async")
-    async with serving(Connection.serve) as server:
-        transport = TransportOn(server.url, aiohttp.TCPConnector)
-        await transport.send(GET, None)
-        transport.abort()
-        await transport.close()
-
-        assert isinstance(transport._direct, ConnectionSender)
-        assert transport._pooled is None
-        assert caplog.records == []
+        if name == "nothing":
+            assert (lines, transport._pooled) == ([], None)
+        else:
+            assert len(lines) == 1
+            assert f"aiohttp {aiohttp.__version__} lacks" in lines[0]
 
 
 async def test_same_request_both_ways() -> None:
-    """The server cannot tell the two ways apart."""
-    async with serving(Connection.serve) as server:
+    """The server cannot distinguish the two ways."""
+    async with RawServer() as server:
         for trust_env in (False, True):
             config = Config(api_key=KEY, base_url=f"{server.url}/base")
             transport = Transport(config, Timeout(), Limits(), trust_env=trust_env)
-            await transport.send(GET, None)
-            request = type(GET)("GET", "/v2/jobs/job-1", GET.model, query="offset=5")
-            await transport.send(request, None)
+            assert KEY not in repr(transport._settings)
+            await send(transport, attrs.evolve(GET, query="offset=5"))
             transport.abort()
             await transport.close()
 
-        first, second, third, fourth = server.requests
-        assert sorted(first.lower().split(b"\r\n")) == sorted(third.lower().split(b"\r\n"))
-        assert first.startswith(b"GET /base/v2/jobs/job-1 HTTP/1.1\r\n")
-        assert second.split(b"\r\n")[0] == fourth.split(b"\r\n")[0]
-        assert second.startswith(b"GET /base/v2/jobs/job-1?offset=5 HTTP/1.1\r\n")
-
-
-def test_settings_hide_the_key() -> None:
-    """The key is in no repr."""
-    transport = Transport(Config(api_key=KEY, base_url="https://sieve.test"), Timeout(), Limits())
-
-    assert isinstance(transport._settings, SenderSettings)
-    assert KEY not in repr(transport._settings)
+        first, second = (request.head for request in server.requests)
+        assert sorted(first.lower().split(b"\r\n")) == sorted(second.lower().split(b"\r\n"))
+        assert first.startswith(b"GET /base/v2/jobs/job-1?offset=5 HTTP/1.1\r\n")

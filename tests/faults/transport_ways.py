@@ -1,26 +1,25 @@
 """The ways in which a transport sends: each must keep the same promises."""
 
-import asyncio
 import contextlib
-import socket
-import ssl
-import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from typing import Any
 
 import aiohttp
-import attrs
+import pytest
 
-from helpers.leak_checks import KEY
-from sieve_async import Job, Limits, Timeout
+from helpers.leak_checks import KEY, error_of
+from sieve_async import Job, Limits, Timeout, TransportError
 from sieve_async.config import Config
-from sieve_async.messages import Request
+from sieve_async.messages import Request, Response
 from sieve_async.transport import Transport
 
 WAYS = ("own connection", "own session", "caller's session")
 GET = Request("GET", "/v2/jobs/job-1", Job)
 PUSH = Request("POST", "/v2/push", Job, body=b'{"function": "o/f"}', fresh_connection=True)
 CANCEL = Request("DELETE", "/v2/jobs/job-1", Job, fresh_connection=True)
+
+all_ways = pytest.mark.parametrize("way", WAYS)
+get_and_push = pytest.mark.parametrize("request_", [GET, PUSH], ids=["get", "push"])
 
 
 class OwnTransport(Transport):
@@ -32,6 +31,11 @@ class OwnTransport(Transport):
         if not self.connector_settings:
             return super()._open_connector()
         return aiohttp.TCPConnector(**self.connector_settings)
+
+
+def transport_of(url: str, session: aiohttp.ClientSession | None = None) -> Transport:
+    """A transport with the default settings."""
+    return Transport(Config(api_key=KEY, base_url=url), Timeout(), Limits(), session)
 
 
 @contextlib.asynccontextmanager
@@ -60,86 +64,13 @@ async def sending(
             await transport.close()
 
 
-@attrs.define(eq=False)
-class Connection:
-    """The server's side of one connection."""
-
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    number: int
-    requests: list[bytes] = attrs.field(factory=list, repr=False)
-
-    async def request(self) -> bytes:
-        """Wait for a request; its head and body."""
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        length = 0
-        for line in head.lower().split(b"\r\n"):
-            if line.startswith(b"content-length:"):
-                length = int(line.partition(b":")[2])
-        request = head + await self.reader.readexactly(length)
-        self.requests.append(request)
-        return request
-
-    def respond(self, body: bytes = b'{"id": "job-1", "status": "finished"}') -> None:
-        """Send a good answer."""
-        self.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
-
-    async def serve(self) -> None:
-        """Answer every request."""
-        while True:
-            await self.request()
-            self.respond()
-
-    def reset(self) -> None:
-        """Reset the connection."""
-        linger = struct.pack("ii", 1, 0)
-        handle = self.writer.get_extra_info("socket")
-        handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.writer.transport.abort()
+def send(transport: Transport, request: Request[Any] = GET) -> Awaitable[Response]:
+    """Send a request without a deadline of its own."""
+    return transport.send(request, None)
 
 
-Handler: TypeAlias = Callable[[Connection], Awaitable[Any]]
-
-
-@attrs.define(eq=False)
-class Server:
-    """A server that handles each connection by a function."""
-
-    url: str
-    connections: list[Connection] = attrs.Factory(list)
-
-    @property
-    def requests(self) -> list[bytes]:
-        """All requests, by connection."""
-        return [request for each in self.connections for request in each.requests]
-
-
-@contextlib.asynccontextmanager
-async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    """Serve on a free loopback port; a connection is closed when its handler returns."""
-    tasks: set[asyncio.Task[Any]] = set()
-
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(reader, writer, len(server.connections))
-        server.connections.append(connection)
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        try:
-            await handler(connection)
-        except (asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
-            writer.transport.abort()
-        finally:
-            writer.close()
-            tasks.discard(task)
-
-    listener = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
-    port = listener.sockets[0].getsockname()[1]
-    server = Server(f"{'https' if tls else 'http'}://127.0.0.1:{port}")
-    try:
-        yield server
-    finally:
-        listener.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+async def failure(transport: Transport, request: Request[Any] = GET) -> TransportError:
+    """The error of a request, checked."""
+    error = await error_of(send(transport, request))
+    assert isinstance(error, TransportError)
+    return error

@@ -154,12 +154,7 @@ def identifiers(data: bytes) -> None:
 
 @attrs.frozen
 class Target:
-    """One target.
-
-    Attributes:
-        run: Takes the bytes.
-        seeds: Bytes to start with.
-    """
+    """One target."""
 
     run: Callable[[bytes], None]
     seeds: tuple[bytes, ...]

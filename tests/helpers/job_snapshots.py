@@ -19,11 +19,12 @@ def serve_snapshots(*snapshots: Snapshot) -> ScriptedServer:
         snapshots: The job with all of its outputs; each response leaves out ``offset`` of them.
     """
     return ScriptedServer(
-        lambda request: _show(snapshots[min(request.times, len(snapshots) - 1)], request)
+        lambda request: show_snapshot(snapshots[min(request.times, len(snapshots) - 1)], request)
     )
 
 
-def _show(snapshot: Snapshot, request: RawRequest) -> Script:
+def show_snapshot(snapshot: Snapshot, request: RawRequest) -> Script:
+    """The response that shows a snapshot."""
     if snapshot is None:
         return respond(b"{", Action.CLOSE, length=99)
     if isinstance(snapshot, int):
@@ -71,15 +72,15 @@ def output_values(job: Job) -> list[Any]:
     return [output_value(output) for output in job.outputs]
 
 
-async def wait_through(*moments: Snapshot) -> tuple[Job, ScriptedServer]:
+async def wait_through(*snapshots: Snapshot) -> tuple[Job, ScriptedServer]:
     """Wait for the job, polling once per second; return it and the server."""
-    async with serve_snapshots(*moments) as server, server.client() as client:
+    async with serve_snapshots(*snapshots) as server, server.client() as client:
         return await client.wait_for_job(JOB, polling=EVERY_SECOND, timeout=300), server
 
 
-async def stream_through(*moments: Snapshot, **how: Any) -> tuple[list[Any], ScriptedServer]:
+async def stream_through(*snapshots: Snapshot, **how: Any) -> tuple[list[Any], ScriptedServer]:
     """Stream the job, polling once per second; return the values and the server."""
     found: list[Any] = []
-    async with serve_snapshots(*moments) as server, server.client() as client:
+    async with serve_snapshots(*snapshots) as server, server.client() as client:
         await collect_outputs(stream_job(client, **({"timeout": 300} | how)), found)
     return found, server

@@ -14,14 +14,7 @@ from helpers.processes import run_program, run_server
 
 @attrs.frozen
 class CampaignResult:
-    """What came of a campaign.
-
-    Attributes:
-        printed: How often each line was printed.
-        effects: How often each id and status stands in the table of effects.
-        acknowledged: How many outcomes the state file says were acknowledged.
-        expected: One line for each job.
-    """
+    """What came of a campaign."""
 
     printed: Counter[str]
     effects: Counter[str]

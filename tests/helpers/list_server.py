@@ -15,7 +15,7 @@ from helpers.raw_server import (
 )
 from sieve_async import PollPolicy, SieveClient
 
-# The rows of a page and its next_offset; the key is left out for ``...``.
+# The rows of a page and its next_offset.
 Rows: TypeAlias = Callable[[RawRequest], tuple[list[Any], Any]]
 # The script to play instead of the normal response, or None.
 Fault: TypeAlias = Callable[[RawRequest], Script | None]
@@ -26,7 +26,7 @@ def row(job_id: str, status: str = "processing", **more: Any) -> Document:
     return {"id": job_id, "status": status} | more
 
 
-class ListServer:
+class ListServer(ScriptedServer):
     """Jobs that run until they finish, one after the other, and lists that may be wrong.
 
     Args:
@@ -43,19 +43,18 @@ class ListServer:
         word: str = "processing",
         fault: Fault = lambda _: None,
     ) -> None:
+        super().__init__(self._respond)
         self.finish_times = ends or {f"j{n}": 60.0 + n for n in range(20)}
-        self.server = ScriptedServer(self._reply)
         self._rows = rows or self._page
         self._word = word
         self._fault = fault
 
-    def _reply(self, request: RawRequest) -> Script:
+    def _respond(self, request: RawRequest) -> Script:
         if (script := self._fault(request)) is not None:
             return script
         if request.is_list:
             rows, next_offset = self._rows(request)
-            more = {} if next_offset is ... else {"next_offset": next_offset}
-            return respond({"data": rows} | more)
+            return respond({"data": rows, "next_offset": next_offset})
         if request.job_id not in self.finish_times:
             return error_response(404)
         return job_until(self.finish_times[request.job_id], request.job_id, self._word)
@@ -64,11 +63,8 @@ class ListServer:
         """Correct rows of the running jobs, newest first."""
         if request.query.get("status") != "processing":
             return []
-        return [
-            row(job_id)
-            for job_id in reversed(self.finish_times)
-            if now() < self.finish_times[job_id]
-        ]
+        finish_times = reversed(self.finish_times.items())
+        return [row(job_id) for job_id, ends_at in finish_times if now() < ends_at]
 
     def _page(self, request: RawRequest) -> tuple[list[Any], Any]:
         rows, end = self.running(request), request.offset + request.limit
@@ -76,13 +72,14 @@ class ListServer:
 
     async def watch(self, policy: PollPolicy | None = None, **settings: Any) -> dict[str, float]:
         """Watch all jobs, check each outcome, and return the times of the outcomes."""
-        async with self.server, self.server.client(**settings) as client:
+        async with self, self.client(**settings) as client:
             return await watch_listed(client, self.finish_times, policy)
 
-    def check_cost(self, found: dict[str, float]) -> None:
-        """Assert that outcomes were soon and took no more polls than plain polling."""
-        assert max(found[job_id] - self.finish_times[job_id] for job_id in found) <= 13
-        assert len(self.server.polls) <= 65 * len(self.finish_times)
+    async def watch_cheaply(self, polls: int = 65, late: float = 13) -> None:
+        """Watch all jobs: outcomes are at most so late and cost at most so many polls of each."""
+        found = await self.watch()
+        assert max(found[job_id] - self.finish_times[job_id] for job_id in found) <= late
+        assert len(self.polls) <= polls * len(self.finish_times)
 
 
 async def watch_listed(

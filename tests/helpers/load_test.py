@@ -1,10 +1,11 @@
-"""Many waits for jobs with known results, and a check of every outcome."""
+"""Many waits for jobs with known results, a check of every outcome, and random faults."""
 
 import asyncio
+import contextlib
 import random
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Literal, Self, TypeAlias
 
 import attrs
 
@@ -43,23 +44,8 @@ class Expected:
         )
 
 
-@attrs.frozen
-class Violations:
-    """Counts of wrong results; all must be zero."""
-
-    lost: int = 0
-    duplicated: int = 0
-    wrong: int = 0
-    hung: int = 0
-
-
 class LoadTest:
-    """Jobs with scripted results, and the waits for them.
-
-    Args:
-        sieve: The server.
-        seed: Determines the results.
-    """
+    """Jobs with scripted results, and the waits for them."""
 
     def __init__(self, sieve: FakeSieve, seed: int = 0) -> None:
         self.expected: dict[str, Expected] = {}
@@ -67,74 +53,53 @@ class LoadTest:
         self._sieve = sieve
         self._seed = seed
         self._random = random.Random(seed)
-        self._hung = 0
 
-    def add(self, number: int, *, ends_in: tuple[float, float], restarts: int = 0) -> list[str]:
-        """Add jobs that end between two times, in seconds from now; return their ids."""
-        added = [self._add(ends_in, restarts) for _ in range(number)]
-        self.expected |= {each.job_id: each for each in added}
-        return [each.job_id for each in added]
+    def add(self, number: int, *, ends_in: tuple[float, float], restarts: int = 0) -> None:
+        """Add jobs that end between two times, in seconds from now."""
+        for _ in range(number):
+            seconds = round(self._random.uniform(*ends_in), 3)
+            status = self._random.choices(_ENDS, (8, 1, 1))[0]
+            job_id = f"job-{self._seed}-{len(self.expected)}-{self._random.getrandbits(32):08x}"
+            queued = self._random.uniform(0, seconds / 2)
+            self._sieve.add_job(
+                job_id,
+                queued=queued,
+                processing=(seconds - queued) / (restarts + 1),
+                restarts=restarts,
+                status=status,
+                outputs=[job_id],
+            )
+            self.expected[job_id] = Expected(job_id, status, now() + seconds - 0.001)
 
-    def _add(self, ends_in: tuple[float, float], restarts: int) -> Expected:
-        seconds = round(self._random.uniform(*ends_in), 3)
-        status = self._random.choices(_ENDS, (8, 1, 1))[0]
-        job_id = f"job-{self._seed}-{len(self.expected)}-{self._random.getrandbits(32):08x}"
-        queued = self._random.uniform(0, seconds / 2)
-        self._sieve.add_job(
-            job_id,
-            queued=queued,
-            processing=(seconds - queued) / (restarts + 1),
-            restarts=restarts,
-            status=status,
-            outputs=[job_id],
-        )
-        return Expected(job_id, status, now() + seconds - 0.001)
+    async def wait(self, client: SieveClient, mode: WaitMode, **how: Any) -> None:
+        """Wait for all jobs, until each has an outcome or counts as hung."""
+        async with asyncio.timeout(_HUNG_AFTER):
+            if mode == "each":
+                async with asyncio.TaskGroup() as waits:
+                    for job_id in self.expected:
+                        waits.create_task(self._wait_for_one(client, job_id, how))
+            else:
+                async for outcome in client.as_completed([*self.expected], **how):
+                    self.received[outcome.job_id].append((now(), outcome))
 
-    async def wait(
-        self, client: SieveClient, way: WaitMode, ids: Sequence[str] | None = None, **how: Any
-    ) -> None:
-        """Wait for all jobs, or for some, until each has an outcome or counts as hung."""
-        wanted = list(self.expected) if ids is None else list(ids)
-        run = self._wait_for_each if way == "each" else self._watch_all
-        try:
-            async with asyncio.timeout(_HUNG_AFTER):
-                await run(client, wanted, how)
-        except TimeoutError:
-            self._hung += sum(job_id not in self.received for job_id in wanted)
-
-    def violations(self) -> Violations:
-        """Count wrong results."""
-        received = self.received
-        wrong = [
-            job_id
-            for job_id, outcomes in received.items()
-            for at, outcome in outcomes
-            if job_id not in self.expected or not self.expected[job_id].matches(outcome, at)
-        ]
-        return Violations(
-            lost=len(self.expected.keys() - received.keys()) - self._hung,
-            duplicated=sum(len(outcomes) > 1 for outcomes in received.values()),
-            wrong=len(wrong),
-            hung=self._hung,
-        )
+    @contextlib.asynccontextmanager
+    async def waiting(self, client: SieveClient, mode: WaitMode, **how: Any) -> AsyncIterator[None]:
+        """Wait for all jobs during a block, which does not outlive it."""
+        task = asyncio.create_task(self.wait(client, mode, **how))
+        yield
+        task.cancel()
+        await asyncio.wait([task])
 
     def check(self, client: SieveClient) -> None:
         """Assert that each wait had one correct outcome and that the client is idle."""
-        assert self.violations() == Violations()
+        assert self.received.keys() == self.expected.keys()
+        for job_id, [(at, outcome)] in self.received.items():
+            assert self.expected[job_id].matches(outcome, at), outcome
         assert_idle(client)
 
     def delays(self) -> list[float]:
         """Seconds between the end of each job and its outcome."""
-        return [
-            at - self.expected[job_id].ends_at for job_id, ((at, _), *_) in self.received.items()
-        ]
-
-    async def _wait_for_each(
-        self, client: SieveClient, ids: Sequence[str], how: dict[str, Any]
-    ) -> None:
-        async with asyncio.TaskGroup() as waits:
-            for job_id in ids:
-                waits.create_task(self._wait_for_one(client, job_id, how))
+        return [at - self.expected[job_id].ends_at for job_id, [(at, _)] in self.received.items()]
 
     async def _wait_for_one(self, client: SieveClient, job_id: str, how: dict[str, Any]) -> None:
         try:
@@ -143,8 +108,85 @@ class LoadTest:
             outcome = JobOutcome(job_id, None, error.with_traceback(None))
         self.received[job_id].append((now(), outcome))
 
-    async def _watch_all(
-        self, client: SieveClient, ids: Sequence[str], how: dict[str, Any]
-    ) -> None:
-        async for outcome in client.as_completed(ids, **how):
-            self.received[outcome.job_id].append((now(), outcome))
+
+class RateMeter:
+    """Counts the requests of a client in each tenth of a second, also those that fail."""
+
+    def __init__(self, client: SieveClient) -> None:
+        self.tenths: list[int] = []
+        self._client = client
+
+    async def __aenter__(self) -> Self:
+        self._counting = asyncio.create_task(self._count())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._counting.cancel()
+        await asyncio.wait([self._counting])
+
+    async def _count(self) -> None:
+        begun, before = now(), self._client.stats.requests
+        while True:
+            await asyncio.sleep(begun + (len(self.tenths) + 1) / 10 - now())
+            requests = self._client.stats.requests
+            self.tenths.append(requests - before)
+            before = requests
+
+    def seconds(self, first: float = 0.0) -> list[int]:
+        """The number of requests in each whole second from a time since the start on."""
+        tenths = self.tenths[round(10 * first) :]
+        return [sum(tenths[at : at + 10]) for at in range(0, len(tenths) - 9, 10)]
+
+
+# Each with the share of requests that it affects. None of them is a valid answer or a rejection:
+# a 404 for a job without an earlier good answer correctly ends a wait.
+FAULTS: tuple[tuple[float, Mapping[str, Any]], ...] = (
+    (0.03, {"status": 500}),
+    (0.02, {"status": 502, "body": "<html>Bad gateway</html>"}),
+    (0.02, {"status": 503, "retry_after": 1}),
+    (0.02, {"status": 504, "delay": 3.0}),
+    (0.02, {"status": 408}),
+    (0.02, {"status": 429}),
+    (0.005, {"status": 429, "retry_after": 3, "as_date": True}),
+    (0.03, {"drop": "before"}),
+    (0.02, {"drop": "headers"}),
+    (0.03, {"drop": "body"}),
+    (0.03, {"truncate": True}),
+    (0.02, {"body": "<html>Welcome to the hotel's network</html>"}),
+    (0.01, {"body": b""}),
+    (0.01, {"body": None, "status": 204}),
+    (0.05, {"delay": 0.7}),
+    (0.01, {"delay": 9.0}),
+    (0.02, {"slow_body": 0.5}),
+    (0.01, {"slow_body": 12.0}),
+    (0.01, {"fields": {"status": None}}),
+    (0.01, {"fields": {"status": "pondering"}}),
+    (0.01, {"fields": {"id": "another"}}),
+    (0.01, {"body": "[]"}),
+)
+
+
+def add_random_faults(sieve: FakeSieve, seed: int) -> None:
+    """Add all faults; the seed decides which requests they affect."""
+    for number, (share, fault) in enumerate(FAULTS):
+        sieve.fault(probability=share, seed=1000 * seed + number, **fault)
+
+
+@contextlib.asynccontextmanager
+async def restarting(
+    sieve: FakeSieve, up: tuple[float, float], down: tuple[float, float], seed: int = 0
+) -> AsyncIterator[None]:
+    """Stop and start the server at random times during a block."""
+    randomizer = random.Random(seed)
+
+    async def restart() -> None:
+        while True:
+            await asyncio.sleep(randomizer.uniform(*up))
+            await sieve.stop()
+            await asyncio.sleep(randomizer.uniform(*down))
+            await sieve.start()
+
+    task = asyncio.create_task(restart())
+    yield
+    task.cancel()
+    await asyncio.wait([task])

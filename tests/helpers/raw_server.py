@@ -1,9 +1,10 @@
-"""Raw TCP server: sends the bytes of a script, including broken HTTP.
+"""The raw TCP server of the tests: sends the bytes of a script, including broken HTTP.
 
 An HTTP library refuses to send a truncated body, two Content-Length headers, or a reset in the
-middle of a response. A script is a list of steps. `RawServer` plays one script per request, in
-order, and repeats the last one; `ScriptedServer` calls a function to choose the script. A script
-without `Action.CLOSE` or another end keeps the connection open for the next request.
+middle of a response. A script is a list of steps; without `Action.CLOSE` or another end it keeps
+the connection open. `RawServer` plays one script per request, in order, and repeats the last one;
+`ScriptedServer` calls a function to choose the script. `StorageServer`, `PushServer` and
+`ListServer` choose it as a storage host, a server of pushes or a server of many jobs.
 
 Use `FakeSieve` where valid responses and complete errors are enough.
 """
@@ -16,7 +17,7 @@ import socket
 import ssl
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from enum import Enum, auto
 from functools import cached_property
 from typing import Any, Self, TypeAlias
@@ -55,43 +56,64 @@ class RawRequest:
     Attributes:
         head: The bytes of the request line and the headers.
         connection: The number of the connection, from one.
+        number: The number of the request on its connection, from one.
         at: The loop time of its arrival.
         times: How many earlier requests there were for the same job; or for lists, if it is one.
+        body: The bytes of the body.
     """
 
     head: bytes = attrs.field(repr=False)
     connection: int
+    number: int
     at: float
     times: int = 0
+    body: bytes = attrs.field(default=b"", repr=False)
+
+    @property
+    def raw(self) -> bytes:
+        """All bytes."""
+        return self.head + self.body
+
+    @property
+    def method(self) -> str:
+        """The method."""
+        return self.head.split(b" ", 1)[0].decode()
 
     @cached_property
     def target(self) -> str:
         """The path and the query."""
         return self.head.split(b" ", 2)[1].decode()
 
+    @property
+    def path(self) -> str:
+        """The path without the query."""
+        return self.target.partition("?")[0]
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, their names in lower case."""
+        lines = self.head.decode("latin-1").split("\r\n")[1:]
+        pairs = (line.partition(":") for line in lines if line)
+        return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
     def header(self, name: str) -> str | None:
         """The value of one header."""
-        for line in self.head.split(b"\r\n")[1:]:
-            found, _, value = line.partition(b":")
-            if found.decode().lower() == name.lower():
-                return value.decode().strip()
-        return None
+        return self.headers.get(name.lower())
 
     @property
     def is_list(self) -> bool:
         """Whether this is a request for a page of a list."""
-        return self.target.partition("?")[0] == "/v2/jobs"
+        return self.path == "/v2/jobs"
 
     @property
     def is_await(self) -> bool:
         """Whether this is a long poll."""
-        return self.target.partition("?")[0].endswith("/await")
+        return self.path.endswith("/await")
 
     @property
     def job_id(self) -> str:
         """The job; an empty string for a list."""
-        path = self.target.partition("?")[0]
-        return path.removeprefix("/v2/jobs").lstrip("/").partition("/")[0]
+        return self.path.removeprefix("/v2/jobs").lstrip("/").partition("/")[0]
 
     @cached_property
     def query(self) -> dict[str, str]:
@@ -103,6 +125,12 @@ class RawRequest:
     def offset(self) -> int:
         """The number of outputs or rows to leave out."""
         return int(self.query.get("offset", 0))
+
+    @property
+    def first_byte(self) -> int | None:
+        """Where the requested range begins; None if the whole content was requested."""
+        span = self.header("range")
+        return None if span is None else int(span.removeprefix("bytes=").partition("-")[0])
 
     @property
     def limit(self) -> int:
@@ -121,16 +149,16 @@ class RawServer:
     Attributes:
         url: The base URL.
         connections: How many connections were accepted.
+        closed: How many connections have ended.
         requests: The requests so far.
         request_counts: The number of requests by job; lists are counted under an empty string.
         in_flight: How many requests are being answered.
     """
 
     def __init__(self, *scripts: Script, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
-        self.connections = 0
+        self.connections = self.closed = self.in_flight = 0
         self.requests: list[RawRequest] = []
         self.request_counts = Counter[str]()
-        self.in_flight = 0
         self.url = ""
         self._scripts: Sequence[Script] = scripts or [respond()]
         self._used = 0
@@ -154,8 +182,8 @@ class RawServer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks)
-        asked = sum(client.stats.requests for client in self._clients)
-        assert not self._clients or len(self.requests) <= asked, "an attempt was sent twice"
+        sent = sum(client.stats.requests for client in self._clients)
+        assert not self._clients or len(self.requests) <= sent, "an attempt was sent twice"
 
     def client(self, **settings: Any) -> SieveClient:
         """A client of this server; every error that it raises is checked."""
@@ -193,23 +221,33 @@ class RawServer:
         """The ``offset`` of each request as sent; None where there was none."""
         return [request.query.get("offset") for request in self.requests]
 
+    def foreign_tasks(self) -> set["asyncio.Task[Any]"]:
+        """All tasks but the current one and those of this server."""
+        return asyncio.all_tasks() - self._tasks - {asyncio.current_task()}
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         writer.transport.set_write_buffer_limits(0)  # drained is sent
+        connection = self.connections
         try:
-            number = self.connections
-            while await self._one(reader, writer, number):
-                pass
+            for number in itertools.count(1):
+                if not await self._one(reader, writer, connection, number):
+                    break
         except (asyncio.CancelledError, asyncio.IncompleteReadError, OSError):
             writer.transport.abort()
         finally:
+            self.closed += 1
             self._tasks.discard(task)
 
     async def _one(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        connection: int,
+        number: int,
     ) -> bool:
         """Answer one request; return whether the connection stays open."""
         script = self._next_script()
@@ -217,19 +255,16 @@ class RawServer:
             self._used += 1
             return await self._play(script[1:], reader, writer)
         head = await reader.readuntil(b"\r\n\r\n")
-        request = self._record(head, connection)
+        request = RawRequest(head, connection, number, now())
+        body = await reader.readexactly(int(request.header("Content-Length") or 0))
+        request = attrs.evolve(request, body=body, times=self.request_counts[request.job_id])
+        self.request_counts[request.job_id] += 1
+        self.requests.append(request)
         self.in_flight += 1
         try:
             return await self._play(self._script_for(request), reader, writer)
         finally:
             self.in_flight -= 1
-
-    def _record(self, head: bytes, connection: int) -> RawRequest:
-        request = RawRequest(head, connection, asyncio.get_running_loop().time())
-        request = attrs.evolve(request, times=self.request_counts[request.job_id])
-        self.request_counts[request.job_id] += 1
-        self.requests.append(request)
-        return request
 
     def _script_for(self, _: RawRequest) -> Script:
         script = self._next_script()
@@ -342,15 +377,15 @@ async def serve_once(
 ) -> AsyncIterator[tuple[RawServer, SieveClient]]:
     """A server and a client of it that does not retry."""
     settings = {"retry": RetryPolicy(max_attempts=1)} | settings
-    async with RawServer(*scripts) as wire, wire.client(**settings) as client:
-        yield wire, client
+    async with RawServer(*scripts) as server, server.client(**settings) as client:
+        yield server, client
 
 
 @contextlib.asynccontextmanager
 async def serve(*scripts: Script, **settings: Any) -> AsyncIterator[tuple[RawServer, SieveClient]]:
     """A server and a client of it with the default settings."""
-    async with RawServer(*scripts) as wire, wire.client(**settings) as client:
-        yield wire, client
+    async with RawServer(*scripts) as server, server.client(**settings) as client:
+        yield server, client
 
 
 def job_document(job_id: str, status: str = "processing", **more: Any) -> Document:

@@ -10,8 +10,8 @@ from helpers.kill_campaign import run_campaign
 
 @pytest.mark.parametrize("mode", ["transactions", "printing"])
 def test_few_kills(tmp_path: Path, mode: str) -> None:
-    """After 3 kills among 500 jobs all outcomes are known, and effects happened exactly once."""
-    _check(tmp_path / "batch.sieve", mode, number=500, kills=3, seconds=2.0)
+    """After 2 kills among 200 jobs all outcomes are known, and effects happened exactly once."""
+    _check(tmp_path / "batch.sieve", mode, number=200, kills=2, seconds=1.0)
 
 
 @pytest.mark.campaign

@@ -7,14 +7,7 @@ from typing import Any
 
 import attrs
 
-from sieve_async import (
-    ClientClosedError,
-    FunctionVersion,
-    Job,
-    PollPolicy,
-    SieveClient,
-    SieveError,
-)
+from sieve_async import ClientClosedError, FunctionVersion, Job, PollPolicy, SieveClient, SieveError
 from sieve_async.testing import FakeSieve
 from stateful.error_checks import OUTAGE_TIMEOUT, CallContext, first, problem_with_error
 from stateful.fault_plan import FaultPlan
@@ -25,21 +18,13 @@ POLICY = PollPolicy(outage_timeout=OUTAGE_TIMEOUT)
 
 @attrs.define(eq=False, kw_only=True)
 class Call(ABC):
-    """One call in progress.
-
-    Attributes:
-        sieve: The server.
-        plan: Its faults.
-        client: The client.
-        timeout: The timeout of the call.
-        busy: Seconds for which the caller is busy with each item that it receives.
-    """
+    """One call in progress."""
 
     sieve: FakeSieve
     plan: FaultPlan
     client: SieveClient
     timeout: float | None = None
-    busy: float = 0.0
+    busy: float = 0.0  # seconds for which the caller works on each item
     is_cancelled: bool = attrs.field(default=False, init=False)
     started: float = attrs.field(init=False)
     ended: float | None = attrs.field(default=None, init=False)
@@ -65,13 +50,13 @@ class Call(ABC):
             return f"not a SieveError: {error!r}"
         return first([self._problem_so_far(), self._problem_with_error(error)])
 
-    def is_overdue(self, now: float, patience: float) -> bool:
+    def is_overdue(self, now: float, latency: float) -> bool:
         """Whether one of its jobs has been terminal for so long that the call must have ended."""
         if self.task.done() or not self.plan.is_healthy(now):
             return False
-        since = max(self.plan.healthy_since, self.started) + patience
+        since = max(self.plan.healthy_since, self.started) + latency
         return any(
-            over is not None and now > max(since, over + patience) for over in self._end_times()
+            over is not None and now > max(since, over + latency) for over in self._end_times()
         )
 
     def polls(self, job: JobModel) -> bool:

@@ -38,27 +38,16 @@ _POLL_GAP, _POLL_GAP_OF_WATCH = 13.0, 150.0
 
 @attrs.frozen
 class CallContext:
-    """What happened during one call.
-
-    Attributes:
-        sieve: The server.
-        plan: Its faults.
-        started: When the call began.
-        ended: When it ended.
-        timeout: Its timeout.
-        updates: How many states it has reported; None if it does not report states.
-        busy: Seconds for which its caller may have been busy with what it received.
-        is_watch: Whether it may share polls with earlier watches.
-    """
+    """What happened during one call."""
 
     sieve: FakeSieve
     plan: FaultPlan
     started: float
     ended: float
     timeout: float | None
-    updates: int | None = None
+    updates: int | None = None  # reported states; None if the call reports none
     busy: float = 0.0
-    is_watch: bool = False
+    is_watch: bool = False  # it may share polls with earlier watches
 
     def statuses(self, *paths: str) -> list[int]:
         """The statuses of the responses to these paths during the call."""

@@ -48,37 +48,21 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
 
 @attrs.define
 class ActiveFault:
-    """One fault of the plan.
-
-    Attributes:
-        kind: Its name.
-        fault: The fault of the server; None for an outage.
-        after_effect: Seconds for which it may have an effect after its end.
-        is_over: Whether it has ended.
-    """
+    """One fault of the plan."""
 
     kind: str
-    fault: Fault | None
-    after_effect: float
+    fault: Fault | None  # None for an outage
+    after_effect: float  # seconds after its end
     is_over: bool = False
 
 
 class FaultPlan:
-    """All faults of one server.
-
-    Args:
-        sieve: The server.
-
-    Attributes:
-        faults: All faults so far, the oldest first.
-        healthy_since: Since when no fault has an effect, unless one is active.
-        unhealthy: Start and end of each period with faults; the last one may be open.
-    """
+    """All faults of one server."""
 
     def __init__(self, sieve: FakeSieve) -> None:
         self.faults: list[ActiveFault] = []
         self.healthy_since = 0.0
-        self.unhealthy: list[tuple[float, float]] = []
+        self.unhealthy: list[tuple[float, float]] = []  # start and end; the last may be open
         self._sieve = sieve
 
     @property

@@ -7,12 +7,7 @@ from typing import Any
 
 import looptime
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from helpers.leak_checks import KEY
 from sieve_async import Limits, SieveClient
@@ -197,13 +192,7 @@ class ClientMachine(RuleBasedStateMachine):
         busy=st.sampled_from([0.0, 0.0, 30.0]),
     )
     def watch(
-        self,
-        which: list[int],
-        timeout: float | None,
-        strategy: str,
-        busy: float,
-        *,
-        at_once: bool,
+        self, which: list[int], timeout: float | None, strategy: str, busy: float, *, at_once: bool
     ) -> None:
         """Start a watch of some jobs."""
         jobs = [self.job(each) for each in which]
@@ -265,11 +254,11 @@ class ClientMachine(RuleBasedStateMachine):
     def only_needed_requests(self) -> None:
         """There are no requests for a job without a call."""
         for job in self.jobs + self.replaced:
-            asked = self.sieve.requests_for(job.id)
+            requests = self.sieve.requests_for(job.id)
             if any(call.polls(job) for call in self.calls):
                 self.quiet.pop(job.id, None)
             else:
-                assert asked == self.quiet.setdefault(job.id, asked)
+                assert requests == self.quiet.setdefault(job.id, requests)
 
     def teardown(self) -> None:
         """End all faults and jobs: every call ends, and then there are no requests."""
@@ -295,6 +284,6 @@ class ClientMachine(RuleBasedStateMachine):
         assert self.calls == []
         stats = self.client.stats
         assert (stats.waits, stats.in_flight, stats.queued) == (0, 0, 0)
-        asked = self.sieve.requests.total
+        requests = self.sieve.requests.total
         self.settle(3600)
-        assert self.sieve.requests.total == asked
+        assert self.sieve.requests.total == requests

@@ -29,20 +29,12 @@ class Run:
 
 
 class JobModel:
-    """One job that the machine moves by hand.
-
-    Args:
-        sieve: The fake server.
-        job_id: The id.
-
-    Attributes:
-        over_at: When it became terminal or was removed; None before that.
-    """
+    """One job that the machine moves by hand."""
 
     def __init__(self, sieve: FakeSieve, job_id: str) -> None:
         self.id = sieve.add_job(job_id, by="manual")
         self.status = "queued"
-        self.over_at: float | None = None
+        self.over_at: float | None = None  # when it became terminal or was removed
         self.is_removed = False
         self._sieve = sieve
         self._handle: JobHandle = sieve.job(job_id)
@@ -114,14 +106,7 @@ class JobModel:
     def problem_with_stream(
         self, outputs: Sequence[Output], offset: int, *, has_finished: bool, is_continued: bool
     ) -> Problem:
-        """Why a stream can not have yielded these outputs.
-
-        Args:
-            outputs: The outputs so far.
-            offset: The ``offset`` of the stream.
-            has_finished: Whether the stream has ended without an error.
-            is_continued: Whether the stream continues after a restart.
-        """
+        """Why a stream can not have yielded these outputs."""
         values = [str(output_value(output)) for output in outputs]
         numbers = sorted({int(value.split("/")[1]) for value in values})
         if len(numbers) > 1 and not is_continued:
@@ -144,14 +129,7 @@ class JobModel:
 
 @attrs.frozen
 class VersionModel:
-    """One function version, whose build follows the clock.
-
-    Attributes:
-        id: The id.
-        since: When it became the latest version.
-        over_at: When its build ends.
-        status: The build status at the end.
-    """
+    """One function version, whose build follows the clock."""
 
     id: str
     since: float

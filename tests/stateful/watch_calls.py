@@ -31,9 +31,9 @@ class Watch(Call):
             return [None if None in ends else max((end or 0.0 for end in ends), default=0.0)]
         return ends or [self.ended]
 
-    def is_overdue(self, now: float, patience: float) -> bool:
+    def is_overdue(self, now: float, latency: float) -> bool:
         """As above; the caller needs time for each outcome."""
-        return super().is_overdue(now, patience + self.busy * len(self.jobs))
+        return super().is_overdue(now, latency + self.busy * len(self.jobs))
 
     def context(self, updates: int | None = None, busy: float = 0.0) -> CallContext:
         """As above; it may share polls with other watches."""
@@ -105,10 +105,10 @@ class Stream(Call):
                 self.outputs.append(output)
                 await asyncio.sleep(self.busy)
 
-    def is_overdue(self, now: float, patience: float) -> bool:
+    def is_overdue(self, now: float, latency: float) -> bool:
         """As above; the caller needs time for each output."""
         made = sum(len(run.outputs) for run in self.job.runs)
-        return super().is_overdue(now, patience + self.busy * (made + 1))
+        return super().is_overdue(now, latency + self.busy * (made + 1))
 
     def _problem_so_far(self) -> Problem:
         return self._problem_with_outputs(has_finished=False)

@@ -1,4 +1,4 @@
-"""Program that runs a fake server; after a restart its jobs continue at their age.
+"""Program that runs a fake server.
 
 It prints its URL and serves until its standard input ends, so that it never outlives a test.
 """
@@ -6,7 +6,6 @@ It prints its URL and serves until its standard input ends, so that it never out
 import argparse
 import asyncio
 import sys
-import time
 from typing import Literal, TypeAlias
 
 from sieve_async.testing import FakeSieve
@@ -19,12 +18,11 @@ def status_of(number: int) -> End:
     return "error" if number % 10 == 3 else "cancelled" if number % 10 == 7 else "finished"
 
 
-async def serve(key: str, port: int, number: int, created: float, seconds: float) -> None:
-    """Serve jobs that end evenly over so many seconds since their creation."""
-    async with FakeSieve(port=port, api_key=key) as sieve:
-        age = time.time() - created
+async def serve(key: str, number: int, seconds: float) -> None:
+    """Serve jobs that end evenly over so many seconds."""
+    async with FakeSieve(api_key=key) as sieve:
         for each in range(number):
-            left = max(0.0, seconds * (each + 1) / number - age)
+            left = seconds * (each + 1) / number
             sieve.add_job(
                 f"job-{each}", processing=left, status=status_of(each), outputs=[f"job-{each}"]
             )
@@ -36,9 +34,7 @@ async def serve(key: str, port: int, number: int, created: float, seconds: float
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--key", required=True)
-    parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--number", type=int, default=1)
-    parser.add_argument("--created", type=float, default=time.time())
     parser.add_argument("--seconds", type=float, default=3600.0)
     given = parser.parse_args()
-    asyncio.run(serve(given.key, given.port, given.number, given.created, given.seconds))
+    asyncio.run(serve(given.key, given.number, given.seconds))

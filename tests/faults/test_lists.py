@@ -1,0 +1,343 @@
+"""The list strategy with wrong, failing and slow lists: they cost requests, and no outcome."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from helpers.asserts import assert_no_more_requests, ids_of, warnings_of
+from helpers.http_helpers import now
+from helpers.list_server import ListServer, row, watch_listed
+from helpers.raw_server import RawRequest, Script, ScriptedServer, job_document, respond
+from sieve_async import AuthenticationError, Limits, PollPolicy, SieveClient, WaitTimeoutError
+from sieve_async.testing import FakeSieve
+
+pytestmark = pytest.mark.looptime
+
+DOWN = respond({}, status=503)
+
+
+def page_of(request: RawRequest, ids: list[str]) -> Script:
+    """One page of jobs that are processed."""
+    rows = ids if request.query["status"] == "processing" else []
+    end = request.offset + request.limit
+    data = [job_document(job_id) for job_id in rows[request.offset : end]]
+    return respond({"data": data, "next_offset": end if end < len(rows) else -1})
+
+
+async def test_next_offset_that_is_rejected() -> None:
+    """A next offset that the server itself rejects delays no outcome."""
+    rejected = respond({"detail": []}, status=422)
+    server = ListServer(
+        lambda request: (server.running(request)[:10], 2**63 - 1),
+        fault=lambda request: rejected if request.offset > 2**62 else None,
+    )
+
+    await server.watch_cheaply()
+
+
+async def test_pages_without_end() -> None:
+    """Of lists that always have another page, few pages are read."""
+    server = ListServer(lambda request: ([row(f"x{request.offset}")], request.offset + 1))
+
+    await server.watch_cheaply()
+
+    assert len(server.lists) <= 50 * 20
+
+
+async def test_same_page_for_ever() -> None:
+    """The same holds for lists with the same page at every offset."""
+    server = ListServer(
+        lambda request: (server.running(request)[:5], request.offset + 500),
+        {f"j{n}": 30.0 + n / 10 for n in range(60)},
+    )
+
+    await server.watch_cheaply()
+
+    assert len(server.lists) <= 600
+
+
+BAD_ROWS: list[Any] = [None, 5, "j1", ["j1"], {}, {"id": "j1"}, {"status": "processing"}]
+BAD_ROWS += [row("j1") | {"id": wrong} for wrong in (1, None, ["j1"], {"id": "j1"}, True)]
+BAD_ROWS += [row("j1") | {"status": wrong} for wrong in (1, None, ["finished"], False)]
+
+
+async def test_unreadable_rows() -> None:
+    """Unreadable rows are ignored, and do not disturb other rows."""
+
+    def rows(request: RawRequest) -> tuple[list[Any], int]:
+        bad = BAD_ROWS[request.times % len(BAD_ROWS)]
+        return [bad, *(each for each in server.running(request) if each["id"] != "j1"), bad], -1
+
+    server = ListServer(rows)
+
+    await server.watch_cheaply()
+
+    others = [request for request in server.polls if request.job_id != "j1"]
+    assert len(others) <= 2 * 20 + 70  # the last two are polled
+
+
+@pytest.mark.parametrize("word", ["started", "error"])
+async def test_status_of_rows(word: str) -> None:
+    """A row with an unknown status is a running job; one with a terminal status causes a poll."""
+    server = ListServer(
+        lambda request: (
+            [row(r["id"], "started") for r in server.running(request)]
+            if word == "started"
+            else [row(job_id, word) for job_id, at in server.finish_times.items() if now() >= at]
+            + server.running(request),
+            -1,
+        )
+    )
+
+    await server.watch_cheaply()
+
+    assert len(server.polls) <= 2 * 20 + 70
+
+
+async def test_rows_with_a_wrong_end() -> None:
+    """Rows that say that running jobs have ended cost no more than twice the polls."""
+    server = ListServer(
+        lambda request: ([row(r["id"], "finished") for r in server.running(request)], -1),
+        {f"j{n}": 600.0 + n for n in range(5)},
+    )
+
+    await server.watch_cheaply(2 * 130)
+
+
+async def test_rows_that_lag() -> None:
+    """A list that lags by ten seconds delays an outcome by no more than that."""
+    server = ListServer(
+        lambda request: (
+            [
+                row(job_id)
+                for job_id, at in server.finish_times.items()
+                if now() < at + 10 and request.query.get("status") == "processing"
+            ],
+            -1,
+        )
+    )
+
+    await server.watch_cheaply(late=23)
+
+
+async def test_status_that_no_list_has(caplog: pytest.LogCaptureFixture) -> None:
+    """Jobs in a status that no list shows are polled as by the policy, with one warning."""
+    server = ListServer(
+        lambda request: (
+            [row(j, "queued") for j in server.finish_times]
+            if now() < 20 and request.query.get("status") == "queued"
+            else [],
+            -1,
+        ),
+        {f"j{n}": 1200.0 + n for n in range(5)},
+        word="started",
+    )
+
+    await server.watch_cheaply(270)  # one and a half of what polling needs
+
+    assert len([line for line in warnings_of(caplog) if "started" in line]) == 1
+
+
+async def test_deadlines(sieve: FakeSieve, client: SieveClient) -> None:
+    """A short deadline loses no terminal job; a longer one returns the last state."""
+    ids = [sieve.add_job(queued=20, processing=n % 2 * 3600) for n in range(10)]
+    done = [sieve.add_job() for _ in range(3)]
+
+    outcomes = await client.wait_for_jobs([*ids, *done], strategy="list", timeout=0)
+    assert [outcome.ok for outcome in outcomes] == [False] * 10 + [True] * 3
+    assert [sieve.requests_for(job_id) for job_id in ids + done] == [1] * 13
+    outcomes = await client.wait_for_jobs(done, strategy="list", timeout=0.1)
+    assert [outcome.ok for outcome in outcomes] == [True] * 3
+    outcomes = await client.wait_for_jobs(ids, strategy="list", timeout=60)
+
+    assert [outcome.ok for outcome in outcomes] == [True, False] * 5
+    assert 60 <= now() <= 60.5
+    for outcome in outcomes[1::2]:
+        assert isinstance(outcome.error, WaitTimeoutError)
+        assert outcome.error.last_status == "processing"
+
+
+@pytest.mark.parametrize("revoked_at", [0, 30])
+async def test_revoked_key(sieve: FakeSieve, client: SieveClient, revoked_at: float) -> None:
+    """With a revoked key all jobs end with AuthenticationError, soon."""
+    ids = [sieve.add_job(processing=3600) for _ in range(20)]
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(client.wait_for_jobs(ids, strategy="list"))
+        await asyncio.sleep(revoked_at)
+        sieve.revoke_key()
+
+    assert {type(outcome.error) for outcome in waiting.result()} == {AuthenticationError}
+    assert now() <= revoked_at + 20
+
+
+@pytest.mark.parametrize("status", [None, "processing"], ids=["all", "of one status"])
+async def test_lists_that_always_fail(status: str | None) -> None:
+    """Lists that fail for ever delay no job, also when some have ended or do not exist."""
+    server = ListServer(
+        ends={f"j{n}": 0.0 if n < 5 else 300.0 + n for n in range(12)},
+        fault=lambda request: (
+            DOWN if request.is_list and status in {None, request.query.get("status")} else None
+        ),
+    )
+    async with server, server.client() as client:
+        ids = [*server.finish_times, "missing"]
+        outcomes = await client.wait_for_jobs(ids, strategy="list")
+
+    assert [outcome.ok for outcome in outcomes] == [True] * 12 + [False]
+    assert len(server.lists) >= 1
+    assert now() <= 312 + 13
+
+
+async def test_lists_that_fail_sometimes() -> None:
+    """Lists of which every third fails are still used."""
+    server = ListServer(
+        ends={f"j{n}": 30.0 + n for n in range(60)},
+        fault=lambda request: DOWN if request.is_list and request.times % 3 == 2 else None,
+    )
+
+    await server.watch_cheaply(4, late=30)
+
+
+async def test_lists_that_fail_for_a_while(sieve: FakeSieve, client: SieveClient) -> None:
+    """Lists that fail for ten seconds are used again after that."""
+    ends = {f"j{n}": 1800.0 + n / 10 for n in range(20)}
+    for job_id, ends_at in ends.items():
+        sieve.add_job(job_id, processing=ends_at, outputs=[f"of {job_id}"])
+
+    async def fail() -> None:
+        await asyncio.sleep(60)
+        with sieve.fault(path="/v2/jobs", status=503) as fault:
+            await asyncio.sleep(10)
+        assert fault.hits
+
+    await asyncio.gather(watch_listed(client, ends), fail())
+
+    polls = sieve.requests.total - sieve.requests_for("/v2/jobs")
+    assert polls <= 20 * 40  # a tenth of what polling needs
+
+
+async def test_one_round_at_a_time() -> None:
+    """Ids that come while a page is slow begin no second round beside the first."""
+    reading = most = 0
+
+    def count(change: int) -> None:
+        nonlocal reading, most
+        reading += change
+        most = max(most, reading)
+
+    def reply(request: RawRequest) -> Script:
+        if not request.is_list:
+            return respond(job_document(request.job_id, "finished" if now() >= 40 else "queued"))
+        return [lambda: count(1), 7.0, lambda: count(-1), *page_of(request, [])]
+
+    async def source() -> AsyncIterator[str]:
+        for number in range(20):
+            yield f"s{number}"
+            await asyncio.sleep(0.6)
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        seen = [outcome async for outcome in client.as_completed(source(), strategy="list")]
+
+    assert [outcome.ok for outcome in seen] == [True] * 20
+    assert most == 1
+
+
+async def test_leaving_and_watching_again() -> None:
+    """A job that is left and watched again while a page is read has its outcome."""
+    listed = [f"a{number}" for number in range(20)]
+    others = [f"x{number}" for number in range(5)]  # those that are on no page
+
+    def reply(request: RawRequest) -> Script:
+        if request.is_list:
+            return [1.0, *page_of(request, listed)]
+        has_ended = request.job_id in others and now() >= 2
+        return respond(job_document(request.job_id, "finished" if has_ended else "processing"))
+
+    policy = PollPolicy(min_interval=0.2, max_interval=0.3)
+    async with ScriptedServer(reply) as server, server.client(polling=policy) as client:
+        async with client.as_completed(listed, strategy="list"):
+            first = client.as_completed(others, strategy="list")
+            await first.__aenter__()
+            await asyncio.sleep(0.5)
+            assert len(server.lists) == 1
+
+            await first.aclose()
+            seen = await client.wait_for_jobs(others, strategy="list", timeout=30)
+
+        assert [outcome.ok for outcome in seen] == [True] * 5
+        await assert_no_more_requests(client, server.requests)
+
+
+async def test_deadline_in_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+    """A deadline that passes while a list fails is a deadline, and other calls continue."""
+    ids = [f"a{number}" for number in range(10)]
+    deadline = 200.0
+
+    def reply(request: RawRequest) -> Script:
+        if 1 <= now() < 250:
+            wait = deadline + 1 - now() if request.is_list and now() >= 100 else 0.0
+            return [wait, *DOWN]
+        if request.is_list:
+            return page_of(request, ids)
+        return respond(job_document(request.job_id, "finished" if now() >= 250 else "processing"))
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        other = asyncio.create_task(client.wait_for_jobs(["p"]))
+        async with client.as_completed(ids, strategy="list", timeout=deadline) as outcomes:
+            seen = [await anext(outcomes)]
+            await asyncio.sleep(5)  # the failure of the list comes now
+            seen += [outcome async for outcome in outcomes]
+        rest = await other
+
+    assert sorted(ids_of(seen)) == ids
+    assert all(isinstance(outcome.error, WaitTimeoutError) for outcome in seen)
+    assert [outcome.ok for outcome in rest] == [True]
+    assert any("polls fail" in line for line in warnings_of(caplog))
+
+
+async def test_failure_after_idleness() -> None:
+    """One failed list is no outage, however long the source had no ids before."""
+    failures = 0
+
+    def reply(request: RawRequest) -> Script:
+        nonlocal failures
+        if request.is_list:
+            failures += 1
+            return DOWN if failures == 1 else page_of(request, [])
+        return respond(job_document(request.job_id, "finished"))
+
+    async def source() -> AsyncIterator[str]:
+        await asyncio.sleep(60)
+        for number in range(5):
+            yield f"a{number}"
+
+    policy = PollPolicy(outage_timeout=30)
+    async with ScriptedServer(reply) as server, server.client(polling=policy) as client:
+        seen = [outcome async for outcome in client.as_completed(source(), strategy="list")]
+
+    assert failures >= 2
+    assert [outcome.ok for outcome in seen] == [True] * 5
+
+
+async def test_last_polls_during_a_round() -> None:
+    """When the last polls are due while pages are read, pages are read once more after that."""
+    ids = [f"a{number}" for number in range(600)]
+
+    def reply(request: RawRequest) -> Script:
+        ended = ids[:3] if now() >= 8.8 else []  # a round of two pages lasts from 8.05 to 9.05
+        if request.is_list:
+            return [0.5, *page_of(request, [job_id for job_id in ids if job_id not in ended])]
+        status = "finished" if request.job_id in ended else "processing"
+        return respond(job_document(request.job_id, status))
+
+    settings: dict[str, Any] = {
+        "polling": PollPolicy(min_interval=4, max_interval=4),
+        "limits": Limits(polls_per_second=None),
+    }
+    async with ScriptedServer(reply) as server, server.client(**settings) as client:
+        seen = await client.wait_for_jobs(ids, strategy="list", timeout=10.6)
+
+        assert any(8 <= request.at <= 8.3 for request in server.lists)
+        assert ids_of(outcome for outcome in seen if outcome.ok) == ids[:3]
