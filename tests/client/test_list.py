@@ -6,13 +6,7 @@ import pytest
 
 from helpers.asserts import max_per_second
 from helpers.http_helpers import now
-from sieve_async import (
-    InvalidArgumentError,
-    JobOutcome,
-    Limits,
-    NotFoundError,
-    SieveClient,
-)
+from sieve_async import InvalidArgumentError, JobOutcome, Limits, NotFoundError, SieveClient
 from sieve_async.testing import FakeSieve
 
 LIST = "/v2/jobs"

@@ -3,13 +3,7 @@
 import pytest
 
 from helpers.http_helpers import now
-from sieve_async import (
-    InvalidArgumentError,
-    JobFailedError,
-    Limits,
-    SieveClient,
-    WaitTimeoutError,
-)
+from sieve_async import InvalidArgumentError, JobFailedError, Limits, SieveClient, WaitTimeoutError
 from sieve_async.testing import FakeSieve
 
 

@@ -20,12 +20,7 @@ from helpers.job_snapshots import (
 )
 from helpers.leak_checks import check_error
 from helpers.raw_server import Action, RawServer, respond
-from sieve_async import (
-    ClientClosedError,
-    PollPolicy,
-    SieveClient,
-    WaitTimeoutError,
-)
+from sieve_async import ClientClosedError, PollPolicy, SieveClient, WaitTimeoutError
 from sieve_async.testing import FakeSieve
 
 Leave: TypeAlias = Callable[[SieveClient], Awaitable[None]]

@@ -209,12 +209,7 @@ async def test_updates(sieve: FakeSieve, client: SieveClient) -> None:
         client.wait_for_job("job", on_update=later),
     )
 
-    expected = [
-        ("queued", 0),
-        ("processing", 0),
-        ("processing", 1),
-        ("finished", 2),
-    ]
+    expected = [("queued", 0), ("processing", 0), ("processing", 1), ("finished", 2)]
     assert plain == expected
     assert awaited == expected
 

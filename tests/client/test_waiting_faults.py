@@ -5,12 +5,7 @@ import asyncio
 import pytest
 
 from helpers.http_helpers import now
-from sieve_async import (
-    ClientClosedError,
-    NotFoundError,
-    SieveClient,
-    SieveError,
-)
+from sieve_async import ClientClosedError, NotFoundError, SieveClient, SieveError
 from sieve_async.testing import FakeSieve
 
 

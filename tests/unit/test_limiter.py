@@ -61,7 +61,7 @@ async def test_calls_and_polls_take_turns() -> None:
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("rate", [1.0, 7.0, 100.0, 333.0])
+@pytest.mark.parametrize("rate", [7.0, 100.0])
 async def test_rate_in_any_second(rate: float) -> None:
     """Polls that were queued together leave evenly, never more than the rate in any second."""
     limiter, times = make(slots=1000, rate=rate), list[tuple[str, float]]()
@@ -235,23 +235,23 @@ async def test_deadline_in_the_queue() -> None:
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("turns", range(6))
-async def test_cancelled_in_the_queue(turns: int) -> None:
+async def test_cancelled_in_the_queue() -> None:
     """Cancelling frees the slot, also when it comes in the same turn of the loop."""
-    limiter = make()
-    assert limiter.acquire_nowait(poll=False)
-    waiting = asyncio.ensure_future(limiter.acquire(poll=False))
-    await asyncio.sleep(1)
-    asyncio.get_running_loop().call_soon(limiter.release)
-    for _ in range(turns):
-        await asyncio.sleep(0)
+    for turns in range(6):
+        limiter = make()
+        assert limiter.acquire_nowait(poll=False)
+        waiting = asyncio.ensure_future(limiter.acquire(poll=False))
+        await asyncio.sleep(1)
+        asyncio.get_running_loop().call_soon(limiter.release)
+        for _ in range(turns):
+            await asyncio.sleep(0)
 
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
 
-    if not waiting.cancelled():
-        limiter.release()
-    assert limiter.in_flight == 0
+        if not waiting.cancelled():
+            limiter.release()
+        assert limiter.in_flight == 0
 
 
 @pytest.mark.looptime

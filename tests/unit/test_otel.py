@@ -102,17 +102,21 @@ async def test_a_wait_is_one_span(
 async def test_a_build_is_one_span(
     sieve: FakeSieve, client: SieveClient, telemetry: Telemetry
 ) -> None:
-    """A wait for a build names the function."""
+    """A wait for a build names the function; an undocumented status word becomes `_OTHER`."""
     instrument(client, **telemetry.providers)
     sieve.add_version("me", "mine", building=5)
+    job_id = sieve.add_job(status=None, fields={"status": "pondering"})
 
     await client.wait_until_ready("me/mine")
+    with pytest.raises(WaitTimeoutError):
+        await client.wait_for_job(job_id, timeout=1)
 
-    (span,) = telemetry.spans()
+    span, unknown = telemetry.spans()
     assert span.name == "sieve.wait_until_ready"
     assert attributes_of(span)["sieve.function"] == "me/mine:latest"
     assert attributes_of(span)["sieve.build.status"] == "ready"
     assert "sieve.job.id" not in attributes_of(span)
+    assert attributes_of(unknown)["sieve.job.status"] == "_OTHER"
 
 
 async def test_only_a_failed_wait_is_an_error(
@@ -147,14 +151,17 @@ async def test_only_a_failed_wait_is_an_error(
 async def test_parents_are_those_of_the_callers(
     sieve: FakeSieve, client: SieveClient, telemetry: Telemetry
 ) -> None:
-    """Two callers on one client, with shared jobs: each span belongs to its own caller's."""
+    """Of two callers with shared jobs, each has spans of its own, and its context stays."""
     instrument(client, **telemetry.providers, spans="jobs")
     ids = [sieve.add_job(processing=number) for number in (3, 5, 7)]
 
     async def call(name: str) -> None:
-        with telemetry.tracer.start_as_current_span(name):
+        with telemetry.tracer.start_as_current_span(name) as span:
+            before = otel_context.get_current()
             await client.wait_for_job(ids[0])
             await client.wait_for_jobs(ids)
+            assert otel_context.get_current() == before
+            assert trace.get_current_span() is span
 
     await asyncio.gather(call("first"), call("second"))
 
@@ -172,11 +179,7 @@ async def test_parents_are_those_of_the_callers(
 
 @pytest.mark.parametrize(
     ("spans", "names"),
-    [
-        ("waits", {"sieve.watch": 1}),
-        ("jobs", {"sieve.watch": 1, "sieve.job": 4}),
-        ("none", {}),
-    ],
+    [("waits", {"sieve.watch": 1}), ("jobs", {"sieve.watch": 1, "sieve.job": 4}), ("none", {})],
 )
 async def test_spans_of_a_watch(
     sieve: FakeSieve, client: SieveClient, telemetry: Telemetry, spans: Any, names: dict[str, int]
@@ -254,28 +257,20 @@ async def test_metrics(sieve: FakeSieve, client: SieveClient, telemetry: Telemet
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_clients_of_one_provider_are_added_up(sieve: FakeSieve, telemetry: Telemetry) -> None:
-    """Counters never fall: what closed clients did still counts, once."""
+async def test_a_closed_client_is_not_kept(sieve: FakeSieve, telemetry: Telemetry) -> None:
+    """What closed clients did still counts, once; nothing keeps them in memory."""
     job_id = sieve.add_job()
     for expected in (1, 2, 3):
         async with SieveClient(KEY, base_url=sieve.url) as one:
             instrument(one, **telemetry.providers)
             await one.wait_for_job(job_id)
-        (requests,) = telemetry.points()["sieve.client.requests"]
-        (waits,) = telemetry.points()["sieve.client.waits"]
-        assert (requests.value, waits.value) == (expected, 0)
-
-
-async def test_a_closed_client_is_not_kept(sieve: FakeSieve, telemetry: Telemetry) -> None:
-    """After it was closed and collected, nothing keeps a client in memory."""
-    async with SieveClient(KEY, base_url=sieve.url) as one:
-        instrument(one, **telemetry.providers)
-        await one.wait_for_job(sieve.add_job())
-    kept = weakref.ref(one)
-    del one
-    assert telemetry.points()["sieve.client.requests"][0].value == 1
-    gc.collect()
-    assert kept() is None
+        kept = weakref.ref(one)
+        del one
+        points = telemetry.points()
+        assert points["sieve.client.requests"][0].value == expected
+        assert points["sieve.client.waits"][0].value == 0
+        gc.collect()
+        assert kept() is None
 
 
 async def test_uninstrument(sieve: FakeSieve, client: SieveClient, telemetry: Telemetry) -> None:
@@ -352,18 +347,6 @@ async def test_no_key_anywhere(sieve: FakeSieve, client: SieveClient, telemetry:
     assert KEY not in str(telemetry.points())
 
 
-async def test_unknown_statuses_do_not_multiply(
-    sieve: FakeSieve, client: SieveClient, telemetry: Telemetry
-) -> None:
-    """A status word that is not documented becomes `_OTHER`."""
-    instrument(client, **telemetry.providers)
-    job_id = sieve.add_job(status=None, fields={"status": "pondering"})
-    with pytest.raises(WaitTimeoutError):
-        await client.wait_for_job(job_id, timeout=1)
-    (span,) = telemetry.spans()
-    assert attributes_of(span)["sieve.job.status"] == "_OTHER"
-
-
 class _Broken(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         raise LookupError(span.name)
@@ -393,16 +376,3 @@ async def test_invalid_arguments(client: SieveClient) -> None:
     with pytest.raises(InvalidArgumentError, match="polls"):
         instrument(client, polls="loud")  # type: ignore[arg-type]  # on purpose
     instrument(client)()
-
-
-async def test_nothing_of_the_callers_context_changes(
-    sieve: FakeSieve, client: SieveClient, telemetry: Telemetry
-) -> None:
-    """After waits the caller's context is what it was."""
-    instrument(client, **telemetry.providers)
-    with telemetry.tracer.start_as_current_span("caller") as span:
-        before = otel_context.get_current()
-        await client.wait_for_job(sieve.add_job(processing=1))
-        await client.wait_for_jobs([sieve.add_job(processing=1)])
-        assert otel_context.get_current() == before
-        assert trace.get_current_span() is span

@@ -12,7 +12,6 @@ import pytest
 
 from sieve_async import (
     AmbiguousPushError,
-    APIError,
     AuthenticationError,
     BadRequestError,
     BuildFailedError,
@@ -30,7 +29,6 @@ from sieve_async import (
     JobRestartedError,
     JobStatus,
     NotFoundError,
-    OutcomeList,
     OutOfCreditsError,
     PermissionDeniedError,
     RateLimitError,
@@ -64,36 +62,31 @@ ERRORS: list[tuple[SieveError, bool]] = [
     (DecodeError("the body is not JSON", "GET", "/v2/jobs/j", 200, "<html>"), False),
     (SieveError("anything"), False),
 ]
-NAMES = [f"{number}-{type(error).__name__}" for number, (error, _) in enumerate(ERRORS)]
 
 
-@pytest.mark.parametrize(
-    ("job", "status", "ok", "is_final"),
-    [
+def test_outcomes_with_a_job() -> None:
+    """The status is that of the job; only a finished one is ok."""
+    for job, *expected in (
         (DONE, "finished", True, True),
         (FAILED, "error", False, True),
         (CANCELLED, "cancelled", False, True),
         (RUNNING, "processing", False, False),
         (None, "unknown", False, False),
-    ],
-)
-def test_outcomes_with_a_job(job: Job | None, status: str, ok: bool, is_final: bool) -> None:  # noqa: FBT001 - a table
-    """The status is that of the job; only a finished one is ok."""
-    outcome = JobOutcome("j", job)
-
-    assert (outcome.status, outcome.ok, outcome.is_final) == (status, ok, is_final)
+    ):
+        outcome = JobOutcome("j", job)
+        assert [outcome.status, outcome.ok, outcome.is_final] == expected
 
 
-@pytest.mark.parametrize(("error", "is_final"), ERRORS, ids=NAMES)
-def test_outcomes_with_an_error(error: SieveError, is_final: bool) -> None:  # noqa: FBT001 - a table
+def test_outcomes_with_an_error() -> None:
     """The status is the class of the error; it is final when it says something about the job."""
-    outcome = JobOutcome("j", None, error)
+    for error, is_final in ERRORS:
+        outcome = JobOutcome("j", None, error)
 
-    assert (outcome.status, outcome.ok) == (type(error).__name__, False)
-    assert outcome.is_final is is_final
-    with pytest.raises(type(error)) as caught:
-        outcome.result()
-    assert caught.value is outcome.error
+        assert (outcome.status, outcome.ok) == (type(error).__name__, False)
+        assert outcome.is_final is is_final
+        with pytest.raises(type(error)) as caught:
+            outcome.result()
+        assert caught.value is outcome.error
 
 
 def test_results() -> None:
@@ -135,17 +128,18 @@ HARD_ERRORS: list[SieveError] = [
 ]
 
 
-@pytest.mark.parametrize("error", HARD_ERRORS, ids=range(len(HARD_ERRORS)))
-def test_outcomes_as_dicts(error: SieveError) -> None:
-    """An outcome is written as JSON and read back equal, with all that its error holds."""
-    outcome = JobOutcome("j", None, error, 3, 1.5)
+def test_outcomes_as_dicts() -> None:
+    """An outcome is written as JSON and read back equal, with its error; it pickles and copies."""
+    for error in HARD_ERRORS:
+        outcome = JobOutcome("j", None, error, 3, 1.5)
 
-    read = JobOutcome.from_dict(json.loads(json.dumps(outcome.to_dict())))
+        read = JobOutcome.from_dict(json.loads(json.dumps(outcome.to_dict())))
 
-    assert read == outcome
-    assert type(read.error) is type(error)
-    assert str(read.error) == str(error)
-    assert read != attrs.evolve(outcome, error=NotFoundError(404, "another"))
+        for other in (read, pickle.loads(pickle.dumps(outcome)), copy.deepcopy(outcome)):
+            assert other == outcome
+            assert hash(other) == hash(outcome)
+            assert (type(other.error), str(other.error)) == (type(error), str(error))
+        assert read != attrs.evolve(outcome, error=NotFoundError(404, "another"))
 
 
 def test_dict_of_an_outcome() -> None:
@@ -174,37 +168,16 @@ def test_dict_with_an_unknown_error() -> None:
         assert str(outcome.error) == "text"
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
+def test_dicts_that_are_none() -> None:
+    """What is no dict of an outcome is an error that says so."""
+    documents: list[Any] = [
         *(None, [], "x", {}, {"job": None}, {"job_id": "j", "job": 5}, {"job_id": "j", "job": {}}),
         *({"job_id": "j", "error": 5}, {"job_id": "j", "error": {"type": "JobFailedError"}}),
         {"job_id": "j", "error": {"type": "JobFailedError", "job": {"id": 5}}},
         *({"job_id": 5}, {"job_id": None}, {"job_id": "j", "polls": "1"}),
         *({"job_id": "j", "polls": True}, {"job_id": "j", "elapsed": "1"}),
-    ],
-)
-def test_dicts_that_are_none(document: Any) -> None:
-    """What is no dict of an outcome is an error that says so."""
-    with pytest.raises(InvalidArgumentError, match="that of a JobOutcome") as caught:
-        JobOutcome.from_dict(document)
-
-    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
-
-
-@pytest.mark.parametrize("error", [None, APIError(500)])
-def test_outcomes_travel(error: SieveError | None) -> None:
-    """Outcomes pickle, copy and hash."""
-    outcome = JobOutcome("j", DONE, error)
-
-    for other in (pickle.loads(pickle.dumps(outcome)), copy.copy(outcome), copy.deepcopy(outcome)):
-        assert other == outcome
-        assert hash(other) == hash(outcome)
-
-
-def test_lists() -> None:
-    """A list of outcomes is a list."""
-    outcomes = OutcomeList([JobOutcome("a"), JobOutcome("b")])
-
-    assert outcomes == [JobOutcome("a"), JobOutcome("b")]
-    assert isinstance(pickle.loads(pickle.dumps(outcomes)), OutcomeList)
+    ]
+    for document in documents:
+        with pytest.raises(InvalidArgumentError, match="that of a JobOutcome") as caught:
+            JobOutcome.from_dict(document)
+        assert (caught.value.__cause__, caught.value.__context__) == (None, None)

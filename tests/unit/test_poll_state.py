@@ -43,18 +43,14 @@ def failure(state: PollState, error: SieveError, now: float) -> Decision:
     return state.on_error(error, sent_at=now, now=now)
 
 
-@pytest.mark.parametrize("status", ["finished", "error", "cancelled"])
-def test_terminal_jobs(status: str) -> None:
-    """Each terminal status ends the wait."""
-    assert answer(PollState(STEADY, 0), JobStatus(status), 1) == Done()
-
-
-@pytest.mark.parametrize("status", ["ready", "error"])
-def test_terminal_builds(status: str) -> None:
-    """So do those of builds; ``finished`` is none of them."""
-    state = PollState(STEADY, 0)
-    assert isinstance(state.on_response(BuildStatus("finished"), 0, sent_at=1, now=1), PollAt)
-    assert state.on_response(BuildStatus(status), 0, sent_at=2, now=2) == Done()
+def test_terminal_statuses() -> None:
+    """Each terminal status of jobs and of builds ends the wait."""
+    for status in ("finished", "error", "cancelled"):
+        assert answer(PollState(STEADY, 0), JobStatus(status), 1) == Done()
+    for status in ("ready", "error"):
+        state = PollState(STEADY, 0)
+        assert isinstance(state.on_response(BuildStatus("finished"), 0, sent_at=1, now=1), PollAt)
+        assert state.on_response(BuildStatus(status), 0, sent_at=2, now=2) == Done()
 
 
 def test_intervals() -> None:
@@ -65,10 +61,6 @@ def test_intervals() -> None:
     assert intervals == pytest.approx({0: 0.5, 5: 0.5, 20: 1, 100: 5, 1000: 10})
     assert at(answer(state, PROCESSING, 1000)) == 1000.5
     assert at(answer(state, PROCESSING, 1100)) == 1105
-
-
-def test_late_first_answer_is_no_change() -> None:
-    """A first answer long after the start keeps the interval that belongs to its age."""
     assert at(answer(PollState(STEADY, 0), QUEUED, 100)) == 105
 
 
@@ -86,51 +78,56 @@ def test_jitter() -> None:
     assert 1.18 < max(later) <= 1.2
 
 
-@pytest.mark.parametrize("status", TRANSIENT)
 @pytest.mark.parametrize("seen", [True, False])
-def test_transient_failures(status: int, *, seen: bool) -> None:
+def test_transient_failures(*, seen: bool) -> None:
     """They end no wait, but slow it down."""
+    for status in TRANSIENT:
+        state = PollState(STEADY, 0)
+        if seen:
+            answer(state, QUEUED, 0)
+        now, delays = 1.0, []
+        for _ in range(12):
+            then = at(failure(state, api_error_class(status)(status), now))
+            delays.append(then - now)
+            now = then
+        assert state.failures == 12
+        assert all(0.5 <= delay <= 60 for delay in delays)
+        assert delays[8] >= 30
+        assert at(answer(state, PROCESSING, now)) == now + 0.5 if seen else True
+
+
+def test_rejection_without_a_good_answer() -> None:
+    """It ends the wait at once, also after transient failures, unless the caller says otherwise."""
+    for status in CONFIRMED:
+        state = PollState(STEADY, 0)
+        failure(state, ServerError(503), 0)
+        error = api_error_class(status)(status)
+
+        assert failure(state, error, 1) == Failed(error)
     state = PollState(STEADY, 0)
-    if seen:
-        answer(state, QUEUED, 0)
-    now, delays = 1.0, []
-    for _ in range(12):
-        then = at(failure(state, api_error_class(status)(status), now))
-        delays.append(then - now)
-        now = then
-    assert state.failures == 12
-    assert all(0.5 <= delay <= 60 for delay in delays)
-    assert delays[8] >= 30
-    assert at(answer(state, PROCESSING, now)) == now + 0.5 if seen else True
+    missing = state.on_error(NotFoundError(404), sent_at=0, now=0, action=ErrorAction.RETRY)
+    assert isinstance(missing, PollAt)
 
 
-@pytest.mark.parametrize("status", CONFIRMED)
-def test_rejection_without_a_good_answer(status: int) -> None:
-    """It ends the wait at once, also after transient failures."""
-    state = PollState(STEADY, 0)
-    failure(state, ServerError(503), 0)
-    error = api_error_class(status)(status)
-
-    assert failure(state, error, 1) == Failed(error)
-
-
-@pytest.mark.parametrize("status", CONFIRMED)
 @pytest.mark.parametrize("how", ["answered", "listed"])
-def test_rejection_after_a_good_answer(status: int, how: str) -> None:
-    """It is confirmed by two more polls, each at least 2.5 s later."""
-    state = PollState(STEADY, 0)
-    if how == "answered":
-        answer(state, QUEUED, 0)
-    else:
-        state.on_listed()
-    error = api_error_class(status)(status)
+def test_rejection_after_a_good_answer(how: str) -> None:
+    """It is confirmed by two more polls, each at least 2.5 s later; a final error is not."""
+    for status in CONFIRMED:
+        state = PollState(STEADY, 0)
+        if how == "answered":
+            answer(state, QUEUED, 0)
+        else:
+            state.on_listed()
+        error = api_error_class(status)(status)
 
-    second = at(failure(state, error, 10))
-    third = at(failure(state, error, second))
+        second = at(failure(state, error, 10))
+        third = at(failure(state, error, second))
 
-    assert 12.5 <= second <= 15
-    assert second + 2.5 <= third <= second + 5
-    assert failure(state, error, third) == Failed(error)
+        assert 12.5 <= second <= 15
+        assert second + 2.5 <= third <= second + 5
+        final = ResponseTooLargeError("too large")
+        assert failure(state, final, 11) == Failed(final)
+        assert failure(state, error, third) == Failed(error)
 
 
 def test_hints_confirm_nothing() -> None:
@@ -166,24 +163,6 @@ def test_what_lies_between_rejections(between: str) -> None:
     is_failed = isinstance(failure(state, error, 19), Failed)
 
     assert is_failed is (between != "good")
-
-
-def test_final_errors() -> None:
-    """What another poll cannot change ends the wait, whatever came before."""
-    state = PollState(STEADY, 0)
-    answer(state, QUEUED, 0)
-    error = ResponseTooLargeError("too large")
-
-    assert failure(state, error, 1) == Failed(error)
-
-
-def test_action_of_the_caller() -> None:
-    """404 of a job that was pushed just now is transient, as the poller says."""
-    state = PollState(STEADY, 0)
-
-    decision = state.on_error(NotFoundError(404), sent_at=0, now=0, action=ErrorAction.RETRY)
-
-    assert isinstance(decision, PollAt)
 
 
 def test_outage() -> None:

@@ -11,136 +11,56 @@ from sieve_async.decode.error_responses import retry_after
 
 NOW = datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
-STEADY = settings(derandomize=True, deadline=None, max_examples=200)
+STEADY = settings(derandomize=True, deadline=None, max_examples=60)
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("1", 1),
-        ("5", 5),
-        ("0005", 5),
-        ("120", 120),
-        ("86400", 86400),
-        ("9999999999", 9_999_999_999),
-        (" 7\t", 7),
-        ("2.7", 3),
-        ("5.0", 5),
-        ("5.", 5),
-        ("0.001", 1),
-        ("\t 7", 7),
-    ],
-)
-def test_seconds(value: str, seconds: float) -> None:
+def test_seconds() -> None:
     """A number of up to ten ASCII digits is that many seconds, a fraction rounded up."""
-    actual = retry_after([value], date=None, now=NOW)
-
-    assert actual == seconds
-    assert isinstance(actual, float)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "Sun, 06 Nov 1994 08:50:37 GMT",
-        "Sun, 06 Nov 1994 08:50:37",
-        "Sunday, 06-Nov-94 08:50:37 GMT",
-        "Sunday, 06-Nov-94 08:50:37",
-        "Sun Nov  6 08:50:37 1994",
-        "Sun Nov 06 08:50:37 1994",
-        "\tSun, 06 Nov 1994 08:50:37 GMT ",
-    ],
-)
-def test_dates(value: str) -> None:
-    """Each of the three forms of a date is as far away as it is from the answer's own date."""
-    assert retry_after([value], date=DATE, now=NOW + timedelta(hours=5)) == 60
-    assert retry_after([value], date=None, now=NOW) == 60
-    assert retry_after([value], date="", now=NOW) == 60
-    assert retry_after([value], date="no date", now=NOW) == 60
+    values = {"1": 1, "0005": 5, "9999999999": 9_999_999_999, " 7\t": 7}
+    values |= {"2.7": 3, "5.0": 5, "5.": 5, "0.001": 1}
+    for value, seconds in values.items():
+        actual = retry_after([value], date=None, now=NOW)
+        assert (actual, type(actual)) == (seconds, float)
 
 
-@pytest.mark.parametrize("date", ["Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"])
-def test_dates_of_answers(date: str) -> None:
-    """The answer's own date may have each of the three forms as well."""
-    ours = NOW - timedelta(days=365)
+def test_dates() -> None:
+    """Each of the three forms of a date is as far away as it is from the response's own date."""
+    forms = [
+        "Sun, 06 Nov 1994 08:{}:37 GMT",
+        "Sun, 06 Nov 1994 08:{}:37",
+        "Sun Nov  6 08:{}:37 1994",
+    ]
+    forms += ["Sunday, 06-Nov-94 08:{}:37 GMT", "Sunday, 06-Nov-94 08:{}:37"]
+    for form in forms:
+        value, sent = form.format(50), form.format(49)
+        assert retry_after([value], date=sent, now=NOW - timedelta(days=365)) == 60
+        for no_date in (None, "", "no date"):
+            assert retry_after([f"\t{value} "], date=no_date, now=NOW) == 60
+    for day in ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"):
+        for value in (f"{day}, 06-Nov-94 08:50:37 GMT", f"{day[:3]}, 06 Nov 1994 08:50:37 GMT"):
+            assert retry_after([value], date=DATE, now=NOW) == 60
 
-    assert retry_after(["Sun, 06 Nov 1994 08:50:37 GMT"], date=date, now=ours) == 60
+
+NOTHING = [
+    *("", " ", "0", "0000000000", "-5", "+5", "0.0", ".5", "1.2.3", "1e3", "0x10", "1_0", "1 0"),
+    *("5s", "5, 10", "00000000005", "99999999999", "NaN", "inf", "None", "\u0665", "\uff15"),
+    *("5\u00a0", "5\n", "\x0b5", "soon", "1994-11-06T08:50:37Z", "06 Nov 1994 08:50:37 GMT"),
+    *("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1893 08:50:37 GMT"),
+    *("Sun, 06 Nov 1994 08:50:37 UTC", "Sun, 06 Nov 1994 08:50:37 +0000"),
+    *("Sun, 06 Nov 1994 08:50:37 gmt", "sun, 06 nov 1994 08:50:37 GMT"),
+    *("Sun, 6 Nov 1994 08:50:37 GMT", "Sun, 31 Feb 1994 08:50:37 GMT"),
+    *("Sun, 06 Foo 1994 08:50:37 GMT", "Sun, 06 Nov 1994 25:50:37 GMT"),
+    *("Sun, 06 Nov 1994 :::::::: GMT", "Sun, 06 Nov 1994 12345678 GMT"),
+    *("Sun, 06 Nov 1994 8:50:37 GMT", "Sun, 06 Nov 1994 8:50:037 GMT"),
+    *("Sun Nov  6 008:50:9 1994", "Sun, 06 Nov 0099 08:50:37 GMT", "Sun Nov  6 08:50:37 0000"),
+    *("Day, 06 Nov 1994 08:50:37 GMT", "Yesterday, 06-Nov-94 08:50:37 GMT"),
+    *("Sun, 06 Nov 1994 08:50:37 GMT, 5", "Sun, \u0660\u0666 Nov 1994 08:50:37 GMT"),
+]
 
 
-@pytest.mark.parametrize(
-    "name", ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
-)
-def test_names_of_days(name: str) -> None:
-    """Every day of the week has a name, long and short."""
-    long, short = f"{name}, 06-Nov-94 08:50:37 GMT", f"{name[:3]}, 06 Nov 1994 08:50:37 GMT"
-
-    assert retry_after([long], date=DATE, now=NOW) == 60
-    assert retry_after([short], date=DATE, now=NOW) == 60
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "",
-        " ",
-        "0",
-        "0000000000",
-        "-5",
-        "+5",
-        "0.0",
-        ".5",
-        "1.2.3",
-        "1e3",
-        "0x10",
-        "1_0",
-        "1 0",
-        "5s",
-        "5, 10",
-        "5;",
-        "00000000005",
-        "99999999999",
-        "NaN",
-        "inf",
-        "Infinity",
-        "None",
-        "\u0665",
-        "\uff15",
-        "5\u00a0",
-        "5\n",
-        "\x0b5",
-        "soon",
-        "1994-11-06T08:50:37Z",
-        "Sun, 06 Nov 1994 08:49:37 GMT",
-        "Sun, 06 Nov 1994 08:49:36 GMT",
-        "Sun, 06 Nov 1893 08:50:37 GMT",
-        "Sun, 06 Nov 1994 08:50:37 UTC",
-        "Sun, 06 Nov 1994 08:50:37 EST",
-        "Sun, 06 Nov 1994 08:50:37 +0000",
-        "Sun, 06 Nov 1994 08:50:37 gmt",
-        "sun, 06 nov 1994 08:50:37 GMT",
-        "Sun, 6 Nov 1994 08:50:37 GMT",
-        "Sun, 31 Feb 1994 08:50:37 GMT",
-        "Sun, 06 Foo 1994 08:50:37 GMT",
-        "Sun, 06 Nov 1994 25:50:37 GMT",
-        "Sun, 06 Nov 1994 08:60:37 GMT",
-        "Sun, 06 Nov 1994 :::::::: GMT",
-        "Sun, 06 Nov 1994 12345678 GMT",
-        "Sun, 06 Nov 1994 99999:99 GMT",
-        "Sun, 06 Nov 1994 8:50:37 GMT",
-        "Sun, 06 Nov 1994 8:50:037 GMT",
-        "Sun Nov  6 008:50:9 1994",
-        "Sun, 06 Nov 0099 08:50:37 GMT",
-        "Sun Nov  6 08:50:37 0000",
-        "Day, 06 Nov 1994 08:50:37 GMT",
-        "Yesterday, 06-Nov-94 08:50:37 GMT",
-        "06 Nov 1994 08:50:37 GMT",
-        "Sun, 06 Nov 1994 08:50:37 GMT, 5",
-        "Sun, \u0660\u0666 Nov 1994 08:50:37 GMT",
-    ],
-)
-def test_what_asks_for_nothing(value: str) -> None:
+def test_what_asks_for_nothing() -> None:
     """What is neither a number nor a date, or is not in the future, asks for nothing."""
-    assert retry_after([value], date=DATE, now=NOW) is None
+    assert [value for value in NOTHING if retry_after([value], date=DATE, now=NOW)] == []
 
 
 @pytest.mark.parametrize(
@@ -170,11 +90,7 @@ HEADERS = st.text(max_size=12) | DATES | st.integers().map(str) | st.floats().ma
 
 
 @STEADY
-@given(
-    st.lists(HEADERS, max_size=3),
-    st.none() | HEADERS,
-    st.datetimes(timezones=st.just(UTC)),
-)
+@given(st.lists(HEADERS, max_size=3), st.none() | HEADERS, st.datetimes(timezones=st.just(UTC)))
 @example(["Fri, 31 Dec 9999 23:59:59 GMT"], "Mon, 01 Jan 0001 00:00:00 GMT", NOW)
 @example(["Fri, 31 Dec 9999 23:59:59 GMT"], None, datetime.min.replace(tzinfo=UTC))
 @example(["Mon, 01 Jan 0000 00:00:00 GMT"], "Mon, 01 Jan 0000 00:00:00 GMT", NOW)
