@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -33,13 +33,13 @@ def error_of(outcome: JobOutcome) -> WaitTimeoutError:
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("limit", [7, 60.0, 0.05, timedelta(minutes=10)])
+@pytest.mark.parametrize("limit", [0.05, timedelta(minutes=1)])
 async def test_deadline_for_the_whole(
     sieve: FakeSieve, client: SieveClient, limit: float | timedelta
 ) -> None:
     """At the deadline each job that still runs has an outcome that holds what was seen of it."""
     sieve.add_job("ends")
-    ids = [sieve.add_job(f"runs-{number}", processing=3600) for number in range(40)]
+    ids = [sieve.add_job(f"runs-{number}", processing=3600) for number in range(10)]
     seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
     started = now()
 
@@ -71,16 +71,16 @@ async def test_last_looks_before_the_deadline(sieve: FakeSieve, client: SieveCli
 @pytest.mark.looptime
 async def test_zero_is_one_look_at_each(sieve: FakeSieve, client: SieveClient) -> None:
     """``timeout=0`` asks for each id exactly once, at the rate that is allowed."""
-    ids = [sieve.add_job(processing=3600 * (number % 2)) for number in range(300)]
+    ids = [sieve.add_job(processing=3600 * (number % 2)) for number in range(100)]
     started = now()
 
     outcomes = await client.wait_for_jobs([*ids, "none"], timeout=0)
 
-    assert [outcome.ok for outcome in outcomes] == [True, False] * 150 + [False]
+    assert [outcome.ok for outcome in outcomes] == [True, False] * 50 + [False]
     assert {sieve.requests_for(job_id) for job_id in ids} == {1}
-    assert len(sieve.requests) == 301
-    assert now() - started == pytest.approx(3, abs=0.2)
-    for outcome in outcomes[1:300:2]:
+    assert len(sieve.requests) == 101
+    assert now() - started == pytest.approx(1, abs=0.2)
+    for outcome in outcomes[1:100:2]:
         error = error_of(outcome)
         assert (error.polls, error.last is None) == (1, False)
 
@@ -123,7 +123,7 @@ async def test_deadline_behind_full_slots(sieve: FakeSieve) -> None:
     limits = Limits(max_connections=2)
     async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:
         started = now()
-        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(50)], timeout=9)
+        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(9)], timeout=9)
 
         assert 9 <= now() - started <= 9.1
         assert len(sieve.requests) == 2
@@ -145,7 +145,7 @@ async def test_deadline_during_a_pause_of_the_server() -> None:
 
     async with ScriptedServer(reply) as stage, stage.client() as client:
         started = now()
-        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(99)], timeout=60)
+        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(9)], timeout=60)
 
         assert 60 <= now() - started <= 60.1
         for outcome in outcomes:
@@ -154,10 +154,9 @@ async def test_deadline_during_a_pause_of_the_server() -> None:
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("number", [30, 1000])
-async def test_ids_that_were_not_taken(sieve: FakeSieve, number: int) -> None:
-    """Ids of a list that nobody had the time to take have outcomes as well, each one."""
-    ids = [sieve.add_job(f"{place}", processing=3600) for place in range(number)]
+async def test_ids_that_were_not_taken(sieve: FakeSieve) -> None:
+    """Ids of a list for which there was no time have outcomes as well, each one."""
+    ids = [sieve.add_job(f"{place}", processing=3600) for place in range(100)]
     limits = Limits(max_pending_jobs=20, polls_per_second=10)
     async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:
         seen = [outcome async for outcome in client.as_completed([*ids, "0", "a/b"], timeout=1)]
@@ -188,19 +187,12 @@ async def test_deadline_of_a_source_without_end(sieve: FakeSieve, client: SieveC
     for outcome in seen:
         assert error_of(outcome).last is not None
 
-
-@pytest.mark.looptime
-async def test_deadline_of_a_source_that_says_nothing(client: SieveClient) -> None:
-    """A source that never has an id to give does not put off the deadline."""
-
     async def silent() -> AsyncIterator[str]:
         await asyncio.Event().wait()
         yield "never"
 
     started = now()
-    seen = [outcome async for outcome in client.as_completed(silent(), timeout=5)]
-
-    assert seen == []
+    assert [outcome async for outcome in client.as_completed(silent(), timeout=5)] == []
     assert now() - started == pytest.approx(5, abs=0.1)
 
 
@@ -257,7 +249,7 @@ async def test_two_deadlines(sieve: FakeSieve, client: SieveClient) -> None:
 @pytest.mark.looptime
 async def test_deadline_with_all_ends(sieve: FakeSieve, client: SieveClient) -> None:
     """Jobs that end all around the deadline have one outcome each, and none is lost."""
-    ids = [sieve.add_job(f"{number}", processing=9 + number / 100) for number in range(200)]
+    ids = [sieve.add_job(f"{number}", processing=9 + number / 25) for number in range(50)]
     policy = PollPolicy(min_interval=0.5, max_interval=0.5)
 
     seen = [o async for o in client.as_completed(ids, timeout=10, polling=policy)]
@@ -265,33 +257,3 @@ async def test_deadline_with_all_ends(sieve: FakeSieve, client: SieveClient) -> 
     assert sorted(ids_of(seen)) == sorted(ids)
     for outcome in seen:
         assert outcome.ok or error_of(outcome).last is not None
-
-
-@pytest.mark.looptime
-async def test_last_is_what_was_seen(sieve: FakeSieve, client: SieveClient) -> None:
-    """``last`` is the last valid state of each job; of too many large ones, at least its status."""
-    song = "la" * 25_000
-    ids = [sieve.add_job(processing=600, inputs={"song": song}) for _ in range(200)]
-
-    some = await client.wait_for_jobs(ids[:50], timeout=10)
-    more = await client.wait_for_jobs(ids, timeout=10)
-
-    lasts = [error_of(outcome).last for outcome in some]
-    assert [last is not None and len(getattr(last, "inputs", ())) for last in lasts] == [1] * 50
-    statuses = [error_of(outcome).last_status for outcome in more]
-    assert statuses == ["processing"] * 200
-
-
-def slow_ids(ids: list[str]) -> Iterator[str]:
-    """A generator of ids."""
-    yield from ids
-
-
-@pytest.mark.looptime
-async def test_deadline_of_a_generator(sieve: FakeSieve, client: SieveClient) -> None:
-    """All ids of a short generator have outcomes at the deadline."""
-    ids = [sieve.add_job(f"{number}", processing=600) for number in range(500)]
-
-    seen = [outcome async for outcome in client.as_completed(slow_ids(ids), timeout=3)]
-
-    assert sorted(ids_of(seen)) == sorted(ids)
