@@ -376,7 +376,7 @@ async def test_a_disk_that_is_full_for_a_while(
     sieve: FakeSieve, client: SieveClient, state: WatchState
 ) -> None:
     """Storing on a full disk raises the cause; the next step with space loses nothing."""
-    rest = [sieve.add_job(by="manual", outputs=["x" * 20_000]) for _ in range(40)]
+    rest = [sieve.add_job(by="manual", fields={"visibility": "x" * 20_000}) for _ in range(40)]
     ids = [sieve.add_job(), sieve.add_job(), *rest]
     await state.add(ids)
     async with client.resume(state) as watch:
