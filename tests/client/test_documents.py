@@ -87,7 +87,6 @@ async def test_odd_documents(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_odd_outputs() -> None:
     """Whatever stands in the outputs is the data of one."""
     jobs = await read([DONE | {"outputs": outputs} for outputs, _ in ODD_OUTPUTS])
-
     assert [job.data for job in jobs] == [data for _, data in ODD_OUTPUTS]
     for job in jobs:
         assert_types(job)

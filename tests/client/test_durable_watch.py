@@ -54,7 +54,6 @@ async def test_an_outcome_is_on_disk_before_it_is_handed_out(
 ) -> None:
     """When an outcome is handed out, another connection reads it from the file."""
     await state.add([sieve.add_job(status=end) for end in ("finished", "error", "cancelled")])
-
     async with client.resume(state) as watch:
         async for outcome in watch:
             rows = _rows(state, f"SELECT 1 FROM sieve_outcomes WHERE job_id = '{outcome.job_id}'")  # noqa: S608
@@ -67,17 +66,14 @@ async def test_taking_the_next_acknowledges_the_one_before(
 ) -> None:
     """The outcome in hand is not acknowledged until the next step; the last one by the end."""
     await state.add([sieve.add_job() for _ in range(5)])
-
     async with client.resume(state) as watch:
         taken = [(await anext(watch)).job_id for _ in range(3)]
     assert (await state.counts()).acknowledged == 2
-
     async with client.resume(state) as watch:
         again = [outcome.job_id async for outcome in watch]
     assert again[0] == taken[2]
     assert sorted([*taken, *again[1:]]) == sorted(set(taken) | set(again))
     assert await state.counts() == (0, 0, 5)
-
     async with client.resume(state) as watch:
         assert [outcome async for outcome in watch] == []
 
@@ -106,10 +102,8 @@ async def test_what_was_stored_comes_first_and_says_how_old_it_is(
     await state.add([*pending, *ended])
     await state.commit([_outcome(job_id) for job_id in ended], ended[100:200])
     _execute(state, "UPDATE sieve_outcomes SET ended_at = ended_at - 7200")
-
     async with client.resume(state) as watch:
         outcomes = [outcome async for outcome in watch]
-
     ids = [outcome.job_id for outcome in outcomes]
     assert ids[:600] == [*ended[:100], *ended[200:]]
     assert set(ids[600:]) == set(pending)
@@ -123,7 +117,6 @@ async def test_effects_in_the_transaction_of_the_acknowledgement(
 ) -> None:
     """Statements are committed together with the acknowledgement, at the end of the block."""
     await state.add([sieve.add_job() for _ in range(4)])
-
     async with client.resume(state) as watch:
         async for outcome in watch:
             before = await state.counts()
@@ -175,7 +168,6 @@ async def test_an_outcome_whose_block_failed_stays_unacknowledged(
 ) -> None:
     """Taking the next outcome does not acknowledge one whose block was left by an exception."""
     await state.add([sieve.add_job() for _ in range(3)])
-
     async with client.resume(state) as watch:
         failed = await anext(watch)
         with pytest.raises(LookupError):
@@ -211,16 +203,13 @@ async def test_what_is_not_final_leaves_the_job_pending(
 ) -> None:
     """A deadline, a closed client and a revoked key are handed out, and are not stored."""
     await state.add([sieve.add_job(status=None)])
-
     async with client.resume(state, timeout=0.05) as watch:
         outcomes = [outcome async for outcome in watch]
     assert [type(outcome.error) for outcome in outcomes] == [WaitTimeoutError]
-
     async with SieveClient(KEY, base_url=sieve.url) as other, other.resume(state) as watch:
         await other.close()
         outcomes = [outcome async for outcome in watch]
     assert [type(outcome.error) for outcome in outcomes] == [ClientClosedError]
-
     sieve.revoke_key()
     async with client.resume(state) as watch:
         outcomes = [outcome async for outcome in watch]
@@ -234,7 +223,6 @@ async def test_a_final_error_is_stored(client: SieveClient, state: WatchState) -
     async with client.resume(state) as watch:
         first = await anext(watch)
     assert await state.counts() == (0, 1, 0)
-
     async with client.resume(state) as watch:
         again = await anext(watch)
     assert again.status == first.status == "NotFoundError"
@@ -349,27 +337,12 @@ async def test_closing_ends_a_step_that_waits(
     await watch.__aenter__()
     step = asyncio.create_task(_step(watch))
     await asyncio.sleep(0)
-
     await watch.aclose()
-
     with pytest.raises(StopAsyncIteration):
         await step
     with pytest.raises(StopAsyncIteration):
         await anext(watch)
     await watch.aclose()
-
-
-async def test_ids_that_are_added_while_watching(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
-    """They are watched by the next resume."""
-    first, second = sieve.add_job(), sieve.add_job()
-    await state.add([first])
-    async with client.resume(state) as watch:
-        await state.add([second])
-        assert [outcome.job_id async for outcome in watch] == [first]
-    async with client.resume(state) as watch:
-        assert [outcome.job_id async for outcome in watch] == [second]
 
 
 async def test_a_disk_that_is_full_for_a_while(

@@ -32,9 +32,7 @@ async def test_requests(
     sieve.add_job("a")
     sieve.fault(times=1, status=503)
     sieve.fault(times=1, delay=0.25)
-
     await client.get_job("a", offset=5)
-
     first, second = lines_of(caplog, logging.DEBUG)[:2]
     assert re.fullmatch(r"GET /v2/jobs/a: 503 in \d+ ms \(attempt 1\)", first)
     assert re.fullmatch(r"GET /v2/jobs/a: 200 in \d+ ms \(attempt 2\)", second)
@@ -49,7 +47,6 @@ async def test_failed_polls(caplog: pytest.LogCaptureFixture) -> None:
     )
     async with server, server.client() as client:
         await client.wait_for_job("job")
-
     [warning] = lines_of(caplog, logging.WARNING)
     assert warning.startswith("job job: poll failed, retrying: GET /v2/jobs/job: HTTP 503")
     failed = [line for line in lines_of(caplog, logging.DEBUG) if "poll failed" in line]
@@ -63,7 +60,6 @@ async def test_pauses(caplog: pytest.LogCaptureFixture) -> None:
     server = ScriptedServer(lambda request: finished_job("job") if request.times else limited)
     async with server, server.client() as client:
         await client.get_job("job")
-
     [line] = lines_of(caplog, logging.INFO)
     assert line.startswith("client pauses for 7.0 s: GET /v2/jobs/job: HTTP 429")
 
@@ -75,10 +71,8 @@ async def test_fallbacks(
     """What makes a strategy fall back is one line."""
     sieve.fault(path="/v2/jobs/*/await", status=404)
     ids = [sieve.add_job(processing=5) for _ in range(5)]
-
     await client.wait_for_jobs(ids, strategy="long_poll")
     await client.wait_for_jobs(ids, strategy="long_poll")
-
     [line] = lines_of(caplog, logging.INFO)
     assert line.startswith("the server cannot hold requests, polling instead: GET /v2/jobs/")
 
@@ -90,7 +84,6 @@ async def test_no_secrets(caplog: pytest.LogCaptureFixture) -> None:
     refused = respond({"detail": detail}, status=400)
     async with ScriptedServer(lambda _: refused) as server, server.client() as client:
         await client.wait_for_jobs(["job"])
-
     assert "Signature" not in caplog.text
     assert KEY not in caplog.text
 

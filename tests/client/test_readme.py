@@ -44,7 +44,6 @@ def test_first_program(
     with FakeSieve.in_thread() as sieve:
         prepare(sieve, monkeypatch)
         exec(compile(WHOLE[0], "README.md", "exec"), {"__name__": "__main__"})  # noqa: S102
-
     printed = capsys.readouterr().out
     assert "talk-spanish.mp4" in printed
     assert printed.endswith("dubbed.mp4\n")
@@ -66,7 +65,6 @@ async def test_cells(
         if inspect.isawaitable(result):
             await result
     await names["client"].close()
-
     printed = capsys.readouterr().out
     for words in ("5 of 5", "100 finished", "('done',)", "StateCounts(pending=0"):
         assert words in printed
@@ -78,7 +76,6 @@ async def test_test_program(fake_sieve: FakeSieve, sieve_client: SieveClient) ->
     names: dict[str, Any] = {}
     exec(compile(TESTS[0], "README.md", "exec"), names)  # noqa: S102
     tests = [call for name, call in names.items() if name.startswith("test_")]
-
     assert len(tests) == 2
     for test in tests:
         await test(fake_sieve, sieve_client)
@@ -102,7 +99,6 @@ def test_errors_table() -> None:
         if isinstance(value, type) and issubclass(value, SieveError)
     }
     rows = " ".join(line.split("|")[1] for line in README.splitlines() if line.startswith("| `"))
-
     left = errors - set(re.findall(r"`(\w+Error)`", rows))
     assert left == {"SieveError", "ResponseError", "APIError"}
 
@@ -111,7 +107,6 @@ def test_errors_table() -> None:
 def test_settings_table(settings: type) -> None:
     """Every setting has a place in the table of settings."""
     rows = [line for line in README.splitlines() if line.startswith(f"| `{settings.__name__}.")]
-
     for field in settings.__attrs_attrs__:  # type: ignore[attr-defined] # attrs sets it
         assert any(f"`{settings.__name__}.{field.name}`" in line for line in rows), field.name
 
@@ -119,6 +114,5 @@ def test_settings_table(settings: type) -> None:
 def test_links_are_absolute() -> None:
     """PyPI shows the README, too, where a relative link leads nowhere."""
     links = re.findall(r"\]\(([^)]+)\)", README)
-
     assert links
     assert [link for link in links if not link.startswith("https://")] == []

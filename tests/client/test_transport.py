@@ -24,25 +24,7 @@ from helpers.raw_server import (
     respond_chunked,
     serve_once,
 )
-from sieve_async import (
-    AmbiguousPushError,
-    APIError,
-    ClientClosedError,
-    ConfigError,
-    ConnectError,
-    DecodeError,
-    Limits,
-    ProxyError,
-    RateLimitError,
-    RequestTimeoutError,
-    ResponseTooLargeError,
-    RetryPolicy,
-    SieveClient,
-    SieveError,
-    TLSError,
-    TransportError,
-    WrongEventLoopError,
-)
+from sieve_async import Limits, RetryPolicy, SieveClient, errors
 
 pytestmark = pytest.mark.looptime
 
@@ -84,24 +66,32 @@ GOOD: dict[str, Script] = {
     "many steps": coded("x-gzip", gzip.compress(LARGE)),
     "early hints": [b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", *respond(BODY)],
 }
-BAD: dict[str, tuple[Script, type[SieveError], str]] = {
-    "coding": (coded("br", BODY), DecodeError, "coded in a way that was not asked for"),
-    "broken gzip": (coded("gzip", b"no gzip"), DecodeError, "compressed body is broken"),
-    "cut": (respond(BODY, Action.CLOSE, length=9999), TransportError, "the answer was cut off"),
-    "reset": ([respond(BODY)[0], Action.RESET], TransportError, ""),
-    "chunk": (
-        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 0.1, b"no size\r\n", 1.0],
-        TransportError,
+BAD: dict[str, tuple[Script, type[errors.SieveError], str]] = {
+    "coding": (coded("br", BODY), errors.DecodeError, "coded in a way that was not asked for"),
+    "broken gzip": (coded("gzip", b"no gzip"), errors.DecodeError, "compressed body is broken"),
+    "cut": (
+        respond(BODY, Action.CLOSE, length=9999),
+        errors.TransportError,
         "the answer was cut off",
     ),
-    "no HTTP": ([b"SMTP ready\r\n\r\n", Action.CLOSE], TransportError, "malformed as HTTP"),
+    "reset": ([respond(BODY)[0], Action.RESET], errors.TransportError, ""),
+    "chunk": (
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 0.1, b"no size\r\n", 1.0],
+        errors.TransportError,
+        "the answer was cut off",
+    ),
+    "no HTTP": ([b"SMTP ready\r\n\r\n", Action.CLOSE], errors.TransportError, "malformed as HTTP"),
     "headers": (
         respond(BODY, headers=[("X", "x" * 10_000)]),
-        TransportError,
+        errors.TransportError,
         "exceed the limits of the HTTP parser",
     ),
-    "half a head": ([b"HTTP/1.1 200 OK\r\nX: y", Action.CLOSE], ConnectError, "broke before"),
-    "closed": ([Action.CLOSE], ConnectError, "the connection broke before an answer"),
+    "half a head": (
+        [b"HTTP/1.1 200 OK\r\nX: y", Action.CLOSE],
+        errors.ConnectError,
+        "broke before",
+    ),
+    "closed": ([Action.CLOSE], errors.ConnectError, "the connection broke before an answer"),
 }
 TOO_LARGE: list[Script] = [
     respond(BODY),
@@ -132,7 +122,6 @@ async def test_bad_answers(session: aiohttp.ClientSession | None, kind: str) -> 
     async with serve_once(script, session=session) as (server, client):
         error = await error_of(client.get_job(JOB))
         assert client.stats.in_flight == 0
-
     assert type(error) is error_class
     assert reason in str(error)
     assert len(server.requests) == 1
@@ -143,7 +132,7 @@ async def test_bodies_that_are_too_large(session: aiohttp.ClientSession | None) 
     for script in TOO_LARGE:
         async with serve_once(script, limits=SMALL_LIMIT, session=session) as (_, client):
             error = await error_of(client.get_job(JOB))
-        assert type(error) in {ResponseTooLargeError, DecodeError}
+        assert type(error) in {errors.ResponseTooLargeError, errors.DecodeError}
         assert "over 500 bytes" in str(error) or "broken" in str(error)
 
 
@@ -160,7 +149,7 @@ async def test_bodies_of_errors(session: aiohttp.ClientSession | None) -> None:
         async with serve_once(script, session=session) as (_, client):
             error = await error_of(client.get_job(JOB))
         if text != "no":
-            assert isinstance(error, APIError)
+            assert isinstance(error, errors.APIError)
             assert error.detail == text
         else:
             assert "cut off" in str(error)
@@ -196,7 +185,7 @@ async def test_timeouts(session: aiohttp.ClientSession | None) -> None:
         await client.get_job(JOB)
         for _ in range(2):
             error = await error_of(client.get_job(JOB))
-            assert isinstance(error, RequestTimeoutError)
+            assert isinstance(error, errors.RequestTimeoutError)
             assert error.sent
     assert server.connections == 2  # the pooled one, and a fresh one after its silence
 
@@ -218,9 +207,9 @@ async def test_closing_during_a_request(session: aiohttp.ClientSession | None) -
         await asyncio.sleep(1)
         assert server.in_flight == 1
         await (client if session is None else session).close()
-        with pytest.raises(ClientClosedError):
+        with pytest.raises(errors.ClientClosedError):
             await asking
-        with pytest.raises(ClientClosedError):
+        with pytest.raises(errors.ClientClosedError):
             await client.get_job(JOB)
 
 
@@ -240,7 +229,7 @@ async def test_interruptions() -> None:
     async with aiohttp.ClientSession(trace_configs=[trace]) as traced:
         async with serve_once(session=traced) as (server, client):
             error = await error_of(client.get_job(JOB))
-            assert type(error) is TransportError
+            assert type(error) is errors.TransportError
             assert "LookupError: of a hook" in str(error)
             with pytest.raises(StopRun):
                 await client.get_job(JOB)
@@ -255,14 +244,14 @@ async def test_interruptions() -> None:
 
 async def test_invalid_sessions() -> None:
     """A session must be one of aiohttp, and of this loop; its pool limits the requests."""
-    with pytest.raises(ConfigError, match=r"session must be an aiohttp\.ClientSession"):
+    with pytest.raises(errors.ConfigError, match=r"session must be an aiohttp\.ClientSession"):
         SieveClient(KEY, session="session")  # type: ignore[arg-type] # on purpose
 
     async def open_elsewhere() -> aiohttp.ClientSession:
         return aiohttp.ClientSession()
 
     foreign = await asyncio.to_thread(lambda: asyncio.run(open_elsewhere()))
-    with pytest.raises(WrongEventLoopError, match="the session of this client"):
+    with pytest.raises(errors.WrongEventLoopError, match="the session of this client"):
         await SieveClient(KEY, session=foreign).__aenter__()
     await foreign.close()
     connector = aiohttp.TCPConnector(limit=2)
@@ -281,7 +270,7 @@ async def test_connecting_fails() -> None:
         port = server.url.rpartition(":")[2]
         once = RetryPolicy(max_attempts=1)
         async with SieveClient(KEY, base_url=f"https://localhost:{port}", retry=once) as client:
-            assert type(await error_of(client.get_job(JOB))) is TLSError
+            assert type(await error_of(client.get_job(JOB))) is errors.TLSError
     async with RawServer([Action.DONT_READ, Action.CLOSE]) as server:
         port = server.url.rpartition(":")[2]
         async with SieveClient(KEY, base_url=f"https://localhost:{port}", retry=once) as client:
@@ -289,7 +278,7 @@ async def test_connecting_fails() -> None:
             assert "closed during the TLS handshake" in str(error)
     async with SieveClient(KEY, base_url=server.url, retry=once) as client:
         error = await error_of(client.get_job(JOB))
-        assert type(error) is ConnectError
+        assert type(error) is errors.ConnectError
         assert not error.sent
         assert "Connection refused" in str(error)
 
@@ -307,17 +296,17 @@ async def test_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
             assert proxy.requests[0].target == f"http://localhost:9{JOB_PATH}"
             assert proxy.requests[0].header("Authorization") is None
             error = await error_of(client.get_job(JOB))
-            assert isinstance(error, ProxyError)
+            assert isinstance(error, errors.ProxyError)
             assert (error.status, error.sent) == (407, False)
             assert (await client.get_job(JOB)).succeeded
-            assert type(await error_of(client.get_job(JOB))) is ConnectError
+            assert type(await error_of(client.get_job(JOB))) is errors.ConnectError
         monkeypatch.setenv("no_proxy", "localhost")
         async with SieveClient(KEY, base_url="http://localhost:9", **settings) as client:
             assert "cannot connect to localhost" in str(await error_of(client.get_job(JOB)))
     monkeypatch.setenv("https_proxy", proxy.url)
     async with SieveClient(KEY, base_url="https://host.example", **settings) as client:
         error = await error_of(client.get_job(JOB))
-        assert isinstance(error, ProxyError)
+        assert isinstance(error, errors.ProxyError)
         assert "cannot connect to the proxy" in str(error)
     for answer, words in (
         (error_response(403), "the proxy answered 403"),
@@ -328,11 +317,13 @@ async def test_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
             monkeypatch.setenv("https_proxy", proxy.url)
             async with SieveClient(KEY, base_url="https://host.example", **settings) as client:
                 error = await error_of(client.get_job(JOB))
-        assert isinstance(error, ProxyError)
+        assert isinstance(error, errors.ProxyError)
         assert words in str(error)
     for invalid in ("ftp://host", "http://[::1", "http://"):
         monkeypatch.setenv("https_proxy", invalid)
-        with pytest.raises(ConfigError, match="HTTPS_PROXY must be the URL of an HTTP proxy"):
+        with pytest.raises(
+            errors.ConfigError, match="HTTPS_PROXY must be the URL of an HTTP proxy"
+        ):
             SieveClient(KEY, base_url="https://host.example", trust_env=True)
 
 
@@ -354,11 +345,11 @@ async def test_ambiguous_pushes(session: aiohttp.ClientSession | None, kind: str
         SieveClient(KEY, base_url=server.url, session=session) as client,
     ):
         server.plan = lambda _: plan
-        with pytest.raises(AmbiguousPushError) as caught:
+        with pytest.raises(errors.AmbiguousPushError) as caught:
             await client.push_job("me/mine", {"n": 1})
         assert KEY not in f"{caught.value!r} {vars(caught.value)}"
         server.plan = lambda _: PushPlan(accepts=False, status="422 No", body=b'{"detail": "no"}')
-        with pytest.raises(APIError, match="422"):
+        with pytest.raises(errors.APIError, match="422"):
             await client.push_job("me/mine")
         server.plan = lambda _: PushPlan()
         pushed = await client.push_job("me/mine")
@@ -379,13 +370,13 @@ async def test_pushes_that_are_repeated() -> None:
         server.plan = lambda _: PushPlan(
             accepts=False, status="429 Slow", headers=slow.format(3600)
         )
-        with pytest.raises(RateLimitError) as caught:
+        with pytest.raises(errors.RateLimitError) as caught:
             await client.push_job("me/mine")
         assert caught.value.attempts == 1
-        with pytest.raises(RateLimitError) as caught:  # the pause is too long to wait for
+        with pytest.raises(errors.RateLimitError) as caught:  # the pause is too long to wait for
             await client.push_job("me/mine")
         assert (caught.value.attempts, len(server.posts)) == (0, 4)
     async with SieveClient(KEY, base_url=server.url) as client:
-        with pytest.raises(ConnectError) as refused:
+        with pytest.raises(errors.ConnectError) as refused:
             await client.push_job("me/mine")
     assert (refused.value.attempts, refused.value.sent) == (3, False)

@@ -28,8 +28,6 @@ from sieve_async import (
     ClientClosedError,
     InvalidArgumentError,
     Job,
-    JobCancelledError,
-    JobFailedError,
     JobOutcome,
     JobStatus,
     JobWatch,
@@ -38,43 +36,37 @@ from sieve_async import (
     SieveClient,
     SieveError,
     WaitTimeoutError,
-    WrongEventLoopError,
 )
 from sieve_async.testing import FakeSieve
 
+pytestmark = pytest.mark.looptime
 
-@pytest.mark.looptime
+
 async def test_order_of_the_ends(sieve: FakeSieve, client: SieveClient) -> None:
     """Outcomes come as the ends are seen, each soon after its end, whatever the order asked."""
     ids = [sieve.add_job(f"{number}", processing=100 - 10 * number) for number in range(10)]
     started = now()
-
     outcomes = client.as_completed(ids)
     seen = [(outcome.job_id, now() - started) async for outcome in outcomes]
-
     assert [job_id for job_id, _ in seen] == ids[::-1]
     for job_id, at in seen:
         duration = 100 - 10 * int(job_id)
         assert duration <= at <= duration * 1.0625 + 0.7
 
 
-@pytest.mark.looptime
 async def test_block_begins_the_watch(sieve: FakeSieve, client: SieveClient) -> None:
     """The watch begins with the block; outcomes are kept until somebody takes them."""
     sieve.add_job("a", processing=1)
     sieve.add_job("b", processing=2)
-
     async with client.as_completed(["b", "a", "none"]) as outcomes:
         assert isinstance(outcomes, JobWatch)
         await asyncio.sleep(10)
         before = now()
         seen = [outcome async for outcome in outcomes]
-
     assert ids_of(seen) == ["none", "a", "b"]
     assert now() == before
 
 
-@pytest.mark.looptime
 async def test_after_the_end(sieve: FakeSieve, client: SieveClient) -> None:
     """An iterator that has ended, or was closed, stays so: nothing untaken, no request."""
     for job_id in "ab":
@@ -96,7 +88,6 @@ async def test_after_the_end(sieve: FakeSieve, client: SieveClient) -> None:
     await assert_no_more_requests(client, sieve.requests)
 
 
-@pytest.mark.looptime
 async def test_several_takers(sieve: FakeSieve, client: SieveClient) -> None:
     """Several tasks may take from one iterator: each outcome once; all end with it."""
     ids = [sieve.add_job(f"{number}", processing=number % 17) for number in range(100)]
@@ -120,7 +111,6 @@ async def test_several_takers(sieve: FakeSieve, client: SieveClient) -> None:
     assert await asyncio.gather(*takers) == [None, None, None]
 
 
-@pytest.mark.looptime
 async def test_takers_of_a_broken_source(client: SieveClient) -> None:
     """What the source raises is raised once, and the other takers end."""
 
@@ -135,9 +125,7 @@ async def test_takers_of_a_broken_source(client: SieveClient) -> None:
 
     outcomes = client.as_completed(broken())
     takers = [asyncio.create_task(anext(outcomes, None)) for _ in range(3)]
-
     ends = await asyncio.gather(*takers, return_exceptions=True)
-
     assert sorted(type(end).__name__ for end in ends) == ["NoneType", "NoneType", "OwnError"]
 
 
@@ -145,7 +133,6 @@ async def test_cancelled_taker_at_every_turn(sieve: FakeSieve, client: SieveClie
     """Whichever turn the cancellation of a taker comes in, no outcome is lost."""
     ids = [sieve.add_job(f"{number}") for number in range(40)]
     seen: list[str] = []
-
     async with client.as_completed(ids) as outcomes:
         for number in range(40):
             taker: asyncio.Future[JobOutcome] = asyncio.ensure_future(anext(outcomes))
@@ -155,11 +142,9 @@ async def test_cancelled_taker_at_every_turn(sieve: FakeSieve, client: SieveClie
             if not taker.cancelled():
                 seen.append(taker.result().job_id)
         seen += [outcome.job_id async for outcome in outcomes]
-
     assert sorted(seen) == sorted(ids)
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("max_pending_jobs", [100_000, 10])
 @pytest.mark.parametrize("pause", [0, 10])
 async def test_closing_the_client(sieve: FakeSieve, max_pending_jobs: int, pause: float) -> None:
@@ -195,7 +180,6 @@ async def test_closing_at_every_turn(sieve: FakeSieve) -> None:
             await yield_to_loop(number)
             await client.close()
             seen = [outcome async for outcome in outcomes]
-
         assert sorted(ids_of(seen)) == sorted(ids)
         assert {type(o.error) for o in seen} <= {ClientClosedError, type(None)}
 
@@ -203,7 +187,6 @@ async def test_closing_at_every_turn(sieve: FakeSieve) -> None:
 async def test_closed_client(sieve: FakeSieve, client: SieveClient) -> None:
     """A client that was closed watches nothing, and says so at the first step."""
     await client.close()
-
     with pytest.raises(ClientClosedError):
         await anext(client.as_completed(["a"]))
     with pytest.raises(ClientClosedError):
@@ -211,25 +194,7 @@ async def test_closed_client(sieve: FakeSieve, client: SieveClient) -> None:
             pass
     with pytest.raises(ClientClosedError):
         await client.wait_for_jobs(["a"])
-
     assert not sieve.requests
-
-
-async def test_another_loop(sieve: FakeSieve, client: SieveClient) -> None:
-    """A client that lives on one loop says so when many jobs are watched on another."""
-    sieve.add_job("a")
-    assert (await client.wait_for_jobs(["a"]))[0].ok
-
-    async def take() -> None:
-        await anext(client.as_completed(["a"]))
-
-    def on_another_loop() -> None:
-        for call in (take(), client.wait_for_jobs(["a"])):
-            with pytest.raises(WrongEventLoopError):
-                asyncio.run(call)
-
-    await asyncio.to_thread(on_another_loop)
-    assert (await client.wait_for_jobs(["a"]))[0].ok
 
 
 PROGRAM = """
@@ -260,11 +225,9 @@ def test_end_of_the_program() -> None:
     """A program that ends while it watches ends at once and in silence."""
     program = [sys.executable, "-X", "dev", "-c", PROGRAM]
     ran = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603
-
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
-@pytest.mark.looptime
 async def test_counts_and_pending(sieve: FakeSieve, client: SieveClient) -> None:
     """Each job is counted once: by its status while pending, then by that of its outcome."""
     ends: dict[str, Any] = {"a": "finished", "b": "error", "c": "cancelled"}
@@ -290,14 +253,13 @@ async def test_counts_and_pending(sieve: FakeSieve, client: SieveClient) -> None
         assert watch.counts() == counts | errors
 
 
-@pytest.mark.looptime
 async def test_take(sieve: FakeSieve, client: SieveClient) -> None:
     """A portion holds what comes in time, at most so many, and nothing is lost between portions."""
     ids = [sieve.add_job(f"j{n}", processing=10 * n) for n in range(6)]
     watch = client.as_completed(ids)
 
     assert ids_of(await watch.take(within=5)) == ["j0"]
-    assert now() == 5
+    assert now() == pytest.approx(5, abs=0.1)
     assert await watch.take(within=0) == []
     assert ids_of(await watch.take(max_items=1, within=100)) == ["j1"]
     assert now() <= 12
@@ -326,7 +288,6 @@ async def test_invalid_portions(client: SieveClient) -> None:
         client.nudge("a/b")
 
 
-@pytest.mark.looptime
 async def test_take_raises_what_the_source_raises(sieve: FakeSieve, client: SieveClient) -> None:
     """The outcomes so far come first, then the error of the source, once."""
     sieve.add_job("a")
@@ -343,7 +304,6 @@ async def test_take_raises_what_the_source_raises(sieve: FakeSieve, client: Siev
     assert await watch.take() == []
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("kind", ["plain", "async"])
 async def test_updates(sieve: FakeSieve, client: SieveClient, kind: str) -> None:
     """The callback gets the first state and each change, the terminal one before the outcome."""
@@ -359,14 +319,12 @@ async def test_updates(sieve: FakeSieve, client: SieveClient, kind: str) -> None
 
     callback = plain if kind == "plain" else waiting
     outcomes = await client.wait_for_jobs(["a", "a"], on_update=callback)
-
     assert [outcome.ok for outcome in outcomes] == [True, True]
     assert seen[0] == (JobStatus.QUEUED, 0)
     assert seen[-1] == (JobStatus.FINISHED, 2)
     assert len(seen) == len(set(seen)) >= 4
 
 
-@pytest.mark.looptime
 async def test_update_that_raises_ends_its_watch(sieve: FakeSieve, client: SieveClient) -> None:
     """What a callback raises ends its own watch unchanged, and no other."""
     ids = [sieve.add_job(f"j{n}", processing=10 + n) for n in range(5)]
@@ -381,7 +339,6 @@ async def test_update_that_raises_ends_its_watch(sieve: FakeSieve, client: Sieve
     assert all(outcome.ok for outcome in await other)
 
 
-@pytest.mark.looptime
 async def test_slow_update_holds_up_no_other(sieve: FakeSieve) -> None:
     """A callback that waits holds no slot, and only its own job."""
     ids = [sieve.add_job(f"j{n}", processing=10) for n in range(10)]
@@ -398,7 +355,6 @@ async def test_slow_update_holds_up_no_other(sieve: FakeSieve) -> None:
     assert times["j0"] >= 1000
 
 
-@pytest.mark.looptime
 async def test_terminal_answer_during_a_callback(sieve: FakeSieve, client: SieveClient) -> None:
     """An answer that has arrived wins over the deadline, whatever a callback does meanwhile."""
     sieve.add_job("a", processing=5)
@@ -408,7 +364,6 @@ async def test_terminal_answer_during_a_callback(sieve: FakeSieve, client: Sieve
             await asyncio.sleep(60)
 
     [outcome] = await client.wait_for_jobs(["a"], on_update=callback, timeout=10)
-
     assert outcome.ok
 
 
@@ -427,7 +382,6 @@ WAYS: dict[str, Callable[[SieveClient], Awaitable[object]]] = {
 }
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("how", WAYS)
 async def test_nudge(sieve: FakeSieve, client: SieveClient, how: str) -> None:
     """A nudge makes the next poll due now, and the next ones follow soon."""
@@ -435,7 +389,6 @@ async def test_nudge(sieve: FakeSieve, client: SieveClient, how: str) -> None:
     waiting = asyncio.ensure_future(WAYS[how](client))
     await asyncio.sleep(1000)
     before = sieve.requests_for("a")
-
     assert client.nudge("a")
     await asyncio.sleep(0.1)
     held = how in {"hold", "long_poll"}  # the next long poll follows the plain one
@@ -447,7 +400,6 @@ async def test_nudge(sieve: FakeSieve, client: SieveClient, how: str) -> None:
     assert not client.nudge("nothing-waits-for-it")
 
 
-@pytest.mark.looptime
 async def test_outcomes_tell_their_cost(sieve: FakeSieve, client: SieveClient) -> None:
     """Outcomes hold the number of polls and the seconds since the watch took the id."""
     sieve.add_job("a", processing=30)
@@ -460,7 +412,6 @@ async def test_outcomes_tell_their_cost(sieve: FakeSieve, client: SieveClient) -
     assert outcome.polls == sieve.requests_for("a")
     assert 20 <= outcome.elapsed <= 22
     assert outcome.is_final
-
     [outcome] = await client.wait_for_jobs([sieve.add_job(processing=99)], timeout=10)
     assert isinstance(outcome.error, WaitTimeoutError)
     assert (outcome.status, outcome.is_final) == ("WaitTimeoutError", False)
@@ -480,7 +431,6 @@ BAD: dict[str, tuple[Script, type[SieveError]]] = {
 }
 
 
-@pytest.mark.looptime
 async def test_bad_jobs() -> None:
     """Whatever the server says of some jobs, each has its error and the others their end."""
     good = [f"good-{number}" for number in range(20)]
@@ -508,10 +458,8 @@ async def test_invalid_ids(sieve: FakeSieve, client: SieveClient) -> None:
     bad: list[Any] = ["", "a/b", "..", "x" * 200, "\u00e9", "\ud800", None, 5, 10**5000, b"job"]
     bad += [True, ("job",), []]
     ids = [sieve.add_job("before"), *bad, sieve.add_job("after")]
-
     listed = await client.wait_for_jobs(ids)
     seen = [outcome async for outcome in client.as_completed(ids)]
-
     assert [outcome.ok for outcome in listed] == [True, *[False] * len(bad), True]
     for outcome in listed[1:-1]:
         assert isinstance(outcome.error, InvalidArgumentError)
@@ -520,35 +468,14 @@ async def test_invalid_ids(sieve: FakeSieve, client: SieveClient) -> None:
     assert len(sieve.requests) == 4
 
 
-@pytest.mark.looptime
 async def test_unknown_words(
     sieve: FakeSieve, client: SieveClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A status that nobody knows is polled on, with few warnings for hundreds of jobs."""
     ids = [sieve.add_job() for _ in range(30)]
     sieve.fault(times=4 * 30, fields={"status": "baking"})
-
     outcomes = await client.wait_for_jobs(ids)
-
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert all(outcome.ok for outcome in outcomes)
     assert "baking" in warnings[0].getMessage()
     assert len(warnings) <= 3
-
-
-@pytest.mark.looptime
-async def test_ends(sieve: FakeSieve, client: SieveClient) -> None:
-    """``ok`` is finished; ``result`` returns the job, or raises its failure or the error."""
-    sieve.add_job("good", processing=3, outputs=["done"])
-    kinds = {"bad": JobFailedError, "gone": JobCancelledError, "none": NotFoundError}
-    sieve.add_job("bad", processing=3, status="error", error="ValueError: no audio")
-    sieve.add_job("gone", queued=3, status="cancelled")
-
-    good, *others = await client.wait_for_jobs(["good", *kinds])
-
-    assert good.ok
-    assert good.result() is good.job
-    for outcome in others:
-        assert not outcome.ok
-        with pytest.raises(kinds[outcome.job_id]):
-            outcome.result()

@@ -2,8 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -14,11 +13,10 @@ from helpers.raw_server import Action, RawRequest, Script, ScriptedServer, finis
 from sieve_async import JobOutcome, Limits, SieveClient
 from sieve_async.testing import FakeSieve
 
+pytestmark = pytest.mark.looptime
+
+
 IDS = ["ends", "runs", "hangs", "another"]
-
-
-class OwnError(Exception):
-    """An error of the caller."""
 
 
 def reply(asked: RawRequest) -> Script:
@@ -42,14 +40,6 @@ async def break_loop(client: SieveClient) -> None:
     """Break out of a loop without a block."""
     async for _ in client.as_completed(IDS):
         break
-
-
-async def raise_in_block(client: SieveClient) -> None:
-    """Raise in the block."""
-    with suppress(OwnError):
-        async with client.as_completed(IDS) as outcomes:
-            async for _ in outcomes:
-                raise OwnError
 
 
 async def cancel_in_loop(client: SieveClient) -> None:
@@ -119,20 +109,17 @@ async def drop_in_thread(client: SieveClient) -> None:
 
 
 STOPS = [
-    *(leave_block, break_loop, raise_in_block, cancel_in_loop, cancel_list, outer_timeout),
+    *(leave_block, break_loop, cancel_in_loop, cancel_list, outer_timeout),
     *(close_iterator, drop, drop_cycle, drop_in_thread),
 ]
 
 
-@pytest.mark.looptime
 @pytest.mark.parametrize("stop", STOPS)
 async def test_stopped(stop: Callable[[SieveClient], Awaitable[None]]) -> None:
     """After each way to stop, no request is sent any more, no task is left, and all goes on."""
     async with ScriptedServer(reply) as server, server.client() as client:
         tasks = asyncio.all_tasks()
-
         await stop(client)
-
         await yield_to_loop(20)
         assert_idle(client)
         assert server.in_flight == 0
@@ -174,7 +161,6 @@ async def test_cancel_at_every_turn(sieve: FakeSieve) -> None:
             await yield_to_loop(number)
             task.cancel()
             await asyncio.wait([task])
-
             assert task.cancelled()
             assert_idle(client)
         assert (await client.get_job("runs")).id == "runs"
@@ -182,7 +168,6 @@ async def test_cancel_at_every_turn(sieve: FakeSieve) -> None:
         assert outcome.error is not None
 
 
-@pytest.mark.looptime
 async def test_one_stop_leaves_the_other(sieve: FakeSieve, client: SieveClient) -> None:
     """Of two calls for the same ids, one that stops takes nothing from the other."""
     ids = [sieve.add_job(f"{number}", processing=20) for number in range(20)]
@@ -190,31 +175,6 @@ async def test_one_stop_leaves_the_other(sieve: FakeSieve, client: SieveClient) 
     for pause in (0.0, 0.1, 5.0):
         async with client.as_completed(ids):
             await asyncio.sleep(pause)
-
     outcomes = await waiting
-
     assert ids_of(outcomes) == ids
     assert all(outcome.ok for outcome in outcomes)
-
-
-@pytest.mark.looptime
-async def test_source_is_asked_no_more(sieve: FakeSieve, client: SieveClient) -> None:
-    """After the end of the block no id is taken from the source, which may be used on."""
-    taken: list[str] = []
-
-    async def source() -> AsyncIterator[str]:
-        while True:
-            taken.append(sieve.add_job(processing=2))
-            yield taken[-1]
-            await asyncio.sleep(1)
-
-    ids = source()
-    async with client.as_completed(ids) as outcomes:
-        for _ in range(3):
-            await anext(outcomes)
-    before = len(taken)
-
-    await asyncio.sleep(60)
-
-    assert len(taken) == before
-    await ids.aclose()  # type: ignore[attr-defined] # an async generator has one

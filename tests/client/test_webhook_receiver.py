@@ -59,7 +59,6 @@ def event(job_id: object = "j1", kind: str = "job.complete", **members: object) 
 def test_tokens() -> None:
     """Each receiver has a long token of its own, which its repr does not show."""
     first, second = WebhookReceiver(print), WebhookReceiver(print)
-
     assert first.path != second.path
     assert len(first.path.removeprefix("/sieve/")) == 43  # 32 random bytes
     assert WebhookReceiver(print, token=_TOKEN).path == f"/sieve/{_TOKEN}"
@@ -238,7 +237,6 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
 async def test_events_change_nothing_but_the_time() -> None:
     """Lost, repeated, reordered and forged events lead to the results of plain polling."""
     plain = await _results([], with_webhooks=False)
-
     assert len(plain) == 9
     for faults in FAULTS.values():
         assert await _results(faults, with_webhooks=True) == plain

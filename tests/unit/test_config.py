@@ -89,7 +89,6 @@ def test_key_files(official: Path, tmp_path: Path) -> None:
     """White space around the key in a file, such as the newline of an editor, is ignored."""
     for content in (KEY, f" \t{KEY}\r\n\n", f"{KEY}{' ' * 4000}"):
         official.write_bytes(content.encode())
-
         assert find_api_key(None, {}, tmp_path) == KEY
         assert find_api_key(None, {"SIEVE_API_KEY_FILE": str(official)}, None) == KEY
 
@@ -110,7 +109,6 @@ def test_key_files_without_a_key(
 ) -> None:
     """A file that does not hold a key is refused by its source, without a word of its content."""
     official.write_bytes(content)
-
     with pytest.raises(ConfigError, match=rf"file of ~/\.config/\.sieve/config {reason}"):
         find_api_key(None, {}, tmp_path)
     with pytest.raises(ConfigError, match=f"file of SIEVE_API_KEY_FILE {reason}") as caught:
@@ -122,7 +120,6 @@ def test_key_files_without_a_key(
 def test_key_files_that_cannot_be_read(path: str, official: Path) -> None:
     """A file that is named but cannot be read is an error: it is not passed over in silence."""
     name = path if path.startswith("~") else str(official.parent / path)
-
     with pytest.raises(ConfigError, match="file of SIEVE_API_KEY_FILE") as caught:
         find_api_key(None, {"SIEVE_API_KEY_FILE": name, "HOME": "/"}, official.parents[2])
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
@@ -196,7 +193,6 @@ def test_sources_of_the_base_url(
 def test_the_key_is_not_shown() -> None:
     """No text of the configuration shows the key."""
     config = read_config(Secret(KEY), None, {}, None)
-
     assert config.api_key == KEY
     assert KEY not in f"{config} {config!r} {[config]} {Secret(KEY)} {Secret(KEY)!r}"
 
@@ -217,7 +213,6 @@ def test_timeouts() -> None:
     """A timeout is seconds or a timedelta; None and infinity are no limit, and zero is zero."""
     limits = (0, 1, 2.5, timedelta(minutes=1), timedelta(0), None, float("inf"))
     checked = [check_timeout(limit) for limit in limits]
-
     assert checked == [0.0, 1.0, 2.5, 60.0, 0.0, None, None]
     assert {type(seconds) for seconds in checked} == {float, type(None)}
 
@@ -261,7 +256,6 @@ def test_bad_arguments(
     for value in values:
         with pytest.raises(InvalidArgumentError, match=r"\A[a-z_]+ must be .+, got ") as caught:
             check(*names, value, *choices)
-
         assert len(str(caught.value)) < 300
         assert str(caught.value).isascii()
         assert (caught.value.__cause__, caught.value.__context__) == (None, None)
@@ -325,7 +319,6 @@ def test_defaults(settings: Any, names: str, values: tuple[float | None, ...]) -
         setattr(settings, next(iter(defaults)), 1)
     with pytest.raises(TypeError):
         type(settings)(1)
-
     assert pickle.loads(pickle.dumps(settings)) == settings == type(settings)(**defaults)
     assert hash(settings) == hash(type(settings)())
 
@@ -355,7 +348,6 @@ def test_bad_values(kind: Callable[..., Any], name: str, values: tuple[Any, ...]
     for value in values:
         with pytest.raises(ConfigError, match=name) as caught:
             kind(**{name: value})
-
         assert len(str(caught.value)) < 1000
 
 
@@ -394,7 +386,6 @@ def test_messages() -> None:
     """An error names the setting, what was given and what is accepted."""
     with pytest.raises(ConfigError) as caught:
         Timeout(request="x")  # type: ignore[arg-type] # on purpose
-
     words = "Timeout.request must be a finite number above 0 or None for no limit, got 'x'"
     assert str(caught.value) == words
 
@@ -405,7 +396,6 @@ def test_durations() -> None:
     timeout = Timeout(connect=second, request=minute)
     polling = PollPolicy(min_interval=second, max_interval=minute, outage_timeout=minute)
     retry = RetryPolicy(initial_delay=second, max_delay=minute, max_retry_after=minute)
-
     assert attrs.astuple(timeout) == (1.0, 60.0)
     assert polling == PollPolicy(min_interval=1.0, max_interval=60.0, outage_timeout=60.0)
     assert retry == RetryPolicy(initial_delay=1.0, max_delay=60.0, max_retry_after=60.0)

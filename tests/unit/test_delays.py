@@ -28,7 +28,6 @@ def test_transient(base: float, cap: float) -> None:
 def test_transient_fills_its_range() -> None:
     """The default delays have full jitter: they are spread from next to nothing up to the limit."""
     rows = [list(islice(delays.transient(base=0.5, cap=8.0), 8)) for _ in range(500)]
-
     for delays_made, limit in zip(zip(*rows, strict=True), [0.5, 1, 2, 4, 8, 8, 8, 8], strict=True):
         assert min(delays_made) < limit * 0.15
         assert max(delays_made) > limit * 0.97
@@ -67,9 +66,7 @@ def test_growing(
     policy = PollPolicy(
         min_interval=min(minimum, maximum), growth=growth, max_interval=maximum, jitter=jitter
     )
-
     delays_made = [policy.delay(waited) for _ in range(10)]
-
     plain = min(max(growth * waited, policy.min_interval), policy.max_interval)
     low, high = plain * (1 - jitter), plain * (1 + jitter)
     assert max(MIN_DELAY, low) <= min(delays_made)
@@ -89,7 +86,6 @@ def test_growing_by_default() -> None:
 def test_after_failed_polls(delay: float, failures: int) -> None:
     """A delay doubles with each failed poll, up to 60 s, and is then cut by up to a half."""
     limit = min(delay * 2.0 ** min(failures, 40), max(60.0, delay))
-
     for _ in range(10):
         assert limit / 2 <= delays.after_failed_polls(delay, failures) <= limit
 

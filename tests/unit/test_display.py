@@ -72,7 +72,6 @@ def test_html_is_escaped() -> None:
         JobOutcome(EVIL, None, NotFoundError(404, EVIL)),
     ):
         html = html_of(value)
-
         assert "&lt;script&gt;" in html
         assert "<script" not in html
         assert "\x1b" not in html
@@ -84,9 +83,7 @@ def test_list_of_outcomes() -> None:
     outcomes = [JobOutcome("a", done), JobOutcome("gone", None, NotFoundError(404))]
     outcomes += [JobOutcome(str(n), Job(str(n), JobStatus("finished"))) for n in range(4998)]
     listed = OutcomeList(outcomes)
-
     html = html_of(listed)
-
     assert repr(listed) == repr(outcomes) == repr(pickle.loads(pickle.dumps(listed)))
     assert html.count("<tr>") == 201
     assert "and 4,800 more" in html
@@ -126,7 +123,6 @@ def test_reprs_are_short() -> None:
     for data in ("x" * 10**6, texts, keys, DEEP, 10**10_000, [[[texts] * 50] * 50] * 50):
         output = InputOutput(data=data)
         job = Job("the-id", JobStatus.QUEUED, inputs={"a": output}, outputs=((output,) * 9,) * 1000)
-
         for value in (job, output, JobOutcome("the-id", job), File("u", extra={"a": data})):
             assert len(repr(value)) <= 2000
         assert repr(job).startswith("Job(id='the-id', status='queued'")
@@ -136,7 +132,6 @@ def test_reprs_without_signatures() -> None:
     """The query of a signed URL is as good as a password: no repr shows it."""
     url = "https://storage.example/a.mp4?X-Goog-Signature=5ec2e7"
     job = Job("a", JobStatus.QUEUED, outputs=(InputOutput(data=[{"url": url}]),))
-
     assert "https://storage.example/a.mp4?..." in repr(job)
     assert "5ec2e7" not in f"{job!r} {job.files!r} {job.outputs[0]!r}"
 

@@ -23,7 +23,6 @@ def test_get_job() -> None:
     """A lookup of a job is one GET, whose answer must bear the very id; it is pinned."""
     for job_id in GOOD_IDS:
         request = get_job(job_id)
-
         assert request == Request("GET", f"/v2/jobs/{job_id}", Job, "", job_id)
         assert request.accepts(job_id)
         assert not request.accepts(f"{job_id}x")
@@ -65,7 +64,6 @@ def test_ids_that_cannot_be() -> None:
 def test_latest_version() -> None:
     """A lookup of the latest version takes an answer with any id."""
     request = get_version("sieve", "_dubbing")
-
     assert request == get_version("sieve", "_dubbing", endpoints.LATEST)
     assert request.path == "/v2/functions/sieve/_dubbing/versions/latest"
     assert (request.method, request.model, request.query) == ("GET", FunctionVersion, "")
@@ -75,7 +73,6 @@ def test_latest_version() -> None:
 def test_version_by_prefix() -> None:
     """A lookup of a version takes an answer whose id begins with what was asked for."""
     request = get_version("sieve", "dubbing", UUID[:7])
-
     assert request.path == f"/v2/functions/sieve/dubbing/versions/{UUID[:7]}"
     assert request.accepts(UUID)
     assert request.accepts(UUID[:7])
@@ -94,7 +91,6 @@ def test_ids_in_answers() -> None:
 def test_pinned(slug: str) -> None:
     """A wait goes on asking for the version that it saw first, whatever it was called."""
     request = pinned(get_version("sieve", "dubbing", slug), UUID)
-
     assert request.path == f"/v2/functions/sieve/dubbing/versions/{UUID}"
     assert request.accepts(UUID)
     assert not request.accepts(f"{UUID}x")
@@ -104,7 +100,6 @@ def test_pinned(slug: str) -> None:
 def test_ways_to_name_a_version() -> None:
     """A version is named in one argument or in several; given twice, it must be the same."""
     expected = get_version("sieve", "dubbing", "3ad9c1e")
-
     assert get_version("sieve/dubbing") == get_version("sieve", "dubbing", "latest")
     assert get_version("sieve/dubbing:3ad9c1e") == expected
     assert get_version("sieve/dubbing", version_slug="3ad9c1e") == expected
@@ -134,7 +129,6 @@ def test_lists() -> None:
 def test_push() -> None:
     """A push goes out on a connection of its own, and its body is not shown."""
     request = push(b'{"function": "sieve/dubbing"}')
-
     assert (request.method, request.path) == ("POST", "/v2/push")
     assert request.fresh_connection
     assert request.body == b'{"function": "sieve/dubbing"}'

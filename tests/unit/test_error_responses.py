@@ -6,21 +6,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from sieve_async import (
-    APIError,
-    AuthenticationError,
-    BadRequestError,
-    Job,
-    NotFoundError,
-    OutOfCreditsError,
-    PermissionDeniedError,
-    RateLimitError,
-    RedirectError,
-    ResponseError,
-    ServerError,
-    SieveError,
-    UnprocessableEntityError,
-)
+from sieve_async import Job, errors
 from sieve_async.decode import parse_model, parse_state
 from sieve_async.messages import Request, Response
 
@@ -35,24 +21,24 @@ def answer(status: int, body: object = b"", **headers: str) -> Response:
     return Response(status, tuple(pairs), content, lambda text: text.replace(KEY, "[API key]"))
 
 
-def error_of(response: Response, request: Request[Job] = JOB) -> SieveError:
+def error_of(response: Response, request: Request[Job] = JOB) -> errors.SieveError:
     """What both readers raise; they agree, and nothing of the libraries below hangs on it."""
-    errors = []
+    raised = []
     for read in (parse_model, parse_state):
-        with pytest.raises(SieveError) as caught:
+        with pytest.raises(errors.SieveError) as caught:
             read(request, response)
-        errors.append(caught.value)
-    first, second = errors
+        raised.append(caught.value)
+    first, second = raised
     assert (type(first), first.args) == (type(second), second.args)
     assert (first.__cause__, first.__context__) == (None, None)
     assert KEY not in f"{first}{first!r}{first.args}"
     return first
 
 
-def api_error_of(response: Response) -> APIError:
+def api_error_of(response: Response) -> errors.APIError:
     """The error in an error answer."""
     error = error_of(response)
-    assert isinstance(error, APIError)
+    assert isinstance(error, errors.APIError)
     assert (error.method, error.path) == ("GET", "/v2/jobs/j")
     return error
 
@@ -60,21 +46,23 @@ def api_error_of(response: Response) -> APIError:
 def test_classes_of_errors() -> None:
     """Every status has its class, and the error says what the server said."""
     kinds = {
-        401: AuthenticationError,
-        402: OutOfCreditsError,
-        403: PermissionDeniedError,
-        404: NotFoundError,
-        422: UnprocessableEntityError,
-        429: RateLimitError,
+        401: errors.AuthenticationError,
+        402: errors.OutOfCreditsError,
+        403: errors.PermissionDeniedError,
+        404: errors.NotFoundError,
+        422: errors.UnprocessableEntityError,
+        429: errors.RateLimitError,
     }
     for status in range(400, 600):
         error = api_error_of(answer(status, {"detail": "no such thing"}))
 
-        assert type(error) is kinds.get(status, BadRequestError if status < 500 else ServerError)
+        assert type(error) is kinds.get(
+            status, errors.BadRequestError if status < 500 else errors.ServerError
+        )
         assert (error.status, error.detail, error.error_id) == (status, "no such thing", None)
         assert str(error) == f"GET /v2/jobs/j: HTTP {status}: no such thing"
     for status in (100, 103):
-        assert type(error_of(answer(status))) is ResponseError
+        assert type(error_of(answer(status))) is errors.ResponseError
 
 
 @pytest.mark.parametrize(
@@ -114,18 +102,16 @@ def test_refused_arguments() -> None:
     ]
     error = api_error_of(answer(422, {"detail": items}))
     plain = api_error_of(answer(422, {"detail": "no"}))
-
-    assert isinstance(error, UnprocessableEntityError)
+    assert isinstance(error, errors.UnprocessableEntityError)
     assert error.problems == ("path.job_id: too long", "query.offset.0: not a number")
     assert error.detail == "path.job_id: too long; query.offset.0: not a number"
-    assert isinstance(plain, UnprocessableEntityError)
+    assert isinstance(plain, errors.UnprocessableEntityError)
     assert (plain.problems, plain.detail) == ((), "no")
 
 
 def test_what_to_quote() -> None:
     """An error holds the ids that support asks for, from the body and the headers."""
     error = api_error_of(answer(500, {"error_id": "e-1"}, x_request_id="r-1"))
-
     assert (error.error_id, error.request_id) == ("e-1", "r-1")
     assert str(error) == "GET /v2/jobs/j: HTTP 500 (error id e-1)"
 
@@ -141,7 +127,7 @@ def test_retry_after() -> None:
         assert api_error_of(answer(status, date=date, retry_after=until)).retry_after == 90
         assert api_error_of(answer(status, retry_after="soon")).retry_after is None
         assert api_error_of(answer(status)).retry_after is None
-    with pytest.raises(APIError) as caught:
+    with pytest.raises(errors.APIError) as caught:
         parse_model(JOB, answer(429, retry_after=later))  # without a date it counts from our clock
     assert caught.value.retry_after == pytest.approx(36_000, abs=600)
 
@@ -150,8 +136,7 @@ def test_redirects() -> None:
     """A redirect is an error that says where it led, without the query."""
     for status in (300, 301, 302, 303, 304, 307, 308):
         error = error_of(answer(status, b"gone", location=f"https://evil.example/?{KEY}&sig=1"))
-
-        assert isinstance(error, RedirectError)
+        assert isinstance(error, errors.RedirectError)
         assert (error.status, error.excerpt) == (status, "gone")
         assert "https://evil.example/" in str(error)
         assert "sig" not in str(error)
@@ -161,10 +146,8 @@ def test_keys_in_other_spellings() -> None:
     """A key that JSON spells with escapes is redacted all the same."""
     body = json.dumps({"detail": [{"msg": KEY}], "error_id": KEY}).replace("-", "\\u002d").encode()
     response = answer(422, body)
-
     error = api_error_of(response)
-
-    assert isinstance(error, UnprocessableEntityError)
+    assert isinstance(error, errors.UnprocessableEntityError)
     assert error.problems == ("[API key]",)
     assert (error.detail, error.error_id) == ("[API key]", "[API key]")
 
@@ -175,7 +158,6 @@ def test_keys_in_other_spellings() -> None:
 def test_deep_error_bodies(body: bytes) -> None:
     """An error body that is nested as deeply as JSON parsers go is an error of the API."""
     body = body.replace(b"%s", b"[" * 1000 + b"]" * 1000)
-
     assert api_error_of(answer(422, body)).status == 422
 
 
@@ -183,8 +165,6 @@ def test_deep_error_bodies(body: bytes) -> None:
 def test_signed_urls(status: int) -> None:
     """The query of a URL that an answer repeats is in no message and no excerpt."""
     url = "https://storage.example.com/a.mp4?X-Goog-Signature=5ec2e7&x=1"
-
     error = error_of(answer(status, {"id": 5, "detail": f"cannot read {url}, sorry"}))
-
     assert "https://storage.example.com/a.mp4" in f"{error!r}"
     assert "5ec2e7" not in f"{error!r} {error}"

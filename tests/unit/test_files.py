@@ -93,7 +93,6 @@ def test_invalid_urls(texts: tuple[str, ...], reason: str) -> None:
 def test_urls_stay_as_they_are() -> None:
     """A signature covers the spelling of a URL: it is not requoted."""
     text = "https://host/a%2Fb%7E/c?X-Goog-Credential=a%2Fb&y=%41+1"
-
     assert str(parse_url(text)) == text
 
 
@@ -121,7 +120,6 @@ PRIVATE = """127.0.0.1 [::1] [::ffff:127.0.0.1] [::ffff:10.0.0.1] [64:ff9b::a00:
 def test_which_urls_are_contacted(first: str, allowed: str, forbidden: str) -> None:
     """Public https only; plain http and loopback only where the first URL was that."""
     rules = HostRules.for_first(parse_url(first))
-
     for url in allowed.split():
         rules.check_url(parse_url(url))
     for url in forbidden.split():
@@ -205,7 +203,6 @@ def test_ranges_that_do_not_fit() -> None:
 def test_ranges_of_unknown_length() -> None:
     """Where neither side knows the length, a range cannot be the rest; nor if none was asked."""
     unknown = Content('"v1"')
-
     assert isinstance(answer(206, unknown, Content_Range="bytes 40-99/*"), StartOver)
     assert answer(206, unknown, Content_Range="bytes 40-99/100") == Receive(HELD, 40, 100)
     not_asked_for = answer(206, HELD, 0, Content_Range="bytes 0-99/100")
@@ -231,7 +228,6 @@ def test_whole_contents() -> None:
     md5 = "md5=1B2M2Y8AsgTpgAmY7PhCfg=="
     known = Content('"v2"', 5, "d41d8cd98f00b204e9800998ecf8427e")
     sent = {"ETag": '"v2"', "Content_Length": "5"}
-
     assert answer(200, none, start, x_goog_hash=md5, **sent) == Receive(known, 0, 5)
     both = f"crc32c=AAAAAA==,{md5}"
     assert answer(200, none, start, x_goog_hash=both, **sent) == Receive(known, 0, 5)
@@ -305,13 +301,11 @@ def record_of(part: Path) -> Path:
 def test_a_part_is_found_again(target: Path) -> None:
     """What one writer left is continued by the next, with what is known about it."""
     left = leave_part(target)
-
     again = PartFile.open(target, "u")
     assert (again.path, again.size, again.content) == (left, 3, HELD)
     again.append(b"def")
     again.finish(target, overwrite=False)
     again.close()
-
     assert target.read_bytes() == b"abcdef"
     assert os.listdir(target.parent) == ["clip.mp4"]  # noqa: PTH208
 
@@ -350,7 +344,6 @@ def test_starting_over_leaves_nothing(target: Path) -> None:
     part.append(b"short")
     part.finish(target, overwrite=False)
     part.close()
-
     assert target.read_bytes() == b"short"
 
 
@@ -358,7 +351,6 @@ def test_a_part_with_a_second_name(target: Path) -> None:
     """A part that is also another file, as after a crash while it was renamed, is left alone."""
     left = leave_part(target)
     target.hardlink_to(left)
-
     assert leave_part(target, b"xyz") != left
     assert target.read_bytes() == b"abc"
 
@@ -394,7 +386,6 @@ def test_the_target_is_not_overwritten(target: Path) -> None:
     leave_part(target, b"new")
     part = PartFile.open(target, "u")
     target.write_bytes(b"old")
-
     with pytest.raises(FileExistsError):
         part.finish(target, overwrite=False)
     assert target.read_bytes() == b"old"
@@ -419,7 +410,6 @@ def test_records_that_cannot_be_used(target: Path, record: bytes | None) -> None
         path.unlink()
     else:
         path.write_bytes(record)
-
     again = PartFile.open(target, "u")
     assert (again.size, again.content) == (3, Content())
     again.close()
@@ -435,7 +425,6 @@ def test_links_and_pipes_are_not_written(target: Path) -> None:
     first.symlink_to(victim)
     os.mkfifo(first.with_name(first.name.replace(".part", "-2.part")))
     first.with_name(first.name.replace(".part", "-3.part")).mkdir()
-
     assert leave_part(target).name == first.name.replace(".part", "-4.part")
     assert victim.read_bytes() == b"kept"
 
@@ -443,7 +432,6 @@ def test_links_and_pipes_are_not_written(target: Path) -> None:
 def test_more_writers_than_names(target: Path) -> None:
     """There is an end to the names of parts; without a directory there is no part."""
     parts = [PartFile.open(target, "u") for _ in range(100)]
-
     with pytest.raises(OSError, match="too many"):
         PartFile.open(target, "u")
     for part in parts:

@@ -18,7 +18,6 @@ def test_shards() -> None:
     """Sizes differ by at most one, no shard is empty, and the order is kept."""
     for count, n, sizes in ((0, 3, []), (2, 3, [1, 1]), (7, 3, [2, 2, 3]), (9, 1, [9])):
         shards = shard(iter(range(count)), n)
-
         assert [len(each) for each in shards] == sizes
         assert [item for each in shards for item in each] == [*range(count)]
     numbers: list[Any] = [0, -1, True, 1.0, "2", None]
@@ -69,7 +68,6 @@ async def test_lease_of_invalid_settings() -> None:
 def test_settings_keep_the_key() -> None:
     """The key is neither shown nor pickled."""
     settings = ClientSettings(api_key=KEY)
-
     assert KEY not in repr(settings)
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(settings)

@@ -69,7 +69,6 @@ def test_inputs_are_copied_as_they_are() -> None:
     }
     arguments = check_push("me/mine", inputs, (), None)
     inputs["list"].append(3)
-
     listed: list[Any] = [1, 2.5, True, None, {"a": []}]
     expected = plain | {"list": listed, "word": "a", "number": 1, "mapping": {"x": 1}}
     assert json.loads(arguments.body)["inputs"] == arguments.inputs == expected
@@ -153,7 +152,6 @@ def test_webhooks() -> None:
     """Webhooks are objects or mappings from any iterable; each needs a type and a URL."""
     hook = {"type": "job.complete", "url": "https://host/hook"}
     webhook = Webhook("job.complete", "https://host/hook")
-
     assert body_of(webhooks=[hook])["webhooks"] == [hook]
     assert body_of(webhooks=iter([webhook]))["webhooks"] == [hook]
     for webhooks in BAD_WEBHOOKS:
@@ -164,7 +162,6 @@ def test_webhooks() -> None:
 def test_env_is_never_shown() -> None:
     """The values of environment variables are sent, and stand in no repr and no error."""
     arguments = check_push("me/mine", {}, (), {"TOKEN": "canary"})
-
     assert json.loads(arguments.body)["env"] == {"TOKEN": "canary"}
     assert "canary" not in repr(arguments)
     for env in ({"TOKEN": ["canary"]}, {7: "canary"}, {"A": "canary\ud800"}, "canary", ["canary"]):
@@ -176,7 +173,6 @@ def test_env_is_never_shown() -> None:
 def test_pushed_jobs_are_values() -> None:
     """Only the id is required; a pushed job pickles, hashes and prints shortly."""
     pushed = PushedJob("j1", status=JobStatus.QUEUED)
-
     assert pickle.loads(pickle.dumps(pushed)) == pushed
     assert isinstance(hash(pushed), int)
     assert pushed.to_dict() == {"id": "j1", "status": "queued"}
@@ -188,7 +184,6 @@ def test_the_log_forgets_the_oldest() -> None:
     log = PushLog()
     for number in range(100_010):
         log.record(f"j{number}", float(number))
-
     assert log.pushed_at("j9") is None
     assert log.pushed_at("j10") == 10.0
     assert log.pushed_at("j100009") == 100_009.0
@@ -244,7 +239,6 @@ async def test_jobs_with_equal_inputs() -> None:
             job("boolean", {**INPUTS, "flag": 1}),
         ]
     )
-
     assert ids == ["a", "b", "c"]
 
 
@@ -253,7 +247,6 @@ async def test_inputs_as_answers_spell_them() -> None:
     """Answers add null members, and spell files as lists of Key and Value."""
     pairs = [{"Key": "url", "Value": "https://host/a"}, {"Key": "_path", "Value": None}]
     with_null = {**INPUTS, "file": {"url": "https://host/a", "_path": None}, "unset": None}
-
     assert (await found([job("a", {**INPUTS, "file": pairs})]))[0] == ["a"]
     assert (await found([job("a", with_null)]))[0] == ["a"]
     assert (await found([job("a", {**INPUTS, "n": 1.0})]))[0] == ["a"]
@@ -263,7 +256,6 @@ async def test_inputs_as_answers_spell_them() -> None:
 async def test_further_inputs_count_only_if_there_is_no_equal_job() -> None:
     """The server may fill in defaults: such a job is found when the time is over."""
     more = {**INPUTS, "voice": "x"}
-
     assert (await found([job("more", more), job("a")]))[0] == ["a"]
     assert (await found([job("more", more)]))[0] == ["more"]
 
@@ -280,7 +272,6 @@ async def test_a_job_that_is_listed_late() -> None:
 async def test_lists_that_cannot_be_read() -> None:
     """A transient failure is tried again until the time is over; any other ends the search."""
     transient, lasting = ServerError(503), NotFoundError(404)
-
     assert (await found(transient, [job("a")]))[0] == ["a"]
     with pytest.raises(ServerError):
         await found(transient)
@@ -292,7 +283,6 @@ async def test_lists_that_cannot_be_read() -> None:
 async def test_how_far_a_list_is_read() -> None:
     """Where the newest come first, the search ends among the old ones; else it reads them all."""
     newest_first = [job("a"), *(job(f"o{n}", seconds=-100.0 - n) for n in range(2000))]
-
     assert await found(newest_first) == (["a"], 501)
     assert await found(newest_first[::-1]) == (["a"], 2001)
 
@@ -329,7 +319,6 @@ def pages(*rows: list[str], size_limit: int = 500) -> tuple[JobList, list[tuple[
 async def test_pages_that_are_too_large() -> None:
     """The size of pages is halved until they can be read, and stays so."""
     listing, asked = pages(["a"], ["b"], size_limit=100)
-
     assert [each.id async for each in listing] == ["a", "b"]
     assert [size for size, _ in asked] == [500, 250, 125, 62, 62]
     listing, asked = pages(["a"], size_limit=0)

@@ -77,7 +77,6 @@ def test_dicts() -> None:
     """A value is written as JSON and read back equal."""
     for value in (JOB, VERSION):
         written = value.to_dict()
-
         assert type(value).from_dict(written) == value
         assert type(value).from_dict(json.loads(json.dumps(written))) == value
 
@@ -113,7 +112,6 @@ def test_inputs_and_outputs_in_dicts() -> None:
         *(InputOutput(name="a", extra={"x": 1}), InputOutput(name="a", schema={})),
     ):
         job = Job("j", JobStatus.FINISHED, inputs={"a": value}, outputs=(value, (value,)))
-
         assert Job.from_dict(job.to_dict()) == job
 
 
@@ -130,14 +128,12 @@ def test_dicts_that_are_none(document: Any, reason: str) -> None:
     """What is no dict, or lacks its id or status, is an error that says so."""
     with pytest.raises(InvalidArgumentError, match=reason) as caught:
         Job.from_dict(document)
-
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
 def test_dicts_of_python() -> None:
     """A dict may hold words of enums and tuples, as Python programs make them."""
     document = {"id": "j", "status": JobStatus.FINISHED, "outputs": ({"data": (1,)},)}
-
     assert Job.from_dict(document) == job_of([1])
 
 
@@ -164,7 +160,6 @@ def test_durations(times: tuple[int | None, ...], durations: tuple[int | None, .
         None if second is None else START + timedelta(seconds=second) for second in times
     )
     job = Job("j", JobStatus.QUEUED, created_at=created, started_at=started, completed_at=completed)
-
     found = (job.queue_duration, job.run_duration)
     assert tuple(None if each is None else each.total_seconds() for each in found) == durations
 
@@ -177,7 +172,6 @@ def job_of(*data: Any, status: str = "finished") -> Job:
 def test_data() -> None:
     """The data of a job are the plain values of its outputs, a nested output giving a tuple."""
     outputs: tuple[Output, ...] = (InputOutput(data={"a": 1}), (InputOutput(data=1), InputOutput()))
-
     assert Job("j", JobStatus.FINISHED, outputs=outputs).data == ({"a": 1}, (1, None))
     assert Job("j", JobStatus.FINISHED).data == ()
 
@@ -187,7 +181,6 @@ def test_ends() -> None:
     ends = {"finished": "succeeded", "error": "failed", "cancelled": "cancelled"}
     for word in (*ends, "queued", "processing", "started", ""):
         job = Job("j", JobStatus(word))
-
         assert job.is_terminal is (word in ends)
         for name in ends.values():
             assert getattr(job, name) is (ends.get(word) == name)

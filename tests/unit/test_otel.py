@@ -106,11 +106,9 @@ async def test_a_build_is_one_span(
     instrument(client, **telemetry.providers)
     sieve.add_version("me", "mine", building=5)
     job_id = sieve.add_job(status=None, fields={"status": "pondering"})
-
     await client.wait_until_ready("me/mine")
     with pytest.raises(WaitTimeoutError):
         await client.wait_for_job(job_id, timeout=1)
-
     span, unknown = telemetry.spans()
     assert span.name == "sieve.wait_until_ready"
     assert attributes_of(span)["sieve.function"] == "me/mine:latest"
@@ -216,7 +214,6 @@ async def test_a_watch_that_is_left_early(
     await client.as_completed(ids).aclose()
     async with client.as_completed(ids) as watch:
         await anext(watch)
-
     (span,) = telemetry.spans()
     assert attributes_of(span)["sieve.watch.outcomes"] == 1
     assert attributes_of(span)["sieve.watch.pending"] == 2
@@ -280,11 +277,9 @@ async def test_uninstrument(sieve: FakeSieve, client: SieveClient, telemetry: Te
     with pytest.raises(InvalidArgumentError, match="observer already"):
         instrument(client, **telemetry.providers)
     await client.wait_for_job(job_id)
-
     uninstrument()
     await client.wait_for_job(job_id)
     await client.wait_for_jobs([job_id])
-
     assert len(telemetry.spans()) == 1
     assert [point.value for point in telemetry.points()["sieve.client.requests"]] == [1]
     instrument(client, **telemetry.providers)
@@ -338,7 +333,6 @@ async def test_no_key_anywhere(sieve: FakeSieve, client: SieveClient, telemetry:
     await client.wait_for_jobs([job_id])
     with pytest.raises(Exception, match="403"):
         await client.wait_for_job(job_id)
-
     spans = telemetry.spans()
     assert [span.status.status_code for span in spans if span.name != "sieve.watch"] == [
         StatusCode.ERROR

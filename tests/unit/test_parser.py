@@ -64,9 +64,7 @@ def test_any_bytes(body: bytes) -> None:
         with pytest.raises(NotJSONError):
             parse(body)
         return
-
     found = parse(body)
-
     assert repr(found) == repr(expected) or isinstance(found, float) or _has_long_integer(expected)
 
 
@@ -80,7 +78,6 @@ def _has_long_integer(value: Any) -> bool:
 def test_long_integers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Integers beyond 64 bits are exact without orjson, and floats with it."""
     body = b"[18446744073709551615, 18446744073709551616]"
-
     assert parse(body) == [2**64 - 1, float(2**64)]
     monkeypatch.setattr(parser, "_loads", None)
     assert parse(body) == [2**64 - 1, 2**64]
@@ -99,5 +96,4 @@ def test_without_orjson() -> None:
     done = subprocess.run(  # noqa: S603 - the program above
         [sys.executable, "-c", WITHOUT_ORJSON], capture_output=True, text=True, check=True
     )
-
     assert done.stdout.strip() == "None {'a': [1, nan]}"

@@ -18,7 +18,6 @@ def test_names_are_importable() -> None:
         for name in dir(sieve_async)
         if not isinstance(getattr(sieve_async, name), ModuleType) and not name.startswith("_")
     } - {"TYPE_CHECKING"}
-
     assert sieve_async.__all__ == sorted(members | {"__version__"})
     assert not hasattr(sieve_async, "SieveClients")
     for module in (errors, models):
@@ -31,9 +30,7 @@ def test_names_are_importable() -> None:
 def test_star_import() -> None:
     """A star import gives just the public names."""
     names: dict[str, object] = {}
-
     exec("from sieve_async import *", names)  # noqa: S102 - the way to do it in a function
-
     assert names.keys() - {"__builtins__"} == set(sieve_async.__all__)
 
 
@@ -60,7 +57,6 @@ def test_imports_are_cheap() -> None:
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
     package, client, everything = (set(ast.literal_eval(line)) for line in run.stdout.splitlines())
-
     assert package.isdisjoint({"aiohttp", "asyncio", "attrs", "sieve_async.client"})
     assert "sieve_async.client" in client
     assert client.isdisjoint({"pytest", "rich", "sieve_async.cli", "sieve_async.testing"})

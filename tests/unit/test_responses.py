@@ -1,4 +1,4 @@
-"""From good responses to values: only an unreadable id or status makes one unusable."""
+"""Responses: redacted texts, and values; only an unreadable id or status makes one unusable."""
 
 import json
 import pickle
@@ -100,7 +100,6 @@ def test_answers_without_id_or_status(read: Read) -> None:
     """An id or status that cannot be read, or another id, makes an answer unusable."""
     for request, document, reason in UNUSABLE:
         error = error_of(read, request, answer(document))
-
         assert isinstance(error, DecodeError)
         assert error.reason == reason
 
@@ -109,7 +108,6 @@ def test_answers_without_id_or_status(read: Read) -> None:
 def test_error_answers(read: Read) -> None:
     """Every reader raises the error that an answer means."""
     error = error_of(read, JOB, answer({"detail": f"Job not found. {KEY}"}, 404))
-
     assert isinstance(error, NotFoundError)
     assert error.detail == "Job not found. [API key]"
 
@@ -123,9 +121,7 @@ def test_state() -> None:
             "outputs": [{}, [{}, {}]],
             "created_at": 5,
         }
-
         state = parse_state(JOB, answer(document))
-
         assert (state.id, state.status, state.output_count) == ("j", word, 2)
         assert type(state.status) is JobStatus
         assert state.model() is state.model()
@@ -150,7 +146,6 @@ def test_outputs_and_restarts_of_a_state(
 ) -> None:
     """A state counts as many outputs as its model has, and the restarts that the answer names."""
     state = parse_state(JOB, answer(NEW_JOB | fields))
-
     assert (state.output_count, state.run_id, state.restarts) == expected
     assert len(state.model().outputs) == expected[0]
 
@@ -158,7 +153,6 @@ def test_outputs_and_restarts_of_a_state(
 def test_state_of_a_version() -> None:
     """The status of a version is that of its build."""
     state = parse_state(VERSION, answer({"id": "v", "build_status": "ready"}))
-
     assert (state.id, state.status, state.output_count) == ("v", BuildStatus.READY, 0)
     assert type(state.status) is BuildStatus
     assert state.model() == FunctionVersion("v", BuildStatus.READY)
@@ -167,7 +161,6 @@ def test_state_of_a_version() -> None:
 def test_texts() -> None:
     """The document comes to the letter, but for the key."""
     body = f'{{"id" :  "j", "said": "{KEY}"}}'.encode()
-
     assert parse_text(JOB, answer(body)) == '{"id" :  "j", "said": "[API key]"}'
     assert parse_object(JOB, answer(body)) == {"id": "j", "said": KEY}
 
@@ -197,9 +190,7 @@ def test_rows() -> None:
         *({"id": "", "status": "queued"}, {"id": "a/b", "status": "queued"}),
         {"id": "b", "status": "napping", "inputs": [{"name": "i"}], "restarts": 2},
     ]
-
     page = parse_page(LIST, answer({"data": rows, "next_offset": 9}))
-
     assert page.jobs == [("a", JobStatus.QUEUED), ("b", JobStatus("napping"))]
     assert page.next_offset == 9
     assert page.models() == [
@@ -218,9 +209,27 @@ def test_large_answers() -> None:
 
     fields = {"outputs": ["x" * 1000] * 1000, "error": [5], "created_at": KEY}
     good, bad = (json.dumps({"id": i, "status": "finished"} | fields).encode() for i in ("j", "x"))
-
     assert len(parse_model(JOB, Response(200, (), good, redact)).outputs) == 1000
     assert lengths == []
     with pytest.raises(DecodeError):
         parse_model(JOB, Response(200, (), bad, redact))
     assert max(lengths) <= 64 * 1024
+
+
+def test_responses() -> None:
+    """Whatever is read from an answer for a person is masked; the body itself is as it came."""
+    headers = ((b"X-Echo", b"the key"), (b"x-ECHO", b"\xe9"), (b"Other", b"x"))
+    response = Response(200, headers, b"key \xff key", lambda text: text.replace("key", "***"))
+    assert response.header("x-echo") == ["the ***", "\xe9"]
+    assert response.header("absent") == []
+    assert response.text() == "*** \ufffd ***"
+    assert response.excerpt() == "*** \ufffd ***"
+    assert response.body == b"key \xff key"
+    assert "key" not in repr(response)
+
+
+def test_excerpts_of_long_answers() -> None:
+    """A key or a URL's query at the end of an excerpt is masked before anything is cut off."""
+    body = b"x" * 289 + b" secret-key https://a.example/?" + b"s" * 100_000
+    response = Response(200, (), body, lambda text: text.replace("secret-key", "***"))
+    assert response.excerpt() == "x" * 289 + " *** htt" + "..."

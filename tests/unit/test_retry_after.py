@@ -97,7 +97,6 @@ HEADERS = st.text(max_size=12) | DATES | st.integers().map(str) | st.floats().ma
 def test_any_header(values: list[str], date: str | None, now: datetime) -> None:
     """Whatever the headers are, the result is None or a finite number of seconds above zero."""
     seconds = retry_after(values, date=date, now=now)
-
     assert seconds is None or (math.isfinite(seconds) and seconds > 0)
     assert seconds is None or isinstance(seconds, float)
 
@@ -108,7 +107,5 @@ def test_any_date(seconds: int, sent_at: datetime) -> None:
     """A date asks for exactly the seconds from the answer's date to it, whatever our clock says."""
     until = sent_at + timedelta(seconds=seconds)
     form = "%a, %d %b %Y %H:%M:%S GMT"
-
     asked = retry_after([until.strftime(form)], date=sent_at.strftime(form), now=NOW)
-
     assert asked == seconds

@@ -61,7 +61,6 @@ async def test_ids_are_on_disk_when_add_returns(path: Path) -> None:
 
     async with WatchState.open(path) as state:
         added = [await state.add(iter(["j2", "j1", "j2"])), await state.add(asynchronous())]
-
         with contextlib.closing(sqlite3.connect(path)) as reader:
             rows = reader.execute("SELECT job_id FROM sieve_jobs ORDER BY number").fetchall()
     assert added == [2, 2]
@@ -74,9 +73,7 @@ async def test_known_ids_are_ignored(path: Path) -> None:
         await state.add(["j1", "j2", "j3"])
         await state.commit([_outcome("j2"), _outcome("j3")], ["j3"])
         before = await state.counts()
-
         added = await state.add(["j1", "j2", "j3", "j4"])
-
         assert before == (1, 1, 1)
         assert added == 1
         assert await state.counts() == (2, 1, 1)
@@ -103,10 +100,8 @@ async def test_outcomes_survive_in_the_order_of_ending(path: Path) -> None:
     async with WatchState.open(path) as state:
         await state.commit(outcomes, [])
     _make_older(path, seconds=3600)
-
     async with WatchState.open(path) as state:
         read = [outcome async for outcome in state.outcomes()]
-
     assert read == outcomes
     assert all(3600 <= outcome.age < 3700 for outcome in read)
 
@@ -117,7 +112,6 @@ async def test_repeating_a_commit_changes_nothing(path: Path) -> None:
         await state.add(["j1"])
         await state.commit([_outcome("j1")], ["j1"])
         await state.commit([_outcome("j1", JobStatus.ERROR)], ["j1"])
-
         assert [outcome.status async for outcome in state.outcomes()] == ["finished"]
         assert await state.counts() == (0, 0, 1)
 
@@ -131,7 +125,6 @@ async def test_an_outcome_nested_too_deeply(path: Path) -> None:
     async with WatchState.open(path) as state:
         await state.add(["j1", "j2"])
         await state.commit([deep, _outcome("j2")], ["j1"])
-
         assert await state.pending() == ["j1"]
         assert await state.counts() == (1, 1, 0)
 
@@ -147,7 +140,6 @@ async def test_only_the_owner_may_read_it(path: Path) -> None:
         os.umask(before)
     assert set(modes) >= {"batch.sieve", "batch.sieve-wal", "batch.sieve.lock"}
     assert set(modes.values()) == {0o600}
-
     path.chmod(0o640)  # noqa: ASYNC240
     async with WatchState.open(path):
         assert _mode(path) == 0o640
@@ -178,7 +170,6 @@ async def test_a_killed_process_frees_the_file(path: Path) -> None:
             assert await state.counts() == (1, 0, 0)
         process.send_signal(signal.SIGKILL)
         process.wait()
-
         async with WatchState.open(path) as state:
             assert await state.pending() == ["j1"]
 
@@ -188,7 +179,6 @@ async def test_reading_only(path: Path) -> None:
     with pytest.raises(StateFileError, match="unable to open"):
         await _open_and_close(path, read_only=True)
     assert not list(path.parent.iterdir())
-
     async with WatchState.open(path) as state:
         await state.add(["j1"])
     async with WatchState.open(path, read_only=True) as state:
@@ -244,7 +234,6 @@ async def test_unusable_files(path: Path, change: Callable[[Path], object], reas
         await state.add(f"job-{number}" for number in range(2000))
     change(path)
     before = _content(path)
-
     for read_only in (False, True):
         with pytest.raises(StateFileError, match=reason) as caught:
             await _open_and_close(path, read_only=read_only)
@@ -259,7 +248,6 @@ async def test_a_damaged_outcome(path: Path, damaged: bytes) -> None:
     async with WatchState.open(path) as state:
         await state.commit([_outcome("j1")], [])
     _replace(path, b'"job', damaged)
-
     async with WatchState.open(path) as state:
         with pytest.raises(StateFileError) as caught:
             assert [outcome async for outcome in state.outcomes()]
@@ -272,7 +260,6 @@ async def test_every_length_of_a_cut_file(path: Path, tmp_path: Path) -> None:
         await state.add(f"job-{number}" for number in range(300))
     whole = _content(path)
     copy = tmp_path / "copy.sieve"
-
     for length in [*range(1, len(whole), 512), 4096, len(whole) - 1]:
         copy.write_bytes(whole[:length])
         with pytest.raises(StateFileError):
@@ -295,12 +282,10 @@ async def test_a_full_disk(path: Path) -> None:
     async with WatchState.open(path) as state:
         await state.add(["j1"])
         await _limit_pages(state, 1)  # SQLite reports the same error as for a full disk
-
         with pytest.raises(StateFileError, match="database or disk is full") as caught:
             await state.add(many)
         assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
         assert await state.pending() == ["j1"]
-
         await _limit_pages(state, 1_000_000)
         assert await state.add(many) == 2000
 

@@ -44,7 +44,6 @@ def job_of(fields: dict[str, Any]) -> Job:
 def test_times(written: str, read: str) -> None:
     """Both spellings of a time, with or without a fraction or an offset, become aware UTC."""
     job = job_of({"created_at": written})
-
     assert job.created_at == datetime.fromisoformat(read)
     assert job.extra == {}
     assert job.created_at.tzinfo is UTC
@@ -64,7 +63,6 @@ def test_times_that_cannot_be_read() -> None:
     """A time that cannot be read, or does not exist, is kept in ``extra`` as it came."""
     for written in BAD_TIMES:
         job = job_of({"restarts": [{"timestamp": written}]})
-
         assert job.restarts == (Restart(extra={"timestamp": written}),)
 
 
@@ -81,7 +79,5 @@ def test_times_that_are_nearly_right(changes: list[tuple[int, str]]) -> None:
     for place, letter in changes:
         letters[place] = letter
     written = "".join(letters)
-
     read = job_of({"created_at": written}).created_at
-
     assert read is None or GRAMMAR.fullmatch(written)

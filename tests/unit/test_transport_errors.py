@@ -149,7 +149,6 @@ def test_other_errors(error: Exception, meaning: Kind, words: str) -> None:
     broken.__cause__ = error
     for one in (error, broken):
         failure = translated(one)
-
         assert type(failure) is meaning
         assert failure.reason.startswith(words)
 

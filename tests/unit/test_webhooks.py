@@ -70,9 +70,7 @@ def test_files_as_keys_and_values() -> None:
     """Real events spell a file as a list of Key and Value."""
     data = [{"Key": "url", "Value": "https://host/a.mp4"}, {"Key": "_path", "Value": None}]
     body = {"job_id": "j1", "status": "finished", "outputs": [{"data": data}]}
-
     event = parse_webhook({"type": "job.complete", "body": body})
-
     assert [file.url for file in event.files] == ["https://host/a.mp4"]
     output = {"type": "job.new_output", "body": {"job_id": "j1", "output": {"data": data}}}
     assert [file.url for file in parse_webhook(output).files] == ["https://host/a.mp4"]
@@ -120,7 +118,6 @@ def test_events_are_values() -> None:
     event = parse_webhook({"type": "job.complete", "body": body})
     body["x"].append(2)
     body["outputs"][0]["data"]["a"] = 2
-
     assert pickle.loads(pickle.dumps(event)) == copy.deepcopy(event) == event
     assert isinstance(hash(event), int)
     assert event.extra == {"x": [1]}
