@@ -221,19 +221,30 @@ async def test_cancelled(client: SieveClient, tmp_path: Path) -> None:
 
 
 async def test_invalid_arguments(sieve: FakeSieve, client: SieveClient, tmp_path: Path) -> None:
-    """Invalid arguments are refused before a socket."""
-    with pytest.raises(InvalidArgumentError):
-        await client.download("ftp://host/x", tmp_path / "x")
-    with pytest.raises(InvalidArgumentError, match="name too long"):
-        await client.download("https://host/x", tmp_path / ("x" * 300))
+    """Invalid arguments are refused before a socket; so are places that cannot be written."""
+    url, target = "https://host/x", tmp_path / "x"
+    job = await client.get_job(sieve.add_job(outputs=[{"url": sieve.add_file("a", "a")}]))
+    wrong: list[tuple[Any, Any, str]] = [
+        ("ftp://host/x", target, "only https"),
+        (5, target, "file must be a File or a URL"),
+        (url, tmp_path / ("x" * 300), "name too long"),
+        (url, tmp_path, "got the directory"),
+        (url, 5, "path must be a path"),
+        (url, "", "path must be the path of a file"),
+    ]
+    for file, path, reason in wrong:
+        with pytest.raises(InvalidArgumentError, match=reason):
+            await client.download(file, path)
+    with pytest.raises(InvalidArgumentError, match="on_progress"):
+        await client.download(url, target, on_progress=5)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError):
         await client.download_all("j", tmp_path)  # type: ignore[arg-type]
-    sieve.add_job("j")
-    job = await client.get_job("j")
     with pytest.raises(ValueError, match="concurrency"):
         await client.download_all(job, tmp_path, concurrency=0)
     with pytest.raises(DownloadError):
-        await client.download(File("ftp://host/x"), tmp_path / "x")
+        await client.download(File("ftp://host/x"), target)
+    with pytest.raises(DownloadError, match="No such file or directory"):
+        await client.download(url, tmp_path / "missing" / "x")
 
 
 async def test_a_closed_client(client: SieveClient, tmp_path: Path) -> None:

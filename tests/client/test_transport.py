@@ -380,3 +380,11 @@ async def test_pushes_that_are_repeated() -> None:
         with pytest.raises(errors.ConnectError) as refused:
             await client.push_job("me/mine")
     assert (refused.value.attempts, refused.value.sent) == (3, False)
+    limits = Limits(max_connections=1)
+    async with RawServer([Action.SILENCE]) as silent, silent.client(limits=limits) as client:
+        asking = asyncio.create_task(client.get_job(JOB))
+        await asyncio.sleep(1)
+        with pytest.raises(errors.RequestTimeoutError, match="no slot became free"):
+            await client.run("me/mine", timeout=5)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)

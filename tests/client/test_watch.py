@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import pickle
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -277,7 +278,7 @@ async def test_take(sieve: FakeSieve, client: SieveClient) -> None:
 
 
 async def test_invalid_portions(client: SieveClient) -> None:
-    """A portion needs room for one outcome; a nudge checks its id."""
+    """A portion needs room for one outcome; a nudge checks its id; nothing can be pickled."""
     counts: list[Any] = [0, -1, 1.5, True, None]
     for count in counts:
         with pytest.raises(InvalidArgumentError, match="max_items"):
@@ -286,6 +287,10 @@ async def test_invalid_portions(client: SieveClient) -> None:
         await client.as_completed([]).take(within=-1)
     with pytest.raises(InvalidArgumentError):
         client.nudge("a/b")
+    for value in (client, client.as_completed([]), client.stream_outputs("j")):
+        with pytest.raises(TypeError, match="cannot be copied or pickled"):
+            pickle.dumps(value)
+    assert repr(client).startswith("<SieveClient http://127.0.0.1:")
 
 
 async def test_take_raises_what_the_source_raises(sieve: FakeSieve, client: SieveClient) -> None:

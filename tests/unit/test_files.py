@@ -389,6 +389,11 @@ def test_the_target_is_not_overwritten(target: Path) -> None:
     with pytest.raises(FileExistsError):
         part.finish(target, overwrite=False)
     assert target.read_bytes() == b"old"
+    target.unlink()
+    target.mkdir()
+    with pytest.raises(IsADirectoryError):
+        part.finish(target, overwrite=True)
+    target.rmdir()
     part.finish(target, overwrite=True)
     part.close()
     assert target.read_bytes() == b"new"

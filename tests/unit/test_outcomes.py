@@ -134,7 +134,7 @@ def test_dict_of_an_outcome() -> None:
         "elapsed": 0.5,
     }
     assert JobOutcome.from_dict(outcome.to_dict()) == outcome
-    assert JobOutcome.from_dict({"job_id": "j"}) == JobOutcome("j")
+    assert JobOutcome.from_dict({"job_id": "j", "elapsed": 1}) == JobOutcome("j", elapsed=1.0)
 
 
 def test_dict_with_an_unknown_error() -> None:
