@@ -88,7 +88,6 @@ async def test_an_expired_link(sieve: FakeSieve, client: SieveClient, tmp_path: 
     job = await client.get_job("j")
     await asyncio.sleep(2)
     lookups = len(sieve.requests)
-
     with pytest.raises(FileExpiredError, match="no fresh one"):
         await client.download(job.files[0], tmp_path / "a.mp4")
     with pytest.raises(FileExpiredError, match="job is not known"):
@@ -96,7 +95,6 @@ async def test_an_expired_link(sieve: FakeSieve, client: SieveClient, tmp_path: 
     sieve.fault(job="j", fields={"outputs": [{"data": {"url": fresh}}]})
     path = await client.download(job.files[0], tmp_path / "a.mp4")
     paths = await client.download_all(job, tmp_path / "all")
-
     assert {each.read_bytes() for each in (path, *paths)} == {CONTENT}
     assert [r.path for r in sieve.requests[lookups:] if r.path.startswith("/v2")] == [
         "/v2/jobs/j"

@@ -7,6 +7,7 @@ import pickle
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,9 +50,7 @@ async def state(tmp_path: Path) -> AsyncIterator[WatchState]:
         yield opened
 
 
-async def test_an_outcome_is_on_disk_before_it_is_handed_out(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_on_disk_first(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """When an outcome is handed out, another connection reads it from the file."""
     await state.add([sieve.add_job(status=end) for end in ("finished", "error", "cancelled")])
     async with client.resume(state) as watch:
@@ -61,9 +60,7 @@ async def test_an_outcome_is_on_disk_before_it_is_handed_out(
             assert outcome.age == 0
 
 
-async def test_taking_the_next_acknowledges_the_one_before(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_acknowledging(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """The outcome in hand is not acknowledged until the next step; the last one by the end."""
     await state.add([sieve.add_job() for _ in range(5)])
     async with client.resume(state) as watch:
@@ -79,9 +76,7 @@ async def test_taking_the_next_acknowledges_the_one_before(
 
 
 @pytest.mark.looptime
-async def test_a_slow_caller_repeats_one_outcome_at_the_most(
-    client: SieveClient, state: WatchState
-) -> None:
+async def test_slow_caller(client: SieveClient, state: WatchState) -> None:
     """Where a caller takes its time, each step writes what was acknowledged before."""
     ids = [f"old-{number}" for number in range(5)]
     await state.add(ids)
@@ -93,9 +88,7 @@ async def test_a_slow_caller_repeats_one_outcome_at_the_most(
             await asyncio.sleep(1)
 
 
-async def test_what_was_stored_comes_first_and_says_how_old_it_is(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_stored_first(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """Outcomes of an earlier process come in the order of ending, more than a portion of them."""
     pending = [sieve.add_job() for _ in range(3)]
     ended = [f"old-{number}" for number in range(700)]
@@ -112,9 +105,7 @@ async def test_what_was_stored_comes_first_and_says_how_old_it_is(
     assert not [request for request in sieve.requests if "old-" in request.path]
 
 
-async def test_effects_in_the_transaction_of_the_acknowledgement(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_effects(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """Statements are committed together with the acknowledgement, at the end of the block."""
     await state.add([sieve.add_job() for _ in range(4)])
     async with client.resume(state) as watch:
@@ -128,9 +119,7 @@ async def test_effects_in_the_transaction_of_the_acknowledgement(
             assert len(_rows(state, "SELECT * FROM results")) == after.acknowledged
 
 
-async def test_a_block_that_raises_writes_nothing(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_failed_block(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """What raises in the block or in a statement undoes all; resuming hands the outcome out."""
     _execute(state, _TABLE)
     await state.add([job_id := sieve.add_job()])
@@ -163,9 +152,7 @@ async def test_a_block_that_raises_writes_nothing(
     assert len(_rows(state, "SELECT * FROM results")) == 1
 
 
-async def test_an_outcome_whose_block_failed_stays_unacknowledged(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_after_failed_block(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """Taking the next outcome does not acknowledge one whose block was left by an exception."""
     await state.add([sieve.add_job() for _ in range(3)])
     async with client.resume(state) as watch:
@@ -181,9 +168,7 @@ async def test_an_outcome_whose_block_failed_stays_unacknowledged(
     assert await state.counts() == (0, 0, 3)
 
 
-async def test_what_cannot_be_acknowledged(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_refused(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """An outcome that is not final, was acknowledged, or is of another watch is refused."""
     await state.add([sieve.add_job(), sieve.add_job(status=None)])
     async with client.resume(state, timeout=0.3) as watch:
@@ -198,9 +183,7 @@ async def test_what_cannot_be_acknowledged(
         Transaction().execute(b"SELECT 1")  # type: ignore[arg-type]  # on purpose
 
 
-async def test_what_is_not_final_leaves_the_job_pending(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_not_final(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """A deadline, a closed client and a revoked key are handed out, and are not stored."""
     await state.add([sieve.add_job(status=None)])
     async with client.resume(state, timeout=0.05) as watch:
@@ -229,9 +212,7 @@ async def test_a_final_error_is_stored(client: SieveClient, state: WatchState) -
     assert str(again.error) == str(first.error)
 
 
-async def test_jobs_of_another_server(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_another_server(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """A state file belongs to the server that it was first used with."""
     await state.add([sieve.add_job()])
     async with client.resume(state):
@@ -259,9 +240,7 @@ async def test_other_spellings_of_a_server(tmp_path: Path) -> None:
                     assert watch.pending() == []
 
 
-async def test_one_watch_at_a_time(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_one_watch(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """A second watch of the same state fails, until the first is closed, dropped or at its end."""
     await state.add([sieve.add_job(), sieve.add_job(status=None)])
     async with client.resume(state):
@@ -279,9 +258,7 @@ async def test_one_watch_at_a_time(
     await ended.aclose()
 
 
-async def test_several_tasks_take_from_one_watch(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_several_tasks(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """A step acknowledges what its own task took before, and never what another one works on."""
     await state.add([sieve.add_job() for _ in range(10)])
     taken = asyncio.get_running_loop().create_future()
@@ -300,16 +277,13 @@ async def test_several_tasks_take_from_one_watch(
         with pytest.raises(LookupError):
             await worker
         outcomes += [outcome async for outcome in watch]
-
     assert len(outcomes) == 9
     assert await state.counts() == (0, 1, 9)
     async with client.resume(state) as watch:
         assert [outcome.job_id async for outcome in watch] == [job_id]
 
 
-async def test_a_cancelled_step_loses_no_outcome(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_cancelled_step(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """Steps are cancelled after any number of turns; each outcome is handed out exactly once."""
     ids = [sieve.add_job() for _ in range(30)]
     await state.add(ids)
@@ -328,9 +302,7 @@ async def test_a_cancelled_step_loses_no_outcome(
     assert sorted(taken) == sorted(ids)
 
 
-async def test_closing_ends_a_step_that_waits(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_closing(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """A step that waits for an outcome ends when the watch is closed."""
     await state.add([sieve.add_job(status=None)])
     watch = client.resume(state)
@@ -345,9 +317,7 @@ async def test_closing_ends_a_step_that_waits(
     await watch.aclose()
 
 
-async def test_a_disk_that_is_full_for_a_while(
-    sieve: FakeSieve, client: SieveClient, state: WatchState
-) -> None:
+async def test_full_disk(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """Storing on a full disk raises the cause; the next step with space loses nothing."""
     rest = [sieve.add_job(by="manual", fields={"visibility": "x" * 20_000}) for _ in range(40)]
     ids = [sieve.add_job(), sieve.add_job(), *rest]
@@ -394,22 +364,16 @@ async def test_a_cancelled_block_is_not_hidden_by_a_full_disk(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-async def test_arguments_are_checked_at_once(client: SieveClient, state: WatchState) -> None:
-    """Invalid arguments raise in the call itself."""
-    with pytest.raises(InvalidArgumentError, match="strategy"):
-        client.resume(state, strategy="sweep")  # type: ignore[arg-type]  # on purpose
-    with pytest.raises(InvalidArgumentError, match="timeout"):
-        client.resume(state, timeout=-1)
-    with pytest.raises(InvalidArgumentError, match="state must be a WatchState"):
-        client.resume("batch.sieve")  # type: ignore[arg-type]  # on purpose
-
-
-async def test_counts_and_pending(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
+async def test_counts(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """They are those of the watch, with what is handed out again."""
     await state.add([sieve.add_job(), "ended", sieve.add_job(status=None)])
     await state.commit([_outcome("ended")], [])
     watch = client.resume(state, timeout=0.5)
     assert (watch.counts(), watch.pending()) == ({}, [])
+    wrong: list[dict[str, Any]] = [{"strategy": "sweep"}, {"timeout": -1}, {"state": "a.sieve"}]
+    for arguments in wrong:
+        with pytest.raises(InvalidArgumentError, match=next(iter(arguments))):
+            client.resume(**({"state": state} | arguments))
     async with watch:
         outcomes = [await anext(watch), await anext(watch)]
         assert [outcome.ok for outcome in outcomes] == [True, True]

@@ -87,12 +87,10 @@ async def test_cancelled_close(sieve: FakeSieve) -> None:
     ids = [sieve.add_job(processing=3600) for _ in range(5)]
     watching = asyncio.ensure_future(client.wait_for_jobs(ids))
     await asyncio.sleep(10)
-
     closing = asyncio.ensure_future(client.close())
     await asyncio.sleep(0)
     closing.cancel()
     await asyncio.gather(closing, return_exceptions=True)
-
     assert client.closed
     outcomes = await watching
     assert {outcome.status for outcome in outcomes} == {"ClientClosedError"}
@@ -160,7 +158,6 @@ async def test_session_that_its_owner_closes() -> None:
             watching = asyncio.ensure_future(client.wait_for_jobs(ids, strategy=strategy))
             await asyncio.sleep(20)
             await session.close()
-
             async with asyncio.timeout(200):
                 outcomes = await watching
             assert {outcome.status for outcome in outcomes} == {"ClientClosedError"}

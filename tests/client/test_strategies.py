@@ -80,7 +80,6 @@ async def test_jobs_end_while_pages_are_read(sieve: FakeSieve) -> None:
     for job_id, seconds in processing.items():
         sieve.add_job(job_id, queued=seconds / 3, processing=seconds, outputs=[job_id])
     ends: dict[str, float] = {}
-
     limits = Limits(polls_per_second=40)
     async with (
         SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client,
@@ -90,7 +89,6 @@ async def test_jobs_end_while_pages_are_read(sieve: FakeSieve) -> None:
             assert outcome.job_id not in ends
             assert outcome.result().data == (outcome.job_id,)
             ends[outcome.job_id] = now()
-
     assert ends.keys() == processing.keys()
     assert all(at >= processing[job_id] for job_id, at in ends.items())
     assert sieve.requests.total <= 600 * 1.7
@@ -154,7 +152,7 @@ async def test_lists_that_fail(fault: str) -> None:
 
 async def test_few_jobs_among_many(sieve: FakeSieve) -> None:
     """Lists of thousands of other jobs cost at most about what polling costs."""
-    for _ in range(1000):
+    for _ in range(600):
         sieve.add_job(processing=1e6)
     costs = {}
     strategies: tuple[Strategy, ...] = ("poll", "list")
@@ -217,7 +215,6 @@ async def test_refused_long_polls(*, many: bool) -> None:
                 assert outcome.ok
             else:
                 assert (await client.wait_for_job("job", strategy="long_poll")).succeeded
-
         assert end <= now() <= end + 4
         assert max_per_second(server.times) <= 6  # two for each interval
         assert len(server.awaits) <= 60
@@ -261,12 +258,10 @@ async def test_one_look(sieve: FakeSieve, client: SieveClient) -> None:
     sieve.add_job("ended")
     sieve.add_job("running", processing=100)
     started = now()
-
     ended = await client.wait_for_job("ended", strategy="long_poll", timeout=0)
     with pytest.raises(WaitTimeoutError) as caught:
         await client.wait_for_job("running", strategy="long_poll", timeout=0)
     many = await client.wait_for_jobs(["ended", "running"], strategy="long_poll", timeout=0)
-
     assert ended.succeeded
     assert caught.value.last is not None
     assert [outcome.ok for outcome in many] == [True, False]
@@ -301,7 +296,6 @@ async def test_closing(sieve: FakeSieve, client: SieveClient) -> None:
     assert sieve.in_flight == 3
     closed_at = now()
     await client.close()
-
     with pytest.raises(ClientClosedError):
         await single
     assert [type(outcome.error) for outcome in await many] == [ClientClosedError] * 2
@@ -312,7 +306,7 @@ async def test_closing(sieve: FakeSieve, client: SieveClient) -> None:
 @pytest.mark.parametrize("single", [True, False])
 async def test_half_of_the_slots(sieve: FakeSieve, slots: int, *, single: bool) -> None:
     """Held requests take at most half of the slots; the rest is polled, and lookups go on."""
-    ids = [sieve.add_job(processing=50 + 10 * n) for n in range(10)]
+    ids = [sieve.add_job(processing=50 + 10 * n) for n in range(6)]
     sieve.add_job("other", processing=3600)
 
     async def wait(client: SieveClient) -> list[Job]:
@@ -338,4 +332,4 @@ async def test_half_of_the_slots(sieve: FakeSieve, slots: int, *, single: bool) 
     assert most_held(sieve) == slots // 2
     assert sieve.max_in_flight <= slots
     assert max(took) < 0.5
-    assert now() <= 140 * 1.1 + 1
+    assert now() <= 100 * 1.1 + 1

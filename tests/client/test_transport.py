@@ -354,7 +354,6 @@ async def test_ambiguous_pushes(session: aiohttp.ClientSession | None, kind: str
         server.plan = lambda _: PushPlan()
         pushed = await client.push_job("me/mine")
         assert pushed.id in server.jobs
-
     assert caught.value.accepted is accepted
     assert (len(server.posts), server.reused) == (3, 0)
 

@@ -75,7 +75,6 @@ async def test_after_the_end(sieve: FakeSieve, client: SieveClient) -> None:
     outcomes = client.as_completed(["a"])
     closed = client.as_completed(["a"])
     never_used = client.as_completed(["a"])
-
     assert ids_of([outcome async for outcome in outcomes]) == ["a"]
     await outcomes.aclose()
     await closed.aclose()
@@ -91,7 +90,7 @@ async def test_after_the_end(sieve: FakeSieve, client: SieveClient) -> None:
 
 async def test_several_takers(sieve: FakeSieve, client: SieveClient) -> None:
     """Several tasks may take from one iterator: each outcome once; all end with it."""
-    ids = [sieve.add_job(f"{number}", processing=number % 17) for number in range(100)]
+    ids = [sieve.add_job(f"{number}", processing=number % 17) for number in range(40)]
     outcomes = client.as_completed(ids)
 
     async def take() -> list[str]:
@@ -102,7 +101,6 @@ async def test_several_takers(sieve: FakeSieve, client: SieveClient) -> None:
         return seen
 
     takes = await asyncio.gather(*(take() for _ in range(5)))
-
     assert sorted(itertools.chain(*takes)) == sorted(ids)
     assert all(takes)
     closed = client.as_completed([sieve.add_job(processing=600)])
@@ -150,10 +148,9 @@ async def test_cancelled_taker_at_every_turn(sieve: FakeSieve, client: SieveClie
 @pytest.mark.parametrize("pause", [0, 10])
 async def test_closing_the_client(sieve: FakeSieve, max_pending_jobs: int, pause: float) -> None:
     """When the client is closed, each job of a list has one outcome, those untaken as well."""
-    ids = [sieve.add_job("early"), *(sieve.add_job(f"{n}", processing=600) for n in range(50))]
+    ids = [sieve.add_job("early"), *(sieve.add_job(f"{n}", processing=600) for n in range(20))]
     limits = Limits(max_pending_jobs=max_pending_jobs)
     client = SieveClient(KEY, base_url=sieve.url, limits=limits)
-
     async with client.as_completed(ids) as outcomes:
         listed = asyncio.create_task(client.wait_for_jobs([*ids, "early"]))
         await asyncio.sleep(pause)
@@ -165,7 +162,6 @@ async def test_closing_the_client(sieve: FakeSieve, max_pending_jobs: int, pause
             for outcome in some:
                 assert outcome.ok == (outcome.job_id == "early" and pause > 0)
                 assert outcome.ok or isinstance(outcome.error, ClientClosedError)
-
     await assert_no_more_requests(client, sieve.requests)
     assert len(sieve.requests) <= before + 2
 
@@ -258,7 +254,6 @@ async def test_take(sieve: FakeSieve, client: SieveClient) -> None:
     """A portion holds what comes in time, at most so many, and nothing is lost between portions."""
     ids = [sieve.add_job(f"j{n}", processing=10 * n) for n in range(6)]
     watch = client.as_completed(ids)
-
     assert ids_of(await watch.take(within=5)) == ["j0"]
     assert now() == pytest.approx(5, abs=0.1)
     assert await watch.take(within=0) == []
@@ -447,7 +442,6 @@ async def test_bad_jobs() -> None:
 
     async with ScriptedServer(reply) as server, server.client() as client:
         outcomes = await client.wait_for_jobs([*good[:10], *BAD, *good[10:]], timeout=60)
-
     assert [outcome.job_id for outcome in outcomes if outcome.ok] == good
     for bad in outcomes[10 : 10 + len(BAD)]:
         assert (bad.job, bad.ok) == (None, False)

@@ -204,7 +204,6 @@ async def test_ids_that_come_again_let_the_loop_turn(sieve: FakeSieve, client: S
     ticker = asyncio.create_task(ticking())
     seen = [outcome async for outcome in client.as_completed(again())]
     ticker.cancel()
-
     assert ids_of(seen) == ["a"]
     assert longest <= 10_000
 
@@ -355,6 +354,5 @@ async def test_nudge_during_on_update(sieve: FakeSieve, client: SieveClient) -> 
     nudging = asyncio.create_task(nudge())
     outcomes = await client.wait_for_jobs([job_id], on_update=on_update)
     await nudging
-
     assert outcomes[0].ok
     assert seen == ["queued", "processing", "finished"]

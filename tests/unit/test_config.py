@@ -52,7 +52,6 @@ def test_order_of_sources(official: Path, tmp_path: Path) -> None:
     named = tmp_path / "key"
     named.write_text("from-named-file")
     environment = {"SIEVE_API_KEY": "from-variable", "SIEVE_API_KEY_FILE": str(named)}
-
     assert find_api_key(Secret("from-argument"), environment, tmp_path) == "from-argument"
     assert find_api_key(None, environment, tmp_path) == "from-variable"
     environment["SIEVE_API_KEY"] = ""  # counts as not set
@@ -174,20 +173,16 @@ def test_bad_base_urls() -> None:
         assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-@pytest.mark.parametrize(
-    ("argument", "environment", "expected"),
-    [
-        (None, {}, "https://mango.sievedata.com"),
-        (None, {"SIEVE_API_URL": ""}, "https://mango.sievedata.com"),
-        (None, {"SIEVE_API_URL": "https://variable/"}, "https://variable"),
-        ("https://argument/", {"SIEVE_API_URL": "https://variable"}, "https://argument"),
-    ],
-)
-def test_sources_of_the_base_url(
-    argument: str | None, environment: dict[str, str], expected: str
-) -> None:
+def test_sources_of_the_base_url() -> None:
     """The base URL is the argument, else the variable, else the public service."""
-    assert read_config(Secret(KEY), argument, environment, None).base_url == expected
+    public, variable = "https://mango.sievedata.com", {"SIEVE_API_URL": "https://variable/"}
+    for argument, environment, expected in (
+        (None, {}, public),
+        (None, {"SIEVE_API_URL": ""}, public),
+        (None, variable, "https://variable"),
+        ("https://argument/", variable, "https://argument"),
+    ):
+        assert read_config(Secret(KEY), argument, environment, None).base_url == expected
 
 
 def test_the_key_is_not_shown() -> None:

@@ -151,9 +151,7 @@ def test_any_value_in_any_field(model: type, path: Path) -> None:
             if kind in {ID, WORD} and type(value) is not str:
                 continue  # then the version does not fit its field
             document = changed(path, name, value)
-
             job = structure(document, Job)
-
             assert_types(job)
             assert_field(at(job, path), name, kind, value)
             assert leaves(document) - leaves(job.to_dict()) <= Counter(["0", "False", "''"])

@@ -81,15 +81,6 @@ def test_growing_by_default() -> None:
         assert plain * 1.2 < max(made) <= plain * 1.25
 
 
-@STEADY
-@given(delay=st.floats(MIN_DELAY, 1e9), failures=st.integers(1, 10**6))
-def test_after_failed_polls(delay: float, failures: int) -> None:
-    """A delay doubles with each failed poll, up to 60 s, and is then cut by up to a half."""
-    limit = min(delay * 2.0 ** min(failures, 40), max(60.0, delay))
-    for _ in range(10):
-        assert limit / 2 <= delays.after_failed_polls(delay, failures) <= limit
-
-
 def test_after_failed_polls_of_a_second() -> None:
     """A delay of a second becomes two, four, and at last sixty."""
     for failures, limit in ((1, 2), (2, 4), (3, 8), (5, 32), (6, 60), (99, 60)):

@@ -55,7 +55,6 @@ def test_classes_of_errors() -> None:
     }
     for status in range(400, 600):
         error = api_error_of(answer(status, {"detail": "no such thing"}))
-
         assert type(error) is kinds.get(
             status, errors.BadRequestError if status < 500 else errors.ServerError
         )

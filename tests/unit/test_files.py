@@ -147,7 +147,6 @@ async def test_resolved_addresses(
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
     resolver = CheckedResolver(HostRules.for_first(parse_url(host)))
-
     if allowed is None:
         with pytest.raises(ForbiddenUrlError, match="no public address"):
             await resolver.resolve("name", 443)
@@ -319,7 +318,6 @@ def test_parts_of_other_writers(target: Path) -> None:
     for part in (first, second, other):
         part.start(HELD)
         part.append(part.path.name.encode())
-
     assert len({first.path, second.path, other.path, foreign}) == 4
     second.close()
     third = PartFile.open(target, "u")
@@ -376,7 +374,6 @@ def test_writers_in_many_threads(target: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
     assert not wrong
     assert os.listdir(target.parent) == ["clip.mp4"]  # noqa: PTH208
 
@@ -474,7 +471,6 @@ async def test_cancelling_waits_for_the_thread() -> None:
     await asyncio.sleep(0)
     assert not task.done()
     go_on.set()
-
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended.is_set()

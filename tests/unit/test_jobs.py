@@ -133,14 +133,6 @@ def test_inputs_that_cannot_be_sent() -> None:
     assert body_of({"a": shared, "b": [shared, shared]})["inputs"]["b"] == [shared, shared]
 
 
-def test_functions_that_cannot_be_pushed() -> None:
-    """A function is OWNER/NAME or OWNER/NAME:VERSION."""
-    functions: list[Any] = ["mine", "me/", "me/mine:", "a/b/c", "", None, 7, "me/m ine"]
-    for function in functions:
-        with pytest.raises(InvalidArgumentError, match="function must be"):
-            check_push(function, {}, (), None)
-
-
 BAD_WEBHOOKS: list[Any] = [
     *("https://host/hook", b"x", None, 7, {"type": "job.complete", "url": "https://host"}),
     *(["https://host/hook"], [{"type": "job.complete"}], [{"url": "https://host"}], [Webhook()]),

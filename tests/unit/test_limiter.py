@@ -118,14 +118,12 @@ async def test_what_queues_during_a_pause(rate: float | None) -> None:
         asyncio.ensure_future(send(limiter, times, f"{n}", poll=n % 2 == 0)) for n in range(100)
     ]
     await asyncio.sleep(10.5)
-
     before = len(times)
     await send(limiter, times, "late", poll=False)
     name, at = times[before]
     assert name == "late"
     assert at == pytest.approx(10.5)
     await asyncio.gather(*tasks)
-
     left = [(name, at) for name, at in times if name != "late"]
     assert [name for name, _ in left] == [f"{n}" for n in range(100)]
     assert left[0][1] == pytest.approx(10)
@@ -263,9 +261,7 @@ async def test_close() -> None:
         asyncio.ensure_future(limiter.sleep_until(1e6)),
     ]
     await asyncio.sleep(0)
-
     limiter.close()
-
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(result) for result in results] == [ClientClosedError] * 3
     for late in (limiter.acquire(poll=True), limiter.sleep_until(5)):

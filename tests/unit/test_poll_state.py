@@ -104,10 +104,8 @@ def test_rejection_after_a_good_answer(how: str) -> None:
         else:
             state.on_listed()
         error = errors.api_error_class(status)(status)
-
         second = at(failure(state, error, 10))
         third = at(failure(state, error, second))
-
         assert 12.5 <= second <= 15
         assert second + 2.5 <= third <= second + 5
         final = errors.ResponseTooLargeError("too large")

@@ -74,9 +74,7 @@ def test_answers_without_object(read: Read) -> None:
     )
     for body, status, reason in bodies:
         response = answer(body, status)
-
         error = error_of(read, JOB, response)
-
         assert isinstance(error, DecodeError)
         assert (error.reason, error.status, error.path) == (reason, status, "/v2/jobs/j")
         assert error.excerpt == response.excerpt()

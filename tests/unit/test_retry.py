@@ -136,14 +136,12 @@ async def test_pause_that_a_call_does_not_wait_for() -> None:
     """Neither the call that got it nor the next one waits longer than ``max_retry_after``."""
     harness = Harness(429, max_retry_after=10)
     error = errors.RateLimitError(429, retry_after=60.5)
-
     with pytest.raises(errors.RateLimitError) as caught:
         await harness.retrier.call(get_job("a"), harness.parse(error))
     assert (caught.value.retry_after, caught.value.attempts) == (60.5, 1)
     await asyncio.sleep(20.5)
     with pytest.raises(errors.RateLimitError) as caught:
         await harness.retrier.call(get_job("b"), harness.parse(error))
-
     assert (caught.value.retry_after, caught.value.attempts) == (40, 0)
     assert caught.value.path == "/v2/jobs/b"
     assert (len(harness.sent), now()) == (1, 20.5)

@@ -29,7 +29,6 @@ from sieve_async import (
     WatchState,
     WrongEventLoopError,
 )
-from sieve_async.durable import Transaction
 
 # Holds a state file open until it is killed.
 _HOLDER = """
@@ -254,18 +253,6 @@ async def test_a_damaged_outcome(path: Path, damaged: bytes) -> None:
     assert len(str(caught.value)) < 600
 
 
-async def test_every_length_of_a_cut_file(path: Path, tmp_path: Path) -> None:
-    """However much is cut off, the file is refused or complete; ids are never just missing."""
-    async with WatchState.open(path) as state:
-        await state.add(f"job-{number}" for number in range(300))
-    whole = _content(path)
-    copy = tmp_path / "copy.sieve"
-    for length in [*range(1, len(whole), 512), 4096, len(whole) - 1]:
-        copy.write_bytes(whole[:length])
-        with pytest.raises(StateFileError):
-            await _open_and_close(copy)
-
-
 async def test_invalid_paths(path: Path) -> None:
     """What cannot be a path raises in the call itself; a missing directory is a typed error."""
     paths: list[Any] = [None, 7, "a\0b", b"bytes"]
@@ -274,20 +261,6 @@ async def test_invalid_paths(path: Path) -> None:
             WatchState.open(invalid)
     with pytest.raises(StateFileError, match="No such file or directory"):
         await _open_and_close(path / "missing" / "batch.sieve")
-
-
-async def test_a_full_disk(path: Path) -> None:
-    """A full disk raises the cause; what is on disk stays, and space makes all well again."""
-    many = [f"job-{number}" for number in range(2000)]
-    async with WatchState.open(path) as state:
-        await state.add(["j1"])
-        await _limit_pages(state, 1)  # SQLite reports the same error as for a full disk
-        with pytest.raises(StateFileError, match="database or disk is full") as caught:
-            await state.add(many)
-        assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
-        assert await state.pending() == ["j1"]
-        await _limit_pages(state, 1_000_000)
-        assert await state.add(many) == 2000
 
 
 async def test_a_write_that_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,15 +366,6 @@ def _execute(path: Path, statement: str) -> None:
 
 def _make_older(path: Path, *, seconds: float) -> None:
     _execute(path, f"UPDATE sieve_outcomes SET ended_at = ended_at - {seconds}")  # noqa: S608
-
-
-async def _limit_pages(state: WatchState, pages: int) -> None:
-    """Let the file grow no further than that; a statement of the caller's can do so."""
-    job_id = f"limit-{pages}"
-    await state.commit([_outcome(job_id)], [])
-    transaction = Transaction()
-    transaction.execute(f"PRAGMA max_page_count = {pages}")
-    await state.acknowledge(job_id, transaction)
 
 
 @contextlib.contextmanager

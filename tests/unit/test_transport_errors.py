@@ -111,9 +111,7 @@ def test_every_error_of_aiohttp() -> None:
     """
     for kind in ALL_KINDS:
         meaning, words = MEANINGS[kind.__name__]
-
         error = translated(made(kind))
-
         assert type(error) is meaning
         assert error.reason.startswith(words)
         assert (error.method, error.path) == ("GET", "/v2/jobs/job-1")

@@ -31,7 +31,6 @@ def test_words(
     """
     for word in ("", *f"{pending} {terminal} {unknown}".split()):
         status = words(word)
-
         assert status.is_known is (word != "" and word not in unknown.split())
         assert status.is_terminal is (word in terminal.split())
         assert (status.value, str(status), f"{status}") == (word, word, word)
