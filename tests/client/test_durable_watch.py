@@ -171,11 +171,13 @@ async def test_after_failed_block(sieve: FakeSieve, client: SieveClient, state: 
 async def test_refused(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
     """An outcome that is not final, was acknowledged, or is of another watch is refused."""
     await state.add([sieve.add_job(), sieve.add_job(status=None)])
-    async with client.resume(state, timeout=0.3) as watch:
-        first, last = [outcome async for outcome in watch]
+    async with client.resume(state) as watch:
+        first = await anext(watch)
+        await client.close()
+        last = await anext(watch)
         with pytest.raises(InvalidArgumentError, match="was acknowledged before"):
             await _acknowledge(watch, first)
-        with pytest.raises(InvalidArgumentError, match="not final: WaitTimeoutError"):
+        with pytest.raises(InvalidArgumentError, match="not final: ClientClosedError"):
             await _acknowledge(watch, last)
         with pytest.raises(InvalidArgumentError, match="not of this watch"):
             await _acknowledge(watch, _outcome("another"))
@@ -368,7 +370,7 @@ async def test_counts(sieve: FakeSieve, client: SieveClient, state: WatchState) 
     """They are those of the watch, with what is handed out again."""
     await state.add([sieve.add_job(), "ended", sieve.add_job(status=None)])
     await state.commit([_outcome("ended")], [])
-    watch = client.resume(state, timeout=0.5)
+    watch = client.resume(state)
     assert (watch.counts(), watch.pending()) == ({}, [])
     wrong: list[dict[str, Any]] = [{"strategy": "sweep"}, {"timeout": -1}, {"state": "a.sieve"}]
     for arguments in wrong:

@@ -166,6 +166,7 @@ async def test_repetitions_are_nudged_once_in_half_a_second() -> None:
     assert nudged == ["j1", "j2", "j1"]
 
 
+@pytest.mark.looptime
 async def test_an_event_that_came_too_early_is_no_repetition() -> None:
     """Where nothing waits for a job yet, its next event nudges again."""
     answers = iter([False, True, True])

@@ -460,7 +460,7 @@ async def test_cancelling_waits_for_the_thread() -> None:
 
     def block() -> None:
         loop.call_soon_threadsafe(entered.set)
-        go_on.wait(10)
+        go_on.wait()
         ended.set()
 
     task = asyncio.create_task(run_blocking(block))
