@@ -27,6 +27,8 @@ from sieve_async.jobs.find import canonical
 from sieve_async.jobs.lifecycle import JobList
 from sieve_async.models import File, Job, JobStatus, Webhook
 
+pytestmark = pytest.mark.looptime
+
 
 class Word(str, enum.Enum):  # noqa: UP042 - a StrEnum prints as its value
     """A string that prints as something else."""
@@ -217,7 +219,6 @@ async def found(
     return [each.id for each in jobs], read
 
 
-@pytest.mark.looptime
 async def test_jobs_with_equal_inputs() -> None:
     """Jobs with equal inputs that were created since are found, and all of them."""
     ids, _ = await found(
@@ -234,7 +235,6 @@ async def test_jobs_with_equal_inputs() -> None:
     assert ids == ["a", "b", "c"]
 
 
-@pytest.mark.looptime
 async def test_inputs_as_answers_spell_them() -> None:
     """Answers add null members, and spell files as lists of Key and Value."""
     pairs = [{"Key": "url", "Value": "https://host/a"}, {"Key": "_path", "Value": None}]
@@ -244,7 +244,6 @@ async def test_inputs_as_answers_spell_them() -> None:
     assert (await found([job("a", {**INPUTS, "n": 1.0})]))[0] == ["a"]
 
 
-@pytest.mark.looptime
 async def test_further_inputs_count_only_if_there_is_no_equal_job() -> None:
     """The server may fill in defaults: such a job is found when the time is over."""
     more = {**INPUTS, "voice": "x"}
@@ -252,7 +251,6 @@ async def test_further_inputs_count_only_if_there_is_no_equal_job() -> None:
     assert (await found([job("more", more)]))[0] == ["more"]
 
 
-@pytest.mark.looptime
 async def test_a_job_that_is_listed_late() -> None:
     """The search goes on until a job is listed, or the time is over."""
     assert (await found([], [], [job("a")]))[0] == ["a"]
@@ -260,7 +258,6 @@ async def test_a_job_that_is_listed_late() -> None:
     assert (await found([], [job("a")], until=0.0))[0] == []
 
 
-@pytest.mark.looptime
 async def test_lists_that_cannot_be_read() -> None:
     """A transient failure is tried again until the time is over; any other ends the search."""
     transient, lasting = ServerError(503), NotFoundError(404)
@@ -271,7 +268,6 @@ async def test_lists_that_cannot_be_read() -> None:
         await found(lasting)
 
 
-@pytest.mark.looptime
 async def test_how_far_a_list_is_read() -> None:
     """Where the newest come first, the search ends among the old ones; else it reads them all."""
     newest_first = [job("a"), *(job(f"o{n}", seconds=-100.0 - n) for n in range(2000))]

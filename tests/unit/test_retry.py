@@ -16,6 +16,9 @@ from sieve_async.limiter import RequestLimiter
 from sieve_async.messages import Request, Response
 from sieve_async.retry import ErrorAction, Retrier, RetryBudget, classify, requested_pause
 
+pytestmark = pytest.mark.looptime
+
+
 RETRY, CONFIRM, RAISE = ErrorAction.RETRY, ErrorAction.CONFIRM, ErrorAction.RAISE
 
 OTHERS: list[tuple[errors.SieveError, ErrorAction]] = [
@@ -94,7 +97,6 @@ class Harness:
         return parse
 
 
-@pytest.mark.looptime
 async def test_attempts() -> None:
     """Transient failures are retried up to ``max_attempts``; the last error counts them."""
     harness = Harness(*[errors.ConnectError("refused", sent=False)] * 9)
@@ -109,7 +111,6 @@ async def test_attempts() -> None:
     assert harness.limiter.in_flight == 0
 
 
-@pytest.mark.looptime
 async def test_stale_connections_without_end() -> None:
     """Connections that die again and again are not repeated without end."""
     harness = Harness(*[errors.ConnectError("closed", reused_connection=True)] * 99)
@@ -118,7 +119,6 @@ async def test_stale_connections_without_end() -> None:
     assert len(harness.sent) == 6
 
 
-@pytest.mark.looptime
 async def test_stale_connections_of_polls_obey_the_rate() -> None:
     """The repetition takes a turn in the poll rate, like any other poll."""
     stale = errors.ConnectError("closed", reused_connection=True)
@@ -131,7 +131,6 @@ async def test_stale_connections_of_polls_obey_the_rate() -> None:
     assert min(gaps) >= 0.08
 
 
-@pytest.mark.looptime
 async def test_pause_that_a_call_does_not_wait_for() -> None:
     """Neither the call that got it nor the next one waits longer than ``max_retry_after``."""
     harness = Harness(429, max_retry_after=10)
@@ -150,7 +149,6 @@ async def test_pause_that_a_call_does_not_wait_for() -> None:
     assert now() == 60.5
 
 
-@pytest.mark.looptime
 async def test_poll_waits_for_the_pause() -> None:
     """A poll waits for it, but not beyond its deadline."""
     harness = Harness(429, 429)
@@ -164,7 +162,6 @@ async def test_poll_waits_for_the_pause() -> None:
     assert (caught.value.attempts, caught.value.sent) == (0, False)
 
 
-@pytest.mark.looptime
 async def test_no_retry_past_the_deadline() -> None:
     """A retry that could only begin after the deadline is not waited for."""
     harness = Harness(503, initial_delay=8, max_delay=8)
@@ -175,7 +172,6 @@ async def test_no_retry_past_the_deadline() -> None:
     assert (len(harness.sent), now()) == (1, 0)
 
 
-@pytest.mark.looptime
 async def test_empty_budget() -> None:
     """Without tokens there are no retries; first tries go on."""
     harness = Harness(*[errors.ConnectError("refused")] * 5)
