@@ -166,6 +166,7 @@ async def test_downloads_that_start_over(client: SieveClient, tmp_path: Path) ->
     whole = {"x_goog_hash": f"md5={base64.b64encode(hashlib.md5(CONTENT).digest()).decode()}"}  # noqa: S324
     size = len(CONTENT)
     scripts: dict[str, list[Answer]] = {
+        "many cuts": [cut_after(66_000)] * 3,
         "ignores ranges": [cut_after(9), reply("200 OK", CONTENT[9:])],
         "another range": [cut_after(9), reply("206 Part", b"x", Content_Range=f"bytes 0-0/{size}")],
         "has it all": [reply("200 OK", CONTENT, **whole)],

@@ -99,7 +99,9 @@ async def test_find_pushed(sieve: FakeSieve, client: SieveClient) -> None:
     with pytest.raises(errors.AmbiguousPushError) as raised:
         await client.push_job("me/mine", {"n": 1})
     last = await client.push_job("me/mine", {"n": 1})
+    started = now()
     [found] = await client.find_pushed(pickle.loads(pickle.dumps(raised.value)))
+    assert now() - started < 1
     assert found.id == sieve.pushes[3].job_id
     assert found.id not in {first.id, last.id}
     assert len(sieve.pushes) == 5

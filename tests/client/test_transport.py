@@ -50,7 +50,8 @@ async def session(request: pytest.FixtureRequest) -> AsyncIterator[aiohttp.Clien
     if request.param == "own":
         yield None
         return
-    async with aiohttp.ClientSession() as opened:
+    jar = aiohttp.CookieJar(unsafe=True)  # else it takes none from an address
+    async with aiohttp.ClientSession(cookie_jar=jar) as opened:
         yield opened
 
 
@@ -95,7 +96,7 @@ BAD: dict[str, tuple[Script, type[errors.SieveError], str]] = {
 }
 TOO_LARGE: list[Script] = [
     respond(BODY),
-    respond_chunked(BODY),
+    [step for chunk in respond_chunked(BODY) for step in (chunk, 0.1)],
     [respond(BODY)[0][:-10], 0.1, BODY[-10:]],  # type: ignore[index]
     coded("gzip", gzip.compress(LARGE)),
     coded("gzip", bytes(range(256)) * 4),

@@ -383,6 +383,7 @@ def test_the_target_is_not_overwritten(target: Path) -> None:
     target.mkdir()
     with pytest.raises(IsADirectoryError):
         part.finish(target, overwrite=True)
+    assert record_of(part.path).exists()
     target.rmdir()
     part.finish(target, overwrite=True)
     part.close()

@@ -236,6 +236,14 @@ async def test_callback_that_queues_again() -> None:
     limiter.queue_turn(on_turn)
     assert (count, limiter.in_flight) == (4000, 4000)
 
+    def broken() -> bool:
+        raise LookupError
+
+    limiter = make()
+    with pytest.raises(LookupError):
+        limiter.queue_turn(broken)
+    assert limiter.acquire_nowait(poll=True)  # it kept no slot
+
 
 async def test_close() -> None:
     """Closing wakes all that wait here."""
@@ -273,3 +281,14 @@ async def test_failure_reaches_all_that_wait() -> None:
     limiter.fail(StopRun())
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(result) for result in results] == [StopRun] * 2
+
+
+async def test_backlog_longer_than_the_caller_waits() -> None:
+    """Nor does a call wait longer in the queue that a pause has left."""
+    limiter, times = make(slots=64, rate=1), Times()
+    limiter.pause(5, REASON)
+    polls = [asyncio.ensure_future(send(limiter, times, "", poll=True)) for _ in range(50)]
+    await asyncio.sleep(0)
+    assert not await limiter.acquire(poll=False, max_pause=20)
+    assert now() == 20
+    await asyncio.gather(*polls)
