@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,9 @@ async def test_a_job_that_is_gone(sieve: FakeSieve, client: SieveClient, tmp_pat
     """An expired file whose job cannot be looked up has expired."""
     old = sieve.add_file("clip.mp4", CONTENT, expires_in=1)
     await asyncio.sleep(2)
+    past = File("https://host/x", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    with pytest.raises(FileExpiredError, match="its job is not known"):
+        await client.download(past, tmp_path / "a.mp4")
     with pytest.raises(FileExpiredError, match=r"cannot be looked up: .*404"):
         await client.download(File(old, job_id="gone"), tmp_path / "a.mp4")
 

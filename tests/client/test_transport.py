@@ -359,6 +359,18 @@ async def test_ambiguous_pushes(session: aiohttp.ClientSession | None, kind: str
     assert (len(server.posts), server.reused) == (3, 0)
 
 
+async def test_closing_during_a_push() -> None:
+    """A push that was sent may have started a job when its client is closed."""
+    async with push_server() as server, SieveClient(KEY, base_url=server.url) as client:
+        server.plan = lambda _: PushPlan(write=0, hangs=True)
+        pushing = asyncio.create_task(client.push_job("me/mine"))
+        while not server.jobs:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
+        await client.close()
+        with pytest.raises(errors.AmbiguousPushError, match="the client was closed"):
+            await pushing
+
+
 async def test_pushes_that_are_repeated() -> None:
     """A 429 and a connection that was refused are tried again, as far as time allows."""
     slow = "Retry-After: {}\r\n"

@@ -129,6 +129,7 @@ async def test_a_large_event_still_names_its_job() -> None:
     async with serving(receiver) as address:
         assert await post(address + receiver.path, event(outputs=outputs)) == 200
         assert await post(address + receiver.path, late) == 200
+        assert await post(address + receiver.path, event("../x", outputs=outputs)) == 200
     assert nudged == ["j1"]
 
 
