@@ -146,7 +146,6 @@ async def test_failed_block(sieve: FakeSieve, client: SieveClient, state: WatchS
             await attempt(statement)
         assert _rows(state, "SELECT * FROM results") == []
     assert await state.counts() == (0, 1, 0)
-
     await attempt("SELECT 1")
     assert await state.counts() == (0, 0, 1)
     assert len(_rows(state, "SELECT * FROM results")) == 1
@@ -331,7 +330,6 @@ async def test_full_disk(sieve: FakeSieve, client: SieveClient, state: WatchStat
             with pytest.raises(LookupError):
                 await _acknowledge(watch, kept[-1], error=LookupError())
         taken = [outcome.job_id for outcome in kept]
-
         ((pages,),) = _rows(state, "PRAGMA page_count")
         await _limit_pages(watch, kept[0], int(str(pages)) + 20)
         for job_id in rest:
@@ -342,7 +340,6 @@ async def test_full_disk(sieve: FakeSieve, client: SieveClient, state: WatchStat
         assert len(taken) < len(ids)
         await _limit_pages(watch, kept[1], 1_000_000)
         await _take_all(watch, taken)
-
     assert sorted(taken) == sorted(ids)
     assert await state.counts() == (0, 0, len(ids))
 
@@ -350,7 +347,7 @@ async def test_full_disk(sieve: FakeSieve, client: SieveClient, state: WatchStat
 async def test_a_cancelled_block_is_not_hidden_by_a_full_disk(
     sieve: FakeSieve, client: SieveClient, state: WatchState, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """When acknowledgements cannot be written on the way out, the first exception goes on."""
+    """When acknowledgements cannot be written on the way out, the first exception passes."""
     await state.add([sieve.add_job() for _ in range(2)])
     watch = client.resume(state)
 

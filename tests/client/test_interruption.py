@@ -136,7 +136,6 @@ async def test_contexts(sieve: FakeSieve) -> None:
         SieveClient(KEY, base_url=sieve.url, session=session) as client,
     ):
         await asyncio.gather(serve("one", client), serve("two", client))
-
     assert polled == {"none"}
     assert updated == looked_up == {"one", "two"}
 
@@ -193,8 +192,6 @@ async def test_answer_that_comes_with_the_deadline(monkeypatch: pytest.MonkeyPat
         has_answered.wait()
         real_time = loop.time  # the loop was busy for two hours
         monkeypatch.setattr(loop, "time", lambda: real_time() + 7200)
-
         job = await waiting
-
     await serving
     assert job.succeeded

@@ -159,7 +159,6 @@ async def test_many_pushes_are_bounded_in_flight(sieve: FakeSieve, jobs: int) ->
             async for outcome in watch:
                 running.discard(outcome.job_id)
                 results += outcome.result().data
-
     assert sorted(results) == list(range(jobs))
     assert len(sieve.pushes) == jobs
     assert most <= 21
@@ -192,7 +191,7 @@ async def test_a_run(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_jobs_that_do_not_finish(
     sieve: FakeSieve, client: SieveClient, status: Any, error: type[Exception]
 ) -> None:
-    """A run raises for a job that did not finish, unless it is told not to."""
+    """A run raises for a job that did not finish, unless ``check`` is False."""
     sieve.script_function("me/mine", processing=1, status=status)
     with pytest.raises(error):
         await client.run("me/mine")

@@ -96,7 +96,7 @@ async def test_each_once_in_order_while_it_runs(sieve: FakeSieve, client: SieveC
 
 
 async def test_offset_is_the_number_held(sieve: FakeSieve, client: SieveClient) -> None:
-    """Each look leaves out just what came before it, and ``offset=0`` is never sent."""
+    """Each poll leaves out just what came before it, and ``offset=0`` is never sent."""
     sieve.add_job("job", queued=5, processing=60, outputs=range(6), streams=True)
     # For each output, the number of the request that brought it.
     held = [len(sieve.requests) async for _ in client.stream_outputs("job")]
@@ -210,7 +210,7 @@ async def test_deadline(sieve: FakeSieve, client: SieveClient) -> None:
     check_error(caught.value)
 
 
-async def test_one_look(sieve: FakeSieve, client: SieveClient) -> None:
+async def test_one_poll(sieve: FakeSieve, client: SieveClient) -> None:
     """``timeout=0`` asks exactly once: what there is comes, and then the end or the deadline."""
     job = add_job(sieve)
     sieve.add_job("ended", outputs="ab")
@@ -379,7 +379,7 @@ async def test_end_keeps_the_other_fields(sieve: FakeSieve, client: SieveClient)
 
 @pytest.mark.parametrize("restarts", [0, 1])
 async def test_long_poll_cut_in_between(restarts: int) -> None:
-    """Held looks that are cut leave outputs behind; the end is of the last run, and whole."""
+    """Long polls that are cut leave outputs behind; the end is of the last run, and complete."""
     runs = [f"{JOB}-{number}" for number in range(restarts + 1)]
     moments: list[Any] = []
     for run in runs:
@@ -417,7 +417,7 @@ async def test_many_jobs(sieve: FakeSieve, client: SieveClient, strategy: Any) -
 
 
 async def test_outcome_of_a_deadline(sieve: FakeSieve, client: SieveClient) -> None:
-    """A job that still runs at the deadline of many is told with all outputs so far."""
+    """A job that still runs at the deadline of a watch is reported with all outputs so far."""
     sieve.add_job("job", processing=100, outputs=range(10), streams=True)
     [outcome] = await client.wait_for_jobs(["job"], timeout=45)
     assert isinstance(outcome.error, WaitTimeoutError)
@@ -426,7 +426,7 @@ async def test_outcome_of_a_deadline(sieve: FakeSieve, client: SieveClient) -> N
 
 
 async def test_all_kinds_of_waits_at_once(sieve: FakeSieve) -> None:
-    """A stream, a wait and a watch of one job share a client with one slot, and disturb nobody."""
+    """A stream, a wait and a watch of one job share a client with one slot."""
     sieve.add_job("job", processing=60, outputs=range(6), streams=True)
     limits = Limits(max_connections=1)
     async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
@@ -546,7 +546,7 @@ async def test_terminal_answer_of_a_new_run_wins_over_the_deadline() -> None:
 
 
 async def test_restart_is_asked_about_at_once() -> None:
-    """The look that fetches the new run's first outputs does not wait for the next pause."""
+    """The poll that fetches the new run's first outputs does not wait for the next interval."""
     moments = running(OLD, "a", "b"), finished(NEW, "x")
     async with serve_snapshots(*moments) as server, server.client() as client:
         await client.wait_for_job(JOB, polling=EVERY_SECOND)

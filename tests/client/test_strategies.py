@@ -144,7 +144,6 @@ async def test_lists_that_fail(fault: str) -> None:
     async with ScriptedServer(reply) as server, server.client() as client:
         ids = [f"j{n}" for n in range(100)]
         outcomes = await client.wait_for_jobs(ids, strategy="list", timeout=10)
-
     assert all(outcome.ok for outcome in outcomes)
     assert now() <= 10
     assert max_per_second(server.times) <= 100
@@ -253,8 +252,8 @@ async def test_deadline_with_long_polls(sieve: FakeSieve) -> None:
     assert outcomes[-1].ok
 
 
-async def test_one_look(sieve: FakeSieve, client: SieveClient) -> None:
-    """A timeout of zero is one plain look, which nobody holds."""
+async def test_one_poll(sieve: FakeSieve, client: SieveClient) -> None:
+    """A timeout of zero is one plain poll, not a long poll."""
     sieve.add_job("ended")
     sieve.add_job("running", processing=100)
     started = now()
@@ -326,7 +325,6 @@ async def test_half_of_the_slots(sieve: FakeSieve, slots: int, *, single: bool) 
             await client.get_job("other")
             took.append(now() - asked_at)
         jobs = await waiting
-
     assert [job.id for job in jobs] == ids
     assert all(job.succeeded for job in jobs)
     assert most_held(sieve) == slots // 2

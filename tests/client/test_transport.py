@@ -1,4 +1,4 @@
-"""Requests on the wire: bodies, connections, sessions, proxies and TLS, with a raw server."""
+"""The transport: bodies, connections, sessions, proxies and TLS, with a raw server."""
 
 import asyncio
 import gzip

@@ -399,10 +399,8 @@ async def test_deadline_in_each_phase(phase: str) -> None:
         blocker = asyncio.create_task(_hold_the_slot(client, phase))
         await asyncio.sleep(0)
         started = loop.time()
-
         with pytest.raises(errors.WaitTimeoutError) as caught:
             await client.wait_for_job("job-1", timeout=7)
-
         assert 7 <= loop.time() - started <= 7.1
         assert caught.value.elapsed == pytest.approx(7, abs=0.1)
         blocker.cancel()
@@ -473,7 +471,7 @@ async def test_lagging_replica_without_run_ids() -> None:
 
 
 async def test_last_errors() -> None:
-    """The last error that a wait or a watch tells of holds no frames of the polls."""
+    """The last error of a wait or a watch holds no frames of the polls."""
     async with serve([Action.CLOSE]) as (_, client):
         with pytest.raises(errors.WaitTimeoutError) as caught:
             await client.wait_for_job(JOB, timeout=30)

@@ -233,7 +233,6 @@ async def test_counts_and_pending(sieve: FakeSieve, client: SieveClient) -> None
     sieve.fault(job=sieve.add_job("silent"), delay=1000)
     errors = {"NotFoundError": 1, "InvalidArgumentError": 1}
     watch = client.as_completed([*ends, "missing", "no id", "silent"], timeout=60)
-
     async with watch:
         await asyncio.sleep(10)
         assert watch.counts() == {"queued": 3, "unknown": 1} | errors
@@ -470,7 +469,7 @@ async def test_invalid_ids(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_unknown_words(
     sieve: FakeSieve, client: SieveClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A status that nobody knows is polled on, with few warnings for hundreds of jobs."""
+    """An unknown status is polled on, with few warnings for hundreds of jobs."""
     ids = [sieve.add_job() for _ in range(30)]
     sieve.fault(times=4 * 30, fields={"status": "baking"})
     outcomes = await client.wait_for_jobs(ids)

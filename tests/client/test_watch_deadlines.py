@@ -49,14 +49,14 @@ async def test_deadline_for_the_whole(
     assert_idle(client)
 
 
-async def test_last_looks_before_the_deadline(sieve: FakeSieve, client: SieveClient) -> None:
+async def test_last_polls_before_the_deadline(sieve: FakeSieve, client: SieveClient) -> None:
     """What ends shortly before the deadline is still seen: the last pauses are cut for it."""
     ids = [sieve.add_job(processing=98 + number / 10) for number in range(8)]
     outcomes = await client.wait_for_jobs(ids, timeout=100)
     assert all(outcome.ok for outcome in outcomes)
 
 
-async def test_zero_is_one_look_at_each(sieve: FakeSieve, client: SieveClient) -> None:
+async def test_zero_is_one_poll_of_each(sieve: FakeSieve, client: SieveClient) -> None:
     """``timeout=0`` asks for each id exactly once, at the rate that is allowed."""
     ids = [sieve.add_job(processing=3600 * (number % 2)) for number in range(100)]
     started = now()
@@ -70,7 +70,7 @@ async def test_zero_is_one_look_at_each(sieve: FakeSieve, client: SieveClient) -
         assert (error.polls, error.last is None) == (1, False)
 
 
-async def test_zero_with_failing_looks(sieve: FakeSieve, client: SieveClient) -> None:
+async def test_zero_with_failing_polls(sieve: FakeSieve, client: SieveClient) -> None:
     """``timeout=0`` asks once also when the answer is no good, and takes its time for it."""
     sieve.add_job("slow")
     sieve.fault(job="broken", status=503, body={"detail": f"no, and {KEY} is your key"})
@@ -82,7 +82,7 @@ async def test_zero_with_failing_looks(sieve: FakeSieve, client: SieveClient) ->
 
 
 async def test_answers_on_their_way(sieve: FakeSieve, client: SieveClient) -> None:
-    """Answers that arrive before the deadline count; those that are too late hold up nobody."""
+    """Answers that arrive before the deadline count; those that are too late hold up no other."""
     delays = {"early": 4.0, "late": 6.0, "never": 1000.0}
     for job_id, delay in delays.items():
         sieve.fault(job=sieve.add_job(job_id), delay=delay)
@@ -119,13 +119,13 @@ async def test_deadline_during_a_pause_of_the_server() -> None:
             else running_job(asked.job_id)
         )
 
-    async with ScriptedServer(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as server, server.client() as client:
         started = now()
         outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(9)], timeout=60)
         assert 60 <= now() - started <= 60.1
         for outcome in outcomes:
             assert error_of(outcome).last is not None
-        await assert_no_more_requests(client, stage.requests)
+        await assert_no_more_requests(client, server.requests)
 
 
 async def test_ids_that_were_not_taken(sieve: FakeSieve) -> None:

@@ -135,10 +135,10 @@ async def test_equal_ids(sieve: FakeSieve, client: SieveClient) -> None:
 
 
 @pytest.mark.parametrize("timeouts", [(None, None), (600, 900)])
-async def test_two_calls_share_their_looks(
+async def test_two_calls_share_their_polls(
     sieve: FakeSieve, client: SieveClient, timeouts: tuple[float | None, float | None]
 ) -> None:
-    """Two calls for the same ids, begun a second apart, look once for both."""
+    """Two calls for the same ids, begun a second apart, poll once for both."""
     for job_id in IDS:
         sieve.add_job(job_id, processing=100.5)
     policy = PollPolicy(min_interval=10, growth=0, jitter=0)
@@ -174,7 +174,6 @@ async def test_unbounded_source(sieve: FakeSieve, is_async: bool) -> None:  # no
         async with client.as_completed(source) as outcomes:
             await asyncio.sleep(60)
             assert (len(taken), client.stats.waits) == (10, 0)
-
             for number in range(1, 31):
                 outcome = await anext(outcomes)
                 assert outcome.ok
@@ -184,7 +183,7 @@ async def test_unbounded_source(sieve: FakeSieve, is_async: bool) -> None:  # no
 
 
 async def test_ids_that_come_again_let_the_loop_turn(sieve: FakeSieve, client: SieveClient) -> None:
-    """A source that repeats its ids for long keeps nobody else from running."""
+    """A source that repeats its ids for long lets other tasks run."""
     sieve.add_job("a")
     turned = last = longest = taken = 0
 
@@ -226,11 +225,9 @@ async def test_source_that_raises(sieve: FakeSieve, make: Callable[..., Any]) ->
         for ids in ([], ["ended"], ["ended", "running", "not/an/id"], ["running"], ["running"]):
             outcomes = client.as_completed(make(ids, mine))
             seen = []
-
             with pytest.raises(SourceError) as caught:  # noqa: PT012 - a loop is one statement
                 async for outcome in outcomes:
                     seen.append(outcome)  # noqa: PERF401 - they are kept when the source raises
-
             assert caught.value is mine
             assert len(set(ids_of(seen))) == len(seen)
             assert "running" not in ids_of(seen)

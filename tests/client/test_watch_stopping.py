@@ -116,7 +116,7 @@ STOPS = [
 
 @pytest.mark.parametrize("stop", STOPS)
 async def test_stopped(stop: Callable[[SieveClient], Awaitable[None]]) -> None:
-    """After each way to stop, no request is sent any more, no task is left, and all goes on."""
+    """After each way to stop, no request is sent, no task is left, and the client works."""
     async with ScriptedServer(reply) as server, server.client() as client:
         tasks = asyncio.all_tasks()
         await stop(client)

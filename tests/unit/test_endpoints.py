@@ -89,7 +89,7 @@ def test_ids_in_answers() -> None:
 
 @pytest.mark.parametrize("slug", ["latest", UUID[:7], UUID])
 def test_pinned(slug: str) -> None:
-    """A wait goes on asking for the version that it saw first, whatever it was called."""
+    """A wait continues to ask for the version that it saw first, whatever it was called."""
     request = pinned(get_version("sieve", "dubbing", slug), UUID)
     assert request.path == f"/v2/functions/sieve/dubbing/versions/{UUID}"
     assert request.accepts(UUID)

@@ -1,4 +1,4 @@
-"""Errors: one family, plain data, fit to travel, and useful to whoever reads them."""
+"""Errors: one family, plain data, picklable, with messages that say what happened."""
 
 import copy
 import pickle

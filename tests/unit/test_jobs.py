@@ -197,20 +197,20 @@ def job(job_id: str, inputs: Mapping[str, Any] = INPUTS, seconds: float | None =
 
 
 async def found(
-    *looks: list[Job] | Exception, log: PushLog | None = None, until: float = 10.0
+    *lists: list[Job] | Exception, log: PushLog | None = None, until: float = 10.0
 ) -> Any:
-    """The ids that a search finds whose looks at the list see these jobs; the last repeats."""
+    """The ids that a search finds that reads these lists; the last repeats."""
     error = AmbiguousPushError("me/mine", INPUTS, NOW, accepted=False, reason="cut")
     clock: Iterator[float] = iter(range(1000))
-    left = list(looks)
+    left = list(lists)
     read = 0
 
     async def listing() -> AsyncIterator[Job]:
         nonlocal read
-        look = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(look, Exception):
-            raise look
-        for each in look:
+        listed = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(listed, Exception):
+            raise listed
+        for each in listed:
             read += 1
             yield each
 
@@ -252,7 +252,7 @@ async def test_further_inputs_count_only_if_there_is_no_equal_job() -> None:
 
 
 async def test_a_job_that_is_listed_late() -> None:
-    """The search goes on until a job is listed, or the time is over."""
+    """The search continues until a job is listed, or the time is over."""
     assert (await found([], [], [job("a")]))[0] == ["a"]
     assert (await found([]))[0] == []
     assert (await found([], [job("a")], until=0.0))[0] == []

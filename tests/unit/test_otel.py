@@ -130,7 +130,6 @@ async def test_only_a_failed_wait_is_an_error(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-
     found = [
         (span.status.status_code, attributes_of(span)["error.type"]) for span in telemetry.spans()
     ]
@@ -160,7 +159,6 @@ async def test_parents_are_those_of_the_callers(
             assert trace.get_current_span() is span
 
     await asyncio.gather(call("first"), call("second"))
-
     callers = {
         span.context.span_id: span.name
         for span in telemetry.spans()
@@ -208,7 +206,6 @@ async def test_metrics(sieve: FakeSieve, client: SieveClient, telemetry: Telemet
     sieve.fault(job=ids[0], status=503, times=1)
     task = asyncio.create_task(client.wait_for_job(ids[1]))
     await client.wait_for_job(ids[0])
-
     points = telemetry.points()
     values = {
         name: [point.value for point in found]
@@ -231,7 +228,6 @@ async def test_metrics(sieve: FakeSieve, client: SieveClient, telemetry: Telemet
     assert duration.sum >= 2
     everything = str([point for found in points.values() for point in found])
     assert not [job_id for job_id in ids if job_id in everything]
-
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -67,7 +67,7 @@ def test_budget() -> None:
 
 
 class Harness:
-    """A retrier whose requests end as they are told; notes when each was sent."""
+    """A retrier whose requests end as scripted; it records when each was sent."""
 
     def __init__(
         self, *ends: errors.SieveError | int, rate: float | None = None, **policy: Any

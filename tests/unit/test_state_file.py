@@ -264,7 +264,7 @@ async def test_invalid_paths(path: Path) -> None:
 
 
 async def test_a_write_that_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where SQLite does not say why a file cannot grow, the free space of the disk tells it."""
+    """Where SQLite does not say why a file cannot grow, the free space of the disk says so."""
     many = [f"job-{number}" for number in range(20_000)]
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     async with WatchState.open(path) as state:

@@ -107,24 +107,22 @@ def test_file(found: dict[str, Any], name: str | None, extra: dict[str, Any]) ->
 SIGNED = datetime(2024, 12, 15, 1, 41, 59, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("query", "expires_at"),
-    [
-        ("X-Goog-Date=20241215T014159Z&X-Goog-Expires=172800", SIGNED + timedelta(days=2)),
-        ("a=1&x-goog-expires=0&x-goog-date=20241215T014159Z", SIGNED),
-        ("X-Amz-Date=20241215T014159Z&X-Amz-Expires=60", SIGNED + timedelta(minutes=1)),
-        ("", None),
-        ("X-Goog-Date=20241215T014159Z", None),
-        ("X-Goog-Date=20241215T014159Z&X-Goog-Expires=-1", None),
-        ("X-Goog-Date=20241315T014159Z&X-Goog-Expires=60", None),
-        ("X-Goog-Date=99991231T235959Z&X-Goog-Expires=999999999", None),
-        ("X-Goog-Date=20241215T014159Z&X-Amz-Expires=60", None),
-    ],
-)
-def test_when_urls_expire(query: str, expires_at: datetime | None) -> None:
+def test_when_urls_expire() -> None:
     """A signed URL says when it stops working."""
-    (file,) = job_of({"url": f"https://h/a.mp4?{query}"}).files
-    assert file.expires_at == expires_at
+    queries = {
+        "X-Goog-Date=20241215T014159Z&X-Goog-Expires=172800": SIGNED + timedelta(days=2),
+        "a=1&x-goog-expires=0&x-goog-date=20241215T014159Z": SIGNED,
+        "X-Amz-Date=20241215T014159Z&X-Amz-Expires=60": SIGNED + timedelta(minutes=1),
+        "": None,
+        "X-Goog-Date=20241215T014159Z": None,
+        "X-Goog-Date=20241215T014159Z&X-Goog-Expires=-1": None,
+        "X-Goog-Date=20241315T014159Z&X-Goog-Expires=60": None,
+        "X-Goog-Date=99991231T235959Z&X-Goog-Expires=999999999": None,
+        "X-Goog-Date=20241215T014159Z&X-Amz-Expires=60": None,
+    }
+    for query, expires_at in queries.items():
+        (file,) = job_of({"url": f"https://h/a.mp4?{query}"}).files
+        assert file.expires_at == expires_at
 
 
 def test_files_beside_the_data() -> None:

@@ -42,9 +42,7 @@ def test_a_complete_event(encode: Any) -> None:
             "attempt": 2,
         },
     }
-
     read = parse_webhook(encode(event))
-
     assert (read.job_id, read.status, read.error) == ("j1", JobStatus.ERROR, "boom")
     assert read.outputs == (
         InputOutput(type="sieve.File", data={"url": "https://host/a.mp4?s=1"}),
