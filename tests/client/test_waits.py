@@ -444,6 +444,7 @@ async def test_stale_connection_in_a_pause() -> None:
         with pytest.raises(errors.WaitTimeoutError):
             await wait
         assert now() <= 20.1
+        assert max(server.times) < 5.07  # when the connection was closed
 
 
 def run_json(request: RawRequest, outputs: list[str], **fields: Any) -> Script:

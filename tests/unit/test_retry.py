@@ -119,6 +119,15 @@ async def test_stale_connections_without_end() -> None:
     assert len(harness.sent) == 6
 
 
+async def test_pushes_are_never_repeated() -> None:
+    """What must go out on a new connection is not repeated, whatever the transport says."""
+    harness = Harness(errors.ConnectError("closed", reused_connection=True))
+    request = attrs.evolve(get_job("a"), fresh_connection=True)
+    with pytest.raises(errors.ConnectError):
+        await harness.retrier.attempt(request, harness.parse(None), None)
+    assert len(harness.sent) == 1
+
+
 async def test_stale_connections_of_polls_obey_the_rate() -> None:
     """The repetition takes a turn in the poll rate, like any other poll."""
     stale = errors.ConnectError("closed", reused_connection=True)
