@@ -1,14 +1,24 @@
 """``download`` and ``download_all`` on a client."""
 
 import asyncio
+import base64
+import hashlib
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from helpers.leak_checks import KEY
-from helpers.storage_server import cut_after, reply, storage_server
+from helpers.storage_server import (
+    Answer,
+    StorageRequest,
+    StorageServer,
+    cut_after,
+    reply,
+    storage_server,
+)
 from sieve_async import (
     ClientClosedError,
     DownloadError,
@@ -23,6 +33,15 @@ from sieve_async.testing import FakeSieve
 pytestmark = pytest.mark.looptime
 
 CONTENT = bytes(range(256)) * 1000
+
+
+def raw(data: bytes) -> Answer:
+    """Answer with these bytes, whatever they are."""
+
+    async def answer(_: StorageServer, __: StorageRequest, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+
+    return answer
 
 
 @pytest.fixture
@@ -45,7 +64,6 @@ async def test_a_file_of_a_job(sieve: FakeSieve, client: SieveClient, tmp_path: 
 
     path = await client.download(job.files[0], tmp_path / "a.mp4", on_progress=on_progress)
     same = await client.download(url, str(tmp_path / "b.mp4"))
-
     assert path.read_bytes() == same.read_bytes() == CONTENT
     assert (seen[0], seen[-1]) == ((0, len(CONTENT)), (len(CONTENT), len(CONTENT)))
     assert sieve.file_requests_with_credentials == 0
@@ -58,9 +76,7 @@ async def test_all_files(sieve: FakeSieve, client: SieveClient, tmp_path: Path) 
     sieve.add_job("j", outputs=[{"url": urls[0]}, [{"data": {"url": urls[1]}}], urls[2], [urls]])
     sieve.add_job("none")
     job = await client.get_job("j")
-
     paths = await client.download_all(job, tmp_path / "out")
-
     assert [path.read_text() for path in paths] == ["a.txt", "b.txt"]
     assert await client.download_all(await client.get_job("none"), tmp_path / "none") == []
 
@@ -73,7 +89,6 @@ async def test_an_expired_link(sieve: FakeSieve, client: SieveClient, tmp_path: 
     job = await client.get_job("j")
     await asyncio.sleep(2)
     lookups = len(sieve.requests)
-
     with pytest.raises(FileExpiredError, match="no fresh one"):
         await client.download(job.files[0], tmp_path / "a.mp4")
     with pytest.raises(FileExpiredError, match="job is not known"):
@@ -81,7 +96,6 @@ async def test_an_expired_link(sieve: FakeSieve, client: SieveClient, tmp_path: 
     sieve.fault(job="j", fields={"outputs": [{"data": {"url": fresh}}]})
     path = await client.download(job.files[0], tmp_path / "a.mp4")
     paths = await client.download_all(job, tmp_path / "all")
-
     assert {each.read_bytes() for each in (path, *paths)} == {CONTENT}
     assert [r.path for r in sieve.requests[lookups:] if r.path.startswith("/v2")] == [
         "/v2/jobs/j"
@@ -92,7 +106,9 @@ async def test_a_job_that_is_gone(sieve: FakeSieve, client: SieveClient, tmp_pat
     """An expired file whose job cannot be looked up has expired."""
     old = sieve.add_file("clip.mp4", CONTENT, expires_in=1)
     await asyncio.sleep(2)
-
+    past = File("https://host/x", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    with pytest.raises(FileExpiredError, match="its job is not known"):
+        await client.download(past, tmp_path / "a.mp4")
     with pytest.raises(FileExpiredError, match=r"cannot be looked up: .*404"):
         await client.download(File(old, job_id="gone"), tmp_path / "a.mp4")
 
@@ -105,9 +121,9 @@ async def test_the_key_stays_here(client: SieveClient, tmp_path: Path) -> None:
             reply("503 Busy", Set_Cookie="session=1"),
             cut_after(1000),
         ]
-        await client.download(f"{storage.url}/clip", tmp_path / "clip.mp4")
-
-    assert len(storage.requests) == 4
+        path = await client.download(f"{storage.url}/clip", tmp_path / "clip.mp4")
+    assert path.read_bytes() == CONTENT
+    assert [request.first_byte for request in storage.requests] == [None, None, None, 1000]
     for request in storage.requests:
         assert KEY.encode() not in request.raw
         assert "sieve" not in request.raw.decode().lower()
@@ -116,25 +132,126 @@ async def test_the_key_stays_here(client: SieveClient, tmp_path: Path) -> None:
         }
 
 
+# What the host answers in the end, and what the error says then.
+FAILURES: dict[str, tuple[list[Answer], str]] = {
+    "forbidden": ([reply("403 No", b"<Code>AccessDenied</Code>")], "HTTP 403"),
+    "expired": ([reply("403 No", b"<Code>ExpiredToken</Code>")], "expired, and its job is not"),
+    "redirects": ([reply("302 Found", Location="/again")] * 6, "more than 5 redirects"),
+    "private": ([reply("302 Found", Location="http://10.0.0.1/")], "redirected to what must not"),
+    "no URL": ([reply("302 Found", Location="http://[/")], "redirected to .*: not a URL"),
+    "coding": ([reply("200 OK", b"x", Content_Encoding="gzip")], "content-encoding gzip"),
+    "endless": ([reply("200 OK", b"x", Content_Length=None)], "neither how long the file is"),
+    "large": ([reply("200 OK", b"x", Content_Length=10**17)], "the disk has .* left"),
+    "no HTTP": ([raw(b"no HTTP\r\n\r\n")] * 3, "the answer is malformed as HTTP"),
+    "closed": ([raw(b"")] * 6, "the connection broke"),
+    "busy": ([reply("503 Busy", Retry_After=3600)], "HTTP 503"),
+    "chunk": (
+        [raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab")] * 3,
+        "cut off",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+async def test_failures(client: SieveClient, tmp_path: Path, kind: str) -> None:
+    """What cannot be downloaded is an error that says why, and the target does not appear."""
+    script, reason = FAILURES[kind]
+    async with storage_server(CONTENT, etag=None) as storage:
+        storage.script += script
+        with pytest.raises(DownloadError, match=reason) as caught:
+            await client.download(f"{storage.url}/clip?secret=1", tmp_path / "clip.mp4")
+    assert not (tmp_path / "clip.mp4").exists()
+    assert len(storage.requests) == len(script)
+    assert "secret" not in str(caught.value)
+
+
+async def test_downloads_that_start_over(client: SieveClient, tmp_path: Path) -> None:
+    """A part is continued where the host allows it, else it starts over; MD5 and length decide."""
+    whole = {"x_goog_hash": f"md5={base64.b64encode(hashlib.md5(CONTENT).digest()).decode()}"}  # noqa: S324
+    size = len(CONTENT)
+    scripts: dict[str, list[Answer]] = {
+        "many cuts": [cut_after(66_000)] * 3,
+        "ignores ranges": [cut_after(9), reply("200 OK", CONTENT[9:])],
+        "another range": [cut_after(9), reply("206 Part", b"x", Content_Range=f"bytes 0-0/{size}")],
+        "has it all": [reply("200 OK", CONTENT, **whole)],
+        "wrong MD5": [reply("200 OK", CONTENT[::-1], **whole)],
+        "too much": [raw(f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n".encode() + CONTENT)],
+    }
+    for name, script in scripts.items():
+        async with storage_server(CONTENT) as storage:
+            storage.script += script
+            path = await client.download(f"{storage.url}/clip", tmp_path / f"{name}.mp4")
+        assert path.read_bytes() == CONTENT, name
+    async with storage_server(CONTENT) as storage:
+        storage.script += [cut_after(9), reply("404 Gone")]
+        with pytest.raises(DownloadError, match="404"):
+            await client.download(f"{storage.url}/clip", tmp_path / "kept.mp4")
+        storage.script.append(reply("416 All", Content_Range=f"bytes */{size}"))
+        await client.download(f"{storage.url}/clip", tmp_path / "kept.mp4")
+        with pytest.raises(FileExistsError):
+            await client.download(f"{storage.url}/clip", tmp_path / "kept.mp4")
+        await client.download(
+            f"{storage.url}/clip", tmp_path / "kept.mp4", overwrite=True, resume=False
+        )
+    assert (tmp_path / "kept.mp4").read_bytes() == CONTENT
+    assert not [name for name in os.listdir(tmp_path) if "part" in name]  # noqa: PTH208
+
+
+async def test_some_of_all_files(sieve: FakeSieve, client: SieveClient, tmp_path: Path) -> None:
+    """When some files of a job fail, the others are there, and the error counts them."""
+    job_id = sieve.add_job(
+        outputs=[{"url": sieve.add_file("a.txt", "a")}, {"url": f"{sieve.url}/no"}]
+    )
+    with pytest.raises(DownloadError) as caught:
+        await client.download_all(await client.get_job(job_id), tmp_path)
+    assert caught.value.__notes__ == ["1 of 2 files were downloaded"]
+    assert (tmp_path / "a.txt").read_text() == "a"
+
+
+async def test_cancelled(client: SieveClient, tmp_path: Path) -> None:
+    """What has come is kept when the caller cancels, also out of its own function."""
+
+    def on_progress(done: int, _: int | None) -> None:
+        if done:
+            raise LookupError
+
+    async with storage_server(CONTENT) as storage:
+        with pytest.raises(LookupError):
+            await client.download(f"{storage.url}/clip", tmp_path / "a", on_progress=on_progress)
+        await client.download(f"{storage.url}/clip", tmp_path / "a")
+    assert storage.requests[1].first_byte
+    assert (tmp_path / "a").read_bytes() == CONTENT
+
+
 async def test_invalid_arguments(sieve: FakeSieve, client: SieveClient, tmp_path: Path) -> None:
-    """Invalid arguments are refused before a socket."""
-    with pytest.raises(InvalidArgumentError):
-        await client.download("ftp://host/x", tmp_path / "x")
-    with pytest.raises(InvalidArgumentError, match="name too long"):
-        await client.download("https://host/x", tmp_path / ("x" * 300))
+    """Invalid arguments are refused before a socket; so are places that cannot be written."""
+    url, target = "https://host/x", tmp_path / "x"
+    job = await client.get_job(sieve.add_job(outputs=[{"url": sieve.add_file("a", "a")}]))
+    wrong: list[tuple[Any, Any, str]] = [
+        ("ftp://host/x", target, "only https"),
+        (5, target, "file must be a File or a URL"),
+        (url, tmp_path / ("x" * 300), "name too long"),
+        (url, tmp_path, "got the directory"),
+        (url, 5, "path must be a path"),
+        (url, "", "path must be the path of a file"),
+    ]
+    for file, path, reason in wrong:
+        with pytest.raises(InvalidArgumentError, match=reason):
+            await client.download(file, path)
+    with pytest.raises(InvalidArgumentError, match="on_progress"):
+        await client.download(url, target, on_progress=5)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError):
         await client.download_all("j", tmp_path)  # type: ignore[arg-type]
-    sieve.add_job("j")
-    job = await client.get_job("j")
     with pytest.raises(ValueError, match="concurrency"):
         await client.download_all(job, tmp_path, concurrency=0)
     with pytest.raises(DownloadError):
-        await client.download(File("ftp://host/x"), tmp_path / "x")
+        await client.download(File("ftp://host/x"), target)
+    with pytest.raises(DownloadError, match="No such file or directory"):
+        await client.download(url, tmp_path / "missing" / "x")
 
 
 async def test_a_closed_client(client: SieveClient, tmp_path: Path) -> None:
     """A closed client downloads nothing."""
     await client.close()
-
     with pytest.raises(ClientClosedError):
         await client.download("https://host/x", tmp_path / "x")

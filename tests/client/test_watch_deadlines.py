@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -11,16 +11,10 @@ from helpers.asserts import assert_idle, assert_no_more_requests, ids_of
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY, check_error
 from helpers.raw_server import RawRequest, Script, ScriptedServer, error_response, running_job
-from sieve_async import (
-    JobOutcome,
-    JobStatus,
-    Limits,
-    PollPolicy,
-    ServerError,
-    SieveClient,
-    WaitTimeoutError,
-)
+from sieve_async import JobOutcome, JobStatus, Limits, ServerError, SieveClient, WaitTimeoutError
 from sieve_async.testing import FakeSieve
+
+pytestmark = pytest.mark.looptime
 
 
 def error_of(outcome: JobOutcome) -> WaitTimeoutError:
@@ -32,19 +26,16 @@ def error_of(outcome: JobOutcome) -> WaitTimeoutError:
     return outcome.error
 
 
-@pytest.mark.looptime
-@pytest.mark.parametrize("limit", [7, 60.0, 0.05, timedelta(minutes=10)])
+@pytest.mark.parametrize("limit", [0.05, timedelta(minutes=1)])
 async def test_deadline_for_the_whole(
     sieve: FakeSieve, client: SieveClient, limit: float | timedelta
 ) -> None:
     """At the deadline each job that still runs has an outcome that holds what was seen of it."""
     sieve.add_job("ends")
-    ids = [sieve.add_job(f"runs-{number}", processing=3600) for number in range(40)]
+    ids = [sieve.add_job(f"runs-{number}", processing=3600) for number in range(10)]
     seconds = limit.total_seconds() if isinstance(limit, timedelta) else limit
     started = now()
-
     outcomes = await client.wait_for_jobs(["ends", *ids], timeout=limit)
-
     assert seconds <= now() - started <= seconds + 0.1
     assert ids_of(outcomes) == ["ends", *ids]
     assert outcomes[0].ok
@@ -58,57 +49,45 @@ async def test_deadline_for_the_whole(
     assert_idle(client)
 
 
-@pytest.mark.looptime
-async def test_last_looks_before_the_deadline(sieve: FakeSieve, client: SieveClient) -> None:
+async def test_last_polls_before_the_deadline(sieve: FakeSieve, client: SieveClient) -> None:
     """What ends shortly before the deadline is still seen: the last pauses are cut for it."""
     ids = [sieve.add_job(processing=98 + number / 10) for number in range(8)]
-
     outcomes = await client.wait_for_jobs(ids, timeout=100)
-
     assert all(outcome.ok for outcome in outcomes)
 
 
-@pytest.mark.looptime
-async def test_zero_is_one_look_at_each(sieve: FakeSieve, client: SieveClient) -> None:
+async def test_zero_is_one_poll_of_each(sieve: FakeSieve, client: SieveClient) -> None:
     """``timeout=0`` asks for each id exactly once, at the rate that is allowed."""
-    ids = [sieve.add_job(processing=3600 * (number % 2)) for number in range(300)]
+    ids = [sieve.add_job(processing=3600 * (number % 2)) for number in range(100)]
     started = now()
-
     outcomes = await client.wait_for_jobs([*ids, "none"], timeout=0)
-
-    assert [outcome.ok for outcome in outcomes] == [True, False] * 150 + [False]
+    assert [outcome.ok for outcome in outcomes] == [True, False] * 50 + [False]
     assert {sieve.requests_for(job_id) for job_id in ids} == {1}
-    assert len(sieve.requests) == 301
-    assert now() - started == pytest.approx(3, abs=0.2)
-    for outcome in outcomes[1:300:2]:
+    assert len(sieve.requests) == 101
+    assert now() - started == pytest.approx(1, abs=0.2)
+    for outcome in outcomes[1:100:2]:
         error = error_of(outcome)
         assert (error.polls, error.last is None) == (1, False)
 
 
-@pytest.mark.looptime
-async def test_zero_with_failing_looks(sieve: FakeSieve, client: SieveClient) -> None:
+async def test_zero_with_failing_polls(sieve: FakeSieve, client: SieveClient) -> None:
     """``timeout=0`` asks once also when the answer is no good, and takes its time for it."""
     sieve.add_job("slow")
     sieve.fault(job="broken", status=503, body={"detail": f"no, and {KEY} is your key"})
     sieve.fault(job="slow", delay=3)
-
     broken, slow = await client.wait_for_jobs(["broken", "slow"], timeout=0)
-
     assert isinstance(error_of(broken).last_error, ServerError)
     assert slow.ok
     assert [sieve.requests_for(job_id) for job_id in ("broken", "slow")] == [1, 1]
 
 
-@pytest.mark.looptime
 async def test_answers_on_their_way(sieve: FakeSieve, client: SieveClient) -> None:
-    """Answers that arrive before the deadline count; those that are too late hold up nobody."""
+    """Answers that arrive before the deadline count; those that are too late hold up no other."""
     delays = {"early": 4.0, "late": 6.0, "never": 1000.0}
     for job_id, delay in delays.items():
         sieve.fault(job=sieve.add_job(job_id), delay=delay)
     started = now()
-
     early, late, never = await client.wait_for_jobs(delays, timeout=5)
-
     assert 5 <= now() - started <= 5.1
     assert early.ok
     for outcome in (late, never):
@@ -116,15 +95,13 @@ async def test_answers_on_their_way(sieve: FakeSieve, client: SieveClient) -> No
     assert_idle(client)
 
 
-@pytest.mark.looptime
 async def test_deadline_behind_full_slots(sieve: FakeSieve) -> None:
     """Looks that queue for a slot behind silent ones end at the deadline too."""
     sieve.fault(delay=3600)
     limits = Limits(max_connections=2)
     async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:
         started = now()
-        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(50)], timeout=9)
-
+        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(9)], timeout=9)
         assert 9 <= now() - started <= 9.1
         assert len(sieve.requests) == 2
         for outcome in outcomes:
@@ -132,7 +109,6 @@ async def test_deadline_behind_full_slots(sieve: FakeSieve) -> None:
         await assert_no_more_requests(client, sieve.requests)
 
 
-@pytest.mark.looptime
 async def test_deadline_during_a_pause_of_the_server() -> None:
     """A ``Retry-After`` beyond the deadline does not put it off."""
 
@@ -143,32 +119,27 @@ async def test_deadline_during_a_pause_of_the_server() -> None:
             else running_job(asked.job_id)
         )
 
-    async with ScriptedServer(reply) as stage, stage.client() as client:
+    async with ScriptedServer(reply) as server, server.client() as client:
         started = now()
-        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(99)], timeout=60)
-
+        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(9)], timeout=60)
         assert 60 <= now() - started <= 60.1
         for outcome in outcomes:
             assert error_of(outcome).last is not None
-        await assert_no_more_requests(client, stage.requests)
+        await assert_no_more_requests(client, server.requests)
 
 
-@pytest.mark.looptime
-@pytest.mark.parametrize("number", [30, 1000])
-async def test_ids_that_were_not_taken(sieve: FakeSieve, number: int) -> None:
-    """Ids of a list that nobody had the time to take have outcomes as well, each one."""
-    ids = [sieve.add_job(f"{place}", processing=3600) for place in range(number)]
+async def test_ids_that_were_not_taken(sieve: FakeSieve) -> None:
+    """Ids of a list for which there was no time have outcomes as well, each one."""
+    ids = [sieve.add_job(f"{place}", processing=3600) for place in range(100)]
     limits = Limits(max_pending_jobs=20, polls_per_second=10)
     async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:
         seen = [outcome async for outcome in client.as_completed([*ids, "0", "a/b"], timeout=1)]
         listed = await client.wait_for_jobs([*ids, "0"], timeout=1)
-
     assert sorted(ids_of(seen)) == sorted([*ids, "a/b"])
     assert ids_of(listed) == [*ids, "0"]
     assert all(error_of(outcome).elapsed <= 1.1 for outcome in listed)
 
 
-@pytest.mark.looptime
 async def test_deadline_of_a_source_without_end(sieve: FakeSieve, client: SieveClient) -> None:
     """At the deadline no more ids are taken, and all that were taken have outcomes."""
     taken: list[str] = []
@@ -181,61 +152,36 @@ async def test_deadline_of_a_source_without_end(sieve: FakeSieve, client: SieveC
 
     started = now()
     seen = [outcome async for outcome in client.as_completed(endless(), timeout=20.5)]
-
     assert 20.5 <= now() - started <= 20.6
     assert sorted(ids_of(seen)) == sorted(taken)
     assert len(taken) == 20
     for outcome in seen:
         assert error_of(outcome).last is not None
 
-
-@pytest.mark.looptime
-async def test_deadline_of_a_source_that_says_nothing(client: SieveClient) -> None:
-    """A source that never has an id to give does not put off the deadline."""
-
     async def silent() -> AsyncIterator[str]:
         await asyncio.Event().wait()
         yield "never"
 
     started = now()
-    seen = [outcome async for outcome in client.as_completed(silent(), timeout=5)]
-
-    assert seen == []
+    assert [outcome async for outcome in client.as_completed(silent(), timeout=5)] == []
     assert now() - started == pytest.approx(5, abs=0.1)
 
 
-@pytest.mark.looptime
-async def test_deadline_counts_from_the_first_step(sieve: FakeSieve, client: SieveClient) -> None:
-    """The time runs from the first step of the iterator, and not from the call."""
-    sieve.add_job("a", processing=12)
-    outcomes = client.as_completed(["a"], timeout=10)
-    await asyncio.sleep(5)
-    assert not sieve.requests
-
-    seen = [outcome async for outcome in outcomes]
-
-    assert [outcome.ok for outcome in seen] == [True]
-
-
-@pytest.mark.looptime
 async def test_slow_consumer_loses_nothing(sieve: FakeSieve, client: SieveClient) -> None:
     """Who takes outcomes slowly gets all of them, those of ended jobs as they ended."""
     sieve.add_job("early", processing=5)
     sieve.add_job("late", processing=50)
     seen: list[tuple[str, bool]] = []
-
     async with client.as_completed(["late", "early"], timeout=20) as outcomes:
         await asyncio.sleep(100)
         before = len(sieve.requests)
         async for outcome in outcomes:
             seen.append((outcome.job_id, outcome.ok))
             await asyncio.sleep(10)
-
     assert seen == [("early", True), ("late", False)]
     assert len(sieve.requests) == before
 
 
-@pytest.mark.looptime
 async def test_two_deadlines(sieve: FakeSieve, client: SieveClient) -> None:
     """Of two calls for the same ids, each ends by its own deadline."""
     ids = [sieve.add_job(f"{number}", processing=50) for number in range(10)]
@@ -248,50 +194,6 @@ async def test_two_deadlines(sieve: FakeSieve, client: SieveClient) -> None:
     (short, none), (same, also_none), (_, most), (_, most_too) = await asyncio.gather(
         timed(10), timed(10), timed(100), timed(None)
     )
-
     assert (none, also_none, most, most_too) == (0, 0, 10, 10)
     assert short == pytest.approx(10, abs=0.1)
     assert same == pytest.approx(10, abs=0.1)
-
-
-@pytest.mark.looptime
-async def test_deadline_with_all_ends(sieve: FakeSieve, client: SieveClient) -> None:
-    """Jobs that end all around the deadline have one outcome each, and none is lost."""
-    ids = [sieve.add_job(f"{number}", processing=9 + number / 100) for number in range(200)]
-    policy = PollPolicy(min_interval=0.5, max_interval=0.5)
-
-    seen = [o async for o in client.as_completed(ids, timeout=10, polling=policy)]
-
-    assert sorted(ids_of(seen)) == sorted(ids)
-    for outcome in seen:
-        assert outcome.ok or error_of(outcome).last is not None
-
-
-@pytest.mark.looptime
-async def test_last_is_what_was_seen(sieve: FakeSieve, client: SieveClient) -> None:
-    """``last`` is the last valid state of each job; of too many large ones, at least its status."""
-    song = "la" * 25_000
-    ids = [sieve.add_job(processing=600, inputs={"song": song}) for _ in range(200)]
-
-    some = await client.wait_for_jobs(ids[:50], timeout=10)
-    more = await client.wait_for_jobs(ids, timeout=10)
-
-    lasts = [error_of(outcome).last for outcome in some]
-    assert [last is not None and len(getattr(last, "inputs", ())) for last in lasts] == [1] * 50
-    statuses = [error_of(outcome).last_status for outcome in more]
-    assert statuses == ["processing"] * 200
-
-
-def slow_ids(ids: list[str]) -> Iterator[str]:
-    """A generator of ids."""
-    yield from ids
-
-
-@pytest.mark.looptime
-async def test_deadline_of_a_generator(sieve: FakeSieve, client: SieveClient) -> None:
-    """All ids of a short generator have outcomes at the deadline."""
-    ids = [sieve.add_job(f"{number}", processing=600) for number in range(500)]
-
-    seen = [outcome async for outcome in client.as_completed(slow_ids(ids), timeout=3)]
-
-    assert sorted(ids_of(seen)) == sorted(ids)

@@ -1,7 +1,6 @@
 """Delays: always finite, never shorter than 0.05 s, within the rules."""
 
 import math
-from collections.abc import Callable, Iterator
 from itertools import islice
 from statistics import mean
 
@@ -9,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sieve_async import PollPolicy, RetryPolicy, delays
+from sieve_async import PollPolicy, delays
 
 # Hypothesis seeds ``random`` anew for each example, hence the ten draws in each.
-STEADY = settings(derandomize=True, deadline=None, max_examples=200)
+STEADY = settings(derandomize=True, deadline=None, max_examples=50)
 MIN_DELAY = 0.05
 SECONDS = st.floats(0, 1e9)
 
@@ -21,24 +20,14 @@ SECONDS = st.floats(0, 1e9)
 @given(base=SECONDS, cap=SECONDS)
 def test_transient(base: float, cap: float) -> None:
     """A delay after a transient failure is at most min(cap, base * 2**n), and at least 0.05 s."""
-    policy = RetryPolicy(initial_delay=min(base, cap), max_delay=cap)
-
-    delays_made = list(
-        islice(delays.transient(base=policy.initial_delay, cap=policy.max_delay), 12)
-    )
-
-    for number, delay in enumerate(delays_made):
-        assert (
-            MIN_DELAY
-            <= delay
-            <= max(MIN_DELAY, min(policy.max_delay, policy.initial_delay * 2**number))
-        )
+    base = min(base, cap)
+    for number, delay in enumerate(islice(delays.transient(base=base, cap=cap), 12)):
+        assert MIN_DELAY <= delay <= max(MIN_DELAY, min(cap, base * 2**number))
 
 
 def test_transient_fills_its_range() -> None:
     """The default delays have full jitter: they are spread from next to nothing up to the limit."""
-    rows = [list(islice(delays.transient(base=0.5, cap=8.0), 8)) for _ in range(2000)]
-
+    rows = [list(islice(delays.transient(base=0.5, cap=8.0), 8)) for _ in range(500)]
     for delays_made, limit in zip(zip(*rows, strict=True), [0.5, 1, 2, 4, 8, 8, 8, 8], strict=True):
         assert min(delays_made) < limit * 0.15
         assert max(delays_made) > limit * 0.97
@@ -47,33 +36,19 @@ def test_transient_fills_its_range() -> None:
 
 def test_throttled() -> None:
     """A delay after a 429 is at least half of its limit, which doubles from 1 s to 30 s."""
-    rows = [list(islice(delays.throttled(), 8)) for _ in range(2000)]
-
-    for delays_made, limit in zip(
-        zip(*rows, strict=True), [1, 2, 4, 8, 16, 30, 30, 30], strict=True
-    ):
-        assert limit * 0.5 <= min(delays_made) < limit * 0.53
-        assert limit * 0.97 < max(delays_made) <= limit
+    rows = zip(*(islice(delays.throttled(), 8) for _ in range(500)), strict=True)
+    for made, limit in zip(rows, [1, 2, 4, 8, 16, 30, 30, 30], strict=True):
+        assert limit * 0.5 <= min(made) < limit * 0.55
+        assert limit * 0.95 < max(made) <= limit
 
 
-@pytest.mark.parametrize(
-    "start",
-    [
-        delays.throttled,
-        lambda: delays.transient(base=0.5, cap=8.0),
-        lambda: delays.transient(base=0.0, cap=0.0),
-        lambda: delays.transient(base=0.0, cap=8.0),
-        lambda: delays.transient(base=1e-308, cap=8.0),
-        lambda: delays.transient(base=1.0, cap=1e308),
-    ],
-    ids=range(6),
-)
-def test_sequences_do_not_end(start: Callable[[], Iterator[float]]) -> None:
+def test_sequences_do_not_end() -> None:
     """However many retries there are, there is a delay before each, finite and not too short."""
-    delays_made = list(islice(start(), 3000))
-
-    assert len(delays_made) == 3000
-    assert all(math.isfinite(delay) and delay >= MIN_DELAY for delay in delays_made)
+    for base, cap in ((0.5, 8.0), (0.0, 0.0), (0.0, 8.0), (1e-308, 8.0), (1.0, 1e308)):
+        made = list(islice(delays.transient(base=base, cap=cap), 3000))
+        assert len(made) == 3000
+        assert all(math.isfinite(delay) and delay >= MIN_DELAY for delay in made)
+    assert len(list(islice(delays.throttled(), 3000))) == 3000
 
 
 @STEADY
@@ -91,46 +66,27 @@ def test_growing(
     policy = PollPolicy(
         min_interval=min(minimum, maximum), growth=growth, max_interval=maximum, jitter=jitter
     )
-
     delays_made = [policy.delay(waited) for _ in range(10)]
-
     plain = min(max(growth * waited, policy.min_interval), policy.max_interval)
     low, high = plain * (1 - jitter), plain * (1 + jitter)
     assert max(MIN_DELAY, low) <= min(delays_made)
     assert max(delays_made) <= max(MIN_DELAY, high)
 
 
-@pytest.mark.parametrize(
-    ("waited", "plain"),
-    [(0, 0.5), (5, 0.5), (10, 0.5), (20, 1), (100, 5), (200, 10), (3600, 10), (1e9, 10)],
-)
-def test_growing_by_default(waited: float, plain: float) -> None:
+def test_growing_by_default() -> None:
     """By default a delay is 5 % of the time waited, from 0.5 to 10 s, give or take a quarter."""
-    delays_made = [PollPolicy().delay(waited) for _ in range(2000)]
-
-    assert plain * 0.75 <= min(delays_made) < plain * 0.77
-    assert plain * 1.23 < max(delays_made) <= plain * 1.25
-
-
-@STEADY
-@given(delay=st.floats(MIN_DELAY, 1e9), failures=st.integers(1, 10**6))
-def test_after_failed_polls(delay: float, failures: int) -> None:
-    """A delay doubles with each failed poll, up to 60 s, and is then cut by up to a half."""
-    limit = min(delay * 2.0 ** min(failures, 40), max(60.0, delay))
-
-    for _ in range(10):
-        assert limit / 2 <= delays.after_failed_polls(delay, failures) <= limit
+    for waited, plain in ((0, 0.5), (10, 0.5), (20, 1), (100, 5), (200, 10), (1e9, 10)):
+        made = [PollPolicy().delay(waited) for _ in range(500)]
+        assert plain * 0.75 <= min(made) < plain * 0.8
+        assert plain * 1.2 < max(made) <= plain * 1.25
 
 
-@pytest.mark.parametrize(
-    ("failures", "limit"), [(1, 2), (2, 4), (3, 8), (5, 32), (6, 60), (99, 60)]
-)
-def test_after_failed_polls_of_a_second(failures: int, limit: float) -> None:
+def test_after_failed_polls_of_a_second() -> None:
     """A delay of a second becomes two, four, and at last sixty."""
-    delays_made = [delays.after_failed_polls(1.0, failures) for _ in range(2000)]
-
-    assert limit / 2 <= min(delays_made) < limit * 0.52
-    assert limit * 0.98 < max(delays_made) <= limit
+    for failures, limit in ((1, 2), (2, 4), (3, 8), (5, 32), (6, 60), (99, 60)):
+        made = [delays.after_failed_polls(1.0, failures) for _ in range(500)]
+        assert limit / 2 <= min(made) < limit * 0.55
+        assert limit * 0.95 < max(made) <= limit
 
 
 @STEADY

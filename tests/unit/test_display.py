@@ -4,8 +4,6 @@ import pickle
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
 from sieve_async import (
     BuildStatus,
     File,
@@ -18,10 +16,8 @@ from sieve_async import (
     NotFoundError,
     OutcomeList,
     Restart,
-    SieveClient,
 )
 from sieve_async.display import shorten
-from sieve_async.testing import FakeSieve
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EVIL = "<script>alert(1)</script>\x1b[31m"
@@ -41,91 +37,62 @@ def html_of(value: Any) -> str:
     return str(value._repr_html_())
 
 
-def test_job_as_text() -> None:
-    """A job is one readable line."""
+def test_texts() -> None:
+    """A job or a version is one readable line."""
     assert str(FAILED) == "job a: error, queued 5.0 s, ran 0:09:55, 1 output, ValueError: no"
     assert str(Job("b", JobStatus("napping"))) == "job b: napping"
-    assert "\n" not in str(
-        Job("b", JobStatus("error"), error="x\ry\x1b\n", outputs=(InputOutput(),) * 2)
-    )
-
-
-def test_version_as_text() -> None:
-    """A version is one readable line, too."""
+    odd = Job("b", JobStatus("error"), error="x\ry\x1b\n", outputs=(InputOutput(),) * 2)
+    assert "\n" not in str(odd)
     assert str(FunctionVersion("v", BuildStatus("building"))) == "version v: building"
 
 
-def test_job_as_html() -> None:
-    """A job is a small table, with its whole error below."""
+def test_html() -> None:
+    """A job or version is a small table, with the end of a long error below."""
     html = html_of(FAILED)
-
     assert html.startswith("<table><tr><td>job</td><td>a</td></tr>")
     assert "<td>2026-01-01 12:00:00+00:00</td>" in html
     assert "<pre>Traceback\nValueError: no\n</pre>" in html
-
-
-def test_version_as_html() -> None:
-    """A version is a small table."""
     html = html_of(FunctionVersion("v", BuildStatus("ready"), ready_at=NOON))
-
     assert "<td>build_status</td>" in html
     assert ">ready</td>" in html
     assert "12:00:00" in html
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        Job(EVIL, JobStatus(EVIL), error=EVIL),
-        FunctionVersion(EVIL, BuildStatus(EVIL)),
-        JobOutcome(EVIL, Job(EVIL, JobStatus("error"), error=EVIL)),
-        JobOutcome(EVIL, None, NotFoundError(404, EVIL)),
-    ],
-    ids=["job", "version", "outcome", "outcome without job"],
-)
-def test_nothing_gets_out(value: object) -> None:
-    """Whatever a server says is shown, and does nothing."""
-    html = html_of(value)
-
-    assert "&lt;script&gt;" in html
-    assert "<script" not in html
-    assert "\x1b" not in html
-
-
-def test_long_errors() -> None:
-    """Of a long error the end is shown, which says most."""
     html = html_of(Job("a", JobStatus("error"), error="x" * 9999 + "the end"))
-
     assert "the end" in html
     assert len(html) < 2000
 
 
-async def test_list_of_outcomes(sieve: FakeSieve, client: SieveClient) -> None:
-    """What ``wait_for_jobs`` returns is a plain list that a notebook shows as a table."""
-    sieve.add_job("a", outputs=["x"])
+def test_html_is_escaped() -> None:
+    """Text of the server is shown as text."""
+    for value in (
+        Job(EVIL, JobStatus(EVIL), error=EVIL),
+        FunctionVersion(EVIL, BuildStatus(EVIL)),
+        JobOutcome(EVIL, Job(EVIL, JobStatus("error"), error=EVIL)),
+        JobOutcome(EVIL, None, NotFoundError(404, EVIL)),
+    ):
+        html = html_of(value)
+        assert "&lt;script&gt;" in html
+        assert "<script" not in html
+        assert "\x1b" not in html
 
-    outcomes = await client.wait_for_jobs(["a", "gone"])
 
-    html = html_of(outcomes)
-    assert isinstance(outcomes, list)
-    assert repr(outcomes) == repr(list(outcomes)) == repr(pickle.loads(pickle.dumps(outcomes)))
-    assert html.count("<tr>") == 3
+def test_list_of_outcomes() -> None:
+    """A list of outcomes is a plain list that a notebook shows as a table of the first 200."""
+    done = Job("a", JobStatus("finished"), outputs=(InputOutput(data="x"),))
+    outcomes = [JobOutcome("a", done), JobOutcome("gone", None, NotFoundError(404))]
+    outcomes += [JobOutcome(str(n), Job(str(n), JobStatus("finished"))) for n in range(298)]
+    listed = OutcomeList(outcomes)
+    html = html_of(listed)
+    assert repr(listed) == repr(outcomes) == repr(pickle.loads(pickle.dumps(listed)))
+    assert html.count("<tr>") == 201
+    assert "and 100 more" in html
     assert "NotFoundError" in html
     assert "1 output<" in html
 
 
-def test_long_list() -> None:
-    """Of thousands of outcomes the first are shown, and the others counted."""
-    outcomes = [JobOutcome(str(n), Job(str(n), JobStatus("finished"))) for n in range(5000)]
-
-    html = html_of(OutcomeList(outcomes))
-
-    assert html.count("<tr>") == 201
-    assert "and 4,800 more" in html
-
-
 def test_reprs() -> None:
-    """A repr names the fields that are not at their defaults, and no others."""
+    """A repr names the fields that are not at their defaults, and no others, down to a depth."""
+    version = FunctionVersion("v", BuildStatus("x"), inputs=(InputOutput("str"),))
+    job = Job("a", JobStatus("x"), function=Function(latest_version=version))
     assert repr(Job("a", JobStatus.QUEUED)) == "Job(id='a', status='queued')"
     assert repr(InputOutput()) == "InputOutput()"
     assert repr(Function(tags=("a",))) == "Function(tags=('a',))"
@@ -137,6 +104,8 @@ def test_reprs() -> None:
         "JobOutcome(job_id='a', job=Job(id='a', status='x'), polls=2)"
     )
     assert "NotFoundError" in repr(JobOutcome("a", None, NotFoundError(404, "no")))
+    assert "inputs=(InputOutput(type='str'),)" in repr(version)
+    assert "inputs=(InputOutput(...),)" in repr(JobOutcome("a", job))
 
 
 DEEP: Any = 1
@@ -144,58 +113,30 @@ for _ in range(50_000):
     DEEP = [DEEP]
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        "x" * 10**7,
-        ["x" * 1000] * 1000,
-        {f"{n}" * 100: "x" * 1000 for n in range(1000)},
-        DEEP,
-        10**10_000,
-        [[[["x" * 1000] * 50] * 50] * 50] * 50,
-    ],
-    ids=["text", "list", "object", "deep", "number", "wide"],
-)
-def test_reprs_are_short(data: Any) -> None:
+def test_reprs_are_short() -> None:
     """However much a job holds, its repr has at most 2,000 characters, and begins with its id."""
-    output = InputOutput(data=data)
-    job = Job("the-id", JobStatus.QUEUED, inputs={"a": output}, outputs=((output,) * 9,) * 1000)
-
-    for value in (job, output, JobOutcome("the-id", job), File("u", extra={"a": data})):
-        assert len(repr(value)) <= 2000
-    assert repr(job).startswith("Job(id='the-id', status='queued'")
-
-
-def test_reprs_far_down() -> None:
-    """What stands very far down is left out."""
-    version = FunctionVersion("v", BuildStatus("x"), inputs=(InputOutput("str"),))
-    job = Job("a", JobStatus("x"), function=Function(latest_version=version))
-
-    assert "inputs=(InputOutput(type='str'),)" in repr(version)
-    assert "inputs=(InputOutput(...),)" in repr(JobOutcome("a", job))
+    texts = ["x" * 1000] * 1000
+    keys = {f"{n}" * 100: "x" * 1000 for n in range(1000)}
+    for data in ("x" * 10**6, texts, keys, DEEP, 10**10_000, [[[texts] * 50] * 50] * 50):
+        output = InputOutput(data=data)
+        job = Job("the-id", JobStatus.QUEUED, inputs={"a": output}, outputs=((output,) * 9,) * 1000)
+        for value in (job, output, JobOutcome("the-id", job), File("u", extra={"a": data})):
+            assert len(repr(value)) <= 2000
+        assert repr(job).startswith("Job(id='the-id', status='queued'")
 
 
 def test_reprs_without_signatures() -> None:
     """The query of a signed URL is as good as a password: no repr shows it."""
     url = "https://storage.example/a.mp4?X-Goog-Signature=5ec2e7"
     job = Job("a", JobStatus.QUEUED, outputs=(InputOutput(data=[{"url": url}]),))
-
     assert "https://storage.example/a.mp4?..." in repr(job)
     assert "5ec2e7" not in f"{job!r} {job.files!r} {job.outputs[0]!r}"
 
 
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("", ""),
-        ("  a \n\t b\r\n", "a b"),
-        ("x" * 300, "x" * 300),
-        ("x" * 301, "x" * 297 + "..."),
-        ("see https://a.example/b?sig=1&c=2#d now", "see https://a.example/b?... now"),
-        ('{"url": "http://a.example/?k=1"}', '{"url": "http://a.example/?..."}'),
-        ("what? no", "what? no"),
-    ],
-)
-def test_shorten(text: str, line: str) -> None:
+def test_shorten() -> None:
     """What is quoted in an error is one line, not long, without the queries of URLs."""
-    assert shorten(text) == line
+    lines = {"": "", "  a \n\t b\r\n": "a b", "x" * 300: "x" * 300, "x" * 301: "x" * 297 + "..."}
+    lines |= {"see https://a.example/b?sig=1&c=2#d now": "see https://a.example/b?... now"}
+    lines |= {'{"url": "http://a.example/?k=1"}': '{"url": "http://a.example/?..."}'}
+    lines |= {"what? no": "what? no"}
+    assert {text: shorten(text) for text in lines} == lines

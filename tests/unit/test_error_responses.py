@@ -6,21 +6,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from sieve_async import (
-    APIError,
-    AuthenticationError,
-    BadRequestError,
-    Job,
-    NotFoundError,
-    OutOfCreditsError,
-    PermissionDeniedError,
-    RateLimitError,
-    RedirectError,
-    ResponseError,
-    ServerError,
-    SieveError,
-    UnprocessableEntityError,
-)
+from sieve_async import Job, errors
 from sieve_async.decode import parse_model, parse_state
 from sieve_async.messages import Request, Response
 
@@ -35,71 +21,54 @@ def answer(status: int, body: object = b"", **headers: str) -> Response:
     return Response(status, tuple(pairs), content, lambda text: text.replace(KEY, "[API key]"))
 
 
-def error_of(response: Response, request: Request[Job] = JOB) -> SieveError:
+def error_of(response: Response, request: Request[Job] = JOB) -> errors.SieveError:
     """What both readers raise; they agree, and nothing of the libraries below hangs on it."""
-    errors = []
+    raised = []
     for read in (parse_model, parse_state):
-        with pytest.raises(SieveError) as caught:
+        with pytest.raises(errors.SieveError) as caught:
             read(request, response)
-        errors.append(caught.value)
-    first, second = errors
+        raised.append(caught.value)
+    first, second = raised
     assert (type(first), first.args) == (type(second), second.args)
     assert (first.__cause__, first.__context__) == (None, None)
     assert KEY not in f"{first}{first!r}{first.args}"
     return first
 
 
-def api_error_of(response: Response) -> APIError:
+def api_error_of(response: Response) -> errors.APIError:
     """The error in an error answer."""
     error = error_of(response)
-    assert isinstance(error, APIError)
+    assert isinstance(error, errors.APIError)
     assert (error.method, error.path) == ("GET", "/v2/jobs/j")
     return error
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (400, BadRequestError),
-        (401, AuthenticationError),
-        (402, OutOfCreditsError),
-        (403, PermissionDeniedError),
-        (404, NotFoundError),
-        (406, BadRequestError),
-        (408, BadRequestError),
-        (409, BadRequestError),
-        (418, BadRequestError),
-        (422, UnprocessableEntityError),
-        (425, BadRequestError),
-        (429, RateLimitError),
-        (451, BadRequestError),
-        (499, BadRequestError),
-        (500, ServerError),
-        (501, ServerError),
-        (502, ServerError),
-        (503, ServerError),
-        (504, ServerError),
-        (511, ServerError),
-        (520, ServerError),
-        (599, ServerError),
-    ],
-)
-def test_classes_of_errors(status: int, kind: type[APIError]) -> None:
+def test_classes_of_errors() -> None:
     """Every status has its class, and the error says what the server said."""
-    error = api_error_of(answer(status, {"detail": "no such thing"}))
-
-    assert type(error) is kind
-    assert (error.status, error.detail, error.error_id) == (status, "no such thing", None)
-    assert str(error) == f"GET /v2/jobs/j: HTTP {status}: no such thing"
+    kinds = {
+        401: errors.AuthenticationError,
+        402: errors.OutOfCreditsError,
+        403: errors.PermissionDeniedError,
+        404: errors.NotFoundError,
+        422: errors.UnprocessableEntityError,
+        429: errors.RateLimitError,
+    }
+    for status in range(400, 600):
+        error = api_error_of(answer(status, {"detail": "no such thing"}))
+        assert type(error) is kinds.get(
+            status, errors.BadRequestError if status < 500 else errors.ServerError
+        )
+        assert (error.status, error.detail, error.error_id) == (status, "no such thing", None)
+        assert str(error) == f"GET /v2/jobs/j: HTTP {status}: no such thing"
+    for status in (100, 103):
+        assert type(error_of(answer(status))) is errors.ResponseError
 
 
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
-        (b"", ""),
         (b"  ", ""),
         ({"detail": "text"}, "text"),
-        ({"description": "old"}, "old"),
         ({"message": "other"}, "other"),
         ({"detail": None, "description": "old"}, "old"),
         ({"detail": ""}, ""),
@@ -108,139 +77,93 @@ def test_classes_of_errors(status: int, kind: type[APIError]) -> None:
         ([], ""),
         (b"null", ""),
         (b"plain text", "plain text"),
+        ("JSON text", "JSON text"),
         (b"<html><body>Bad gateway</body></html>", ""),
         (b"\xff\xfe", "\ufffd\ufffd"),
         (b'{"detail": "cut', '{"detail": "cut'),
         ({"detail": "x" * 5000}, "x" * 2000),
-        (b"[" * 2_000_001, "[" * 2000),
-        ({"detail": f"bad key {KEY}"}, "bad key [API key]"),
+        (b"[" * 200_001, "[" * 2000),
         (f"headers: X-API-Key: {KEY}".encode(), "headers: X-API-Key: [API key]"),
         ({"detail": [{"loc": ["path", "id", 0], "msg": "long"}, "and"]}, "path.id.0: long; and"),
     ],
-    ids=range(20),
+    ids=range(18),
 )
 def test_details_of_errors(body: object, detail: str) -> None:
-    """Whatever the body of an error is, its text is the detail: bounded, masked, never HTML."""
+    """Whatever the body of an error is, its text is the detail: bounded, redacted, never HTML."""
     assert api_error_of(answer(500, body)).detail == detail
 
 
 def test_refused_arguments() -> None:
-    """A 422 has one problem for each refused argument, with its place."""
+    """A 422 has one problem for each refused argument, with its place; with a text it has none."""
     items: list[object] = [
         {"loc": ["path", "job_id"], "msg": "too long", "type": "value_error"},
         {"loc": ["query", "offset", 0], "msg": "not a number"},
     ]
-
     error = api_error_of(answer(422, {"detail": items}))
-
-    assert isinstance(error, UnprocessableEntityError)
+    plain = api_error_of(answer(422, {"detail": "no"}))
+    assert isinstance(error, errors.UnprocessableEntityError)
     assert error.problems == ("path.job_id: too long", "query.offset.0: not a number")
     assert error.detail == "path.job_id: too long; query.offset.0: not a number"
-
-
-def test_refused_without_list() -> None:
-    """A 422 with a plain text has no problems, but the text."""
-    error = api_error_of(answer(422, {"detail": "no"}))
-
-    assert isinstance(error, UnprocessableEntityError)
-    assert (error.problems, error.detail) == ((), "no")
+    assert isinstance(plain, errors.UnprocessableEntityError)
+    assert (plain.problems, plain.detail) == ((), "no")
 
 
 def test_what_to_quote() -> None:
     """An error holds the ids that support asks for, from the body and the headers."""
     error = api_error_of(answer(500, {"error_id": "e-1"}, x_request_id="r-1"))
-
     assert (error.error_id, error.request_id) == ("e-1", "r-1")
     assert str(error) == "GET /v2/jobs/j: HTTP 500 (error id e-1)"
 
 
-@pytest.mark.parametrize("status", [404, 408, 429, 503])
-def test_retry_after(status: int) -> None:
+def test_retry_after() -> None:
     """An error holds how long the server asks to wait, on its own clock when it shows it."""
     day = datetime(2001, 1, 1, tzinfo=UTC)
-    dates = {
-        "date": format_datetime(day, usegmt=True),
-        "retry_after": format_datetime(day + timedelta(seconds=90), usegmt=True),
-    }
-
-    assert api_error_of(answer(status, retry_after="7")).retry_after == 7
-    assert api_error_of(answer(status, **dates)).retry_after == 90
-    assert api_error_of(answer(status, retry_after="soon")).retry_after is None
-    assert api_error_of(answer(status)).retry_after is None
-
-
-def test_retry_after_without_date() -> None:
-    """Without the server's clock, a date counts from our own."""
-    later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
-
-    with pytest.raises(APIError) as caught:
-        parse_model(JOB, answer(429, retry_after=later))
-
-    assert caught.value.retry_after is not None
-    assert 90 < caught.value.retry_after <= 100
+    date = format_datetime(day, usegmt=True)
+    until = format_datetime(day + timedelta(seconds=90), usegmt=True)
+    later = format_datetime(datetime.now(UTC) + timedelta(hours=10), usegmt=True)
+    for status in (404, 429, 503):
+        assert api_error_of(answer(status, retry_after="7")).retry_after == 7
+        assert api_error_of(answer(status, date=date, retry_after=until)).retry_after == 90
+        assert api_error_of(answer(status, retry_after="soon")).retry_after is None
+        assert api_error_of(answer(status)).retry_after is None
+    with pytest.raises(errors.APIError) as caught:
+        parse_model(JOB, answer(429, retry_after=later))  # without a date it counts from our clock
+    assert caught.value.retry_after == pytest.approx(36_000, abs=600)
 
 
-@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
-def test_redirects(status: int) -> None:
+def test_redirects() -> None:
     """A redirect is an error that says where it led, without the query."""
-    error = error_of(answer(status, b"gone", location=f"https://evil.example/?{KEY}&sig=1"))
-
-    assert isinstance(error, RedirectError)
-    assert (error.status, error.excerpt) == (status, "gone")
-    assert "https://evil.example/" in str(error)
-    assert "sig" not in str(error)
-
-
-@pytest.mark.parametrize("status", [100, 101, 103])
-def test_answers_that_are_not_final(status: int) -> None:
-    """A 1xx is no answer."""
-    error = error_of(answer(status))
-
-    assert type(error) is ResponseError
-    assert error.status == status
+    for status in (300, 301, 302, 303, 304, 307, 308):
+        error = error_of(answer(status, b"gone", location=f"https://evil.example/?{KEY}&sig=1"))
+        assert isinstance(error, errors.RedirectError)
+        assert (error.status, error.excerpt) == (status, "gone")
+        assert "https://evil.example/" in str(error)
+        assert "sig" not in str(error)
 
 
 def test_keys_in_other_spellings() -> None:
     """A key that JSON spells with escapes is redacted all the same."""
     body = json.dumps({"detail": [{"msg": KEY}], "error_id": KEY}).replace("-", "\\u002d").encode()
     response = answer(422, body)
-
     error = api_error_of(response)
-
-    assert isinstance(error, UnprocessableEntityError)
+    assert isinstance(error, errors.UnprocessableEntityError)
     assert error.problems == ("[API key]",)
     assert (error.detail, error.error_id) == ("[API key]", "[API key]")
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        b'{"detail": %s}',
-        b'{"detail": [%s]}',
-        b'{"detail": [{"msg": %s}]}',
-        b'{"detail": [{"loc": [%s]}]}',
-        b'{"error_id": %s}',
-    ],
+    "body", [b'{"detail": %s}', b'{"detail": [{"msg": %s}]}', b'{"error_id": %s}']
 )
 def test_deep_error_bodies(body: bytes) -> None:
     """An error body that is nested as deeply as JSON parsers go is an error of the API."""
     body = body.replace(b"%s", b"[" * 1000 + b"]" * 1000)
-
     assert api_error_of(answer(422, body)).status == 422
-
-
-def test_text_bodies() -> None:
-    """A JSON text is the detail, as a plain text is."""
-    assert api_error_of(answer(400, "no such thing")).detail == "no such thing"
-    assert api_error_of(answer(400, b"no such thing")).detail == "no such thing"
 
 
 @pytest.mark.parametrize("status", [200, 500])
 def test_signed_urls(status: int) -> None:
     """The query of a URL that an answer repeats is in no message and no excerpt."""
     url = "https://storage.example.com/a.mp4?X-Goog-Signature=5ec2e7&x=1"
-
     error = error_of(answer(status, {"id": 5, "detail": f"cannot read {url}, sorry"}))
-
     assert "https://storage.example.com/a.mp4" in f"{error!r}"
     assert "5ec2e7" not in f"{error!r} {error}"

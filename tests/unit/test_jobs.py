@@ -27,6 +27,8 @@ from sieve_async.jobs.find import canonical
 from sieve_async.jobs.lifecycle import JobList
 from sieve_async.models import File, Job, JobStatus, Webhook
 
+pytestmark = pytest.mark.looptime
+
 
 class Word(str, enum.Enum):  # noqa: UP042 - a StrEnum prints as its value
     """A string that prints as something else."""
@@ -60,30 +62,18 @@ def test_plain_pushes() -> None:
 
 def test_inputs_are_copied_as_they_are() -> None:
     """Every JSON value arrives as it was given, and a later change of it does not."""
-    inputs = {
-        "text": "häß \U0001f600 \n\0",
+    plain = {"text": "häß \U0001f600 \n\0", "large": 2**70, "url": {"url": "https://host/a?b=c"}}
+    inputs: dict[str, Any] = plain | {
         "list": [1, 2.5, True, None, {"a": ()}],
         "word": Word.A,
         "number": Number.ONE,
-        "large": 2**70,
         "mapping": MappingProxyType({"x": 1}),
-        "url": {"url": "https://host/a?b=c"},
     }
-
     arguments = check_push("me/mine", inputs, (), None)
-    inputs["list"].append(3)  # type: ignore[attr-defined]
-
-    expected = {
-        "text": "häß \U0001f600 \n\0",
-        "list": [1, 2.5, True, None, {"a": []}],
-        "word": "a",
-        "number": 1,
-        "large": 2**70,
-        "mapping": {"x": 1},
-        "url": {"url": "https://host/a?b=c"},
-    }
-    assert json.loads(arguments.body)["inputs"] == expected
-    assert arguments.inputs == expected
+    inputs["list"].append(3)
+    listed: list[Any] = [1, 2.5, True, None, {"a": []}]
+    expected = plain | {"list": listed, "word": "a", "number": 1, "mapping": {"x": 1}}
+    assert json.loads(arguments.body)["inputs"] == arguments.inputs == expected
     assert type(arguments.inputs["word"]) is str
 
 
@@ -110,90 +100,62 @@ def exponential() -> Any:
     return value
 
 
-@pytest.mark.parametrize(
-    ("inputs", "message"),
-    [
-        ({"file": Path("a.mp4")}, r"inputs\['file'\] .* Sieve takes URLs.*\"url\""),
-        ({"file": io.BytesIO()}, "Sieve takes URLs"),
-        ({"a": [{"b": Path("x")}]}, r"inputs\['a'\]\[0\]\['b'\] must"),
-        ({"file": b"x"}, "got bytes"),
-        ({"file": File(url="https://host/a")}, "file.url"),
-        ({"a": math.nan}, r"inputs\['a'\] must be a finite number"),
-        ({"a": [math.inf]}, "finite"),
-        ({1: 2}, "must have strings as keys"),
-        ({"a": {None: 2}}, r"inputs\['a'\] must have strings as keys"),
-        ({"a": object()}, "an object of class object"),
-        ({"a": {1, 2}}, "an object of class set"),
-        ({"a": datetime.now(UTC)}, "an object of class datetime"),
-        ({"a": "\ud800"}, "UTF-8"),
-        ({"\ud800": 1}, "UTF-8"),
-        ({"a": 10**5000}, "integers of thousands of digits"),
-        ({"a": nested(200)}, "levels deep"),
-        ({"a": nested(200, dict)}, "levels deep"),
-        ({"a": nested(100_000)}, "levels deep"),
-        ({"a": cyclic()}, "must not contain itself"),
-        ({"a": exponential()}, "at most"),
-        ({"a": "x" * (16 * 1024 * 1024)}, "at most"),
-        ([], "inputs must be a mapping"),
-        ("text", "inputs must be a mapping"),
-        (7, "inputs must be a mapping"),
-    ],
-)
-def test_inputs_that_cannot_be_sent(inputs: Any, message: str) -> None:
+BAD_INPUTS: list[tuple[Any, str]] = [
+    ({"file": Path("a.mp4")}, r"inputs\['file'\] .* Sieve takes URLs.*\"url\""),
+    ({"file": io.BytesIO()}, "Sieve takes URLs"),
+    ({"a": [{"b": Path("x")}]}, r"inputs\['a'\]\[0\]\['b'\] must"),
+    ({"file": b"x"}, "got bytes"),
+    ({"file": File(url="https://host/a")}, "file.url"),
+    ({"a": math.nan}, r"inputs\['a'\] must be a finite number"),
+    ({"a": [math.inf]}, "finite"),
+    ({1: 2}, "must have strings as keys"),
+    ({"a": {None: 2}}, r"inputs\['a'\] must have strings as keys"),
+    ({"a": object()}, "an object of class object"),
+    ({"a": {1, 2}}, "an object of class set"),
+    ({"a": "\ud800"}, "UTF-8"),
+    ({"\ud800": 1}, "UTF-8"),
+    ({"a": 10**5000}, "integers of thousands of digits"),
+    ({"a": nested(200)}, "levels deep"),
+    ({"a": nested(200, dict)}, "levels deep"),
+    ({"a": nested(100_000)}, "levels deep"),
+    ({"a": cyclic()}, "must not contain itself"),
+    ({"a": exponential()}, "at most"),
+    ({"a": "x" * (16 * 1024 * 1024)}, "at most"),
+    ([], "inputs must be a mapping"),
+    ("text", "inputs must be a mapping"),
+]
+
+
+def test_inputs_that_cannot_be_sent() -> None:
     """What is no JSON is refused; the message says where it is and what can be given."""
-    with pytest.raises(InvalidArgumentError, match=message):
-        check_push("me/mine", inputs, (), None)
-
-
-def test_a_value_that_occurs_twice() -> None:
-    """A value may stand in several places: only one that contains itself is refused."""
-    shared = {"url": "https://host/a"}
-
+    for inputs, message in BAD_INPUTS:
+        with pytest.raises(InvalidArgumentError, match=message):
+            check_push("me/mine", inputs, (), None)
+    shared = {"url": "https://host/a"}  # a value may stand in several places
     assert body_of({"a": shared, "b": [shared, shared]})["inputs"]["b"] == [shared, shared]
 
 
-@pytest.mark.parametrize("function", ["mine", "me/", "me/mine:", "a/b/c", "", None, 7, "me/m ine"])
-def test_functions_that_cannot_be_pushed(function: Any) -> None:
-    """A function is OWNER/NAME or OWNER/NAME:VERSION."""
-    with pytest.raises(InvalidArgumentError, match="function must be"):
-        check_push(function, {}, (), None)
+BAD_WEBHOOKS: list[Any] = [
+    *("https://host/hook", b"x", None, 7, {"type": "job.complete", "url": "https://host"}),
+    *(["https://host/hook"], [{"type": "job.complete"}], [{"url": "https://host"}], [Webhook()]),
+    *([{"type": "", "url": "https://host"}], [{"type": "job.complete", "url": "ftp://host"}]),
+]
 
 
 def test_webhooks() -> None:
-    """Webhooks are given as objects or mappings, from any iterable."""
+    """Webhooks are objects or mappings from any iterable; each needs a type and a URL."""
     hook = {"type": "job.complete", "url": "https://host/hook"}
     webhook = Webhook("job.complete", "https://host/hook")
-
     assert body_of(webhooks=[hook])["webhooks"] == [hook]
     assert body_of(webhooks=iter([webhook]))["webhooks"] == [hook]
-
-
-@pytest.mark.parametrize(
-    "webhooks",
-    [
-        "https://host/hook",
-        b"x",
-        None,
-        7,
-        {"type": "job.complete", "url": "https://host"},
-        ["https://host/hook"],
-        [{"type": "job.complete"}],
-        [{"url": "https://host"}],
-        [{"type": "", "url": "https://host"}],
-        [{"type": "job.complete", "url": "ftp://host"}],
-        [Webhook()],
-    ],
-)
-def test_invalid_webhooks(webhooks: Any) -> None:
-    """A webhook needs a type and a URL."""
-    with pytest.raises(InvalidArgumentError, match="webhooks"):
-        check_push("me/mine", {}, webhooks, None)
+    for webhooks in BAD_WEBHOOKS:
+        with pytest.raises(InvalidArgumentError, match="webhooks"):
+            check_push("me/mine", {}, webhooks, None)
 
 
 def test_env_is_never_shown() -> None:
     """The values of environment variables are sent, and stand in no repr and no error."""
     arguments = check_push("me/mine", {}, (), {"TOKEN": "canary"})
-
     assert json.loads(arguments.body)["env"] == {"TOKEN": "canary"}
     assert "canary" not in repr(arguments)
     for env in ({"TOKEN": ["canary"]}, {7: "canary"}, {"A": "canary\ud800"}, "canary", ["canary"]):
@@ -205,7 +167,6 @@ def test_env_is_never_shown() -> None:
 def test_pushed_jobs_are_values() -> None:
     """Only the id is required; a pushed job pickles, hashes and prints shortly."""
     pushed = PushedJob("j1", status=JobStatus.QUEUED)
-
     assert pickle.loads(pickle.dumps(pushed)) == pushed
     assert isinstance(hash(pushed), int)
     assert pushed.to_dict() == {"id": "j1", "status": "queued"}
@@ -217,7 +178,6 @@ def test_the_log_forgets_the_oldest() -> None:
     log = PushLog()
     for number in range(100_010):
         log.record(f"j{number}", float(number))
-
     assert log.pushed_at("j9") is None
     assert log.pushed_at("j10") == 10.0
     assert log.pushed_at("j100009") == 100_009.0
@@ -237,20 +197,20 @@ def job(job_id: str, inputs: Mapping[str, Any] = INPUTS, seconds: float | None =
 
 
 async def found(
-    *looks: list[Job] | Exception, log: PushLog | None = None, until: float = 10.0
+    *lists: list[Job] | Exception, log: PushLog | None = None, until: float = 10.0
 ) -> Any:
-    """The ids that a search finds whose looks at the list see these jobs; the last repeats."""
+    """The ids that a search finds that reads these lists; the last repeats."""
     error = AmbiguousPushError("me/mine", INPUTS, NOW, accepted=False, reason="cut")
     clock: Iterator[float] = iter(range(1000))
-    left = list(looks)
+    left = list(lists)
     read = 0
 
     async def listing() -> AsyncIterator[Job]:
         nonlocal read
-        look = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(look, Exception):
-            raise look
-        for each in look:
+        listed = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(listed, Exception):
+            raise listed
+        for each in listed:
             read += 1
             yield each
 
@@ -259,7 +219,6 @@ async def found(
     return [each.id for each in jobs], read
 
 
-@pytest.mark.looptime
 async def test_jobs_with_equal_inputs() -> None:
     """Jobs with equal inputs that were created since are found, and all of them."""
     ids, _ = await found(
@@ -273,69 +232,35 @@ async def test_jobs_with_equal_inputs() -> None:
             job("boolean", {**INPUTS, "flag": 1}),
         ]
     )
-
     assert ids == ["a", "b", "c"]
 
 
-@pytest.mark.looptime
 async def test_inputs_as_answers_spell_them() -> None:
     """Answers add null members, and spell files as lists of Key and Value."""
     pairs = [{"Key": "url", "Value": "https://host/a"}, {"Key": "_path", "Value": None}]
     with_null = {**INPUTS, "file": {"url": "https://host/a", "_path": None}, "unset": None}
-
     assert (await found([job("a", {**INPUTS, "file": pairs})]))[0] == ["a"]
     assert (await found([job("a", with_null)]))[0] == ["a"]
     assert (await found([job("a", {**INPUTS, "n": 1.0})]))[0] == ["a"]
 
 
-@pytest.mark.looptime
 async def test_further_inputs_count_only_if_there_is_no_equal_job() -> None:
     """The server may fill in defaults: such a job is found when the time is over."""
     more = {**INPUTS, "voice": "x"}
-
     assert (await found([job("more", more), job("a")]))[0] == ["a"]
     assert (await found([job("more", more)]))[0] == ["more"]
 
 
-@pytest.mark.looptime
 async def test_a_job_that_is_listed_late() -> None:
-    """The search goes on until a job is listed, or the time is over."""
+    """The search continues until a job is listed, or the time is over."""
     assert (await found([], [], [job("a")]))[0] == ["a"]
     assert (await found([]))[0] == []
     assert (await found([], [job("a")], until=0.0))[0] == []
 
 
-@pytest.mark.looptime
-async def test_jobs_of_other_pushes() -> None:
-    """A job that another push of this client returned is not a candidate."""
-    log = PushLog()
-    log.record("a", 0.0)
-
-    assert (await found([job("a"), job("b")], log=log))[0] == ["b"]
-    assert (await found([job("a")], log=log))[0] == []
-
-
-@pytest.mark.looptime
-async def test_an_equal_push_in_flight() -> None:
-    """While an equal push has no answer yet, the job may be its own: the search waits."""
-    log, arguments = PushLog(), check_push("me/mine", INPUTS, (), None)
-    log.start(arguments)
-    listed = [job("a")]
-
-    class Answered(list[Job]):
-        def __iter__(self) -> Iterator[Job]:
-            log.record("a", 0.0)
-            log.end(arguments)
-            return super().__iter__()
-
-    assert (await found(listed, listed, Answered(listed), log=log))[0] == []
-
-
-@pytest.mark.looptime
 async def test_lists_that_cannot_be_read() -> None:
     """A transient failure is tried again until the time is over; any other ends the search."""
     transient, lasting = ServerError(503), NotFoundError(404)
-
     assert (await found(transient, [job("a")]))[0] == ["a"]
     with pytest.raises(ServerError):
         await found(transient)
@@ -343,11 +268,9 @@ async def test_lists_that_cannot_be_read() -> None:
         await found(lasting)
 
 
-@pytest.mark.looptime
 async def test_how_far_a_list_is_read() -> None:
     """Where the newest come first, the search ends among the old ones; else it reads them all."""
     newest_first = [job("a"), *(job(f"o{n}", seconds=-100.0 - n) for n in range(2000))]
-
     assert await found(newest_first) == (["a"], 501)
     assert await found(newest_first[::-1]) == (["a"], 2001)
 
@@ -381,18 +304,9 @@ def pages(*rows: list[str], size_limit: int = 500) -> tuple[JobList, list[tuple[
     return JobList(fetch, None), asked
 
 
-async def test_rows_that_shift() -> None:
-    """A job that moves to a later page comes once."""
-    listing, asked = pages(["a", "b", "c"], ["c", "d"], ["d", "e", "a"])
-
-    assert [each.id async for each in listing] == ["a", "b", "c", "d", "e"]
-    assert [offset for _, offset in asked] == [0, 3, 5]
-
-
 async def test_pages_that_are_too_large() -> None:
     """The size of pages is halved until they can be read, and stays so."""
     listing, asked = pages(["a"], ["b"], size_limit=100)
-
     assert [each.id async for each in listing] == ["a", "b"]
     assert [size for size, _ in asked] == [500, 250, 125, 62, 62]
     listing, asked = pages(["a"], size_limit=0)
@@ -401,48 +315,41 @@ async def test_pages_that_are_too_large() -> None:
     assert asked[-1] == (1, 0)
 
 
-@pytest.mark.parametrize("step", [0, -1])
-async def test_lists_that_do_not_end(step: int) -> None:
-    """An offset that does not grow is an error, after what came before it."""
+async def test_lists_that_do_not_end() -> None:
+    """An offset that does not grow, or a page that repeats, is an error, after what came before."""
+
+    async def same_page(_size: int, offset: int) -> JobPage:
+        return JobPage([], offset + 1, rows=[{"id": "j", "status": "queued"}])
 
     async def fetch(_size: int, offset: int) -> JobPage:
         rows: list[dict[str, Any]] = [{"id": f"j{offset}", "status": "queued"}]
         return JobPage([], offset + (1 if offset < 3 else step), rows=rows)
 
-    listing = JobList(fetch, None)
-    assert [(await anext(listing)).id for _ in range(4)] == ["j0", "j1", "j2", "j3"]
+    for step in (0, -1):  # noqa: B007 - fetch reads it
+        listing = JobList(fetch, None)
+        assert [(await anext(listing)).id for _ in range(4)] == ["j0", "j1", "j2", "j3"]
+        with pytest.raises(DecodeError, match="there is no end"):
+            await anext(listing)
     with pytest.raises(DecodeError, match="there is no end"):
-        await anext(listing)
+        assert [each async for each in JobList(same_page, None)]
 
 
-async def test_a_server_that_does_not_page() -> None:
-    """The same page again and again is an error, too."""
-
-    async def fetch(_size: int, offset: int) -> JobPage:
-        return JobPage([], offset + 1, rows=[{"id": "j", "status": "queued"}])
-
-    with pytest.raises(DecodeError, match="there is no end"):
-        assert [each async for each in JobList(fetch, None)]
-
-
-@pytest.mark.parametrize("limit", [-1, True, "7", 1.0])
-def test_invalid_limits(limit: Any) -> None:
-    """A limit is a whole number, or None."""
-    with pytest.raises(InvalidArgumentError, match="limit must be"):
-        list_jobs(no_call, status=None, function=None, limit=limit)
+def test_invalid_filters() -> None:
+    """A limit is a whole number; a filter that the API does not have is refused at once."""
+    limits: list[Any] = [-1, True, "7", 1.0]
+    for limit in limits:
+        with pytest.raises(InvalidArgumentError, match="limit must be"):
+            list_jobs(no_call, status=None, function=None, limit=limit)
+    functions: list[Any] = ["mine", "a/b/c", 7]
+    for function in functions:
+        with pytest.raises(InvalidArgumentError, match="function must be"):
+            list_jobs(no_call, status=None, function=function, limit=None)
+    with pytest.raises(InvalidArgumentError, match="status"):
+        list_jobs(no_call, status="", function=None, limit=None)
+    with pytest.raises(InvalidArgumentError, match="one version by status"):
+        list_jobs(no_call, status="queued", function="me/mine:v-1", limit=None)
 
 
 async def no_call(*_: object) -> object:
     """A call that must not be made."""
     raise AssertionError
-
-
-def test_invalid_filters() -> None:
-    """A filter that the API does not have is refused by the call itself."""
-    for function in ("mine", "a/b/c", 7):
-        with pytest.raises(InvalidArgumentError, match="function must be"):
-            list_jobs(no_call, status=None, function=function, limit=None)  # type: ignore[arg-type]
-    with pytest.raises(InvalidArgumentError, match="status"):
-        list_jobs(no_call, status="", function=None, limit=None)
-    with pytest.raises(InvalidArgumentError, match="one version by status"):
-        list_jobs(no_call, status="queued", function="me/mine:v-1", limit=None)

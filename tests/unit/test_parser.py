@@ -7,13 +7,9 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from sieve_async.decode import parser
 from sieve_async.decode.parser import NotJSONError, parse
-
-STEADY = settings(derandomize=True, deadline=None, max_examples=300)
 
 
 @pytest.fixture(params=["orjson", "json"], autouse=True)
@@ -24,91 +20,33 @@ def _parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(parser, "_loads", None)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"a": 1}',
-        b" [] ",
-        b'"\\ud800"',
-        b'\xef\xbb\xbf{"a": 1}',
-        b'{"a": 1, "a": 2}',
-        b"[0.1, 1e5, -0.0, 1E-7]",
-        '{"a": "h\u00e9"}'.encode(),
-        b"Infinity",
-        b"[1e999, -1e999, -Infinity]",
-        b"null",
-        b"123456789012345678",
-        b"[" * 300 + b"]" * 300,
-    ],
-)
-def test_bodies(body: bytes) -> None:
+def test_bodies() -> None:
     """A body says what the standard library reads in it."""
-    assert parse(body) == json.loads(body.decode("utf-8-sig"))
-
-
-def test_no_number() -> None:
-    """NaN is read as a float."""
+    for body in (
+        *(b'{"a": 1}', b" [] ", b'"\\ud800"', b'\xef\xbb\xbf{"a": 1}', b'{"a": 1, "a": 2}'),
+        *(b"[0.1, 1e5, -0.0, 1E-7]", '{"a": "h\u00e9"}'.encode(), b"Infinity", b"null"),
+        *(b"[1e999, -1e999, -Infinity]", b"123456789012345678", b"[" * 300 + b"]" * 300),
+    ):
+        assert parse(body) == json.loads(body.decode("utf-8-sig"))
     value: Any = parse(b'{"a": NaN}')
-
     assert math.isnan(value["a"])
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        *(b"", b" ", b"{", b"[1,]", b"{'a': 1}", b"nan", b"<html>", b'"\xff"', b"[1] x", b"\0"),
-        b"[" * 100_000,
-        b"1" * 5000,
-        b"0x10",
-        b'{"a": 01}',
-        b'"\n"',
-        *('{"a": 1}'.encode(coding) for coding in ("utf-16", "utf-16-le", "utf-32")),
-        b'"\xed\xa0\x80"',
-        b'"\xc0\xaf"',
-    ],
-    ids=range(20),
-)
-def test_bodies_that_are_no_json(body: bytes) -> None:
+def test_bodies_that_are_no_json() -> None:
     """What the standard library refuses is not JSON: no other error leaves."""
-    with pytest.raises(NotJSONError, match="the body is not JSON") as caught:
-        parse(body)
-
-    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
-
-
-@STEADY
-@given(
-    st.binary(max_size=30)
-    | st.text(alphabet='[]{}",:0123.eE-+ntfrau\\ \n', max_size=12).map(str.encode)
-)
-@example(b"1" * 25)
-@example(b"1." + b"1" * 400)
-@example(b"1e-999")
-def test_any_bytes(body: bytes) -> None:
-    """Any bytes are read as the standard library reads them, or are not JSON for it either."""
-    try:
-        expected = json.loads(body.decode("utf-8-sig"))
-    except ValueError:
-        with pytest.raises(NotJSONError):
+    for body in (
+        *(b"", b" ", b"{", b"[1,]", b"{'a': 1}", b"nan", b"<html>", b'"\xff"', b"[1] x", b"\0"),
+        *(b"[" * 100_000, b"1" * 5000, b"0x10", b'{"a": 01}', b'"\n"', b'"\xed\xa0\x80"'),
+        *('{"a": 1}'.encode(coding) for coding in ("utf-16", "utf-16-le", "utf-32")),
+    ):
+        with pytest.raises(NotJSONError, match="the body is not JSON") as caught:
             parse(body)
-        return
-
-    found = parse(body)
-
-    assert repr(found) == repr(expected) or isinstance(found, float) or _has_long_integer(expected)
-
-
-def _has_long_integer(value: Any) -> bool:
-    """Whether there are integers beyond 64 bits, of which orjson makes floats."""
-    if isinstance(value, dict | list):
-        return any(map(_has_long_integer, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, int) and not -(2**63) <= value < 2**64
+        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
 def test_long_integers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Integers beyond 64 bits are exact without orjson, and floats with it."""
     body = b"[18446744073709551615, 18446744073709551616]"
-
     assert parse(body) == [2**64 - 1, float(2**64)]
     monkeypatch.setattr(parser, "_loads", None)
     assert parse(body) == [2**64 - 1, 2**64]
@@ -127,5 +65,4 @@ def test_without_orjson() -> None:
     done = subprocess.run(  # noqa: S603 - the program above
         [sys.executable, "-c", WITHOUT_ORJSON], capture_output=True, text=True, check=True
     )
-
     assert done.stdout.strip() == "None {'a': [1, nan]}"

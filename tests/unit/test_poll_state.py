@@ -4,20 +4,7 @@ import random
 
 import pytest
 
-from sieve_async import (
-    AuthenticationError,
-    BuildStatus,
-    ConnectError,
-    JobStatus,
-    NotFoundError,
-    PermissionDeniedError,
-    PollPolicy,
-    RequestTimeoutError,
-    ResponseTooLargeError,
-    ServerError,
-    SieveError,
-)
-from sieve_async.errors import api_error_class
+from sieve_async import BuildStatus, JobStatus, PollPolicy, errors
 from sieve_async.polling import DeadlineReached, Decision, Done, Failed, PollAt, PollState
 from sieve_async.retry import ErrorAction
 
@@ -38,37 +25,28 @@ def answer(state: PollState, status: JobStatus, now: float, outputs: int = 0) ->
     return state.on_response(status, outputs, sent_at=now, now=now)
 
 
-def failure(state: PollState, error: SieveError, now: float) -> Decision:
+def failure(state: PollState, error: errors.SieveError, now: float) -> Decision:
     """A poll that failed at once."""
     return state.on_error(error, sent_at=now, now=now)
 
 
-@pytest.mark.parametrize("status", ["finished", "error", "cancelled"])
-def test_terminal_jobs(status: str) -> None:
-    """Each terminal status ends the wait."""
-    assert answer(PollState(STEADY, 0), JobStatus(status), 1) == Done()
-
-
-@pytest.mark.parametrize("status", ["ready", "error"])
-def test_terminal_builds(status: str) -> None:
-    """So do those of builds; ``finished`` is none of them."""
-    state = PollState(STEADY, 0)
-    assert isinstance(state.on_response(BuildStatus("finished"), 0, sent_at=1, now=1), PollAt)
-    assert state.on_response(BuildStatus(status), 0, sent_at=2, now=2) == Done()
+def test_terminal_statuses() -> None:
+    """Each terminal status of jobs and of builds ends the wait."""
+    for status in ("finished", "error", "cancelled"):
+        assert answer(PollState(STEADY, 0), JobStatus(status), 1) == Done()
+    for status in ("ready", "error"):
+        state = PollState(STEADY, 0)
+        assert isinstance(state.on_response(BuildStatus("finished"), 0, sent_at=1, now=1), PollAt)
+        assert state.on_response(BuildStatus(status), 0, sent_at=2, now=2) == Done()
 
 
 def test_intervals() -> None:
     """5 % of the time since the last change of status; the first answer is no change."""
     state = PollState(STEADY, 0)
-
     intervals = {now: at(answer(state, QUEUED, now)) - now for now in (0, 5, 20, 100, 1000)}
     assert intervals == pytest.approx({0: 0.5, 5: 0.5, 20: 1, 100: 5, 1000: 10})
     assert at(answer(state, PROCESSING, 1000)) == 1000.5
     assert at(answer(state, PROCESSING, 1100)) == 1105
-
-
-def test_late_first_answer_is_no_change() -> None:
-    """A first answer long after the start keeps the interval that belongs to its age."""
     assert at(answer(PollState(STEADY, 0), QUEUED, 100)) == 105
 
 
@@ -86,59 +64,60 @@ def test_jitter() -> None:
     assert 1.18 < max(later) <= 1.2
 
 
-@pytest.mark.parametrize("status", TRANSIENT)
 @pytest.mark.parametrize("seen", [True, False])
-def test_transient_failures(status: int, *, seen: bool) -> None:
+def test_transient_failures(*, seen: bool) -> None:
     """They end no wait, but slow it down."""
+    for status in TRANSIENT:
+        state = PollState(STEADY, 0)
+        if seen:
+            answer(state, QUEUED, 0)
+        now, delays = 1.0, []
+        for _ in range(12):
+            then = at(failure(state, errors.api_error_class(status)(status), now))
+            delays.append(then - now)
+            now = then
+        assert state.failures == 12
+        assert all(0.5 <= delay <= 60 for delay in delays)
+        assert delays[8] >= 30
+        assert at(answer(state, PROCESSING, now)) == now + 0.5 if seen else True
+
+
+def test_rejection_without_a_good_answer() -> None:
+    """It ends the wait at once, also after transient failures, unless the caller says otherwise."""
+    for status in CONFIRMED:
+        state = PollState(STEADY, 0)
+        failure(state, errors.ServerError(503), 0)
+        error = errors.api_error_class(status)(status)
+        assert failure(state, error, 1) == Failed(error)
     state = PollState(STEADY, 0)
-    if seen:
-        answer(state, QUEUED, 0)
-    now, delays = 1.0, []
-    for _ in range(12):
-        then = at(failure(state, api_error_class(status)(status), now))
-        delays.append(then - now)
-        now = then
-    assert state.failures == 12
-    assert all(0.5 <= delay <= 60 for delay in delays)
-    assert delays[8] >= 30
-    assert at(answer(state, PROCESSING, now)) == now + 0.5 if seen else True
+    missing = state.on_error(errors.NotFoundError(404), sent_at=0, now=0, action=ErrorAction.RETRY)
+    assert isinstance(missing, PollAt)
 
 
-@pytest.mark.parametrize("status", CONFIRMED)
-def test_rejection_without_a_good_answer(status: int) -> None:
-    """It ends the wait at once, also after transient failures."""
-    state = PollState(STEADY, 0)
-    failure(state, ServerError(503), 0)
-    error = api_error_class(status)(status)
-
-    assert failure(state, error, 1) == Failed(error)
-
-
-@pytest.mark.parametrize("status", CONFIRMED)
 @pytest.mark.parametrize("how", ["answered", "listed"])
-def test_rejection_after_a_good_answer(status: int, how: str) -> None:
-    """It is confirmed by two more polls, each at least 2.5 s later."""
-    state = PollState(STEADY, 0)
-    if how == "answered":
-        answer(state, QUEUED, 0)
-    else:
-        state.on_listed()
-    error = api_error_class(status)(status)
-
-    second = at(failure(state, error, 10))
-    third = at(failure(state, error, second))
-
-    assert 12.5 <= second <= 15
-    assert second + 2.5 <= third <= second + 5
-    assert failure(state, error, third) == Failed(error)
+def test_rejection_after_a_good_answer(how: str) -> None:
+    """It is confirmed by two more polls, each at least 2.5 s later; a final error is not."""
+    for status in CONFIRMED:
+        state = PollState(STEADY, 0)
+        if how == "answered":
+            answer(state, QUEUED, 0)
+        else:
+            state.on_listed()
+        error = errors.api_error_class(status)(status)
+        second = at(failure(state, error, 10))
+        third = at(failure(state, error, second))
+        assert 12.5 <= second <= 15
+        assert second + 2.5 <= third <= second + 5
+        final = errors.ResponseTooLargeError("too large")
+        assert failure(state, final, 11) == Failed(final)
+        assert failure(state, error, third) == Failed(error)
 
 
 def test_hints_confirm_nothing() -> None:
     """Polls that some hint makes before those 2.5 s are over do not count."""
     state = PollState(STEADY, 0)
     answer(state, QUEUED, 0)
-    error = NotFoundError(404)
-
+    error = errors.NotFoundError(404)
     for now in (10.0, 10.5, 11.0, 12.4):
         then = at(failure(state, error, now))
         assert then >= 12.5
@@ -153,51 +132,29 @@ def test_what_lies_between_rejections(between: str) -> None:
     """A good answer starts the count anew; a transient failure and a list do not."""
     state = PollState(STEADY, 0)
     answer(state, QUEUED, 0)
-    error = PermissionDeniedError(403)
+    error = errors.PermissionDeniedError(403)
     failure(state, error, 10)
     failure(state, error, 13)
     if between == "good":
         answer(state, QUEUED, 16)
     elif between == "failure":
-        failure(state, ConnectError("refused"), 16)
+        failure(state, errors.ConnectError("refused"), 16)
     else:
         state.on_listed()
-
     is_failed = isinstance(failure(state, error, 19), Failed)
-
     assert is_failed is (between != "good")
-
-
-def test_final_errors() -> None:
-    """What another poll cannot change ends the wait, whatever came before."""
-    state = PollState(STEADY, 0)
-    answer(state, QUEUED, 0)
-    error = ResponseTooLargeError("too large")
-
-    assert failure(state, error, 1) == Failed(error)
-
-
-def test_action_of_the_caller() -> None:
-    """404 of a job that was pushed just now is transient, as the poller says."""
-    state = PollState(STEADY, 0)
-
-    decision = state.on_error(NotFoundError(404), sent_at=0, now=0, action=ErrorAction.RETRY)
-
-    assert isinstance(decision, PollAt)
 
 
 def test_outage() -> None:
     """The wait ends after so long without any valid answer, not counting time without a poll."""
     state = PollState(PollPolicy(jitter=0, outage_timeout=100), 0)
     answer(state, QUEUED, 0)
-    error = ConnectError("refused")
-
+    error = errors.ConnectError("refused")
     now = 1000.0  # nothing was polled for a thousand seconds
     decision = failure(state, error, now)
     while isinstance(decision, PollAt):
         now = decision.at
         decision = failure(state, error, now)
-
     assert decision == Failed(error)
     assert 1090 <= now <= 1101
 
@@ -233,23 +190,23 @@ def test_single_poll() -> None:
     state = PollState(STEADY, 0, 0)
     assert state.is_single_poll
     assert state.on_response(QUEUED, 0, sent_at=0, now=20) == DeadlineReached(0)
-    assert state.on_error(ServerError(500), sent_at=0, now=20) == DeadlineReached(0)
+    assert state.on_error(errors.ServerError(500), sent_at=0, now=20) == DeadlineReached(0)
     assert state.on_response(JobStatus.FINISHED, 0, sent_at=0, now=20) == Done()
 
 
 def test_cut_off_by_the_deadline() -> None:
     """A poll that the deadline cuts off hides no earlier error."""
     state = PollState(STEADY, 0, 10)
-    failure(state, ServerError(503), 5)
-
-    decision = state.on_error(RequestTimeoutError("late"), sent_at=9.9, now=10)
-
+    failure(state, errors.ServerError(503), 5)
+    decision = state.on_error(errors.RequestTimeoutError("late"), sent_at=9.9, now=10)
     assert decision == DeadlineReached(10)
-    assert isinstance(state.last_error, ServerError)
+    assert isinstance(state.last_error, errors.ServerError)
 
 
-@pytest.mark.parametrize("error", [None, AuthenticationError(401), ConnectError("reset")])
-def test_long_poll_that_was_held(error: SieveError | None) -> None:
+@pytest.mark.parametrize(
+    "error", [None, errors.AuthenticationError(401), errors.ConnectError("reset")]
+)
+def test_long_poll_that_was_held(error: errors.SieveError | None) -> None:
     """After a request that was held the plain poll is made at once, and nothing is judged."""
     state = PollState(STEADY, 0)
     assert at(state.on_long_poll_ended(error, sent_at=0, now=60)) == 60
@@ -259,7 +216,7 @@ def test_long_poll_that_was_held(error: SieveError | None) -> None:
 def test_long_poll_that_was_not_held() -> None:
     """It is paced like a poll if the long poll came back at once."""
     state = PollState(STEADY, 0)
-    assert at(state.on_long_poll_ended(AuthenticationError(401), sent_at=0, now=0.1)) == 0.5
+    assert at(state.on_long_poll_ended(errors.AuthenticationError(401), sent_at=0, now=0.1)) == 0.5
 
 
 def test_inconclusive() -> None:
@@ -276,7 +233,7 @@ def test_changes() -> None:
     for status, outputs in ((QUEUED, 0), (QUEUED, 0), (PROCESSING, 0), (PROCESSING, 2)):
         answer(state, status, 1, outputs)
         seen.append(state.has_changed)
-    failure(state, ServerError(500), 2)
+    failure(state, errors.ServerError(500), 2)
     assert [*seen, state.has_changed] == [True, False, True, True, False]
 
 

@@ -15,89 +15,36 @@ def job_of(*data: Any) -> Job:
     return Job("j", JobStatus.FINISHED, outputs=tuple(InputOutput(data=each) for each in data))
 
 
-@pytest.mark.parametrize(
-    ("word", "known_and_terminal"),
-    [
-        ("queued", (True, False)),
-        ("processing", (True, False)),
-        ("finished", (True, True)),
-        ("error", (True, True)),
-        ("cancelled", (True, True)),
-        ("started", (False, False)),
-        ("Finished", (False, False)),
-        ("FINISHED ", (False, False)),
-        ("ready", (False, False)),
-        ("", (False, False)),
-        ("\ud800", (False, False)),
-    ],
-)
-def test_words_of_jobs(word: str, known_and_terminal: tuple[bool, bool]) -> None:
-    """The five documented words are known, three end a job, and no other word ends one."""
-    status = JobStatus(word)
-
-    assert (status.is_known, status.is_terminal) == known_and_terminal
-    assert (status.value, str(status), f"{status}") == (word, word, word)
+WORDS: list[tuple[type[JobStatus | BuildStatus], str, str, str]] = [
+    (JobStatus, "queued processing", "finished error cancelled", "started Finished ready \ud800"),
+    (BuildStatus, "queued building pushing deploying", "ready error", "finished READY"),
+]
 
 
-@pytest.mark.parametrize(
-    ("word", "known_and_terminal"),
-    [
-        ("queued", (True, False)),
-        ("building", (True, False)),
-        ("pushing", (True, False)),
-        ("deploying", (True, False)),
-        ("ready", (True, True)),
-        ("error", (True, True)),
-        ("finished", (False, False)),
-        ("READY", (False, False)),
-    ],
-)
-def test_words_of_builds(word: str, known_and_terminal: tuple[bool, bool]) -> None:
-    """The six documented words are known, two end a build, and no other word ends one."""
-    status = BuildStatus(word)
+@pytest.mark.parametrize(("words", "pending", "terminal", "unknown"), WORDS, ids=["job", "build"])
+def test_words(
+    words: type[JobStatus | BuildStatus], pending: str, terminal: str, unknown: str
+) -> None:
+    """Documented words are known, some are terminal; an unknown word is kept and is not terminal.
 
-    assert (status.is_known, status.is_terminal) == known_and_terminal
-    assert (status.value, str(status), f"{status}") == (word, word, word)
-
-
-@pytest.mark.parametrize("words", [JobStatus, BuildStatus])
-@pytest.mark.parametrize("word", ["queued", "error", "started", "QUEUED", "name", "", "\ud800"])
-def test_words_travel(words: type[JobStatus | BuildStatus], word: str) -> None:
-    """A word, known or not, comes out of pickle and copy as it went in: equal, of its class."""
-    status = words(word)
-    copies = [pickle.loads(pickle.dumps(status, p)) for p in range(pickle.HIGHEST_PROTOCOL + 1)]
-
-    for other in (*copies, copy.copy(status), copy.deepcopy(status)):
-        assert other == status
-        assert type(other) is words
-        assert other.value == word
-        assert other is status or not status.is_known
-
-
-@pytest.mark.parametrize("words", [JobStatus, BuildStatus])
-@pytest.mark.parametrize("word", ["queued", "started"])
-def test_words_are_strings(words: type[JobStatus | BuildStatus], word: str) -> None:
-    """A word equals and hashes as the plain string, whichever instance it is."""
-    first, second = words(word), words(word)
-
-    assert first == second == word
-    assert hash(first) == hash(second) == hash(word)
-    assert {first, second, word} == {word}
-    assert repr(first).endswith(f"{word!r}>")
-
-
-def test_unknown_words_leave_no_trace() -> None:
-    """An unknown word does not become a member: what a server says cannot grow the enum."""
-    assert not JobStatus("started").is_known
-    assert len(JobStatus) == 5
-
-
-@pytest.mark.parametrize("words", [JobStatus, BuildStatus])
-@pytest.mark.parametrize("value", [None, 0, True, 1.5, b"queued", []])
-def test_no_word(words: type[JobStatus | BuildStatus], value: Any) -> None:
-    """Nothing but a string can be a word."""
-    with pytest.raises(ValueError, match="is not a valid"):
-        words(value)
+    Words are strings, and pickle and copy as what they are.
+    """
+    for word in ("", *f"{pending} {terminal} {unknown}".split()):
+        status = words(word)
+        assert status.is_known is (word != "" and word not in unknown.split())
+        assert status.is_terminal is (word in terminal.split())
+        assert (status.value, str(status), f"{status}") == (word, word, word)
+        assert {status, words(word), word} == {word}
+        assert repr(status).endswith(f"{word!r}>")
+        copies = [pickle.loads(pickle.dumps(status, protocol)) for protocol in (0, 2, 5)]
+        for other in (*copies, copy.copy(status), copy.deepcopy(status)):
+            assert (type(other), other.value) == (words, word)
+            assert other is status or not status.is_known
+    assert len(words) == len(f"{pending} {terminal}".split())
+    bad: list[Any] = [None, 0, True, 1.5, b"queued", []]
+    for value in bad:
+        with pytest.raises(ValueError, match="is not a valid"):
+            words(value)
 
 
 def pair(key: str, value: Any) -> dict[str, Any]:
@@ -108,18 +55,13 @@ def pair(key: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("data", "urls"),
     [
-        ([], []),
-        (
-            [None, 1, 1.5, True, "url", {}, [], {"url": None}, {"url": 5, "URL": "x"}, {"url": ""}],
-            [],
-        ),
+        ([None, 1, True, "url", {}, [], {"url": None}, {"url": 5, "URL": "x"}, {"url": ""}], []),
         ([{"url": "a", "_path": None}], ["a"]),
         ([[{"url": "a"}, {"b": {"url": "b"}}, [{"url": "c"}]]], ["a", "b", "c"]),
         ([{"url": "a", "x": {"url": "b"}, "y": [{"url": "c"}]}], ["a", "b", "c"]),
         ([{"z": {"url": "a"}, "a": {"url": "b"}}], ["a", "b"]),
         ([[pair("url", "a"), pair("_path", None)]], ["a"]),
         ([pair("url", "a"), pair("_path", None), pair("url", "b")], ["a", "b"]),
-        ([[pair("url", "a"), pair("url", "b")]], ["a", "b"]),
         ([pair("url", "a"), {"url": "b"}], ["a", "b"]),
         ([[pair("parts", [[pair("url", "a")], [pair("url", "b")]])]], ["a", "b"]),
         ([{"file": [pair("x", 1), pair("url", "a")]}], ["a"]),
@@ -132,86 +74,65 @@ def test_files(data: list[Any], urls: list[str]) -> None:
 
 
 def test_files_in_nested_outputs() -> None:
-    """An output that is a tuple holds files as well."""
+    """An output that is a tuple holds files as well; no recursion limits the search."""
     part = InputOutput(data={"url": "a"})
     job = Job("j", JobStatus.FINISHED, outputs=((part, InputOutput()), part))
-
-    assert [file.url for file in job.files] == ["a", "a"]
-
-
-@pytest.mark.parametrize(
-    ("output", "found"),
-    [
-        ({"url": "u", "name": "n"}, [("u", "n")]),
-        ({"url": "https://h/a.mp4", "type": "video"}, [("https://h/a.mp4", "a.mp4")]),
-        ({"data": {"url": "1"}, "more": [{"url": "2"}]}, [("1", "1"), ("2", "2")]),
-        ([{"url": "1", "description": "d"}, {"url": "2"}], [("1", "1"), ("2", "2")]),
-        ([pair("url", "1"), pair("name", "n")], [("1", "n")]),
-    ],
-)
-def test_files_beside_the_data(output: Any, found: list[tuple[str, str]]) -> None:
-    """An output that is a file, and has a key of an output as well, is a file all the same."""
-    job = Job.from_dict({"id": "j", "status": "finished", "outputs": [output]})
-
-    assert [(file.url, file.name) for file in job.files] == found
-
-
-def test_files_far_down() -> None:
-    """Files are found however deep they lie: no recursion limits the search."""
-    data: Any = {"url": "a"}
+    deep: Any = {"url": "a"}
     for _ in range(10_000):
-        data = [data]
-
-    assert job_of(data).files == (File("a", "a"),)
+        deep = [deep]
+    assert [file.url for file in job.files] == ["a", "a"]
+    assert job_of(deep).files == (File("a", "a"),)
 
 
 @pytest.mark.parametrize(
-    ("found", "file"),
+    ("found", "name", "extra"),
     [
-        ({"url": "https://h/a/b.mp4?x=1"}, File("https://h/a/b.mp4?x=1", "b.mp4")),
-        ({"url": "https://h/a%20b.mp4"}, File("https://h/a%20b.mp4", "a b.mp4")),
-        ({"url": "https://h/x%2F..%2Fpasswd"}, File("https://h/x%2F..%2Fpasswd", "passwd")),
-        ({"url": "https://h/a%5Cb"}, File("https://h/a%5Cb", "b")),
-        ({"url": "https://h/%2E%2E"}, File("https://h/%2E%2E")),
-        ({"url": "https://h/"}, File("https://h/")),
-        ({"url": "https://h"}, File("https://h")),
-        ({"url": "https://[h/a"}, File("https://[h/a")),
-        (
-            {"url": "https://h/a", "name": "n", "size": 5},
-            File("https://h/a", "n", extra={"size": 5}),
-        ),
-        ({"url": "https://h/a", "name": 5}, File("https://h/a", "a", extra={"name": 5})),
-        ({"url": "https://h/a", "name": ""}, File("https://h/a", "a", extra={"name": ""})),
+        ({"url": "https://h/a/b.mp4?x=1"}, "b.mp4", {}),
+        ({"url": "https://h/a%20b.mp4"}, "a b.mp4", {}),
+        ({"url": "https://h/x%2F..%2Fpasswd"}, "passwd", {}),
+        ({"url": "https://h/a%5Cb"}, "b", {}),
+        ({"url": "https://h/%2E%2E"}, None, {}),
+        ({"url": "https://h"}, None, {}),
+        ({"url": "https://[h/a"}, None, {}),
+        ({"url": "https://h/a", "name": "n", "size": 5}, "n", {"size": 5}),
+        ({"url": "https://h/a", "name": 5}, "a", {"name": 5}),
+        ({"url": "https://h/a", "name": ""}, "a", {"name": ""}),
     ],
 )
-def test_file(found: dict[str, Any], file: File) -> None:
+def test_file(found: dict[str, Any], name: str | None, extra: dict[str, Any]) -> None:
     """A file has its own name or the last part of its URL's path, and all that came with it."""
-    assert job_of(found).files == (file,)
+    assert job_of(found).files == (File(found["url"], name, extra=extra),)
 
 
 SIGNED = datetime(2024, 12, 15, 1, 41, 59, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("query", "expires_at"),
-    [
-        ("X-Goog-Date=20241215T014159Z&X-Goog-Expires=172800", SIGNED + timedelta(days=2)),
-        ("a=1&X-Goog-Expires=60&X-Goog-Date=20241215T014159Z", SIGNED + timedelta(minutes=1)),
-        ("x-goog-date=20241215T014159Z&x-goog-expires=0", SIGNED),
-        ("X-Amz-Date=20241215T014159Z&X-Amz-Expires=60", SIGNED + timedelta(minutes=1)),
-        ("", None),
-        ("X-Goog-Date=20241215T014159Z", None),
-        ("X-Goog-Expires=172800", None),
-        ("X-Goog-Date=20241215T014159Z&X-Goog-Expires=-1", None),
-        ("X-Goog-Date=20241215T014159Z&X-Goog-Expires=1e3", None),
-        ("X-Goog-Date=20241215&X-Goog-Expires=60", None),
-        ("X-Goog-Date=20241315T014159Z&X-Goog-Expires=60", None),
-        ("X-Goog-Date=99991231T235959Z&X-Goog-Expires=999999999", None),
-        ("X-Goog-Date=20241215T014159Z&X-Amz-Expires=60", None),
-    ],
-)
-def test_when_urls_expire(query: str, expires_at: datetime | None) -> None:
+def test_when_urls_expire() -> None:
     """A signed URL says when it stops working."""
-    (file,) = job_of({"url": f"https://h/a.mp4?{query}"}).files
+    queries = {
+        "X-Goog-Date=20241215T014159Z&X-Goog-Expires=172800": SIGNED + timedelta(days=2),
+        "a=1&x-goog-expires=0&x-goog-date=20241215T014159Z": SIGNED,
+        "X-Amz-Date=20241215T014159Z&X-Amz-Expires=60": SIGNED + timedelta(minutes=1),
+        "": None,
+        "X-Goog-Date=20241215T014159Z": None,
+        "X-Goog-Date=20241215T014159Z&X-Goog-Expires=-1": None,
+        "X-Goog-Date=20241315T014159Z&X-Goog-Expires=60": None,
+        "X-Goog-Date=99991231T235959Z&X-Goog-Expires=999999999": None,
+        "X-Goog-Date=20241215T014159Z&X-Amz-Expires=60": None,
+    }
+    for query, expires_at in queries.items():
+        (file,) = job_of({"url": f"https://h/a.mp4?{query}"}).files
+        assert file.expires_at == expires_at
 
-    assert file.expires_at == expires_at
+
+def test_files_beside_the_data() -> None:
+    """An output that is a file, and has a key of an output as well, is a file all the same."""
+    outputs: list[tuple[Any, list[tuple[str, str]]]] = [
+        ({"url": "u", "name": "n"}, [("u", "n")]),
+        ({"data": {"url": "1"}, "more": [{"url": "2"}]}, [("1", "1"), ("2", "2")]),
+        ([{"url": "1", "description": "d"}, {"url": "2"}], [("1", "1"), ("2", "2")]),
+        ([pair("url", "1"), pair("name", "n")], [("1", "n")]),
+    ]
+    for output, found in outputs:
+        job = Job.from_dict({"id": "j", "status": "finished", "outputs": [output]})
+        assert [(file.url, file.name) for file in job.files] == found

@@ -1,0 +1,333 @@
+"""Strategies are hints: lists and long polls, right ones and those that lie, hang or fail."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from helpers.asserts import max_per_second
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY
+from helpers.list_server import ListServer
+from helpers.raw_server import (
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    error_response,
+    job_document,
+    job_until,
+    respond,
+)
+from sieve_async import (
+    ClientClosedError,
+    Job,
+    JobOutcome,
+    Limits,
+    NotFoundError,
+    PollPolicy,
+    SieveClient,
+    Strategy,
+    WaitTimeoutError,
+)
+from sieve_async.testing import FakeSieve, LoggedRequest
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_listed_too_late(sieve: FakeSieve, client: SieveClient) -> None:
+    """Jobs that ended before the start are delivered soon, whichever way they ended."""
+    ends = {"good": "finished", "bad": "error", "gone": "cancelled"}
+    for job_id, end in ends.items():
+        sieve.add_job(job_id, status=end, outputs=["x"])  # type: ignore[arg-type] # three of them
+    ids = [*ends, *(sieve.add_job(outputs=[n]) for n in range(27))]
+    outcomes = await client.wait_for_jobs(ids, strategy="list")
+    assert [outcome.job_id for outcome in outcomes] == ids
+    assert [str(outcome.job and outcome.job.status) for outcome in outcomes[:3]] == [*ends.values()]
+    assert all(outcome.ok for outcome in outcomes[3:])
+    assert sieve.requests.total <= 40
+    assert now() <= 3
+
+
+@pytest.mark.parametrize("number", [0, 2])
+async def test_few(sieve: FakeSieve, client: SieveClient, number: int) -> None:
+    """A few jobs are watched no worse than by polls."""
+    ids = [sieve.add_job(processing=100) for _ in range(number)]
+    outcomes = await client.wait_for_jobs(ids, strategy="list")
+    assert [outcome.ok for outcome in outcomes] == [True] * number
+    [late] = await client.wait_for_jobs([sieve.add_job()], strategy="list", timeout=0.9)
+    assert late.ok
+    assert now() <= 115
+    assert sieve.requests.total <= 80 * number + 1
+
+
+async def test_vanishing(sieve: FakeSieve, client: SieveClient) -> None:
+    """A job that vanishes is not found in the end, once that was confirmed; the others go on."""
+    ids = [sieve.add_job(processing=200) for _ in range(10)]
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(client.wait_for_jobs(ids, strategy="list"))
+        await asyncio.sleep(50)
+        sieve.remove_job(ids[4])
+    outcomes = waiting.result()
+    assert isinstance(outcomes.pop(4).error, NotFoundError)
+    assert all(outcome.ok for outcome in outcomes)
+    assert 3 <= sieve.requests_for(ids[4]) <= 6
+
+
+async def test_jobs_end_while_pages_are_read(sieve: FakeSieve) -> None:
+    """Pages that shift while they are read cost requests, never a wrong or a lost outcome."""
+    processing = {f"j{n}": 1 + (n * 7919) % 977 / 27 for n in range(600)}
+    for job_id, seconds in processing.items():
+        sieve.add_job(job_id, queued=seconds / 3, processing=seconds, outputs=[job_id])
+    ends: dict[str, float] = {}
+    limits = Limits(polls_per_second=40)
+    async with (
+        SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client,
+        client.as_completed(processing, strategy="list") as outcomes,
+    ):
+        async for outcome in outcomes:
+            assert outcome.job_id not in ends
+            assert outcome.result().data == (outcome.job_id,)
+            ends[outcome.job_id] = now()
+    assert ends.keys() == processing.keys()
+    assert all(at >= processing[job_id] for job_id, at in ends.items())
+    assert sieve.requests.total <= 600 * 1.7
+    assert max_per_second([entry.at for entry in sieve.requests]) <= 40
+
+
+async def test_rate_counts_pages(sieve: FakeSieve) -> None:
+    """``polls_per_second`` binds pages and polls together, and lets the watch get on."""
+    ids = [sieve.add_job(processing=10 + n / 50) for n in range(300)]
+    limits = Limits(polls_per_second=10)
+    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
+        outcomes = await client.wait_for_jobs(ids, strategy="list")
+    assert all(outcome.ok for outcome in outcomes)
+    assert max_per_second([entry.at for entry in sieve.requests]) <= 10
+    assert now() <= 300 / 10 * 1.5 + 20
+
+
+async def test_stale_row() -> None:
+    """A row that says for ever that a job runs delays its end by two minutes at the most."""
+    jobs = {f"j{n}": 100.0 + n for n in range(10)}
+    server = ListServer(
+        lambda request: (
+            ([{"id": job_id, "status": "processing"} for job_id in jobs], -1)
+            if request.query["status"] == "processing"
+            else ([], -1)
+        ),
+        ends=jobs,
+    )
+    found = await server.watch()
+    assert set(found) == set(jobs)
+    assert all(found[job_id] - ends <= 125 for job_id, ends in jobs.items())
+
+
+@pytest.mark.parametrize("fault", ["hang", "500", "403", "401", "302", "drop", "garbage", "empty"])
+async def test_lists_that_fail(fault: str) -> None:
+    """The outcomes come as with "poll"."""
+    scripts: dict[str, Script] = {
+        "hang": [Action.SILENCE],
+        "500": error_response(500),
+        "403": error_response(403),
+        "401": error_response(401),
+        "302": error_response(302, ("Location", "https://elsewhere.example/")),
+        "drop": [Action.RESET],
+        "garbage": respond(b"<html>"),
+        "empty": respond({"data": [], "next_offset": -1}),
+    }
+
+    def reply(request: RawRequest) -> Script:
+        if request.is_list:
+            return scripts[fault]
+        return respond(job_document(request.job_id, "finished" if now() >= 2 else "processing"))
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        ids = [f"j{n}" for n in range(100)]
+        outcomes = await client.wait_for_jobs(ids, strategy="list", timeout=10)
+    assert all(outcome.ok for outcome in outcomes)
+    assert now() <= 10
+    assert max_per_second(server.times) <= 100
+
+
+async def test_few_jobs_among_many(sieve: FakeSieve) -> None:
+    """Lists of thousands of other jobs cost at most about what polling costs."""
+    for _ in range(600):
+        sieve.add_job(processing=1e6)
+    costs = {}
+    strategies: tuple[Strategy, ...] = ("poll", "list")
+    for strategy in strategies:
+        ids = [sieve.add_job(processing=60 + n) for n in range(10)]
+        async with SieveClient(KEY, base_url=sieve.url) as client:
+            outcomes = await client.wait_for_jobs(ids, strategy=strategy)
+            assert all(outcome.ok for outcome in outcomes)
+            costs[strategy] = client.stats.bytes_received
+    assert costs["list"] <= 2.2 * costs["poll"]
+
+
+async def test_deadline_with_lists(sieve: FakeSieve, client: SieveClient) -> None:
+    """One plain poll of each job is made just before the deadline."""
+    ids = [sieve.add_job(processing=3600) for _ in range(20)]
+    outcomes = await client.wait_for_jobs(ids, strategy="list", timeout=60)
+    assert 60 <= now() <= 60.1
+    for outcome in outcomes:
+        assert isinstance(outcome.error, WaitTimeoutError)
+        assert outcome.error.last is not None
+    last = {request.path: request.at for request in sieve.requests}
+    assert all(59 <= last[f"/v2/jobs/{job_id}"] <= 60 for job_id in ids)
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("seconds", [20, None])
+async def test_held_connection_is_dropped(*, many: bool, seconds: float | None) -> None:
+    """A long poll that nothing answers costs a minute at the most, and no deadline."""
+
+    def reply(request: RawRequest) -> Script:
+        if request.is_await:
+            return [Action.SILENCE]
+        return respond(job_document("job", "finished" if now() >= 5 else "processing"))
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        if many:
+            [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll", timeout=seconds)
+            assert outcome.ok
+        else:
+            job = await client.wait_for_job("job", strategy="long_poll", timeout=seconds)
+            assert job.succeeded
+    assert now() <= 60.5
+    assert [request.is_await for request in server.requests[:2]] == [True, False]
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_refused_long_polls(*, many: bool) -> None:
+    """Whatever ``/await`` answers, one plain poll settles it, and the requests stay few."""
+    elsewhere = ("Location", "https://elsewhere.example/")
+    answers = [error_response(status, elsewhere) for status in (302, 401, 403, 404, 422, 429, 500)]
+    for answer in (*answers, respond(b"<html>")):
+        end = now() + 50
+
+        def reply(request: RawRequest, answer: Script = answer, end: float = end) -> Script:
+            return answer if request.is_await else job_until(end)
+
+        async with ScriptedServer(reply) as server, server.client() as client:
+            if many:
+                [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll")
+                assert outcome.ok
+            else:
+                assert (await client.wait_for_job("job", strategy="long_poll")).succeeded
+        assert end <= now() <= end + 4
+        assert max_per_second(server.times) <= 6  # two for each interval
+        assert len(server.awaits) <= 60
+        for one, other in zip(server.requests, server.requests[1:], strict=False):
+            assert not (one.is_await and other.is_await)
+
+
+async def test_wrong_rows_do_not_stop_confirmations() -> None:
+    """A list that says that a job runs does not keep a rejected job pending."""
+    gone_at = 60.0
+
+    def reply(request: RawRequest) -> Script:
+        if request.is_list:
+            is_full = request.query["status"] == "processing"
+            rows = [job_document(f"j{n}") for n in range(5 if is_full else 0)]
+            return respond({"data": rows, "next_offset": -1})
+        return error_response(404) if now() >= gone_at else respond(job_document(request.job_id))
+
+    policy = PollPolicy(max_interval=1)
+    async with ScriptedServer(reply) as server, server.client(polling=policy) as client:
+        outcomes = await client.wait_for_jobs([f"j{n}" for n in range(5)], strategy="list")
+    assert {outcome.status for outcome in outcomes} == {"NotFoundError"}
+    assert now() <= 60 + 120 + 15
+
+
+async def test_deadline_with_long_polls(sieve: FakeSieve) -> None:
+    """The deadline of many holds for those that are held and those that are polled."""
+    ids = [sieve.add_job(processing=3600) for _ in range(6)]
+    ended = sieve.add_job(processing=10)
+    started = now()
+    limits = Limits(max_connections=4)
+    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
+        outcomes = await client.wait_for_jobs([*ids, ended], strategy="long_poll", timeout=60)
+    assert 60 - 0.01 <= now() - started <= 60.1
+    assert all(isinstance(outcome.error, WaitTimeoutError) for outcome in outcomes[:-1])
+    assert outcomes[-1].ok
+
+
+async def test_one_poll(sieve: FakeSieve, client: SieveClient) -> None:
+    """A timeout of zero is one plain poll, not a long poll."""
+    sieve.add_job("ended")
+    sieve.add_job("running", processing=100)
+    started = now()
+    ended = await client.wait_for_job("ended", strategy="long_poll", timeout=0)
+    with pytest.raises(WaitTimeoutError) as caught:
+        await client.wait_for_job("running", strategy="long_poll", timeout=0)
+    many = await client.wait_for_jobs(["ended", "running"], strategy="long_poll", timeout=0)
+    assert ended.succeeded
+    assert caught.value.last is not None
+    assert [outcome.ok for outcome in many] == [True, False]
+    assert now() == pytest.approx(started, abs=0.1)
+    assert (
+        sorted(entry.path for entry in sieve.requests)
+        == ["/v2/jobs/ended"] * 2 + ["/v2/jobs/running"] * 2
+    )
+
+
+def most_held(sieve: FakeSieve) -> int:
+    """How many requests were held at once, at the most."""
+    held = [entry for entry in sieve.requests if entry.path.endswith("/await")]
+    return max((_others(held, entry.at) for entry in held), default=0)
+
+
+def _others(held: Sequence[LoggedRequest], at: float) -> int:
+    return sum(entry.at <= at < entry.at + entry.took for entry in held)
+
+
+async def test_closing(sieve: FakeSieve, client: SieveClient) -> None:
+    """Closing the client ends what is held with ``ClientClosedError``, at once."""
+    for job_id in ("single", "one", "two"):
+        sieve.add_job(job_id, processing=3600)
+
+    async def gather() -> list[JobOutcome]:
+        return await client.wait_for_jobs(["one", "two"], strategy="long_poll")
+
+    single = asyncio.create_task(client.wait_for_job("single", strategy="long_poll"))
+    many = asyncio.create_task(gather())
+    while sieve.in_flight < 3:  # noqa: ASYNC110 - the server has no event for it
+        await asyncio.sleep(0.01)
+    closed_at = now()
+    await client.close()
+    with pytest.raises(ClientClosedError):
+        await single
+    assert [type(outcome.error) for outcome in await many] == [ClientClosedError] * 2
+    assert now() == pytest.approx(closed_at, abs=0.1)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+@pytest.mark.parametrize("single", [True, False])
+async def test_half_of_the_slots(sieve: FakeSieve, slots: int, *, single: bool) -> None:
+    """Held requests take at most half of the slots; the rest is polled, and lookups go on."""
+    ids = [sieve.add_job(processing=50 + 10 * n) for n in range(6)]
+    sieve.add_job("other", processing=3600)
+
+    async def wait(client: SieveClient) -> list[Job]:
+        if single:
+            waits = (client.wait_for_job(job_id, strategy="long_poll") for job_id in ids)
+            return await asyncio.gather(*waits)
+        outcomes = await client.wait_for_jobs(ids, strategy="long_poll")
+        return [outcome.result() for outcome in outcomes]
+
+    limits = Limits(max_connections=slots)
+    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
+        waiting = asyncio.create_task(wait(client))
+        took = []
+        while not waiting.done():
+            await asyncio.sleep(7)
+            asked_at = now()
+            await client.get_job("other")
+            took.append(now() - asked_at)
+        jobs = await waiting
+    assert [job.id for job in jobs] == ids
+    assert all(job.succeeded for job in jobs)
+    assert most_held(sieve) == slots // 2
+    assert sieve.max_in_flight <= slots
+    assert max(took) < 0.5
+    assert now() <= 100 * 1.1 + 1 + 7

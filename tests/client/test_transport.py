@@ -1,0 +1,402 @@
+"""The transport: bodies, connections, sessions, proxies and TLS, with a raw server."""
+
+import asyncio
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from helpers.leak_checks import KEY, error_of
+from helpers.push_server import PushPlan, push_server
+from helpers.raw_server import (
+    JOB,
+    JOB_PATH,
+    Action,
+    RawServer,
+    Script,
+    error_response,
+    job_json,
+    respond,
+    respond_chunked,
+    serve_once,
+)
+from sieve_async import Limits, RetryPolicy, SieveClient, errors
+
+pytestmark = pytest.mark.looptime
+
+BODY = json.dumps(job_json(note="x" * 1000)).encode()
+LARGE = json.dumps(job_json(note="x" * 1_000_000)).encode()
+SMALL_LIMIT = Limits(max_response_bytes=500)
+
+
+def bare_deflate(body: bytes) -> bytes:
+    """A deflate stream without the head of zlib, as some servers send it."""
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(body) + packer.flush()
+
+
+def coded(coding: str, body: bytes, status: int = 200) -> Script:
+    """A response with a Content-Encoding."""
+    return respond(body, status=status, headers=[("Content-Encoding", coding)])
+
+
+@pytest.fixture(params=["own", "session"])
+async def session(request: pytest.FixtureRequest) -> AsyncIterator[aiohttp.ClientSession | None]:
+    """No session, or one of the caller's."""
+    if request.param == "own":
+        yield None
+        return
+    jar = aiohttp.CookieJar(unsafe=True)  # else it takes none from an address
+    async with aiohttp.ClientSession(cookie_jar=jar) as opened:
+        yield opened
+
+
+GOOD: dict[str, Script] = {
+    "plain": respond(BODY),
+    "in pieces": [0.1, *respond_chunked(BODY)],
+    "slowly": [respond(BODY)[0][:-10], 1.0, BODY[-10:]],  # type: ignore[index]
+    "until the end": [b"HTTP/1.1 200 OK\r\n\r\n" + BODY, Action.CLOSE],
+    "gzip": coded("gzip", gzip.compress(BODY)),
+    "deflate": coded("deflate", zlib.compress(BODY)),
+    "bare deflate": coded("deflate", bare_deflate(BODY)),
+    "identity": coded("identity", BODY),
+    "many steps": coded("x-gzip", gzip.compress(LARGE)),
+    "early hints": [b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", *respond(BODY)],
+}
+BAD: dict[str, tuple[Script, type[errors.SieveError], str]] = {
+    "coding": (coded("br", BODY), errors.DecodeError, "coded in a way that was not asked for"),
+    "broken gzip": (coded("gzip", b"no gzip"), errors.DecodeError, "compressed body is broken"),
+    "cut": (
+        respond(BODY, Action.CLOSE, length=9999),
+        errors.TransportError,
+        "the answer was cut off",
+    ),
+    "reset": ([respond(BODY)[0], Action.RESET], errors.TransportError, ""),
+    "chunk": (
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 0.1, b"no size\r\n", 1.0],
+        errors.TransportError,
+        "the answer was cut off",
+    ),
+    "no HTTP": ([b"SMTP ready\r\n\r\n", Action.CLOSE], errors.TransportError, "malformed as HTTP"),
+    "headers": (
+        respond(BODY, headers=[("X", "x" * 10_000)]),
+        errors.TransportError,
+        "exceed the limits of the HTTP parser",
+    ),
+    "half a head": (
+        [b"HTTP/1.1 200 OK\r\nX: y", Action.CLOSE],
+        errors.ConnectError,
+        "broke before",
+    ),
+    "closed": ([Action.CLOSE], errors.ConnectError, "the connection broke before an answer"),
+}
+TOO_LARGE: list[Script] = [
+    respond(BODY),
+    [step for chunk in respond_chunked(BODY) for step in (chunk, 0.1)],
+    [respond(BODY)[0][:-10], 0.1, BODY[-10:]],  # type: ignore[index]
+    coded("gzip", gzip.compress(LARGE)),
+    coded("gzip", bytes(range(256)) * 4),
+]
+del BAD["reset"]
+
+
+async def test_good_bodies(session: aiohttp.ClientSession | None) -> None:
+    """A body is read whichever way it comes, and the connection is kept where that is possible."""
+    for script in GOOD.values():
+        async with serve_once(script, session=session) as (server, client):
+            for _ in range(2):
+                job = await client.get_job(JOB, offset=3)
+                assert len(job.extra["note"]) in {1000, 1_000_000}
+        assert server.requests[0].target == f"{JOB_PATH}?offset=3"
+        assert server.requests[0].header("X-API-Key") == KEY
+        assert server.connections == (2 if Action.CLOSE in script else 1)
+
+
+@pytest.mark.parametrize("kind", BAD)
+async def test_bad_answers(session: aiohttp.ClientSession | None, kind: str) -> None:
+    """What is no complete answer is an error that says why, on one connection."""
+    script, error_class, reason = BAD[kind]
+    async with serve_once(script, session=session) as (server, client):
+        error = await error_of(client.get_job(JOB))
+        assert client.stats.in_flight == 0
+    assert type(error) is error_class
+    assert reason in str(error)
+    assert len(server.requests) == 1
+
+
+async def test_bodies_that_are_too_large(session: aiohttp.ClientSession | None) -> None:
+    """A body beyond the limit is an error, before and after decompression."""
+    for script in TOO_LARGE:
+        async with serve_once(script, limits=SMALL_LIMIT, session=session) as (_, client):
+            error = await error_of(client.get_job(JOB))
+        assert type(error) in {errors.ResponseTooLargeError, errors.DecodeError}
+        assert "over 500 bytes" in str(error) or "broken" in str(error)
+
+
+async def test_bodies_of_errors(session: aiohttp.ClientSession | None) -> None:
+    """Of an error the beginning is read; a broken body costs only its text."""
+    detail = json.dumps({"detail": "no such thing"}).encode()
+    scripts = {
+        "no such thing": coded("gzip", gzip.compress(detail), status=400),
+        "x" * 2000: respond(b"x" * 200_000, status=400),
+        "": coded("br", detail, status=400),
+        "no": [*respond(b"no", status=400, length=99), Action.CLOSE],
+    }
+    for text, script in scripts.items():
+        async with serve_once(script, session=session) as (_, client):
+            error = await error_of(client.get_job(JOB))
+        if text != "no":
+            assert isinstance(error, errors.APIError)
+            assert error.detail == text
+        else:
+            assert "cut off" in str(error)
+
+
+async def test_connections_that_cannot_be_used_again(session: aiohttp.ClientSession | None) -> None:
+    """A pooled connection that has died or holds unrequested data costs no attempt."""
+    unrequested = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    for first in ([*respond(), 0.1, Action.CLOSE], [*respond(), 0.1, unrequested]):
+        async with serve_once(first, respond(), session=session) as (server, client):
+            assert (await client.get_job(JOB)).succeeded
+            await asyncio.sleep(1)
+            assert (await client.get_job(JOB)).succeeded
+        assert server.connections == 2
+
+
+async def test_idle_connections_are_not_trusted(session: aiohttp.ClientSession | None) -> None:
+    """After one pooled connection was found dead, the others are not used either."""
+    held: Script = [1.0, *respond()]
+    scripts = [held, held, [Action.CLOSE], respond()]
+    async with serve_once(*scripts, session=session) as (server, client):
+        await asyncio.gather(client.get_job(JOB), client.get_job(JOB))
+        for _ in range(3):
+            assert (await client.get_job(JOB)).succeeded
+    assert server.connections == (4 if session is None else 3)
+    assert all(request.connection > 2 for request in server.requests[3:])
+
+
+async def test_timeouts(session: aiohttp.ClientSession | None) -> None:
+    """A request that has no complete answer in time, on a fresh or on a pooled connection."""
+    silence: Script = [Action.SILENCE]
+    async with serve_once(respond(), silence, timeout=5, session=session) as (server, client):
+        await client.get_job(JOB)
+        for _ in range(2):
+            error = await error_of(client.get_job(JOB))
+            assert isinstance(error, errors.RequestTimeoutError)
+            assert error.sent
+    assert server.connections == 2  # the pooled one, and a fresh one after its silence
+
+
+async def test_cookies_and_redirects(session: aiohttp.ClientSession | None) -> None:
+    """Cookies are neither kept nor sent, and redirects are not followed."""
+    first = error_response(302, ("Set-Cookie", "a=1"), ("Location", "https://evil.example/"))
+    async with serve_once(first, respond(), session=session) as (server, client):
+        assert "redirect" in str(await error_of(client.get_job(JOB))).lower()
+        await client.get_job(JOB)
+    assert [request.header("Cookie") for request in server.requests] == [None, None]
+    assert session is None or len(session.cookie_jar) == 0
+
+
+async def test_closing_during_a_request(session: aiohttp.ClientSession | None) -> None:
+    """A request in flight ends when the client is closed, or the session by its owner."""
+    async with serve_once([Action.SILENCE], session=session) as (server, client):
+        asking = asyncio.create_task(client.get_job(JOB))
+        while not server.in_flight:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
+        await (client if session is None else session).close()
+        with pytest.raises(errors.ClientClosedError):
+            await asking
+        with pytest.raises(errors.ClientClosedError):
+            await client.get_job(JOB)
+
+
+async def test_interruptions() -> None:
+    """A cancellation of the caller passes; what a trace of the caller's raises is translated."""
+
+    class StopRun(BaseException):
+        pass
+
+    raised: list[BaseException] = [LookupError("of a hook"), StopRun()]
+
+    async def on_request_start(*_: object) -> None:
+        raise raised.pop(0)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(on_request_start)
+    async with aiohttp.ClientSession(trace_configs=[trace]) as traced:
+        async with serve_once(session=traced) as (server, client):
+            error = await error_of(client.get_job(JOB))
+            assert type(error) is errors.TransportError
+            assert "LookupError: of a hook" in str(error)
+            with pytest.raises(StopRun):
+                await client.get_job(JOB)
+        assert not server.requests
+    async with serve_once([Action.SILENCE]) as (server, client):
+        asking = asyncio.create_task(client.get_job(JOB))
+        await asyncio.sleep(1)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
+async def test_invalid_sessions() -> None:
+    """A session must be one of aiohttp, and of this loop; its pool limits the requests."""
+    with pytest.raises(errors.ConfigError, match=r"session must be an aiohttp\.ClientSession"):
+        SieveClient(KEY, session="session")  # type: ignore[arg-type] # on purpose
+
+    async def open_elsewhere() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    foreign = await asyncio.to_thread(lambda: asyncio.run(open_elsewhere()))
+    with pytest.raises(errors.WrongEventLoopError, match="the session of this client"):
+        await SieveClient(KEY, session=foreign).__aenter__()
+    await foreign.close()
+    connector = aiohttp.TCPConnector(limit=2)
+    async with (
+        aiohttp.ClientSession(connector=connector) as small,
+        RawServer([1.0, *respond()]) as server,
+        server.client(session=small) as client,
+    ):
+        await asyncio.gather(*(client.get_job(JOB) for _ in range(4)))
+    assert server.connections == 2
+
+
+async def test_connecting_fails() -> None:
+    """A refused connection, an invalid host and a server without TLS, each in its own words."""
+    async with RawServer([Action.DONT_READ, b"220 ready\r\n", Action.CLOSE]) as server:
+        port = server.url.rpartition(":")[2]
+        once = RetryPolicy(max_attempts=1)
+        async with SieveClient(KEY, base_url=f"https://localhost:{port}", retry=once) as client:
+            assert type(await error_of(client.get_job(JOB))) is errors.TLSError
+    async with RawServer([Action.DONT_READ, Action.CLOSE]) as server:
+        port = server.url.rpartition(":")[2]
+        async with SieveClient(KEY, base_url=f"https://localhost:{port}", retry=once) as client:
+            error = await error_of(client.get_job(JOB))
+            assert "closed during the TLS handshake" in str(error)
+    async with SieveClient(KEY, base_url=server.url, retry=once) as client:
+        error = await error_of(client.get_job(JOB))
+        assert type(error) is errors.ConnectError
+        assert not error.sent
+        assert "Connection refused" in str(error)
+
+
+async def test_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """A proxy of the environment is used where that is wanted, and its refusals are its own."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".netrc").write_text("default login me password secret\n")
+    async with RawServer(respond(), error_response(407), respond(), [Action.CLOSE]) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("http_proxy", proxy.url)
+        settings: dict[str, Any] = {"trust_env": True, "retry": RetryPolicy(max_attempts=1)}
+        async with SieveClient(KEY, base_url="http://localhost:9", **settings) as client:
+            assert (await client.get_job(JOB)).succeeded
+            assert proxy.requests[0].target == f"http://localhost:9{JOB_PATH}"
+            assert proxy.requests[0].header("Authorization") is None
+            error = await error_of(client.get_job(JOB))
+            assert isinstance(error, errors.ProxyError)
+            assert (error.status, error.sent) == (407, False)
+            assert (await client.get_job(JOB)).succeeded
+            assert type(await error_of(client.get_job(JOB))) is errors.ConnectError
+        monkeypatch.setenv("no_proxy", "localhost")
+        async with SieveClient(KEY, base_url="http://localhost:9", **settings) as client:
+            assert "cannot connect to localhost" in str(await error_of(client.get_job(JOB)))
+    monkeypatch.setenv("https_proxy", proxy.url)
+    async with SieveClient(KEY, base_url="https://host.example", **settings) as client:
+        error = await error_of(client.get_job(JOB))
+        assert isinstance(error, errors.ProxyError)
+        assert "cannot connect to the proxy" in str(error)
+    for answer, words in (
+        (error_response(403), "the proxy answered 403"),
+        ([b"no HTTP\r\n\r\n"], "malformed as HTTP"),
+        ([Action.CLOSE], "the proxy closed the connection"),
+    ):
+        async with RawServer(answer) as proxy:
+            monkeypatch.setenv("https_proxy", proxy.url)
+            async with SieveClient(KEY, base_url="https://host.example", **settings) as client:
+                error = await error_of(client.get_job(JOB))
+        assert isinstance(error, errors.ProxyError)
+        assert words in str(error)
+    for invalid in ("ftp://host", "http://[::1", "http://"):
+        monkeypatch.setenv("https_proxy", invalid)
+        with pytest.raises(
+            errors.ConfigError, match="HTTPS_PROXY must be the URL of an HTTP proxy"
+        ):
+            SieveClient(KEY, base_url="https://host.example", trust_env=True)
+
+
+PUSHES: dict[str, tuple[PushPlan, bool]] = {
+    "reset": (PushPlan(read=100, resets=True), False),
+    "bad gateway": (PushPlan(accepts=False, status="502 Bad Gateway"), False),
+    "cut": (PushPlan(write=60), True),
+    "no id": (PushPlan(body=b'{"id": 5}'), True),
+    "no JSON": (PushPlan(body=b"<html>"), True),
+}
+
+
+@pytest.mark.parametrize("kind", PUSHES)
+async def test_ambiguous_pushes(session: aiohttp.ClientSession | None, kind: str) -> None:
+    """A push whose answer is lost or unusable is not repeated, and may have started a job."""
+    plan, accepted = PUSHES[kind]
+    async with (
+        push_server() as server,
+        SieveClient(KEY, base_url=server.url, session=session) as client,
+    ):
+        server.plan = lambda _: plan
+        with pytest.raises(errors.AmbiguousPushError) as caught:
+            await client.push_job("me/mine", {"n": 1})
+        assert KEY not in f"{caught.value!r} {vars(caught.value)}"
+        server.plan = lambda _: PushPlan(accepts=False, status="422 No", body=b'{"detail": "no"}')
+        with pytest.raises(errors.APIError, match="422"):
+            await client.push_job("me/mine")
+        server.plan = lambda _: PushPlan()
+        pushed = await client.push_job("me/mine")
+        assert pushed.id in server.jobs
+    assert caught.value.accepted is accepted
+    assert (len(server.posts), server.reused) == (3, 0)
+
+
+async def test_closing_during_a_push() -> None:
+    """A push that was sent may have started a job when its client is closed."""
+    async with push_server() as server, SieveClient(KEY, base_url=server.url) as client:
+        server.plan = lambda _: PushPlan(write=0, hangs=True)
+        pushing = asyncio.create_task(client.push_job("me/mine"))
+        while not server.jobs:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
+        await client.close()
+        with pytest.raises(errors.AmbiguousPushError, match="the client was closed"):
+            await pushing
+
+
+async def test_pushes_that_are_repeated() -> None:
+    """A 429 and a connection that was refused are tried again, as far as time allows."""
+    slow = "Retry-After: {}\r\n"
+    plans = [PushPlan(accepts=False, status="429 Slow", headers=slow.format(7))] * 2
+    async with push_server() as server, SieveClient(KEY, base_url=server.url) as client:
+        server.plan = lambda number: plans[number] if number < 2 else PushPlan()
+        assert (await client.push_job("me/mine")).id == "job-0"
+        assert asyncio.get_running_loop().time() == pytest.approx(14, abs=0.1)
+        server.plan = lambda _: PushPlan(
+            accepts=False, status="429 Slow", headers=slow.format(3600)
+        )
+        with pytest.raises(errors.RateLimitError) as caught:
+            await client.push_job("me/mine")
+        assert caught.value.attempts == 1
+        with pytest.raises(errors.RateLimitError) as caught:  # the pause is too long to wait for
+            await client.push_job("me/mine")
+        assert (caught.value.attempts, len(server.posts)) == (0, 4)
+    async with SieveClient(KEY, base_url=server.url) as client:
+        with pytest.raises(errors.ConnectError) as refused:
+            await client.push_job("me/mine")
+    assert (refused.value.attempts, refused.value.sent) == (3, False)
+    limits = Limits(max_connections=1)
+    async with RawServer([Action.SILENCE]) as silent, silent.client(limits=limits) as client:
+        asking = asyncio.create_task(client.get_job(JOB))
+        await asyncio.sleep(1)
+        with pytest.raises(errors.RequestTimeoutError, match="no slot became free"):
+            await client.run("me/mine", timeout=5)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)

@@ -1,0 +1,534 @@
+"""Waits for one job or build: polls, deadlines, errors, restarts, and what they share."""
+
+import asyncio
+import itertools
+import math
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from helpers.http_helpers import now
+from helpers.leak_checks import KEY
+from helpers.raw_server import (
+    JOB,
+    Action,
+    Document,
+    RawRequest,
+    RawServer,
+    Script,
+    ScriptedServer,
+    job_document,
+    job_json,
+    respond,
+    serve,
+)
+from sieve_async import (
+    BuildStatus,
+    FunctionVersion,
+    Job,
+    JobStatus,
+    Limits,
+    PollPolicy,
+    RetryPolicy,
+    SieveClient,
+    Timeout,
+    errors,
+)
+from sieve_async.testing import FakeSieve
+from sieve_async.watch import scheduler
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_an_hour(sieve: FakeSieve, client: SieveClient) -> None:
+    """A job of an hour is seen finished within 13 s of its end, with fewer than 500 polls."""
+    sieve.add_job("long", queued=20, processing=3580, outputs=["done"])
+    started = now()
+    job = await client.wait_for_job("long")
+    assert job.succeeded
+    assert 3600 <= now() - started <= 3613
+    assert sieve.requests_for("long") < 500
+
+
+async def test_deadline_of_an_hour(sieve: FakeSieve, client: SieveClient) -> None:
+    """A wait for a job of 24 hours ends at its deadline, and holds what it saw last."""
+    sieve.add_job("day", processing=24 * 3600)
+    started = now()
+    with pytest.raises(errors.WaitTimeoutError) as caught:
+        await client.wait_for_job("day", timeout=timedelta(hours=1))
+    error = caught.value
+    assert isinstance(error, TimeoutError)
+    assert 3600 <= now() - started <= 3600.1
+    assert error.target == "day"
+    assert error.last is not None
+    assert error.last_status == JobStatus.PROCESSING
+    assert error.polls == sieve.requests_for("day")
+    assert error.elapsed == pytest.approx(3600, abs=0.1)
+    assert error.last_error is None
+
+
+async def test_last_poll_lands_before_the_deadline(sieve: FakeSieve, client: SieveClient) -> None:
+    """What ends shortly before the deadline is still seen: the last pause is cut for it."""
+    sieve.add_job("close", processing=99.8)
+    job = await client.wait_for_job("close", timeout=100)
+    assert job.succeeded
+
+
+async def test_zero_is_one_poll(sieve: FakeSieve, client: SieveClient) -> None:
+    """``timeout=0`` polls exactly once and at once, and returns what has ended by then."""
+    sieve.add_job("ended")
+    sieve.add_job("running", processing=60)
+    started = now()
+    ended = await client.wait_for_job("ended", timeout=0)
+    with pytest.raises(errors.WaitTimeoutError) as caught:
+        await client.wait_for_job("running", timeout=0)
+    assert ended.succeeded
+    assert caught.value.last is not None
+    assert caught.value.polls == sieve.requests_for("running") == sieve.requests_for("ended") == 1
+    assert now() - started < 0.1
+
+
+async def test_bad_arguments(sieve: FakeSieve, client: SieveClient) -> None:
+    """Invalid arguments are refused before anything is sent."""
+    limits: list[Any] = [-1, -0.1, math.nan, True, "5", b"5", timedelta(seconds=-1), object()]
+    for limit in limits:
+        with pytest.raises(errors.InvalidArgumentError, match="timeout must be seconds"):
+            await client.wait_for_job("job", timeout=limit)
+    with pytest.raises(errors.InvalidArgumentError, match="PollPolicy"):
+        await client.wait_for_job("job", polling=0.5)  # type: ignore[arg-type] # that is the point
+    with pytest.raises(errors.InvalidArgumentError, match="callable"):
+        await client.wait_for_job("job", on_update="job")  # type: ignore[arg-type] # the same
+    assert not sieve.requests
+
+
+async def test_ends(sieve: FakeSieve, client: SieveClient) -> None:
+    """A wait returns the job for every terminal status; ``check`` raises for the bad ones."""
+    sieve.add_job("good", processing=3)
+    sieve.add_job("bad", processing=3, status="error", error="Traceback\n  ...\nValueError: no")
+    sieve.add_job("gone", queued=3, status="cancelled")
+    good, bad, gone = await asyncio.gather(*map(client.wait_for_job, ("good", "bad", "gone")))
+    assert [job.status for job in (good, bad, gone)] == ["finished", "error", "cancelled"]
+    assert (await client.wait_for_job("good", check=True)) == good
+    with pytest.raises(errors.JobFailedError, match="job bad failed: ValueError: no") as failed:
+        await client.wait_for_job("bad", check=True)
+    assert failed.value.job == bad
+    with pytest.raises(errors.JobCancelledError, match="gone"):
+        await client.wait_for_job("gone", check=True)
+
+
+async def test_intervals_start_again_when_the_status_changes(
+    sieve: FakeSieve, client: SieveClient
+) -> None:
+    """After an hour in the queue, a job that runs a minute is seen finished soon after."""
+    sieve.add_job("queued", queued=3600, processing=60)
+    await client.wait_for_job("queued")
+    polls = [entry.at for entry in sieve.requests]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(polls)]
+    running = [at for at in polls if at - polls[0] >= 3600][1:]
+    assert max(later - at for at, later in itertools.pairwise(running)) <= 60 * 0.05 * 1.25
+    assert 7 < max(gaps) <= 12.5
+
+
+async def test_updates(sieve: FakeSieve, client: SieveClient) -> None:
+    """``on_update`` gets the first state and each change of status or outputs, never one twice."""
+    sieve.add_job("job", queued=30, processing=60, outputs=["a", "b"], streams=True)
+    plain: list[tuple[str, int]] = []
+    awaited: list[tuple[str, int]] = []
+
+    async def later(job: Job) -> None:
+        await asyncio.sleep(0.01)
+        awaited.append((job.status, len(job.outputs)))
+
+    await asyncio.gather(
+        client.wait_for_job(
+            "job", on_update=lambda job: plain.append((job.status, len(job.outputs)))
+        ),
+        client.wait_for_job("job", on_update=later),
+    )
+    expected = [("queued", 0), ("processing", 0), ("processing", 1), ("finished", 2)]
+    assert plain == expected
+    assert awaited == expected
+
+
+async def test_update_that_raises(sieve: FakeSieve, client: SieveClient) -> None:
+    """What ``on_update`` raises ends the wait unchanged, also when it is an error of ours."""
+    sieve.add_job("job", processing=60)
+    mine = errors.SieveError("from the callback")
+
+    def refuse(_: Job) -> None:
+        raise mine
+
+    with pytest.raises(errors.SieveError) as caught:
+        await client.wait_for_job("job", on_update=refuse)
+    assert caught.value is mine
+    assert sieve.requests_for("job") == 1
+
+
+async def test_build(sieve: FakeSieve, client: SieveClient) -> None:
+    """A build is followed through all its states until it is ready."""
+    sieve.add_version("owner", "name", queued=30, building=60, pushing=30, deploying=30)
+    states: list[str] = []
+
+    def note(version: FunctionVersion) -> None:
+        states.append(version.build_status)
+
+    version = await client.wait_until_ready("owner", "name", on_update=note, check=True)
+    assert version.is_ready
+    assert states == ["queued", "building", "pushing", "deploying", "ready"]
+    assert asyncio.get_running_loop().time() >= 150
+
+
+async def test_failed_build(sieve: FakeSieve, client: SieveClient) -> None:
+    """A failed build is returned; with ``check`` it is raised, and the error holds it."""
+    sieve.add_version("owner", "name", "v1", building=5, status="error")
+    version = await client.wait_until_ready("owner", "name")
+    with pytest.raises(errors.BuildFailedError, match="v1") as failed:
+        await client.wait_until_ready("owner", "name", check=True)
+    assert version.build_status is BuildStatus.ERROR
+    assert failed.value.version == version
+
+
+@pytest.mark.parametrize("slug", ["latest", "aaaa", "aaaa-1"])
+async def test_slug_is_resolved_once(sieve: FakeSieve, client: SieveClient, slug: str) -> None:
+    """A wait follows the version that it saw first, also when another is deployed meanwhile."""
+    sieve.add_version("owner", "name", "aaaa-1", building=100)
+    waiting = asyncio.create_task(client.wait_until_ready("owner", "name", slug))
+    await asyncio.sleep(10)
+    sieve.add_version("owner", "name", "bbbb-2", building=1)
+    version = await waiting
+    assert version.id == "aaaa-1"
+    assert version.is_ready
+    first, *others = [entry.path.rpartition("/")[2] for entry in sieve.requests]
+    assert first == slug
+    assert set(others) == {"aaaa-1"}
+    assert (await client.get_version("owner", "name")).id == "bbbb-2"
+
+
+async def test_deadline_of_a_build(sieve: FakeSieve, client: SieveClient) -> None:
+    """At the deadline the error holds the version that was waited for, and its last state."""
+    sieve.add_version("owner", "name", "v1", building=1000)
+    with pytest.raises(errors.WaitTimeoutError, match=r"latest.*last status: building") as caught:
+        await client.wait_until_ready("owner", "name", timeout=60)
+    assert caught.value.target == "owner/name:latest"
+    assert isinstance(caught.value.last, FunctionVersion)
+    assert caught.value.last.id == "v1"
+
+
+@pytest.mark.parametrize(
+    ("processing", "latest"),
+    [(3600, 3613), (1300, 1661)],
+    ids=["ends long after it", "ends during it"],
+)
+async def test_outage(
+    sieve: FakeSieve, client: SieveClient, processing: float, latest: float
+) -> None:
+    """Ten minutes without a server lose nothing: it is found within a minute of its return."""
+    sieve.add_job("job", processing=processing, outputs=["x"])
+    started = now()
+    waiting = asyncio.create_task(client.wait_for_job("job"))
+    await asyncio.sleep(1000)
+    await sieve.stop()
+    await asyncio.sleep(600)
+    await sieve.start()
+    job = await waiting
+    assert job.succeeded
+    assert processing <= now() - started <= latest
+
+
+async def test_close_ends_waits(sieve: FakeSieve) -> None:
+    """Closing the client ends its waits with ``ClientClosedError``, whatever they are doing."""
+    sieve.add_job("job", processing=600)
+    client = SieveClient(sieve.api_key, base_url=sieve.url)
+    waits = [asyncio.create_task(client.wait_for_job("job")) for _ in range(20)]
+    await asyncio.sleep(0)  # all of them ask or queue
+    sleeping = asyncio.create_task(client.wait_for_job("job"))
+    await asyncio.sleep(5)
+    assert client.stats.waits == 21
+    asking = [asyncio.create_task(client.get_job("job")) for _ in range(20)]
+    await asyncio.sleep(0)
+    await client.close()
+    await client.close()
+    outcomes = await asyncio.gather(*waits, sleeping, *asking, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {errors.ClientClosedError}
+    assert client.closed
+    assert client.stats.waits == client.stats.in_flight == client.stats.queued == 0
+    with pytest.raises(errors.ClientClosedError):
+        await client.wait_for_job("job")
+
+
+HTML = b"<html><h1>Request blocked</h1></html>"
+STATUSES = [401, 403, 404]
+
+
+def answer(request: RawRequest, ends_at: float) -> Script:
+    """A job that finishes at some time."""
+    return respond(job_document(request.job_id, "finished" if now() >= ends_at else "processing"))
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("many", [False, True])
+async def test_block_in_passing(status: int, *, many: bool) -> None:
+    """Two seconds of rejections in the middle cost no healthy wait."""
+
+    def reply(request: RawRequest) -> Script:
+        if 10 <= now() < 12:
+            return respond(HTML, status=status)
+        return answer(request, 40)
+
+    ids = [f"j{n}" for n in range(5)]
+    async with ScriptedServer(reply) as server, server.client() as client:
+        if many:
+            outcomes = await client.wait_for_jobs(ids)
+            assert all(outcome.ok for outcome in outcomes)
+        else:
+            jobs = await asyncio.gather(*map(client.wait_for_job, ids))
+            assert all(job.succeeded for job in jobs)
+    assert any(10 <= at < 12 for at in server.times)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+@pytest.mark.parametrize("many", [False, True])
+async def test_lasting_rejection(status: int, *, many: bool) -> None:
+    """It ends the wait after two more polls, each at least 2.5 s later."""
+
+    def reply(request: RawRequest) -> Script:
+        return answer(request, 1e9) if now() < 10 else respond(HTML, status=status)
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        if many:
+            [outcome] = await client.wait_for_jobs(["job"])
+            error: errors.SieveError | None = outcome.error
+        else:
+            with pytest.raises(errors.SieveError) as caught:
+                await client.wait_for_job("job")
+            error = caught.value
+        assert getattr(error, "status", None) == status
+    rejected = [at for at in server.times if at >= 10]
+    assert len(rejected) == 3
+    assert all(later - earlier >= 2.5 for earlier, later in pairwise(rejected))
+    assert now() <= 10 + 1 + 2 * 5
+
+
+@pytest.mark.parametrize("missing_for", [8.0, 60.0])
+@pytest.mark.parametrize("many", [False, True])
+async def test_pushed_just_now(
+    sieve: FakeSieve, client: SieveClient, missing_for: float, *, many: bool
+) -> None:
+    """404 is transient for ten seconds after this client has pushed the job."""
+    sieve.script_function("sieve/dubbing", processing=5)
+    missing = sieve.fault(path="/v2/jobs/*", status=404)
+    asyncio.get_running_loop().call_later(missing_for, missing.remove)
+    pushed = await client.push_job("sieve/dubbing")
+    waiting = client.wait_for_jobs([pushed.id]) if many else client.wait_for_job(pushed.id)
+    [result] = await asyncio.gather(waiting, return_exceptions=True)
+    error = result[0].error if isinstance(result, list) else result
+    if missing_for < 10:
+        assert not isinstance(error, Exception)
+    else:
+        assert isinstance(error, errors.NotFoundError)
+        assert 10 <= now() <= 40
+
+
+async def test_not_found(sieve: FakeSieve, client: SieveClient) -> None:
+    """A lookup of a version takes the beginning of an id; unknown ids end waits at once."""
+    sieve.add_version("owner", "name", "abc123", gpu=True)
+    for slug in ("latest", "abc", "abc123"):
+        version = await client.get_version("owner", "name", slug)
+        assert (version.id, version.gpu) == ("abc123", True)
+    for call in (
+        client.wait_for_job("other"),
+        client.get_version("owner", "name", "v9"),
+        client.wait_until_ready("owner", "name", "v9"),
+    ):
+        with pytest.raises(errors.NotFoundError):
+            await call
+    assert len(sieve.requests) == 6
+    assert now() < 0.1
+
+
+def cancel_after(turns: int, tasks: list[asyncio.Task[Job]], accepted: list[bool]) -> None:
+    """Cancel the tasks some turns of the loop from now, noting which took it."""
+    if turns > 0:
+        asyncio.get_running_loop().call_soon(cancel_after, turns - 1, tasks, accepted)
+    else:
+        accepted.extend(task.cancel() for task in tasks)
+
+
+@pytest.mark.parametrize("is_set_first", [True, False], ids=["before", "after"])
+async def test_cancel_when_the_attempt_timer_fires(*, is_set_first: bool) -> None:
+    """A cancellation at the moment of the timer is never lost."""
+    loop = asyncio.get_running_loop()
+    settings = {"timeout": Timeout(request=5), "retry": RetryPolicy(max_attempts=1)}
+    async with RawServer([Action.SILENCE]) as server, server.client(**settings) as client:
+        for turns in range(5):
+            accepted: list[bool] = []
+            tasks: list[asyncio.Task[Job]] = []
+            if is_set_first:
+                loop.call_at(loop.time() + 5, cancel_after, turns, tasks, accepted)
+            tasks.extend(asyncio.create_task(client.get_job("job-1")) for _ in range(20))
+            await asyncio.sleep(1)
+            if not is_set_first:
+                loop.call_at(loop.time() + 4, cancel_after, turns, tasks, accepted)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(1)  # the last tasks may end before they are to be cancelled
+            # A task that has ended refuses to be cancelled; the others must end as cancelled.
+            assert [task.cancelled() for task in tasks] == accepted
+            assert turns >= 2 or all(accepted)
+
+
+@pytest.mark.parametrize("phase", ["slot", "headers", "body", "backoff", "between polls"])
+async def test_deadline_in_each_phase(phase: str) -> None:
+    """The deadline of a wait ends each phase of it, at most 0.1 s late."""
+    loop = asyncio.get_running_loop()
+    running = respond(job_json(status="processing"))
+    cut_short = [step[:-10] for step in running if isinstance(step, bytes)]
+    scripts: dict[str, Script] = {
+        "slot": [Action.SILENCE],
+        "headers": [Action.SILENCE],
+        "body": [*cut_short, Action.SILENCE],
+        "backoff": respond(status=503),
+        "between polls": running,
+    }
+    retry = RetryPolicy(initial_delay=100, max_delay=100)
+    async with (
+        RawServer(scripts[phase]) as wire,
+        wire.client(limits=Limits(max_connections=1), retry=retry) as client,
+    ):
+        blocker = asyncio.create_task(_hold_the_slot(client, phase))
+        await asyncio.sleep(0)
+        started = loop.time()
+        with pytest.raises(errors.WaitTimeoutError) as caught:
+            await client.wait_for_job("job-1", timeout=7)
+        assert 7 <= loop.time() - started <= 7.1
+        assert caught.value.elapsed == pytest.approx(7, abs=0.1)
+        blocker.cancel()
+        await asyncio.gather(blocker, return_exceptions=True)
+
+
+async def _hold_the_slot(client: SieveClient, phase: str) -> None:
+    if phase == "slot":
+        await client.get_job("job-2")
+
+
+async def test_single_poll_in_a_pause(sieve: FakeSieve, client: SieveClient) -> None:
+    """With ``timeout=0`` a wait does not outlast a pause of an hour, and says so."""
+    sieve.fault(status=429, retry_after=3600, times=1)
+    job_id = sieve.add_job()
+    with pytest.raises(errors.RateLimitError):
+        await client.get_job(job_id)
+    with pytest.raises(errors.WaitTimeoutError) as caught:
+        await client.wait_for_job(job_id, timeout=0)
+    assert isinstance(caught.value.last_error, errors.RateLimitError)
+    assert caught.value.polls == 0
+    assert now() < 1
+
+
+async def test_stale_connection_in_a_pause() -> None:
+    """A dead connection is not tried again during a pause: that would outlast the deadline."""
+
+    def reply(request: RawRequest) -> Script:
+        if request.job_id == "busy":
+            return respond(b"{}", status=429, headers=[("Retry-After", "600")])
+        if request.at < 1:
+            return respond(job_json(status="processing"))
+        return [0.1, Action.CLOSE] if request.at < 500 else respond()
+
+    policy = PollPolicy(min_interval=5, max_interval=5, jitter=0)
+    async with ScriptedServer(reply) as server, server.client() as client:
+        wait = asyncio.create_task(client.wait_for_job(JOB, timeout=20, polling=policy))
+        await asyncio.sleep(5.05)
+        with pytest.raises(errors.RateLimitError):
+            await client.get_job("busy")
+        with pytest.raises(errors.WaitTimeoutError):
+            await wait
+        assert now() <= 20.1
+        assert max(server.times) < 5.07  # when the connection was closed
+
+
+def run_json(request: RawRequest, outputs: list[str], **fields: Any) -> Script:
+    """A script of the document of a run, without the outputs that are held already."""
+    document: Document = job_json(outputs=[{"data": data} for data in outputs], **fields)
+    document["outputs"] = document["outputs"][request.offset :]
+    return respond(document)
+
+
+async def test_lagging_replica_without_run_ids() -> None:
+    """Outputs of the first run are not taken for those of the second, whatever comes between."""
+    first = [f"first-{number}" for number in range(5)]
+    second = [f"second-{number}" for number in range(6)]
+
+    def reply(request: RawRequest) -> Script:
+        number = request.times
+        if number == 0 or (number % 2 and number < 9):
+            return run_json(request, first, status="processing", run_id=None, restarts=[])
+        status = "processing" if number < 9 else "finished"
+        return run_json(request, second[:number], status=status, run_id=None, restarts=[{}])
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        job = await client.wait_for_job(JOB, timeout=120)
+    assert job.data == tuple(second)
+
+
+async def test_last_errors() -> None:
+    """The last error of a wait or a watch holds no frames of the polls."""
+    async with serve([Action.CLOSE]) as (_, client):
+        with pytest.raises(errors.WaitTimeoutError) as caught:
+            await client.wait_for_job(JOB, timeout=30)
+        outcomes = await client.wait_for_jobs(["a", "b"], timeout=30)
+    for error in (caught.value, *(outcome.error for outcome in outcomes)):
+        assert isinstance(error, errors.WaitTimeoutError)
+        assert isinstance(error.last_error, errors.ConnectError)
+        assert error.last_error.__traceback__ is None
+    assert [outcome.error and outcome.error.__traceback__ for outcome in outcomes] == [None, None]
+
+
+async def test_documents_of_pending_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the most recent pending jobs the last document is kept, of the others the status."""
+    monkeypatch.setattr(scheduler, "_MAX_DOCUMENTS", 20)
+    server = ScriptedServer(lambda asked: respond(job_document(asked.job_id, note="x")))
+    async with server, server.client() as client:
+        outcomes = await client.wait_for_jobs([f"{place}" for place in range(30)], timeout=5)
+    found = [one.error for one in outcomes if isinstance(one.error, errors.WaitTimeoutError)]
+    assert [error.last_status for error in found] == ["processing"] * 30
+    kept = [error.last for error in found if isinstance(error.last, Job)]
+    assert sum("note" in job.extra for job in kept) == 20
+
+
+async def test_waits_beside_lookups(sieve: FakeSieve) -> None:
+    """Waits and lookups share ``max_connections`` connections."""
+    jobs = [sieve.add_job(queued=1 + n % 7, processing=5 + n % 11) for n in range(20)]
+    sieve.add_version("owner", "name", "v1")
+    max_connections = 4
+    limits = Limits(max_connections=max_connections)
+    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
+        waits = asyncio.gather(*map(client.wait_for_job, jobs))
+        lookups = asyncio.gather(*map(client.get_job, jobs[:10]))
+        versions = asyncio.gather(*(client.get_version("owner", "name") for _ in range(10)))
+        ended = await waits
+        assert [job.id for job in ended] == jobs
+        assert all(job.succeeded for job in ended)
+        assert [job.id for job in await lookups] == jobs[:10]
+        assert {version.id for version in await versions} == {"v1"}
+    assert sieve.connections <= max_connections
+    assert sieve.max_in_flight <= max_connections
+    assert len(sieve.requests) == client.stats.requests
+
+
+async def test_no_timeouts(sieve: FakeSieve) -> None:
+    """``None`` is no limit: a response may take a day."""
+    day = 24 * 3600.0
+    unlimited = Timeout(connect=None, request=None)
+    async with (
+        RawServer([day, *respond(job_json())]) as server,
+        server.client(timeout=unlimited) as client,
+    ):
+        assert (await client.get_job(JOB)).id == JOB
+    async with RawServer([Action.CLOSE]) as server, server.client(timeout=unlimited) as client:
+        with pytest.raises(errors.ConnectError):
+            await client.get_job(JOB)
+    sieve.add_job("job", processing=5)
+    async with SieveClient(KEY, base_url=sieve.url, timeout=unlimited) as client:
+        with pytest.raises(errors.WaitTimeoutError):
+            await client.wait_for_job("job", timeout=0)

@@ -1,0 +1,54 @@
+"""Background tasks and timers: what escapes from them is reported."""
+
+import asyncio
+
+import pytest
+
+from helpers.asserts import yield_to_loop
+from sieve_async.background import Background, cancel
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_failures_are_reported() -> None:
+    """An exception of a task or of a timer reaches the handlers; the loop sees that of a timer."""
+    background, reported = Background(), list[BaseException]()
+    background.on_failure(reported.append)
+    seen_by_loop: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: seen_by_loop.append(context["exception"]))
+
+    async def work(error: Exception | None) -> None:
+        if error is not None:
+            raise error
+
+    def fail() -> None:
+        raise LookupError
+
+    tasks = [background.start(work(ValueError())), background.start(work(None))]
+    background.call_at(loop.time() + 1, fail)
+    await asyncio.sleep(2)
+    assert all(task.done() for task in tasks)
+    assert [type(error) for error in reported] == [ValueError, LookupError]
+    assert seen_by_loop == reported[1:]
+
+
+async def test_cancelling_once() -> None:
+    """A task is cancelled once, so that its cleanup is not; one that has ended is not returned."""
+    background, cleaned = Background(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(1)
+            cleaned.set()
+
+    task = background.start(work())
+    await yield_to_loop(2)
+    assert cancel(task) == [task]
+    await yield_to_loop(2)
+    assert cancel(task) == [task]
+    await asyncio.wait([task])
+    assert cleaned.is_set()
+    assert cancel(task) == cancel(None) == []
