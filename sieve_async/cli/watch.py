@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -312,7 +313,7 @@ def _read(descriptor: int, chunks: "asyncio.Queue[bytes]", loop: asyncio.Abstrac
         putting = chunks.put(chunk)
         try:
             asyncio.run_coroutine_threadsafe(putting, loop).result()
-        except RuntimeError:  # the loop is closed
+        except (RuntimeError, CancelledError):  # the loop is closed, or the command interrupted
             putting.close()
             return
 
