@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sieve_async.testing.clock import Timers
 from sieve_async.testing.documents import MAX_KEPT, Answer
-from sieve_async.testing.faults import Drop, FaultEffect, Faults
+from sieve_async.testing.faults import Drop, Fault, FaultEffect, effect_on
 from sieve_async.testing.files import PREFIX
 from sieve_async.testing.routes import Endpoints, FakeRequest, HeldRequest
 
@@ -134,7 +134,7 @@ class RequestHandler:
 
     log: RequestLog
     endpoints: Endpoints
-    faults: Faults
+    faults: list[Fault]
     timers: Timers
     accepts: Callable[[str | None], bool]
     """Whether a key is accepted."""
@@ -153,7 +153,7 @@ class RequestHandler:
             entry = self.log.begin(self._entry(asked))
             if asked.path.startswith(PREFIX):
                 self._note_credentials(asked, request.raw_headers)
-            if effect := self.faults.effect_on(asked.method, asked.path):
+            if effect := effect_on(self.faults, asked.method, asked.path):
                 return await self._serve_faulty(request, asked, entry, effect)
             reply = await self._answer(asked, entry)
             self._end(entry, reply)

@@ -11,7 +11,16 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from sieve_async.testing.clock import Clock, ServerThread, run_in_server_thread
+from sieve_async.testing.clock import (
+    By,
+    Clock,
+    Progress,
+    ServerThread,
+    Snapshot,
+    Timeline,
+    check_spans,
+    run_in_server_thread,
+)
 from sieve_async.testing.documents import (
     ORGANIZATION_ID,
     Texts,
@@ -25,7 +34,6 @@ from sieve_async.testing.documents import (
     write,
     write_object,
 )
-from sieve_async.testing.timeline import By, Progress, Snapshot, Timeline, check_spans
 
 JobEnd: TypeAlias = Literal["finished", "error", "cancelled"]
 RestartType: TypeAlias = Literal["preemption", "OOM", "error"]
@@ -358,11 +366,7 @@ def random_jobs(
     rates: tuple[float, float, float],
     outputs: int,
 ) -> Iterator[dict[str, Any]]:
-    """Draw the arguments of jobs, the same for the same seed, with exact shares of statuses.
-
-    Raises:
-        ValueError: The count is negative, or a rate (error, cancel, restart) is no share.
-    """
+    """Draw the arguments of jobs, the same for the same seed, with exact shares of statuses."""
     check_at_least(0, count=count)
     if not (all(0 <= rate <= 1 for rate in rates) and sum(rates[:2]) <= 1):
         message = f"rates must be from 0 to 1, errors and cancels together too, not {rates}"

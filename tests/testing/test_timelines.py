@@ -10,8 +10,8 @@ import pytest
 
 from helpers.http_helpers import Document, Get, duration_between, output_data
 from sieve_async.testing import FakeSieve
+from sieve_async.testing.clock import Progress
 from sieve_async.testing.jobs import FakeJob, JobScript
-from sieve_async.testing.timeline import Progress
 
 
 @pytest.mark.looptime
