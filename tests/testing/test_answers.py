@@ -6,37 +6,15 @@ from datetime import timedelta
 import aiohttp
 import pytest
 
-from helpers.http_helpers import JOB_KEYS, VERSION_KEYS, Get, duration_between
+from helpers.http_helpers import VERSION_KEYS, Document, Get, duration_between
 from sieve_async.testing import FakeSieve
-
-
-async def test_job_document_is_complete(sieve: FakeSieve, get: Get) -> None:
-    """Every documented field is there, in the newer shape."""
-    sieve.add_job("j", function="me/mine")
-
-    job = await get("/v2/jobs/j")
-
-    assert " ".join(job) == f"{JOB_KEYS} http"
-    assert job["function"] == {"name": "mine", "owner_name": "me"}
-    assert len(job["function_id"]) == 7
-
-
-async def test_fields_win(sieve: FakeSieve, get: Get) -> None:
-    """A test can put anything into a document, known or not."""
-    sieve.add_job("j", fields={"visibility": "private", "new_key": [1]})
-    sieve.add_version("me", "mine", "v", gpu=True, new_key=None)
-
-    job = await get("/v2/jobs/j")
-    version = await get("/v2/functions/me/mine/versions/v")
-
-    assert (job["visibility"], job["new_key"]) == ("private", [1])
-    assert (version["gpu"], version["new_key"]) == (True, None)
 
 
 @pytest.mark.looptime
 async def test_build_goes_through_all_states(sieve: FakeSieve, get: Get) -> None:
     """Each state lasts as long as scripted; built comes before pushed, and ready last."""
-    sieve.add_version("me", "mine", "v", queued=1, building=1, pushing=1, deploying=1)
+    spans: Document = {"queued": 1, "building": 1, "pushing": 1, "deploying": 1}
+    sieve.add_version("me", "mine", "v", **spans, gpu=True, new_key=None)
 
     seen = []
     for _ in range(5):
@@ -49,7 +27,8 @@ async def test_build_goes_through_all_states(sieve: FakeSieve, get: Get) -> None
     assert [version["ready_at"] is None for version in seen] == [True] * 4 + [False]
     assert duration_between(seen[4], "queued_at", "built_at") == timedelta(seconds=2)
     assert duration_between(seen[4], "queued_at", "ready_at") == timedelta(seconds=4)
-    assert " ".join(seen[4]) == f"{VERSION_KEYS} http"
+    assert " ".join(seen[4]) == f"{VERSION_KEYS} new_key http"
+    assert seen[4]["gpu"] is True
 
 
 async def test_failed_build_was_not_built(sieve: FakeSieve, get: Get) -> None:

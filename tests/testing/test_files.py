@@ -120,20 +120,6 @@ async def test_forged_links(sieve: FakeSieve) -> None:
     assert (b"AccessDenied" in seen[0][1], b"NoSuchKey" in seen[2][1]) == (True, True)
 
 
-async def test_faults_of_files(sieve: FakeSieve) -> None:
-    """Files meet the same faults as documents, but for members of documents."""
-    url = sieve.add_file("a", CONTENT)
-    sieve.fault(path="/files/*", fields={"status": 1})
-
-    with sieve.fault(path="/files/*", truncate=True):
-        short = await fetch(url)
-    with sieve.fault(path="/files/*", drop="body"), pytest.raises(aiohttp.ClientPayloadError):
-        await fetch(url)
-    whole = await fetch(url)
-
-    assert (len(short[1]), whole[1]) == (512, CONTENT)
-
-
 async def test_credentials_that_arrive_are_counted(sieve: FakeSieve) -> None:
     """Storage should see no key, wherever it stands, and no cookie."""
     url = sieve.add_file("a", CONTENT)

@@ -82,24 +82,6 @@ async def test_queued_job_can_end(
     assert seen["completed_at"] is not None
 
 
-@pytest.mark.looptime
-async def test_await_is_answered_at_the_end(sieve: FakeSieve, get: Get) -> None:
-    """A held await is answered as soon as the job ends, and lists follow as well."""
-    job = sieve.job(sieve.add_job("j", by="manual"))
-    waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
-    await asyncio.sleep(60)
-
-    job.start()
-    started = [await get(f"/v2/jobs?status={word}") for word in ("queued", "processing")]
-    before = waiting.done()
-    job.fail("no disk")
-    seen = await waiting
-
-    assert [len(page["data"]) for page in started] == [0, 1]
-    assert (before, seen["status"], seen["error"]) == (False, "error", "no disk")
-    assert asyncio.get_running_loop().time() == 60
-
-
 def test_impossible_moves() -> None:
     """Each move needs its status; a job that ended or was removed has none, nor a scripted one."""
     sieve = FakeSieve()

@@ -74,21 +74,6 @@ async def test_invalid_numbers(sieve: FakeSieve, get: Get, path: str) -> None:
     assert (small["input"], word["input"]) == ("0", "x")
 
 
-async def test_jobs_of_a_function(sieve: FakeSieve, get: Get) -> None:
-    """A function has its own jobs, none when it has only versions, and else is not found."""
-    sieve.add_job("a", function="me/mine")
-    sieve.add_job("b", function="me/other")
-    sieve.add_job("c", function="me/mine", status="error")
-    sieve.add_version("me", "built")
-
-    paths = ("mine/jobs", "mine/jobs?status=error", "built/jobs")
-    pages = [await get(f"/v2/functions/me/{path}") for path in paths]
-
-    assert [ids_of(page) for page in pages] == [["c", "a"], ["c"], []]
-    unknown = await get("/v2/functions/me/unknown/jobs")
-    assert unknown == {"detail": "Function not found.", "http": 404}
-
-
 @pytest.mark.looptime
 async def test_unlisted_job_is_found_by_its_id_only(sieve: FakeSieve, get: Get) -> None:
     """A job of another organization can be looked up, and shows in no list."""
@@ -104,20 +89,6 @@ async def test_unlisted_job_is_found_by_its_id_only(sieve: FakeSieve, get: Get) 
     assert [page["data"] for page in lists] == [[], [], []]
     assert (await get("/v2/functions/me/mine/jobs"))["data"] == []
     sieve.remove_job("time")
-
-
-@pytest.mark.looptime
-async def test_removed_job_is_listed_no_more(sieve: FakeSieve, get: Get) -> None:
-    """A job that vanished shows in no list, also not when it would have changed."""
-    sieve.add_job("gone", queued=1)
-    sieve.add_job("there", queued=1)
-
-    sieve.remove_job("gone")
-    before = [ids_of(await get(f"/v2/jobs?status={word}")) for word in ("", "queued")]
-    await asyncio.sleep(2)
-    after = [ids_of(await get(f"/v2/jobs?status={word}")) for word in ("queued", "finished")]
-
-    assert (before, after) == ([["there"], ["there"]], [[], ["there"]])
 
 
 @pytest.mark.looptime

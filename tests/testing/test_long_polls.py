@@ -22,30 +22,15 @@ async def session(sieve: FakeSieve) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.mark.looptime
-async def test_ended_job_is_answered_at_once(sieve: FakeSieve, get: Get) -> None:
-    """Whatever its end, a job that has ended is not waited for; its outputs begin at offset."""
-    sieve.add_job("good", outputs=[1, 2, 3])
-    sieve.add_job("bad", status="error")
-    sieve.add_job("stopped", status="cancelled")
-
-    seen = [await get(f"/v2/jobs/{name}/await?offset=2") for name in ("good", "bad", "stopped")]
-
-    assert [job["status"] for job in seen] == ["finished", "error", "cancelled"]
-    assert output_data(seen[0]) == [3]
-    assert now() == 0
-
-
-@pytest.mark.looptime
 async def test_running_job_is_answered_when_it_ends(sieve: FakeSieve, get: Get) -> None:
     """The answer comes at the very moment of the end, and is the one that lookups get."""
     sieve.add_job("j", queued=2, processing=7, outputs=["a", "b"], restarts=1)
 
     seen = await get("/v2/jobs/j/await?offset=1")
-    came = now()
-    after = await get("/v2/jobs/j?offset=1")
+    after = [await get(f"/v2/jobs/j{end}?offset=1") for end in ("", "/await")]
 
-    assert (came, seen["status"], output_data(seen)) == (16, "finished", ["b"])
-    assert seen == after
+    assert (now(), seen["status"], output_data(seen)) == (16, "finished", ["b"])
+    assert after == [seen, seen]
 
 
 @pytest.mark.looptime(start=1e6 / 3)
@@ -143,25 +128,6 @@ async def test_removed_job_is_not_found(sieve: FakeSieve, get: Get) -> None:
 
     assert refuseds == [{"detail": "Job not found.", "http": 404}] * 2
     assert now() == 0
-
-
-async def test_errors_are_those_of_lookups(
-    sieve: FakeSieve, get: Get, session: aiohttp.ClientSession
-) -> None:
-    """A wrong key, method, offset or id is refused at once, and no job has moved."""
-    sieve.add_job("j", queued=1, by="polls")
-
-    unknown = await get("/v2/jobs/none/await")
-    [problem] = (await get("/v2/jobs/j/await?offset=-1"))["detail"]
-    async with session.get("/v2/jobs/j/await", headers={"X-API-Key": "wrong"}) as keyless:
-        pass
-    async with session.post("/v2/jobs/j/await") as posted:
-        pass
-    job = await get("/v2/jobs/j")
-
-    assert unknown == {"detail": "Job not found.", "http": 404}
-    assert (problem["type"], problem["loc"]) == ("greater_than_equal", ["query", "offset"])
-    assert (keyless.status, posted.status, job["status"]) == (401, 405, "queued")
 
 
 async def test_stopping_cuts_held_requests(sieve: FakeSieve, get: Get) -> None:

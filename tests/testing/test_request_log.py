@@ -122,22 +122,6 @@ def test_log_forgets_entries_but_not_totals() -> None:
     assert repr(log) == "<RequestLog of 5 requests>"
 
 
-async def test_requests_sent_together_are_in_flight_together(sieve: FakeSieve) -> None:
-    """The server sees how many requests a client has open at once."""
-    streams = [await asyncio.open_connection(*host_and_port(sieve)) for _ in range(5)]
-    await asyncio.sleep(0)
-
-    for _, writer in streams:
-        writer.write(b"GET /v2/jobs/j HTTP/1.1\r\nHost: x\r\n\r\n")
-    answers = [await reader.readuntil(b"\r\n") for reader, _ in streams]
-    for _, writer in streams:
-        writer.close()
-        await writer.wait_closed()
-
-    assert answers == [b"HTTP/1.1 401 Unauthorized\r\n"] * 5
-    assert (sieve.max_in_flight, sieve.in_flight, sieve.connections) == (5, 0, 5)
-
-
 @pytest.mark.looptime
 async def test_connections_are_kept_for_virtual_days(sieve: FakeSieve) -> None:
     """The server never drops an idle connection by itself."""

@@ -1,6 +1,5 @@
 """The fake server in a thread of its own, for programs without an event loop."""
 
-import asyncio
 import json
 import socket
 import threading
@@ -12,7 +11,6 @@ from functools import partial
 import pytest
 
 from helpers.http_helpers import Document
-from sieve_async import SieveClient
 from sieve_async.testing import FakeSieve
 
 
@@ -79,17 +77,3 @@ def test_start_that_fails() -> None:
 
         with pytest.raises(OSError, match="in use"), server:
             pass
-
-
-def test_client_on_another_loop() -> None:
-    """Programs that run their own loop can use it too, one after the other."""
-
-    async def run(job_id: str) -> str:
-        async with SieveClient(sieve.api_key, base_url=sieve.url) as client:
-            return (await client.wait_for_job(job_id)).status.value
-
-    with FakeSieve.in_thread() as sieve:
-        job_ids = [sieve.add_job(status=end) for end in ("finished", "cancelled")]
-        ends = [asyncio.run(run(job_id)) for job_id in job_ids]
-
-    assert ends == ["finished", "cancelled"]

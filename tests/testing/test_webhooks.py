@@ -118,7 +118,7 @@ async def test_other_ends(sieve: FakeSieve, receiver: Receiver, push: Push, stat
 
 
 async def test_jobs_by_hand(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
-    """A job that a test moves reports each move, and what a restart begins again."""
+    """A job that a test moves reports each move, also those while the server was stopped."""
     sieve.script_function("me/mine", by="manual")
     job = sieve.job(await push("job.start", "job.new_output", "job.complete.no_output"))
 
@@ -126,8 +126,11 @@ async def test_jobs_by_hand(sieve: FakeSieve, receiver: Receiver, push: Push) ->
     await settled(sieve, 1)
     job.yield_output(1)
     await settled(sieve, 2)
+    await sieve.stop()
     job.restart()
     job.yield_output(2)
+    assert len(sieve.deliveries) == 2
+    await sieve.start()
     await settled(sieve, 3)
     job.finish()
     await settled(sieve, 4)
@@ -135,22 +138,6 @@ async def test_jobs_by_hand(sieve: FakeSieve, receiver: Receiver, push: Push) ->
     assert receiver.types == ["job.start", *["job.new_output"] * 2, "job.complete.no_output"]
     outputs = [json.loads(event["body"]["output"])["data"] for event in receiver.events[1:3]]
     assert outputs == [1, 2]
-
-
-@pytest.mark.looptime
-@pytest.mark.parametrize("processing", [1 / 3, 7.7])
-async def test_rounding_delays_no_event(
-    sieve: FakeSieve, receiver: Receiver, push: Push, processing: float
-) -> None:
-    """Outputs at odd fractions of a second are reported once each, and in time."""
-    sieve.script_function("me/mine", processing=processing, outputs=[*range(7)], streams=True)
-
-    await push("job.new_output")
-    await settled(sieve, 7)
-
-    assert len(receiver.events) == 7
-    expected = [processing * number / 7 for number in range(1, 8)]
-    assert receiver.times == pytest.approx(expected, abs=0.01)
 
 
 # Delivery
@@ -188,25 +175,13 @@ async def test_delivery_ends_after_ten_attempts(
     assert (delivery.statuses, delivery.is_delivered) == ([503] * 10, False)
 
 
-@pytest.mark.parametrize(
-    ("url", "is_here"),
-    [
-        ("http://127.0.0.1:8000/hook", True),
-        ("http://localhost:1/", True),
-        ("http://[::1]:1/", True),
-        ("https://127.0.0.1/", False),
-        ("http://x.test/hook", False),
-        ("http://localhost.x.test/", False),
-        ("http://10.0.0.1/", False),
-        ("http://127.0.0.1@x.test/", False),
-        ("hook", False),
-        ("http://[bad/", False),
-        ("", False),
-    ],
-)
-def test_loopback_addresses(url: str, *, is_here: bool) -> None:
+def test_loopback_addresses() -> None:
     """Only literal loopback addresses and the name localhost are this machine."""
-    assert is_loopback(url) is is_here
+    here = ["http://127.0.0.1:8000/hook", "http://localhost:1/", "http://[::1]:1/"]
+    others = ["https://127.0.0.1/", "http://x.test/hook", "http://localhost.x.test/"]
+    others += ["http://10.0.0.1/", "http://127.0.0.1@x.test/", "hook", "http://[bad/", ""]
+
+    assert [url for url in here + others if is_loopback(url)] == here
 
 
 @pytest.mark.looptime
@@ -247,28 +222,6 @@ async def test_events_of_an_outage_come_late(
     assert before == ["job.start"]
     assert sorted(receiver.types) == ["job.complete", "job.start", "job.start"]
     assert receiver.times[-1] == pytest.approx(60.5, abs=0.1)
-
-
-async def test_jobs_are_moved_during_an_outage(
-    sieve: FakeSieve, receiver: Receiver, push: Push
-) -> None:
-    """What a test does to a job while the server is stopped is reported when it starts."""
-    sieve.script_function("me/mine", by="manual")
-    job = sieve.job(await push("job.new_output"))
-    job.start()
-    job.yield_output("first run")
-    await settled(sieve, 1)
-
-    await sieve.stop()
-    job.restart()
-    job.yield_output("second run")
-    before = len(sieve.deliveries)
-    await sieve.start()
-    await settled(sieve, 2)
-
-    assert before == 1
-    outputs = [json.loads(event["body"]["output"])["data"] for event in receiver.events]
-    assert outputs == ["first run", "second run"]
 
 
 async def test_manual_clock(receiver: Receiver) -> None:
@@ -318,6 +271,7 @@ async def test_faults(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
     """Events are lost, come late, more than once, or with a forged body."""
     sieve.script_function("me/mine", processing=1, outputs=["a", "b"], streams=True)
     lost = sieve.webhook_fault(event="job.complete", lose=True)
+    sieve.webhook_fault(job="another", lose=True)
     sieve.webhook_fault(event="job.start", delay=5)
     sieve.webhook_fault(event="job.start", fields={"status": "finished", "new": [1]})
     sieve.webhook_fault(event="job.new_output", repeats=2, times=1)
@@ -328,34 +282,6 @@ async def test_faults(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
     assert receiver.types == ["job.new_output"] * 4 + ["job.start"]
     assert [round(time, 1) for time in receiver.times] == [0.5, 0.5, 0.5, 1, 5]
     assert receiver.events[:3] == [receiver.events[0]] * 3
-    assert receiver.events[4]["body"] == {
-        "job_id": job_id,
-        "error": "",
-        "outputs": [],
-        "status": "finished",
-        "new": [1],
-    }
+    body = receiver.events[4]["body"]
+    assert (body["job_id"], body["status"], body["new"]) == (job_id, "finished", [1])
     assert (lost.hits, sum(each.is_lost for each in sieve.deliveries)) == (1, 1)
-
-
-async def test_faults_by_job_and_chance(sieve: FakeSieve, push: Push) -> None:
-    """A fault may concern one job, or a share of the events, the same for the same seed."""
-    sieve.script_function("me/mine", by="manual")
-    first, second = await push("job.start"), await push("job.start")
-    sieve.webhook_fault(job=first, lose=True)
-    for job_id in (first, second):
-        sieve.job(job_id).start()
-    by_job = [each.is_lost for each in sieve.deliveries]
-    sieve.clear_faults()
-
-    async def lost(seed: int) -> list[bool]:
-        with sieve.webhook_fault(probability=0.5, seed=seed, lose=True):
-            for _ in range(20):
-                sieve.job(await push("job.start")).start()
-        return [each.is_lost for each in sieve.deliveries[-20:]]
-
-    one, again, other = await lost(1), await lost(1), await lost(2)
-
-    assert by_job == [True, False]
-    assert one == again != other
-    assert 4 < sum(one) < 16
