@@ -1,8 +1,13 @@
 """Ids from files and pipes: encodings, separators and comments."""
 
+import asyncio
 import os
+import select
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -38,23 +43,54 @@ def test_unusual_texts(data: bytes, expected: list[str]) -> None:
     assert parse_ids(data) == expected
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-async def test_pieces(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However standard input arrives, its ids are the same."""
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Iterator[BinaryIO]:
+    """The other end of standard input."""
     ours, theirs = os.pipe()
     with os.fdopen(ours) as reading, os.fdopen(theirs, "wb", buffering=0) as writing:
         monkeypatch.setattr(sys, "stdin", reading)
-        ids = read_stdin_ids()
-        found = []
-        if encoding == "utf-8":
-            writing.write(b"a\n")
-            assert await anext(ids) == "a"  # the encoding of the shortest line is clear enough
-        for byte in TEXT.encode(encoding):
-            writing.write(bytes([byte]))
-        writing.close()
-        found = [job_id async for job_id in ids]
+        yield writing
 
-    assert found == IDS
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+async def test_pieces(encoding: str, stdin: BinaryIO) -> None:
+    """However standard input arrives, its ids are the same."""
+    ids = read_stdin_ids()
+    if encoding == "utf-8":
+        stdin.write(b"a\n")
+        assert await anext(ids) == "a"  # the encoding of the shortest line is clear enough
+
+    first = asyncio.ensure_future(anext(ids))
+    data = TEXT.encode(encoding)
+    for byte in data[:4]:
+        stdin.write(bytes([byte]))
+        while select.select([sys.stdin], [], [], 0)[0]:  # noqa: ASYNC110 - not read yet
+            await asyncio.sleep(0)
+    stdin.write(data[4:])
+    stdin.close()
+
+    assert [await first, *[job_id async for job_id in ids]] == IDS
+
+
+def test_interrupted_reading(stdin: BinaryIO) -> None:
+    """The thread that reads ends without an error when its loop does, also amid a chunk."""
+    before = {*threading.enumerate()}
+    os.set_blocking(stdin.fileno(), False)
+
+    async def read() -> None:
+        ids = read_stdin_ids()
+        stdin.write(b"a\n")
+        await anext(ids)
+        waiting: set[asyncio.Task[object]] = set()
+        while not waiting & asyncio.all_tasks():  # a chunk that has no room
+            waiting = asyncio.all_tasks() - {asyncio.current_task()}
+            stdin.write(b"b\n" * 1000)
+            await asyncio.sleep(0.01)
+
+    asyncio.run(read())
+    for thread in {*threading.enumerate()} - before:
+        thread.join(5)
+        assert not thread.is_alive()
 
 
 async def test_file_and_pipe(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ async def test_whole_file(sieve: FakeSieve) -> None:
     """A link needs no key, and its headers describe the content, unless they are left out."""
     url = sieve.add_file("a b.mp4", CONTENT, content_type="video/mp4")
     bare = sieve.add_file("bare.txt", "text", etag=None, md5=False)
+    sieve.fault(path="/files/*", fields={"status": 1})  # which only documents have
 
     status, body, headers = await fetch(url)
     _, text, fewer = await fetch(bare)

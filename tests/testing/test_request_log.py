@@ -68,6 +68,7 @@ async def test_requests_after_the_end_are_counted(sieve: FakeSieve, get: Get) ->
     """
     for name in ("a", "b"):
         sieve.add_job(name, queued=1, by="polls")
+    sieve.add_job("spoilt")
     sieve.add_job("odd", fields={"status": "started"})
     held = sieve.job(sieve.add_job("held", by="manual"))
     waiting = [asyncio.ensure_future(get("/v2/jobs/held/await")) for _ in range(2)]
@@ -76,17 +77,16 @@ async def test_requests_after_the_end_are_counted(sieve: FakeSieve, get: Get) ->
     held.finish()
     await asyncio.gather(*waiting)
     with sieve.fault(fields={"status": "napping"}):
-        await get("/v2/jobs/a")
-    with sieve.fault(body={}):
-        await get("/v2/jobs/a")
-    for name in ("a", "a", "b", "odd", "odd", "a", "a/await", "x", "x"):
+        await get("/v2/jobs/spoilt")
+    for name in ("spoilt", "a", "a", "a", "b", "odd", "odd", "a", "a/await", "x", "x"):
         await get(f"/v2/jobs/{name}")
     await get("/v2/jobs")
-    before = [sieve.requests_after_terminal(name) for name in ("a", "b", "odd", "x", None)]
+    names = ("a", "b", "odd", "x", "spoilt", None)
+    before = [sieve.requests_after_terminal(name) for name in names]
     sieve.remove_job("a")
     await get("/v2/jobs/a")
 
-    assert before == [3, 0, 0, 0, 3]
+    assert before == [3, 0, 0, 0, 0, 3]
     assert sieve.requests_after_terminal("a") == 3
 
 
@@ -120,6 +120,22 @@ def test_log_forgets_entries_but_not_totals() -> None:
     assert log.by_path == {"/0": 3, "/1": 1, "/2": 1}
     assert (log[-1], log[:1]) == (entries[0], (entries[0],))
     assert repr(log) == "<RequestLog of 5 requests>"
+
+
+async def test_requests_sent_together_are_in_flight_together(sieve: FakeSieve) -> None:
+    """The server sees how many requests a client has open at once."""
+    streams = [await asyncio.open_connection(*host_and_port(sieve)) for _ in range(5)]
+    await asyncio.sleep(0)
+
+    for _, writer in streams:
+        writer.write(b"GET /v2/jobs/j HTTP/1.1\r\nHost: x\r\n\r\n")
+    answers = [await reader.readuntil(b"\r\n") for reader, _ in streams]
+    for _, writer in streams:
+        writer.close()
+        await writer.wait_closed()
+
+    assert answers == [b"HTTP/1.1 401 Unauthorized\r\n"] * 5
+    assert (sieve.max_in_flight, sieve.in_flight, sieve.connections) == (5, 0, 5)
 
 
 @pytest.mark.looptime
