@@ -84,17 +84,6 @@ async def test_slow_answers_follow_the_clock_by_hand(
     assert (await waiting)["status"] == "finished"
 
 
-async def test_end_that_is_passed_wins(sieve: FakeSieve, get: Get) -> None:
-    """A leap past both the end and the limit is an end, as it came first."""
-    sieve.add_job("j", processing=30)
-    waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
-    await wait_until_in_flight(sieve)
-
-    sieve.advance(1e6)
-
-    assert (await waiting)["status"] == "finished"
-
-
 async def test_time_outlives_an_outage(sieve: FakeSieve, get: Get) -> None:
     """The clock is where it was put, whether the server runs or not."""
     sieve.add_job("j", processing=60)

@@ -4,7 +4,6 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -13,27 +12,6 @@ from helpers.http_helpers import Get, duration_between, output_data
 from sieve_async.testing import FakeSieve, JobHandle
 
 # By hand
-
-
-@pytest.mark.looptime
-async def test_moves(sieve: FakeSieve, get: Get) -> None:
-    """A job is queued until it starts, shows what it has yielded, and ends when it is ended."""
-    job = sieve.job(sieve.add_job("j", by="manual"))
-
-    seen = [await get("/v2/jobs/j")]
-    await asyncio.sleep(60)
-    job.start()
-    job.yield_output("a")
-    seen.append(await get("/v2/jobs/j"))
-    job.yield_output({"url": "u"})
-    await asyncio.sleep(3600)
-    job.finish()
-    seen.append(await get("/v2/jobs/j"))
-
-    assert [each["status"] for each in seen] == ["queued", "processing", "finished"]
-    assert [output_data(each) for each in seen] == [[], ["a"], ["a", {"url": "u"}]]
-    assert duration_between(seen[2], "created_at", "started_at") == timedelta(seconds=60)
-    assert duration_between(seen[2], "started_at", "completed_at") == timedelta(hours=1)
 
 
 async def test_restart(sieve: FakeSieve, get: Get) -> None:
