@@ -22,9 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     try:
         options = parse(arguments)
-        from sieve_async.cli.runner import run  # noqa: PLC0415 - as the module's docstring says
+        import asyncio  # noqa: PLC0415 - as the module's docstring says
 
-        return run(options)
+        from sieve_async.cli.commands import run_command  # noqa: PLC0415 - as above
+
+        return int(asyncio.run(run_command(options)))
     except KeyboardInterrupt:
         return 130
 

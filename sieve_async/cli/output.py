@@ -5,7 +5,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Self, TextIO
 
@@ -117,16 +118,11 @@ def ignore_failures(code: Exit) -> Exit:
 
 
 class Printer:
-    """Writes results to standard output in one format; a JSON array is always closed.
+    """Writes results to standard output in one format; a JSON array is always closed."""
 
-    Args:
-        style: ``text``, ``json``, ``jsonl`` or ``quiet``.
-        stream: Where to write; standard output if not given.
-    """
-
-    def __init__(self, style: str, stream: TextIO | None = None) -> None:
+    def __init__(self, style: str) -> None:
         self._style = style
-        self._stream = sys.stdout if stream is None else stream
+        self._stream = sys.stdout
         self._count = 0
         if isinstance(self._stream, io.TextIOWrapper):
             self._stream.reconfigure(errors="backslashreplace")
@@ -183,16 +179,13 @@ def redirect_to_null(stream: TextIO) -> None:
 
 def to_json(value: object, *, indent: int | None = None) -> str:
     """A value as JSON in plain ASCII, which every terminal and pipe can carry."""
-    return json.dumps(_to_document(value), indent=indent)
-
-
-def _to_document(value: object) -> object:
     if isinstance(value, tuple):  # an output of several parts
-        return [unstructure(part) for part in value]
-    if isinstance(value, InputOutput):
-        return unstructure(value)
-    to_dict: Callable[[], object] | None = getattr(value, "to_dict", None)
-    return value if to_dict is None else to_dict()
+        value = [unstructure(part) for part in value]
+    elif isinstance(value, InputOutput):
+        value = unstructure(value)
+    elif to_dict := getattr(value, "to_dict", None):
+        value = to_dict()
+    return json.dumps(value, indent=indent)
 
 
 def describe_error(error: BaseException, options: Options) -> str:
@@ -225,27 +218,18 @@ def format_duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    for size, name, smaller, name_of_smaller in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            return f"{whole // size} {name} {whole % size // smaller} {name_of_smaller}"
-    return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
 def outcome_line(outcome: JobOutcome) -> str:
     """One line: id, status, and durations and files, or the error."""
-    note = outcome_note(outcome)
+    job = outcome.job
+    note = shorten(str(outcome.error)) if job is None else ", ".join(_notes(job))
     return f"{shorten(outcome.job_id)}  {shorten(outcome.status):<9}  {note}".rstrip()
-
-
-def outcome_note(outcome: JobOutcome) -> str:
-    """Durations and files, or the error."""
-    if outcome.job is None:
-        return shorten(str(outcome.error))
-    return ", ".join(_notes(outcome.job))
 
 
 def _notes(job: Job) -> Iterator[str]:
@@ -280,16 +264,11 @@ def _name(job: Job) -> str:
 
 def job_text(job: Job) -> str:
     """What of a job fits on a screen."""
-    durations = {"queue_duration": job.queue_duration, "run_duration": job.run_duration}
     facts = [("id", job.id), ("status", job.status), ("function", _name(job))]
-    facts += _times(job, ("created_at", "started_at", "completed_at"))
-    facts += [
-        (label, format_duration(length.total_seconds()))
-        for label, length in durations.items()
-        if length is not None
-    ]
-    facts += [("restarts", str(len(job.restarts)))] if job.restarts else []
-    facts += [("outputs", str(len(job.outputs)))]
+    facts += _facts(
+        job, "created_at", "started_at", "completed_at", "queue_duration", "run_duration"
+    )
+    facts += [("restarts", str(len(job.restarts) or "")), ("outputs", str(len(job.outputs)))]
     facts += [("file" if not number else "", file.url) for number, file in enumerate(job.files)]
     facts += [("error", last_line(job.error or ""))]
     return _table(facts)
@@ -298,23 +277,22 @@ def job_text(job: Job) -> str:
 def version_text(version: FunctionVersion) -> str:
     """What of a version fits on a screen."""
     facts = [("id", version.id), ("build_status", version.build_status)]
-    facts += _times(version, ("queued_at", "built_at", "ready_at"))
-    for label in ("compute_type", "gpu", "cuda_version", "minimum_replicas", "maximum_replicas"):
-        value = getattr(version, label)
-        facts += [] if value is None else [(label, str(value))]
+    facts += _facts(version, "queued_at", "built_at", "ready_at", "compute_type", "gpu")
+    facts += _facts(version, "cuda_version", "minimum_replicas", "maximum_replicas")
     workers = version.current_workers
     if workers is not None:
         facts += [("workers", f"{workers.active or 0} active, {workers.idle or 0} idle")]
     return _table(facts)
 
 
-def _times(model: Job | FunctionVersion, labels: tuple[str, ...]) -> list[tuple[str, str]]:
-    times = [(label, getattr(model, label)) for label in labels]
-    return [
-        (label, time.isoformat(sep=" ", timespec="seconds"))
-        for label, time in times
-        if time is not None
-    ]
+def _facts(model: Job | FunctionVersion, *names: str) -> Iterator[tuple[str, str]]:
+    for name in names:
+        value = getattr(model, name)
+        if isinstance(value, datetime):
+            value = value.isoformat(sep=" ", timespec="seconds")
+        elif isinstance(value, timedelta):
+            value = format_duration(value.total_seconds())
+        yield name, "" if value is None else str(value)
 
 
 def _table(facts: Iterable[tuple[str, str]]) -> str:

@@ -2,21 +2,15 @@
 
 import argparse
 import difflib
+import json
+import math
 import re
 import shutil
-from collections.abc import Sequence
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-
-from sieve_async.cli.arguments import (
-    duration,
-    function_name,
-    json_object,
-    named_input,
-    number,
-    variable,
-    webhook,
-)
 
 FORMATS = ("text", "json", "jsonl", "quiet")
 STRATEGIES = ("poll", "long_poll", "list")  # as in the library, whose import takes long
@@ -60,6 +54,83 @@ examples:
 _SEE_ROOT = "Global options, environment and exit codes: sieve-async --help"
 
 
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([dhms]|$)")
+_FUNCTION = re.compile(r"[^/:\s]+/[^/:\s]+(?::[^/:\s]+)?")
+
+
+def duration(text: str) -> float:
+    """Seconds of a text such as ``1h30m``."""
+    pieces = list(_DURATION.finditer(text))
+    if not pieces or "".join(piece[0] for piece in pieces) != text:
+        raise ArgumentTypeError(f"{text!r} is not a time: write 90m, 1h30m, 45s, 2d or seconds")
+    return sum(float(piece[1]) * _UNITS[piece[2] or "s"] for piece in pieces)
+
+
+def function_name(text: str) -> str:
+    """A name such as ``owner/name:slug``."""
+    if not _FUNCTION.fullmatch(text):
+        raise ArgumentTypeError(f"{text!r} is not a function: write OWNER/NAME or OWNER/NAME:SLUG")
+    return text
+
+
+def number(kind: type[int | float], low: float, high: float) -> Callable[[str], float]:
+    """The type of a number within bounds."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            raise ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        return value
+
+    return parse
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """A JSON object."""
+    value = _json(text)
+    if not isinstance(value, dict):
+        raise ArgumentTypeError(f"not a JSON object: {text[:60]!r}")
+    return value
+
+
+def named_input(text: str) -> tuple[str, Any]:
+    """A pair of ``NAME=VALUE``: the value is JSON, or else the text as it stands."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise ArgumentTypeError(f"{text!r} is not an input: write NAME=VALUE")
+    return name, _json(value, otherwise=value)
+
+
+def _json(text: str, *, otherwise: object = None) -> Any:
+    """The value of a JSON text, or else another value."""
+    try:
+        return json.loads(text, parse_constant=int)  # NaN is not JSON: ValueError
+    except (ValueError, RecursionError):
+        return otherwise
+
+
+def webhook(text: str) -> tuple[str, str]:
+    """Event type and URL of ``[TYPE=]URL``."""
+    if re.match(r"https?://", text):
+        return "job.complete", text
+    kind, separator, url = text.partition("=")
+    if not separator:
+        raise ArgumentTypeError(f"{text!r} is not a webhook: write URL or TYPE=URL")
+    return kind, url
+
+
+def variable(text: str) -> tuple[str, str | None]:
+    """A pair of ``NAME=VALUE``; no value for a name alone."""
+    name, separator, value = text.partition("=")
+    if not name:
+        raise ArgumentTypeError(f"{text!r} is not a variable: write NAME=VALUE, or NAME alone")
+    return name, value if separator else None
+
+
 def _flag(text: str) -> dict[str, Any]:
     return {"action": "store_true", "help": text}
 
@@ -75,11 +146,15 @@ _GLOBAL_OPTIONS = {
 }
 _FUNCTION_NAME = "OWNER/NAME[:SLUG]"
 _SLUG_HELP = "SLUG: an id, the beginning of an id, or latest (default)"
+_FORMAT_HELP = "text (default), json, jsonl (one object a line) or quiet"
 _STRATEGY_HELP = (
     "poll (default); long_poll: the server holds requests, for few jobs; "
     "list: reads lists of running jobs, for hundreds"
 )
 _RESTART_HELP = "raise: exit 1 when the job restarts (default); continue: print the new outputs"
+_INPUT_HELP = "one input; VALUE is JSON, or else a string; repeatable, and replaces the above"
+_WEBHOOK_HELP = "call URL on events of TYPE (default: job.complete); repeatable"
+_ENV_HELP = "a variable for the job, by default with its value here; repeatable"
 _COUNT = number(int, 0, 1e9)
 _POSITIVE = number(float, 0.001, 1e6)
 _ARGUMENTS = {
@@ -88,9 +163,7 @@ _ARGUMENTS = {
     "function": _value(_FUNCTION_NAME, _SLUG_HELP, function_name),
     "directory": _value("DIR", "default: .", Path, nargs="?"),
     # output
-    "--format": _value(
-        "FORMAT", "text (default), json, jsonl (one object a line) or quiet", choices=FORMATS
-    ),
+    "--format": _value("FORMAT", _FORMAT_HELP, choices=FORMATS),
     "--no-progress": _flag("print no progress"),
     "--raw": _flag("print the document as the server sent it"),
     "--offset": _value("N", "leave out the first N outputs", _COUNT),
@@ -109,33 +182,14 @@ _ARGUMENTS = {
     # starting jobs
     "--inputs-file": _value("FILE", "inputs: a file with a JSON object", Path),
     "--input-json": _value("JSON", "inputs: a JSON object", json_object),
-    "--input": _value(
-        "NAME=VALUE",
-        "one input; VALUE is JSON, or else a string; repeatable, and replaces the above",
-        named_input,
-        dest="inputs",
-        action="append",
-    ),
-    "--webhook": _value(
-        "[TYPE=]URL",
-        "call URL on events of TYPE (default: job.complete); repeatable",
-        webhook,
-        dest="webhooks",
-        action="append",
-    ),
-    "--env": _value(
-        "NAME[=VALUE]",
-        "a variable for the job, by default with its value here; repeatable",
-        variable,
-        action="append",
-    ),
+    "--input": _value("NAME=VALUE", _INPUT_HELP, named_input, dest="inputs", action="append"),
+    "--webhook": _value("[TYPE=]URL", _WEBHOOK_HELP, webhook, dest="webhooks", action="append"),
+    "--env": _value("NAME[=VALUE]", _ENV_HELP, variable, action="append"),
     "--download": _value("DIR", "download the job's files to DIR", Path),
     "--cancel-on-timeout": _flag("cancel the job after --timeout"),
     # lists and files
     "--status": _value("STATUS", "only jobs with this status"),
-    "--function": _value(
-        _FUNCTION_NAME, "only of this function", function_name, dest="of_function"
-    ),
+    "--function": _value(_FUNCTION_NAME, "only this function", function_name, dest="of_function"),
     "--limit": _value("N", "at most N jobs (default: all)", _COUNT),
     "--overwrite": _flag("replace existing files"),
     # embedded server
@@ -147,7 +201,7 @@ _ARGUMENTS = {
 
 
 class Command(NamedTuple):
-    """A command: its summary, its arguments, and what its own help adds."""
+    """A command; ``details`` is what its own help adds."""
 
     summary: str
     arguments: Sequence[str] = ()
@@ -179,10 +233,7 @@ COMMANDS = {
         ("job_id", "--raw", "--offset", "--format"),
         "Exits 0 whatever the status of the job.",
     ),
-    "job wait": Command(
-        "wait for jobs, and print each as it ends",
-        ("job_ids", *_ENDS, *_WAIT),
-    ),
+    "job wait": Command("wait for jobs, and print each as it ends", ("job_ids", *_ENDS, *_WAIT)),
     "job outputs": Command(
         "print the outputs of a job while it runs",
         ("job_id", "--offset", "--on-restart", "--timeout", "--rate", "--format"),
@@ -199,9 +250,7 @@ COMMANDS = {
     ),
     "version": Command("look up function versions and wait for their builds"),
     "version get": Command(
-        "print one version",
-        ("function", "--format"),
-        "Exits 0 whatever the status of its build.",
+        "print one version", ("function", "--format"), "Exits 0 whatever the status of its build."
     ),
     "version wait": Command(
         "wait until a version is ready or its build has failed",
@@ -234,7 +283,6 @@ class Options(argparse.Namespace):
     job_ids: Sequence[str] = ()
     job_id: str
     function: str
-    # global
     base_url: str | None = None
     key_file: Path | None = None
     debug: bool = False
@@ -326,8 +374,15 @@ def parse(arguments: Sequence[str] | None) -> Options:
 def build_parser() -> Parser:
     """The parser of the whole command line."""
     root = Parser(prog="sieve-async", description=_DESCRIPTION, epilog=_EPILOG)
-    root.add_argument("--version", action=_PrintVersion)
-    root.add_argument("--print-completion", action=_PrintCompletion, root=root)
+    root.add_argument("--version", action=_Print, make=_version, nargs=0, help="print the version")
+    root.add_argument(
+        "--print-completion",
+        action=_Print,
+        make=partial(_completion_script, root),
+        choices=("bash", "zsh", "tcsh"),
+        metavar="SHELL",
+        help="print a completion script: bash, zsh or tcsh",
+    )
     _add_global_options(root, is_shown=True)
     areas = {"": _add_commands(root)}
     for name, command in COMMANDS.items():
@@ -407,38 +462,35 @@ def check_writable(path: Path) -> None:
         path.resolve().unlink()
 
 
-class _PrintVersion(argparse.Action):
-    """Prints the version, which is not imported before."""
+class _Print(argparse.Action):
+    """Prints a text, which is made only then, and ends the program."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, **_: object) -> None:
-        super().__init__(option_strings, dest, nargs=0, help="print the version")
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
-        from sieve_async.config import __version__  # noqa: PLC0415 - as the docstring says
-
-        print(f"sieve-async {__version__}")
-        parser.exit()
-
-
-class _PrintCompletion(argparse.Action):
-    """Prints a completion script, which shtab makes from the parser."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, root: Parser, **_: object) -> None:
-        text = "print a completion script: bash, zsh or tcsh"
-        shells = ("bash", "zsh", "tcsh")
-        super().__init__(option_strings, dest, choices=shells, metavar="SHELL", help=text)
-        self._root = root
+    def __init__(self, *names: Any, make: Callable[[str], str], **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self._make = make
 
     def __call__(
         self, parser: argparse.ArgumentParser, _: object, values: object, *__: object
     ) -> None:
         try:
-            import shtab  # noqa: PLC0415 - an optional dependency, and slow to import
+            print(self._make(str(values)))
         except ImportError:
             parser.error('completion needs shtab: pip install "sieve-async[cli]"')
-        _complete_paths(self._root, shtab.FILE, shtab.DIRECTORY)
-        print(shtab.complete(self._root, shell=str(values)))
         parser.exit()
+
+
+def _version(_: str) -> str:
+    from sieve_async.config import __version__  # noqa: PLC0415 - not for other commands
+
+    return f"sieve-async {__version__}"
+
+
+def _completion_script(root: Parser, shell: str) -> str:
+    import shtab  # noqa: PLC0415 - an optional dependency, and slow to import
+
+    _complete_paths(root, shtab.FILE, shtab.DIRECTORY)
+    script: str = shtab.complete(root, shell=shell)
+    return script
 
 
 def _complete_paths(parser: argparse.ArgumentParser, file: object, directory: object) -> None:

@@ -31,12 +31,7 @@ Watch: TypeAlias = JobWatch | DurableWatch
 
 
 class WatchStats:
-    """How far a watch is: what has ended, how fast, and what is missing.
-
-    Args:
-        clock: The time in seconds.
-        job_ids: The ids that are known from the start; None when they arrive one by one.
-    """
+    """How far a watch is; the ids are None when they arrive one by one."""
 
     def __init__(self, clock: Callable[[], float], job_ids: Iterable[str] | None) -> None:
         self._clock = clock
@@ -46,11 +41,6 @@ class WatchStats:
         self._known: set[str] = set()
         self.ended = 0
         self._recent: deque[float] = deque(maxlen=_RATE_WINDOW)
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return self._clock() - self._started_at
 
     def add(self, job_id: str) -> None:
         """Record an id that has arrived; a repeated one changes nothing."""
@@ -65,13 +55,18 @@ class WatchStats:
         self._recent.append(self._clock())
 
     @property
-    def total(self) -> int:
-        """The number of jobs known so far."""
-        return self.ended + len(self.missing)
+    def share(self) -> float:
+        """The part of the jobs that has ended."""
+        return self.ended / max(self.ended + len(self.missing), 1)
+
+    @property
+    def duration(self) -> str:
+        """How long it has been going."""
+        return format_duration(self._clock() - self._started_at)
 
     def headline(self) -> str:
         """How many jobs have ended, how fast, and how long the rest may take."""
-        parts = [f"{self.ended:,} of {self.total:,}{'' if self.has_all_ids else '+'} ended"]
+        parts = [f"{self._ended()} ended"]
         window = self._clock() - self._recent[0] if len(self._recent) >= 3 else 0.0
         if window > 0:
             rate = len(self._recent) / window  # per second
@@ -80,17 +75,17 @@ class WatchStats:
                 parts.append(f"about {format_duration(len(self.missing) / rate)} left")
         return ", ".join(parts)
 
-    def line(self, counts: Mapping[str, int]) -> str:
-        """The state of the watch in one line."""
-        return _with_counts(self.headline(), counts)
-
-    def summary(self, counts: Mapping[str, int]) -> str:
+    def summary(self) -> str:
         """The last line."""
-        ended = f"{self.ended:,} of {self.total:,}{'' if self.has_all_ids else '+'} jobs"
-        return _with_counts(f"{ended} ended in {format_duration(self.elapsed)}", counts)
+        return f"{self._ended()} jobs ended in {self.duration}"
+
+    def _ended(self) -> str:
+        total = self.ended + len(self.missing)
+        return f"{self.ended:,} of {total:,}{'' if self.has_all_ids else '+'}"
 
 
-def _with_counts(text: str, counts: Mapping[str, int]) -> str:
+def with_counts(text: str, counts: Mapping[str, int]) -> str:
+    """A line about a watch, and how many jobs have each status."""
     listed = ", ".join(f"{counts[status]:,} {shorten(status)}" for status in _ordered(counts))
     return f"{text}: {listed}" if listed else text
 
@@ -101,15 +96,10 @@ def _ordered(counts: Mapping[str, int]) -> list[str]:
 
 
 class Progress:
-    """Shows nothing but the lines that must be written.
+    """Shows nothing but the lines that must be written."""
 
-    Attributes:
-        interval: Seconds between two calls of ``show()``.
-        lists_failures: Whether each failure may have a line.
-    """
-
-    interval = 3600.0
-    lists_failures = False
+    interval = 3600.0  # seconds between two calls of show()
+    lists_failures = False  # whether each failure may have a line
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -144,7 +134,7 @@ class Lines(Progress):
 
     def show(self, stats: WatchStats, watch: Watch) -> None:
         """Write a line with the time."""
-        self.note(stats.line(watch.counts()))
+        self.note(with_counts(stats.headline(), watch.counts()))
 
     def note(self, text: str) -> None:
         """Write a line with the time."""
@@ -152,12 +142,7 @@ class Lines(Progress):
 
 
 class LiveView(Progress):
-    """Redraws a few lines at a terminal.
-
-    Args:
-        stream: The terminal.
-        has_colours: Whether to use colours.
-    """
+    """Redraws a few lines at a terminal."""
 
     interval = _FRAME_INTERVAL
 
@@ -172,7 +157,7 @@ class LiveView(Progress):
         columns, rows = self._size()
         width = columns - 1
         if columns < _MIN_COLUMNS or rows < _MIN_ROWS:
-            self.draw([stats.line(watch.counts())[:width]])
+            self.draw([with_counts(stats.headline(), watch.counts())[:width]])
             return
         lines = _frame(stats, watch, min(_MAX_SLOWEST, rows - 4), width)
         self.draw([self._paint(line, width) for line in lines])
@@ -184,7 +169,7 @@ class LiveView(Progress):
         self._height = len(lines)
 
     def note(self, text: str) -> None:
-        """Write a line above the view."""
+        """Write it as any other line."""
         self.write_line(text)
 
     def write_line(self, text: str) -> None:
@@ -246,13 +231,8 @@ def _frame(
         [(word, _GREY), (job.job_id, ""), (f"  {format_duration(job.elapsed)}", _GREY)]
         for word, job in zip(words, _slowest(stats, watch, max_slowest), strict=False)
     ]
-    headline = f"{stats.headline()}, {format_duration(stats.elapsed)} so far"
-    return [
-        [(_bar(stats.ended / max(stats.total, 1), width), "")],
-        [(headline, "")],
-        counted,
-        *slowest,
-    ]
+    headline = f"{stats.headline()}, {stats.duration} so far"
+    return [[(_bar(stats.share, width), "")], [(headline, "")], counted, *slowest]
 
 
 def _slowest(stats: WatchStats, watch: Watch, count: int) -> list[PendingJob]:
@@ -269,12 +249,7 @@ def _bar(share: float, width: int) -> str:
 
 
 class DownloadBar:
-    """Shows at a terminal how much of several files was downloaded.
-
-    Args:
-        progress: Where to show it.
-        files: The number of files.
-    """
+    """Shows at a terminal how much of so many files was downloaded."""
 
     def __init__(self, progress: Progress, files: int) -> None:
         self._progress = progress
@@ -308,21 +283,16 @@ def is_live(stream: TextIO, environment: Mapping[str, str]) -> bool:
     return is_terminal and environment.get("CI", "") in {"", "0", "false"}
 
 
-def make_progress(
-    environment: Mapping[str, str], *, is_wanted: bool, stream: TextIO | None = None
-) -> Progress:
-    """The kind of progress that suits the stream; standard error if none is given."""
-    stream = sys.stderr if stream is None else stream
+def make_progress(environment: Mapping[str, str], *, is_wanted: bool) -> Progress:
+    """The kind of progress that suits standard error."""
     if not is_wanted:
-        return Progress(stream)
-    if not is_live(stream, environment):
-        return Lines(stream)
-    return LiveView(stream, has_colours=not environment.get("NO_COLOR"))
+        return Progress(sys.stderr)
+    if not is_live(sys.stderr, environment):
+        return Lines(sys.stderr)
+    return LiveView(sys.stderr, has_colours=not environment.get("NO_COLOR"))
 
 
 class _LogHandler(logging.StreamHandler[TextIO]):  # a second one for SIEVE_LOG is not added then
-    """Writes log records as lines that do not disturb the view."""
-
     def __init__(self, progress: Progress) -> None:
         super().__init__(sys.stderr)
         self._progress = progress

@@ -8,7 +8,7 @@ from html import escape
 
 import attrs
 
-from sieve_async.cli.output import format_duration, last_line, outcome_note
+from sieve_async.cli.output import format_duration, last_line
 from sieve_async.display import printable, shorten
 from sieve_async.models import Job
 from sieve_async.outcomes import JobOutcome
@@ -165,7 +165,7 @@ def _failure(outcome: JobOutcome) -> str:
     if outcome.ok:
         return ""
     if outcome.job is None:
-        return outcome_note(outcome)
+        return shorten(str(outcome.error))
     return printable((outcome.job.error or "")[:_MAX_ERROR_LENGTH]).strip() or outcome.status
 
 

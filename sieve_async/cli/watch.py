@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from sieve_async.cli.output import (
     outcome_line,
 )
 from sieve_async.cli.parser import Options
-from sieve_async.cli.progress import Progress, WatchStats, showing
+from sieve_async.cli.progress import Progress, WatchStats, showing, with_counts
 from sieve_async.cli.report import Report
 from sieve_async.client import SieveClient
 from sieve_async.durable import DurableWatch, WatchState
@@ -45,15 +46,7 @@ _TOKEN = re.compile(rf"[{_SEPARATOR}]+|#[^\r\n]*|[^{_SEPARATOR}]+")
 
 @attrs.define
 class WatchRun:
-    """One run of ``job wait`` or ``watch``.
-
-    Attributes:
-        client: The client.
-        options: The arguments.
-        job_ids: The ids that are known from the start; None when they come from standard input.
-        printer: Takes the results.
-        progress: Shows the state of the watch.
-    """
+    """One run of ``job wait`` or ``watch``; the ids are None when they come from standard input."""
 
     client: SieveClient
     options: Options
@@ -84,7 +77,10 @@ class WatchRun:
             self._note_summary()
             return ignore_failures(code) if self.options.exit_zero else code
         finally:
-            await self._write_report()
+            if self._report is not None and self.options.report is not None:
+                page = self._report.page(datetime.now(UTC), pending=self.stats.missing)
+                # In a thread: a fifo keeps the writer waiting until it has a reader.
+                await asyncio.to_thread(_write_in_place, self.options.report, page)
 
     async def _watch(self) -> Exit:
         async with AsyncExitStack() as stack:
@@ -123,7 +119,7 @@ class WatchRun:
         self.progress.note(f"watching {what} (strategy: {self.options.strategy})")
 
     def _note_summary(self) -> None:
-        self.progress.note(self.stats.summary(self._counts()))
+        self.progress.note(with_counts(self.stats.summary(), self._counts()))
 
     async def _arriving_ids(self) -> AsyncIterator[str]:
         async for job_id in read_stdin_ids():
@@ -150,30 +146,21 @@ class WatchRun:
             return outcome.job is not None
         return self.options.fail_fast and not outcome.ok
 
-    async def _write_report(self) -> None:
-        if self._report is None or self.options.report is None:
-            return
-        page = self._report.page(datetime.now(UTC), pending=self.stats.missing)
-        # In a thread: a fifo keeps the writer waiting until it has a reader.
-        await asyncio.to_thread(write_in_place, self.options.report, page)
-
     def _print_resume_line(self) -> None:
-        missing = list(self.stats.missing)
-        if not missing or self.options.command == "demo":
+        missing, command = list(self.stats.missing), self.options.command
+        if not missing or command == "demo":
             return
-        jobs = f"{_jobs(len(missing))} still pending"
+        jobs, words = f"{_jobs(len(missing))} still pending", missing
         if self.options.state is not None:
-            self.progress.write_line(jobs)
-            self.progress.write_line(resume_line(self.options, []))
-            return
-        if len(missing) <= _MAX_IDS_IN_COMMAND:
-            self.progress.write_line(f"{jobs}: {' '.join(missing)}")
-            self.progress.write_line(resume_line(self.options, missing))
-            return
-        path = _save_ids(missing)
-        self.progress.write_line(f"{jobs}; their ids are in {path}")
-        line = resume_line(self.options, ["--ids-file", str(path)], command="watch")
-        self.progress.write_line(line)
+            words = []
+        elif len(missing) <= _MAX_IDS_IN_COMMAND:
+            jobs = f"{jobs}: {' '.join(missing)}"
+        else:
+            path = _save_ids(missing)
+            jobs = f"{jobs}; their ids are in {path}"
+            command, words = "watch", ["--ids-file", str(path)]
+        self.progress.write_line(jobs)
+        self.progress.write_line(resume_line(self.options, words, command=command))
 
 
 def _jobs(count: int) -> str:
@@ -181,19 +168,13 @@ def _jobs(count: int) -> str:
 
 
 def resume_line(options: Options, words: Sequence[str], *, command: str | None = None) -> str:
-    """The command that continues an interrupted wait.
-
-    Args:
-        options: The arguments of the interrupted command.
-        words: What follows the options.
-        command: The command; the interrupted one if not given.
-    """
+    """The line that shows the command, by default the interrupted one, which continues a wait."""
     line = ["sieve-async", *(command or options.command).split()]
     for name in ("any", "fail_fast", "exit_zero", "no_progress", "debug"):
         line += [f"--{name.replace('_', '-')}"] if getattr(options, name) else []
     for name in _RESUMED_OPTIONS:
         value = getattr(options, name)
-        if value != options.parser.get_default(name) and value != getattr(Options, name):
+        if value != getattr(Options, name):
             text = f"{value:.12g}" if isinstance(value, float) else str(value)
             line += [f"--{name.replace('_', '-')}", text]
     return f"resume with: {shlex.join([*line, *words])}"
@@ -213,12 +194,8 @@ def _results_go_to_a_file() -> bool:
     return is_file and not os.path.samestat(output, errors)
 
 
-def write_in_place(path: Path, text: str) -> None:
-    """Write a file of any kind: links are followed, and the mode stays as it is.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+def _write_in_place(path: Path, text: str) -> None:
+    """Write a file of any kind: links are followed, and the mode stays as it is."""
     for stream in (1, 2):
         # /dev/stdout, say: opening a file once more would overwrite what it holds already.
         with suppress(OSError):
@@ -239,11 +216,7 @@ def _save_ids(job_ids: Sequence[str]) -> Path:
 
 
 def known_ids(options: Options) -> list[str] | None:
-    """The ids that are known from the start, each once; None when they come from standard input.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
+    """The ids that are known from the start, each once; None when they come from standard input."""
     if list(options.job_ids) == ["-"]:
         return None
     job_ids = list(options.job_ids)
@@ -275,10 +248,8 @@ async def read_stdin_ids() -> AsyncIterator[str]:
             start += chunk
             if not is_over and not _shows_encoding(start):
                 continue
-            decoder, chunk = (
-                codecs.getincrementaldecoder(json.detect_encoding(start))("replace"),
-                start,
-            )
+            decoder = codecs.getincrementaldecoder(json.detect_encoding(start))("replace")
+            chunk = start
         text += decoder.decode(chunk, final=is_over) + "\n" * is_over
         job_ids, text = _split_ids(text)
         for job_id in job_ids:
@@ -293,9 +264,7 @@ def _split_ids(text: str) -> tuple[list[str], str]:
     """The complete ids in a text, and its end, which may go on."""
     tokens = _TOKEN.findall(text)
     rest = tokens.pop() if tokens and not _is_separator(tokens[-1]) else ""
-    return [
-        token for token in tokens if not token.startswith("#") and not _is_separator(token)
-    ], rest
+    return [token for token in tokens if token[0] != "#" and not _is_separator(token)], rest
 
 
 def _is_separator(token: str) -> bool:
@@ -312,7 +281,7 @@ def _read(descriptor: int, chunks: "asyncio.Queue[bytes]", loop: asyncio.Abstrac
         putting = chunks.put(chunk)
         try:
             asyncio.run_coroutine_threadsafe(putting, loop).result()
-        except RuntimeError:  # the loop is closed
+        except (RuntimeError, CancelledError):  # the loop is closed, or the command interrupted
             putting.close()
             return
 
@@ -326,9 +295,8 @@ async def show_state(options: Options, progress: Progress) -> Exit:
             async for outcome in state.outcomes():
                 printer.item(outcome, outcome_line(outcome))
             for job_id in await state.pending():
-                printer.item(
-                    {"job_id": job_id, "ok": False, "status": "pending"}, f"{job_id}  pending"
-                )
+                document = {"job_id": job_id, "ok": False, "status": "pending"}
+                printer.item(document, f"{job_id}  pending")
     ended = counts.ended + counts.acknowledged
     progress.note(f"{_jobs(counts.pending + ended)} of {options.state}: {ended:,} ended")
     return Exit.OK

@@ -6,7 +6,6 @@ start, and a document is joined from such texts.
 
 import json
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any, TypeAlias
 
@@ -48,10 +47,22 @@ class Answer:
     terminal_job_id: str | None = None
 
 
-@lru_cache(maxsize=1024)
-def error_answer(status: int, detail: str | None = None) -> Answer:
+def ok(document: object) -> Answer:
+    """Answer with a document."""
+    return Answer(200, encode(document))
+
+
+def error(status: int, detail: object = None) -> Answer:
     """Answer with an error, by default in the API's own words for the status."""
     return Answer(status, encode({"detail": detail or DETAILS[status]}))
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer
+    """A request that is answered with an error, given as for `error`."""
+
+    def __init__(self, status: int, detail: object = None) -> None:
+        super().__init__(status)
+        self.answer = error(status, detail)
 
 
 def encode(document: object) -> bytes:
@@ -75,11 +86,7 @@ def write_object(members: Texts) -> bytes:
 
 
 def write_checked(name: str, value: object) -> str:
-    """Write an argument as JSON text.
-
-    Raises:
-        ValueError: JSON has no such value.
-    """
+    """Write an argument as JSON text; raise ValueError if JSON has no such value."""
     try:
         return write(value)
     except (TypeError, ValueError) as error:
@@ -127,11 +134,7 @@ def raw_texts(values: Mapping[str, object] | None) -> Texts:
 
 
 def split_function(function: str) -> tuple[str, str]:
-    """Split ``owner/name``.
-
-    Raises:
-        ValueError: It is not of that form.
-    """
+    """Split ``owner/name``, or raise ValueError."""
     owner_name, slash, name = function.partition("/")
     if not (owner_name and slash and name) or "/" in name:
         message = f"function must be 'owner/name', not {function!r}"

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from math import ceil
@@ -23,17 +23,14 @@ from sieve_async.testing.documents import (
 Drop: TypeAlias = Literal["before", "after", "headers", "body"]
 Body: TypeAlias = str | bytes | Mapping[str, object] | list[object] | int | float | bool
 
-# No plausible server asks for more than 30 years.
-MAX_RETRY_AFTER = 1e9
+MAX_RETRY_AFTER = 1e9  # seconds: no plausible server asks for more
 
 
 def _titled(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """Spell the names of headers in one way, so that none is there twice."""
-    return {name.title(): headers[name] for name in headers}
+    return {name.title(): headers[name] for name in headers}  # so that none is there twice
 
 
 def _body_bytes(body: Body | None) -> bytes | None:
-    """Write a body: text and bytes as they are, anything else as JSON."""
     if body is None or isinstance(body, bytes):
         return body
     return (body if isinstance(body, str) else write_checked("body", body)).encode()
@@ -104,19 +101,15 @@ class FaultEffect:
 
     def combined(self, other: "FaultEffect") -> "FaultEffect":
         """Add another effect; where only one of them can be, it is this one."""
-        return FaultEffect(
-            status=other.status if self.status is None else self.status,
-            headers={**other.headers, **self.headers},
-            body=other.body if self.body is None else self.body,
-            retry_after=other.retry_after if self.retry_after is None else self.retry_after,
-            as_date=self.as_date or other.as_date,
-            delay=self.delay + other.delay,
-            drop=self.drop or other.drop,
-            truncate=self.truncate or other.truncate,
-            slow_body=self.slow_body + other.slow_body,
-            fields={**other.fields, **self.fields},
-            takes_effect=self.takes_effect or other.takes_effect,
-        )
+        values: dict[str, Any] = attrs.asdict(self, recurse=False)
+        for name, value in attrs.asdict(other, recurse=False).items():
+            if name in {"delay", "slow_body"}:
+                values[name] += value
+            elif name in {"headers", "fields"}:
+                values[name] = {**value, **values[name]}
+            elif values[name] is None or values[name] is False:
+                values[name] = value
+        return FaultEffect(**values)
 
     def answer(self) -> Answer:
         """Make the answer that the fault itself gives."""
@@ -208,47 +201,19 @@ class Fault(Occurrence):
 
     def affects(self, method: str, path: str) -> bool:
         """Decide whether it happens to a request, and count it."""
-        return (
-            (self.method is None or method == self.method)
-            and (self.path is None or fnmatchcase(path, self.path))
-            and (self.job is None or path in job_paths(self.job))
-            and self.happens()
-        )
+        is_meant = self.method in {None, method} and fnmatchcase(path, self.path or "*")
+        return is_meant and (self.job is None or path in job_paths(self.job)) and self.happens()
 
 
-@attrs.define
-class Faults:
-    """All faults, the oldest first."""
-
-    _all: list[Fault] = attrs.field(factory=list, init=False)
-
-    def add(self, fault: Fault) -> None:
-        """Add a fault."""
-        self._all.append(fault)
-
-    def clear(self) -> None:
-        """Remove them all."""
-        for fault in self._all:
-            fault.remove()
-
-    def effect_on(self, method: str, path: str) -> FaultEffect | None:
-        """Combine all effects on one request, but only the oldest of those that answer it."""
-        if not self._all:
-            return None
-        self._all = [fault for fault in self._all if not fault.is_over]
-        found: FaultEffect | None = None
-        for effect in self._effects(method, path):
-            found = found.combined(effect) if found else effect
-        return found
-
-    def _effects(self, method: str, path: str) -> Iterator[FaultEffect]:
-        is_answered = False
-        for fault in self._all:
-            if fault.effect.is_answer and is_answered:
-                continue
-            if fault.affects(method, path):
-                is_answered = is_answered or fault.effect.is_answer
-                yield fault.effect
+def effect_on(faults: list[Fault], method: str, path: str) -> FaultEffect | None:
+    """Combine all effects on one request, but only the oldest of those that answer it."""
+    faults[:] = [fault for fault in faults if not fault.is_over]
+    found: FaultEffect | None = None
+    for fault in faults:
+        is_answered = found is not None and found.is_answer
+        if not (fault.effect.is_answer and is_answered) and fault.affects(method, path):
+            found = found.combined(fault.effect) if found else fault.effect
+    return found
 
 
 def job_paths(job_id: str) -> tuple[str, str]:

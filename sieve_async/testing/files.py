@@ -20,54 +20,25 @@ XML = {"Content-Type": "application/xml; charset=UTF-8"}
 LIFETIME = timedelta(hours=48)
 
 
-@attrs.frozen(eq=False)
-class StoredFile:
-    """The content of a file and the headers that describe it."""
-
-    content: bytes = attrs.field(repr=False)
-    headers: Mapping[str, str]
-    etag: str | None
-
-
 @attrs.define
 class FileStore:
     """The files by name, and every link that was made to them."""
 
     clock: Clock
     requests_with_credentials: int = attrs.field(default=0, init=False)
-    _files: dict[str, StoredFile] = attrs.field(factory=dict, init=False)
+    # The content of each file, and the headers that describe it.
+    _files: dict[str, tuple[bytes, Mapping[str, str]]] = attrs.field(factory=dict, init=False)
     # The expiry of each link, by the file's name and the signature.
     _links: dict[tuple[str, str], datetime | None] = attrs.field(factory=dict, init=False)
 
     def add(
-        self,
-        name: str,
-        content: bytes | str,
-        *,
-        content_type: str,
-        etag: str | None,
-        expires_at: datetime | None,
-        expires_in: float | None,
-        md5: bool,
+        self, name: str, body: bytes, headers: Mapping[str, str], expiry: datetime | None
     ) -> str:
-        """Add or replace a file, and return the path and query of a link to it.
-
-        Raises:
-            ValueError: The name is no file name, or the expiry is none.
-        """
+        """Add or replace a file, and return the path and query of a link to it."""
         if not re.fullmatch(r"[^/?#\0]+", name) or name in {".", ".."}:
             message = f"name must be a file name without a slash, not {name!r}"
             raise ValueError(message)
-        body = content.encode() if isinstance(content, str) else bytes(content)
-        digest = hashlib.md5(body, usedforsecurity=False)
-        etag = f'"{digest.hexdigest()}"' if etag == "md5" else etag
-        headers = {"Content-Type": content_type, "Accept-Ranges": "bytes"}
-        if etag is not None:
-            headers["ETag"] = etag
-        if md5:
-            headers["x-goog-hash"] = f"md5={base64.b64encode(digest.digest()).decode()}"
-        expiry = self._expiry(expires_at, expires_in)
-        self._files[name] = StoredFile(body, headers, etag)
+        self._files[name] = body, headers
         path = f"{PREFIX}{quote(name)}"
         if expiry is None:
             self._links[name, ""] = None
@@ -90,9 +61,10 @@ class FileStore:
         if expiry is not None and self.clock.at(self.clock.now()) >= expiry:
             details = f"Request signature expired at: {expiry.isoformat()}"
             return _xml(400, "ExpiredToken", "The provided token has expired.", details)
-        return _in_range(file, headers)
+        return _in_range(*file, headers)
 
-    def _expiry(self, at: datetime | None, within: float | None) -> datetime | None:
+    def expiry(self, at: datetime | None, within: float | None) -> datetime | None:
+        """The end of a link, in whole seconds, as links tell it."""
         if at is not None and within is not None:
             message = "expires_at and expires_in exclude each other"
             raise ValueError(message)
@@ -101,31 +73,41 @@ class FileStore:
             raise ValueError(message)
         if within is not None:
             at = self.clock.at(self.clock.now() + within)
-        # In whole seconds, as links tell it.
         return at and datetime.fromtimestamp(ceil(at.timestamp()), UTC)
 
 
-def _in_range(file: StoredFile, headers: Mapping[str, str]) -> Answer:
+def headers_of(body: bytes, content_type: str, etag: str | None, *, md5: bool) -> dict[str, str]:
+    """The headers that describe a file; the tag ``"md5"`` makes one."""
+    digest = hashlib.md5(body, usedforsecurity=False)
+    headers = {"Content-Type": content_type, "Accept-Ranges": "bytes"}
+    if etag is not None:
+        headers["ETag"] = f'"{digest.hexdigest()}"' if etag == "md5" else etag
+    if md5:
+        headers["x-goog-hash"] = f"md5={base64.b64encode(digest.digest()).decode()}"
+    return headers
+
+
+def _in_range(content: bytes, described: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
     """Answer with the one range that was asked for, or with the whole file."""
-    size = len(file.content)
+    size, whole = len(content), Answer(200, content, described)
     matches = re.fullmatch(r"bytes=(\d*)-(\d*)", headers.get("Range", "").replace(" ", ""))
-    condition = headers.get("If-Range")
+    tag = headers.get("If-Range")
     # Weak tags never match here, and dates are not supported.
-    is_same = condition is None or (condition == file.etag and not condition.startswith("W/"))
+    is_same = tag is None or (tag == described.get("ETag") and not tag.startswith("W/"))
     if not matches or not any(matches.groups()) or not is_same:
-        return Answer(200, file.content, file.headers)
+        return whole
     first, last = matches.groups()
     if first:
         start, end = int(first), min(int(last or size), size - 1)
     else:
         start, end = max(0, size - int(last)), size - 1
     if last and first and int(last) < start:
-        return Answer(200, file.content, file.headers)  # not a valid range: it is ignored
+        return whole  # not a valid range: it is ignored
     if start >= size:
         refused = _xml(416, "InvalidRange", "The requested range cannot be satisfied.")
         return attrs.evolve(refused, headers={**XML, "Content-Range": f"bytes */{size}"})
     part = {"Content-Range": f"bytes {start}-{end}/{size}"}
-    return Answer(206, file.content[start : end + 1], {**file.headers, **part})
+    return Answer(206, content[start : end + 1], {**described, **part})
 
 
 def _xml(status: int, code: str, message: str, details: str = "") -> Answer:

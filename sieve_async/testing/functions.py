@@ -10,19 +10,17 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 import attrs
 
-from sieve_async.testing.clock import Clock
+from sieve_async.testing.clock import By, ByClock, Clock, Progress, Snapshot, Timeline, check_spans
 from sieve_async.testing.documents import (
-    Answer,
     Document,
+    Refused,
     check_choice,
     encode,
-    error_answer,
     input_output,
     raw_fields,
     split_function,
 )
 from sieve_async.testing.jobs import JobEnd, JobScript, Stamp
-from sieve_async.testing.timeline import By, ByClock, Progress, Snapshot, Timeline, check_spans
 
 BuildEnd: TypeAlias = Literal["ready", "error"]
 Outputs: TypeAlias = Iterable[object] | Callable[[Any], Iterable[object]]
@@ -39,6 +37,14 @@ WEBHOOK_TYPES = (
     "job_complete",
 )
 INVALID_FUNCTION = "Invalid function specified."
+# The members of a push: their types, and the name of those in errors.
+_MEMBERS: dict[str, tuple[tuple[type, ...], str]] = {
+    "function": ((str,), "string"),
+    "id": ((str,), "string"),
+    "inputs": ((dict, list), "dictionary"),
+    "webhooks": ((list,), "list"),
+    "env": ((dict,), "dictionary"),
+}
 _FUNCTION = re.compile(r"([^/:\s]+/[^/:\s]+)(?::([^/:\s]+))?")
 
 
@@ -140,11 +146,7 @@ class FunctionStore:
     _scripts: dict[str, FunctionScript] = attrs.field(factory=dict, init=False)
 
     def add_version(self, script: VersionScript) -> None:
-        """Begin a build now; it becomes its function's latest version.
-
-        Raises:
-            ValueError: There is a version with this id.
-        """
+        """Begin a build now; it becomes its function's latest version."""
         if script.id in self._versions:
             message = f"there is a version {script.id!r} already"
             raise ValueError(message)
@@ -153,11 +155,7 @@ class FunctionStore:
         self._history[script.function].append(script.id)
 
     def register(self, function: str) -> str:
-        """Return a function's latest version, which is made for a new function.
-
-        Raises:
-            ValueError: The function is not ``owner/name``.
-        """
+        """Return a function's latest version, which is made for a new function."""
         if function not in self._history:
             split_function(function)
             version_id = str(uuid.uuid5(uuid.NAMESPACE_URL, function))
@@ -168,11 +166,7 @@ class FunctionStore:
         return self._history[function][-1]
 
     def script(self, function: str, script: FunctionScript) -> None:
-        """Set the script of a function's jobs, or that of all functions without one.
-
-        Raises:
-            ValueError: The script cannot be played.
-        """
+        """Set the script of a function's jobs, or that of all functions without one."""
         check = FunctionScript(() if callable(script.outputs) else script.outputs, script.options)
         name = "sieve/demo" if function == ANY_FUNCTION else function
         check.job(name, "", {})
@@ -270,78 +264,49 @@ class Push:
     at: float  # on the server's clock
 
 
-@attrs.frozen(kw_only=True)
-class PushBody:
-    """A valid body: a function and the slug of a version, or the id of a version."""
+def parse_push(body: bytes) -> tuple[str | None, str, dict[str, Any]]:
+    """Read the function and slug, or the id of a version only, and the other members of a body.
 
-    function: str | None
-    slug: str
-    inputs: Any
-    webhooks: tuple[Webhook, ...]
-    env: Mapping[str, Any]
-
-
-def parse_push(body: bytes) -> PushBody | Answer:
-    """Read a body, or refuse it: with 422 for its form, with 400 for what names the function."""
+    Refuse it with 422 for its form, and with 400 for what names the function.
+    """
     try:
         push = json.loads(body)
     except ValueError:
-        return _refused([_problem("json_invalid", [0], "JSON decode error")])
+        raise _refused("json_invalid", [0], "JSON decode error") from None
     if not isinstance(push, dict):
-        return _refused([_problem("model_attributes_type", [], "Input should be an object")])
-    if problems := [*_problems(push)]:
-        return _refused(problems)
+        raise _refused("model_attributes_type", [], "Input should be an object")
+    _check(push)
     function, version_id = push.get("function"), push.get("id")
     if (function is None) == (version_id is None):
-        return error_answer(400, INVALID_FUNCTION)
+        raise Refused(400, INVALID_FUNCTION)
     slug = version_id or ""
     if function is not None:
         matches = _FUNCTION.fullmatch(function)
         if not matches:
-            return error_answer(400, INVALID_FUNCTION)
+            raise Refused(400, INVALID_FUNCTION)
         function, slug = matches[1], matches[2] or "latest"
     webhooks = tuple(Webhook(type=w["type"], url=w["url"]) for w in push.get("webhooks") or ())
-    return PushBody(
-        function=function,
-        slug=slug,
-        inputs=push["inputs"],
-        webhooks=webhooks,
-        env=push.get("env") or {},
-    )
+    members = {"inputs": push["inputs"], "webhooks": webhooks, "env": push.get("env") or {}}
+    return function, slug, members
 
 
-def _problems(push: dict[str, Any]) -> list[dict[str, object]]:
-    """Find the members that are missing or of a wrong type."""
-    kinds: dict[str, tuple[tuple[type, ...], str]] = {
-        "function": ((str,), "string"),
-        "id": ((str,), "string"),
-        "inputs": ((dict, list), "dictionary"),
-        "webhooks": ((list,), "list"),
-        "env": ((dict,), "dictionary"),
-    }
-    found = []
-    for name, (types, kind) in kinds.items():
+def _check(push: dict[str, Any]) -> None:
+    """Refuse a body whose members are missing or of a wrong type, for the first of them."""
+    for name, (types, kind) in _MEMBERS.items():
         value = push.get(name)
-        if value is None and name != "inputs":
-            continue
-        if name not in push:
-            found.append(_problem("missing", [name], "Field required"))
-        elif not isinstance(value, types):
-            found.append(_problem(f"{kind}_type", [name], f"Input should be a valid {kind}"))
-    for number, webhook in enumerate(push.get("webhooks") or () if not found else ()):
+        if name == "inputs" and name not in push:
+            raise _refused("missing", [name], "Field required")
+        if not isinstance(value, types) and (value is not None or name == "inputs"):
+            raise _refused(f"{kind}_type", [name], f"Input should be a valid {kind}")
+    for number, webhook in enumerate(push.get("webhooks") or ()):
         of_type = webhook.get("type") if isinstance(webhook, dict) else None
         if of_type not in WEBHOOK_TYPES:
             message = f"Input should be one of {', '.join(WEBHOOK_TYPES)}"
-            found.append(_problem("enum", ["webhooks", number, "type"], message))
-        elif not isinstance(webhook.get("url"), str):
+            raise _refused("enum", ["webhooks", number, "type"], message)
+        if not isinstance(webhook.get("url"), str):
             message = "Input should be a valid string"
-            found.append(_problem("string_type", ["webhooks", number, "url"], message))
-    return found
+            raise _refused("string_type", ["webhooks", number, "url"], message)
 
 
-def _problem(kind: str, place: list[str | int], message: str) -> dict[str, object]:
-    return {"type": kind, "loc": ["body", *place], "msg": message}
-
-
-def _refused(problems: list[dict[str, object]]) -> Answer:
-    return Answer(422, encode({"detail": problems}))
+def _refused(kind: str, place: list[str | int], message: str) -> Refused:
+    return Refused(422, [{"type": kind, "loc": ["body", *place], "msg": message}])

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sieve_async.testing.clock import Timers
 from sieve_async.testing.documents import MAX_KEPT, Answer
-from sieve_async.testing.faults import Drop, FaultEffect, Faults
+from sieve_async.testing.faults import Drop, Fault, FaultEffect, effect_on
 from sieve_async.testing.files import PREFIX
 from sieve_async.testing.routes import Endpoints, FakeRequest, HeldRequest
 
@@ -53,23 +53,13 @@ class RequestLog(Sequence[LoggedRequest]):
     A request counts from when it arrives; its status and bytes do from when it is answered.
     """
 
-    total: int
-    body_bytes: int
-    by_status: Counter[int]
-    by_path: Counter[str]
-    bytes_by_path: Counter[str]
-    by_version: Counter[str]
-    after_terminal: Counter[str]  # GETs of a job that an answer had shown as terminal
-    in_flight: int
-    max_in_flight: int
-
     def __init__(self, *, max_kept: int = MAX_KEPT) -> None:
         self.total = self.body_bytes = self.in_flight = self.max_in_flight = 0
-        self.by_status = Counter()
-        self.by_path = Counter()
-        self.bytes_by_path = Counter()
-        self.by_version = Counter()
-        self.after_terminal = Counter()
+        self.by_status = Counter[int]()
+        self.by_path = Counter[str]()
+        self.bytes_by_path = Counter[str]()
+        self.by_version = Counter[str]()
+        self.after_terminal = Counter[str]()  # GETs of a job after it was shown as terminal
         self._terminal = set[str]()
         self._entries = deque[LoggedRequest](maxlen=max_kept)
 
@@ -134,7 +124,7 @@ class RequestHandler:
 
     log: RequestLog
     endpoints: Endpoints
-    faults: Faults
+    faults: list[Fault]
     timers: Timers
     accepts: Callable[[str | None], bool]
     """Whether a key is accepted."""
@@ -153,7 +143,7 @@ class RequestHandler:
             entry = self.log.begin(self._entry(asked))
             if asked.path.startswith(PREFIX):
                 self._note_credentials(asked, request.raw_headers)
-            if effect := self.faults.effect_on(asked.method, asked.path):
+            if effect := effect_on(self.faults, asked.method, asked.path):
                 return await self._serve_faulty(request, asked, entry, effect)
             reply = await self._answer(asked, entry)
             self._end(entry, reply)
@@ -177,14 +167,13 @@ class RequestHandler:
 
     async def _answer(self, asked: FakeRequest, entry: LoggedRequest) -> Answer:
         reply = self.endpoints.answer(asked)
-        return await self._hold(reply, entry) if isinstance(reply, HeldRequest) else reply
-
-    async def _hold(self, held: HeldRequest, entry: LoggedRequest) -> Answer:
+        if not isinstance(reply, HeldRequest):
+            return reply
         try:
-            wake = await self.endpoints.jobs.waiters.wait(held.job)
+            wake = await self.endpoints.jobs.waiters.wait(reply.job)
         finally:
             entry.took = self.timers.clock.now() - entry.at
-        return self.endpoints.answer_held(held, wake)
+        return self.endpoints.answer_held(reply, wake)
 
     async def _serve_faulty(
         self,

@@ -4,6 +4,7 @@ import json
 import random
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import cycle, islice
 from math import floor, inf
@@ -11,7 +12,16 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from sieve_async.testing.clock import Clock, ServerThread, run_in_server_thread
+from sieve_async.testing.clock import (
+    By,
+    Clock,
+    Progress,
+    ServerThread,
+    Snapshot,
+    Timeline,
+    check_spans,
+    run_in_server_thread,
+)
 from sieve_async.testing.documents import (
     ORGANIZATION_ID,
     Texts,
@@ -25,7 +35,6 @@ from sieve_async.testing.documents import (
     write,
     write_object,
 )
-from sieve_async.testing.timeline import By, Progress, Snapshot, Timeline, check_spans
 
 JobEnd: TypeAlias = Literal["finished", "error", "cancelled"]
 RestartType: TypeAlias = Literal["preemption", "OOM", "error"]
@@ -169,8 +178,7 @@ class FakeJob:
 
     def body(self, now: float, stamp: Stamp, *, offset: int = 0) -> bytes:
         """Write the job as it is, without its first ``offset`` outputs."""
-        stage, depth = self.progress.place(now)
-        shown = self.script.shown_at(self.progress.timeline.statuses[stage], depth)
+        stage, shown = self._place(now)
         shows = (stage, shown, min(offset, shown))
         if shows != self._shown:
             seen = self.progress.snapshot(now)
@@ -180,9 +188,7 @@ class FakeJob:
 
     def outputs_at(self, now: float) -> tuple[str, ...]:
         """Return the outputs that show now, as JSON text."""
-        stage, depth = self.progress.place(now)
-        shown = self.script.shown_at(self.progress.timeline.statuses[stage], depth)
-        return self.script.outputs[:shown]
+        return self.script.outputs[: self._place(now)[1]]
 
     def is_terminal(self, now: float) -> bool:
         """Whether its scripted timeline is over."""
@@ -205,35 +211,23 @@ class FakeJob:
 
     def shows_more_at(self, now: float) -> float:
         """Return when the clock will bring its next stage or output; infinity when it will not."""
-        stage, shown, script = self.progress.place(now)[0], len(self.outputs_at(now)), self.script
+        script, (stage, shown) = self.script, self._place(now)
         moment = self.changes_at(now)
-        if (
-            self.progress.by == "time"
-            and script.streams
-            and stage > 0
-            and shown < len(script.outputs)
-        ):
+        is_streaming = self.progress.by == "time" and script.streams and stage > 0
+        if is_streaming and shown < len(script.outputs):
             part = (shown + 1) / len(script.outputs)
             output_at = self.progress.begins(stage) + part * script.processing
-            if len(self.outputs_at(output_at)) <= shown:
+            if self._place(output_at)[1] <= shown:
                 output_at += ROUNDING
             moment = min(moment, output_at)
         return moment
-
-    def begin(self, now: float) -> None:
-        """Begin a run."""
-        self.progress.record("processing", now)
-
-    def add_output(self, value: object) -> None:
-        """Show one more output."""
-        self.script.outputs += outputs_texts([value])
 
     def restart(self, kind: RestartType, now: float) -> None:
         """End this run, and begin another one without outputs."""
         self.script.run_ids += (_new_run_id(self.script.id),)
         self.script.restart_types += (kind,)
         self.script.outputs = ()
-        self.begin(now)
+        self.progress.record("processing", now)
 
     def end(self, status: JobEnd, now: float, *, error: str = "") -> None:
         """End the job now, with the outputs that show now."""
@@ -241,6 +235,11 @@ class FakeJob:
         self.script.status = status
         self.script.error = error
         self.progress.record(status, now)
+
+    def _place(self, now: float) -> tuple[int, int]:
+        """Return the present stage, and the number of outputs that show."""
+        stage, depth = self.progress.place(now)
+        return stage, self.script.shown_at(self.progress.timeline.statuses[stage], depth)
 
 
 @attrs.define(eq=False, repr=False)
@@ -288,24 +287,21 @@ class JobHandle:
     @run_in_server_thread
     def start(self) -> None:
         """Begin processing."""
-        self._check("start", ("queued",))
-        self._job.begin(self._clock.now())
-        self._moved(self._job)
+        with self._moving("start", "queued") as now:
+            self._job.progress.record("processing", now)
 
     @run_in_server_thread
     def yield_output(self, value: object) -> None:
         """Show one more output, given as for ``add_job``."""
-        self._check("yield an output", ("processing",))
-        self._job.add_output(value)
-        self._moved(self._job)
+        with self._moving("yield an output", "processing"):
+            self._job.script.outputs += outputs_texts([value])
 
     @run_in_server_thread
     def restart(self, kind: RestartType = "preemption") -> None:
         """End this run, and begin another one without outputs."""
         check_choice("kind", kind, tuple(RESTARTS))
-        self._check("restart", ("processing",))
-        self._job.restart(kind, self._clock.now())
-        self._moved(self._job)
+        with self._moving("restart", "processing") as now:
+            self._job.restart(kind, now)
 
     @run_in_server_thread
     def finish(self) -> None:
@@ -326,14 +322,14 @@ class JobHandle:
         return f"<job {self.id!r}, {self.status}>"
 
     def _end(self, action: str, status: JobEnd, *, error: str = "") -> None:
-        self._check(action, ("queued", "processing"))
-        now = self._clock.now()
-        if status != "cancelled" and self._job.progress.status(now) == "queued":
-            self._job.begin(now)
-        self._job.end(status, now, error=error)
-        self._moved(self._job)
+        with self._moving(action, "queued", "processing") as now:
+            if status != "cancelled" and self._job.progress.status(now) == "queued":
+                self._job.progress.record("processing", now)
+            self._job.end(status, now, error=error)
 
-    def _check(self, action: str, allowed: tuple[str, ...]) -> None:
+    @contextmanager
+    def _moving(self, action: str, *allowed: str) -> Iterator[float]:
+        """Check that the job can be moved, and report that it has moved."""
         progress = self._job.progress
         status = progress.timeline.statuses[-1]
         reason = ""
@@ -346,6 +342,8 @@ class JobHandle:
         if reason:
             message = f"job {self.id!r} {reason}"
             raise RuntimeError(message)
+        yield self._clock.now()
+        self._moved(self._job)
 
 
 def random_jobs(
@@ -358,11 +356,7 @@ def random_jobs(
     rates: tuple[float, float, float],
     outputs: int,
 ) -> Iterator[dict[str, Any]]:
-    """Draw the arguments of jobs, the same for the same seed, with exact shares of statuses.
-
-    Raises:
-        ValueError: The count is negative, or a rate (error, cancel, restart) is no share.
-    """
+    """Draw the arguments of jobs, the same for the same seed, with exact shares of statuses."""
     check_at_least(0, count=count)
     if not (all(0 <= rate <= 1 for rate in rates) and sum(rates[:2]) <= 1):
         message = f"rates must be from 0 to 1, errors and cancels together too, not {rates}"

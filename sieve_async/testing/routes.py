@@ -13,8 +13,9 @@ from sieve_async.testing.documents import (
     ORGANIZATION_ID,
     Answer,
     Document,
-    encode,
-    error_answer,
+    Refused,
+    error,
+    ok,
 )
 from sieve_async.testing.files import FileStore
 from sieve_async.testing.functions import FunctionStore, Push, parse_push
@@ -25,7 +26,9 @@ from sieve_async.testing.store import JobStore, Wake
 MAX_PAGE = 500
 MAX_CONCURRENCY = 100
 COST_PER_SECOND = 0.0001
-NO_FUNCTION, NO_VERSION = "Function not found.", "Function version not found."
+NO_FUNCTION = "Function not found."
+# The default and the minimum of each number.
+PAGE = {"limit": (MAX_PAGE, 1), "offset": (0, 0)}
 
 
 @attrs.frozen
@@ -68,11 +71,14 @@ class Endpoints:
                 endpoint = by_method.get(request.method)
                 if endpoint is None:
                     allowed = {"Allow": ", ".join(by_method)}
-                    return attrs.evolve(error_answer(405, "Method Not Allowed"), headers=allowed)
+                    return attrs.evolve(error(405, "Method Not Allowed"), headers=allowed)
                 if not request.key_accepted and endpoint not in PUBLIC:
-                    return error_answer(401)
-                return endpoint(self, request, *matches.groups())
-        return error_answer(404, "Not Found")
+                    return error(401)
+                try:
+                    return endpoint(self, request, *matches.groups())
+                except Refused as refused:
+                    return refused.answer
+        return error(404, "Not Found")
 
     def answer_held(self, held: HeldRequest, wake: Wake) -> Answer:
         """Answer a request that was held until now, without another poll."""
@@ -80,32 +86,29 @@ class Endpoints:
             case Wake.TERMINAL:
                 return self._show(held.job, held.offset)
             case Wake.REMOVED:
-                return error_answer(404)
+                return error(404)
             case _:
-                return error_answer(408)
+                return error(408)
 
     def get_job(self, request: FakeRequest, job_id: str) -> Answer:
         """Answer GET /v2/jobs/{job_id}."""
-        found = self._poll(request, job_id)
-        return found if isinstance(found, Answer) else self._show(found.job, found.offset)
+        polled = self._poll(request, job_id)
+        return self._show(polled.job, polled.offset)
 
     def await_job(self, request: FakeRequest, job_id: str) -> Answer | HeldRequest:
         """Answer GET /v2/jobs/{job_id}/await: at once, when the job is terminal or unknown."""
-        found = self._poll(request, job_id)
-        if isinstance(found, Answer) or not found.job.is_terminal(self.jobs.now()):
-            return found
-        return self._show(found.job, found.offset)
+        polled = self._poll(request, job_id)
+        is_terminal = polled.job.is_terminal(self.jobs.now())
+        return self._show(polled.job, polled.offset) if is_terminal else polled
 
     def cancel_job(self, _: FakeRequest, job_id: str) -> Answer:
         """Answer DELETE /v2/jobs/{job_id}: a queued job can be canceled too."""
-        job, now = self.jobs.jobs.get(job_id), self.jobs.now()
-        if job is None:
-            return error_answer(404)
+        job, now = self._job(job_id), self.jobs.now()
         if job.is_terminal(now):
-            return error_answer(400, "Job is not processing.")
+            raise Refused(400, "Job is not processing.")
         job.end("cancelled", now)
         self.jobs.moved(job)
-        return Answer(200, encode({"message": "Job cancelled."}))
+        return ok({"message": "Job cancelled."})
 
     def list_jobs(self, request: FakeRequest) -> Answer:
         """Answer GET /v2/jobs, newest first; no order is documented."""
@@ -119,32 +122,22 @@ class Endpoints:
         self, request: FakeRequest, owner_name: str, name: str, slug: str
     ) -> Answer:
         """Answer GET /v2/functions/{owner_name}/{function_name}/versions/{version_slug}/jobs."""
-        function = f"{owner_name}/{name}"
-        version_id = self.functions.resolve(function, slug)
-        if version_id is None:
-            return error_answer(404, NO_VERSION)
+        function, version_id = self._version(owner_name, name, slug)
         return self._page(request, function, version_id=version_id)
 
     def get_version(self, _: FakeRequest, owner_name: str, name: str, slug: str) -> Answer:
         """Answer GET /v2/functions/{owner_name}/{function_name}/versions/{version_slug}."""
-        version_id = self.functions.resolve(f"{owner_name}/{name}", slug)
-        if version_id is None:
-            return error_answer(404, NO_VERSION)
+        version_id = self._version(owner_name, name, slug)[1]
         return Answer(200, self.functions.poll_version(version_id), version_id=version_id)
 
     def list_versions(self, request: FakeRequest, owner_name: str, name: str) -> Answer:
         """Answer GET /v2/functions/{owner_name}/{function_name}/versions."""
-        function = f"{owner_name}/{name}"
-        if not self.functions.knows(function):
-            return error_answer(404, NO_FUNCTION)
+        function = self._known(f"{owner_name}/{name}")
         return _array(request, self.functions.versions(function))
 
     def get_function(self, _: FakeRequest, owner_name: str, name: str) -> Answer:
         """Answer GET /v2/functions/{owner_name}/{function_name}."""
-        function = f"{owner_name}/{name}"
-        if not self.functions.knows(function):
-            return error_answer(404, NO_FUNCTION)
-        return Answer(200, encode(self.functions.document(function)))
+        return ok(self.functions.document(self._known(f"{owner_name}/{name}")))
 
     def list_functions(self, request: FakeRequest) -> Answer:
         """Answer GET /v2/functions."""
@@ -152,23 +145,19 @@ class Endpoints:
 
     def push(self, request: FakeRequest) -> Answer:
         """Answer POST /v2/push."""
-        body = parse_push(request.body)
-        if isinstance(body, Answer):
-            return body
-        function = body.function or self.functions.function_of(body.slug)
-        found = function and self.functions.pushed_to(function, body.slug)
+        function, slug, members = parse_push(request.body)
+        function = function or self.functions.function_of(slug)
+        found = function and self.functions.pushed_to(function, slug)
         if not function or not found:
-            return error_answer(404, NO_FUNCTION)
+            raise Refused(404, NO_FUNCTION)
         version_id, script = found
-        job = self.jobs.add(script.job(function, version_id, body.inputs))
+        job = self.jobs.add(script.job(function, version_id, members["inputs"]))
         push = Push(
             job_id=job.script.id,
             function=function,
             version_id=version_id,
-            inputs=body.inputs,
-            webhooks=body.webhooks,
-            env=body.env,
             at=self.jobs.now(),
+            **members,
         )
         self.pushes.append(push)
         self.on_push(job, push)
@@ -181,16 +170,13 @@ class Endpoints:
             "model_id": version_id,
             "workflow_id": None,
         }
-        return Answer(200, encode(answer))
+        return ok(answer)
 
     def job_usage(self, _: FakeRequest, job_id: str) -> Answer:
         """Answer GET /v2/usage/job/{job_id}: a cost in proportion to the time of all runs."""
-        job, now = self.jobs.jobs.get(job_id), self.jobs.now()
-        if job is None:
-            return error_answer(404)
+        job, now = self._job(job_id), self.jobs.now()
         seen = job.progress.snapshot(now)
-        begun = seen.first("processing")
-        end = seen.first(*TERMINAL)
+        begun, end = seen.first("processing"), seen.first(*TERMINAL)
         seconds = 0.0 if begun is None else (now if end is None else end) - begun
         owner_name, _slash, name = job.script.function.partition("/")
         answer = {
@@ -200,7 +186,7 @@ class Endpoints:
             "function_id": job.script.version_id,
             "cost": round(seconds * COST_PER_SECOND, 6),
         }
-        return Answer(200, encode(answer))
+        return ok(answer)
 
     def concurrency(self, _: FakeRequest) -> Answer:
         """Answer GET /v2/user/concurrency; no job is ever limited."""
@@ -212,17 +198,33 @@ class Endpoints:
             "num_queued": queued,
             "num_limited": 0,
         }
-        return Answer(200, encode(answer))
+        return ok(answer)
 
     def get_file(self, request: FakeRequest, name: str) -> Answer:
         """Answer GET of a link to a file."""
         return self.files.answer(name, request.query, request.headers)
 
-    def _poll(self, request: FakeRequest, job_id: str) -> HeldRequest | Answer:
-        if problems := _problems(request.query, offset=0):
-            return problems
-        job = self.jobs.poll(job_id)
-        return HeldRequest(job, int(request.query.get("offset", 0))) if job else error_answer(404)
+    def _known(self, function: str) -> str:
+        if not self.functions.knows(function):
+            raise Refused(404, NO_FUNCTION)
+        return function
+
+    def _version(self, owner_name: str, name: str, slug: str) -> tuple[str, str]:
+        function = f"{owner_name}/{name}"
+        version_id = self.functions.resolve(function, slug)
+        if version_id is None:
+            raise Refused(404, "Function version not found.")
+        return function, version_id
+
+    def _job(self, job_id: str) -> FakeJob:
+        if job := self.jobs.jobs.get(job_id):
+            return job
+        raise Refused(404)
+
+    def _poll(self, request: FakeRequest, job_id: str) -> HeldRequest:
+        [offset] = _numbers(request.query, offset=(0, 0))
+        self.jobs.poll(job_id)
+        return HeldRequest(self._job(job_id), offset)
 
     def _show(self, job: FakeJob, offset: int) -> Answer:
         now = self.jobs.now()
@@ -238,13 +240,15 @@ class Endpoints:
         status: str | None = None,
         version_id: str | None = None,
     ) -> Answer:
-        if problems := _problems(request.query, limit=1, offset=0):
-            return problems
-        if function is not None and not self.functions.knows(function):
-            return error_answer(404, NO_FUNCTION)
-        limit, offset = _limits(request)
+        limit, offset = _numbers(request.query, **PAGE)
+        if function is not None:
+            self._known(function)
         page = self.jobs.page(
-            function, status=status or None, limit=limit, offset=offset, version_id=version_id
+            function,
+            status=status or None,
+            limit=min(limit, MAX_PAGE),
+            offset=offset,
+            version_id=version_id,
         )
         return Answer(200, page)
 
@@ -276,36 +280,31 @@ PUBLIC = frozenset({Endpoints.get_file})
 
 def _array(request: FakeRequest, documents: Iterator[Document]) -> Answer:
     """Answer with a page of a bare array."""
-    if problems := _problems(request.query, limit=1, offset=0):
-        return problems
-    limit, offset = _limits(request)
-    return Answer(200, encode([*documents][offset : offset + limit]))
+    limit, offset = _numbers(request.query, **PAGE)
+    return ok([*documents][offset : offset + min(limit, MAX_PAGE)])
 
 
-def _limits(request: FakeRequest) -> tuple[int, int]:
-    limit = min(int(request.query.get("limit", MAX_PAGE)), MAX_PAGE)
-    return limit, int(request.query.get("offset", 0))
+def _numbers(query: Mapping[str, str], **expected: tuple[int, int]) -> list[int]:
+    """Read numbers by name, each with its default and minimum.
 
-
-def _problems(query: Mapping[str, str], **minimums: int) -> Answer | None:
-    """Refuse numbers that are invalid or too small."""
-    found = [
-        problem
-        for name, minimum in minimums.items()
-        if name in query and (problem := _problem(name, query[name], minimum))
-    ]
-    return Answer(422, encode({"detail": found})) if found else None
-
-
-def _problem(name: str, text: str, minimum: int) -> dict[str, object] | None:
-    """Describe an invalid number in the words of the framework that the API's answers show."""
-    problem: dict[str, object] = {"loc": ["query", name], "input": text}
-    try:
-        number = int(text)
-    except ValueError:
-        message = "Input should be a valid integer, unable to parse string as an integer"
-        return {"type": "int_parsing", "msg": message} | problem
-    if number >= minimum:
-        return None
-    message = f"Input should be greater than or equal to {minimum}"
-    return {"type": "greater_than_equal", "msg": message, "ctx": {"ge": minimum}} | problem
+    Those that are invalid are refused in the words of the framework that the API's answers show.
+    """
+    numbers: list[int] = []
+    problems: list[Document] = []
+    for name, (default, minimum) in expected.items():
+        text = query.get(name, str(default))
+        problem: Document = {"loc": ["query", name], "input": text}
+        try:
+            number = int(text)
+        except ValueError:
+            message = "Input should be a valid integer, unable to parse string as an integer"
+            problems.append({"type": "int_parsing", "msg": message} | problem)
+            continue
+        numbers.append(number)
+        if number < minimum:
+            message = f"Input should be greater than or equal to {minimum}"
+            context = {"type": "greater_than_equal", "msg": message, "ctx": {"ge": minimum}}
+            problems.append(context | problem)
+    if problems:
+        raise Refused(422, problems)
+    return numbers

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, Self, TypedDict, Unpack
 
-from sieve_async.testing.clock import Clock, ServerThread, Timers, run_in_server_thread
-from sieve_async.testing.faults import EffectOptions, Fault, FaultEffect, Faults, job_paths
-from sieve_async.testing.files import FileStore
+from sieve_async.testing.clock import ByClock, Clock, ServerThread, Timers, run_in_server_thread
+from sieve_async.testing.faults import EffectOptions, Fault, FaultEffect, job_paths
+from sieve_async.testing.files import FileStore, headers_of
 from sieve_async.testing.functions import (
     BUILDING,
     BuildEnd,
@@ -22,10 +22,9 @@ from sieve_async.testing.functions import (
     VersionScript,
 )
 from sieve_async.testing.handler import Listener, RequestHandler, RequestLog
-from sieve_async.testing.jobs import JobEnd, JobHandle, JobScript, random_jobs
+from sieve_async.testing.jobs import JobHandle, JobScript, random_jobs
 from sieve_async.testing.routes import Endpoints
 from sieve_async.testing.store import JobStore, LongPollWaiters
-from sieve_async.testing.timeline import By, ByClock
 from sieve_async.testing.webhooks import Delivery, WebhookFault, WebhookFaultOptions, WebhookSender
 
 
@@ -89,7 +88,7 @@ class FakeSieve:
         self._files = FileStore(self._clock)
         self._webhooks = WebhookSender(self._jobs)
         self._jobs.listeners.append(self._webhooks.moved)
-        self._faults = Faults()
+        self._faults: list[Fault] = []
         self._endpoints = Endpoints(self._jobs, self._functions, self._files, self._webhooks.follow)
         handler = RequestHandler(
             self.requests, self._endpoints, self._faults, self._timers, self._accepts, self._redact
@@ -213,59 +212,46 @@ class FakeSieve:
         return after_terminal.total() if job_id is None else after_terminal[job_id]
 
     @run_in_server_thread
-    def add_job(  # noqa: PLR0913  # a script has many parts, and each is a keyword
+    def add_job(
         self,
         job_id: str | None = None,
         *,
-        queued: float = 0.0,
-        processing: float = 0.0,
-        status: JobEnd | None = "finished",
         outputs: Iterable[object] = (),
-        error: str = "",
         inputs: Mapping[str, object] | None = None,
-        restarts: int = 0,
-        streams: bool = False,
-        by: By = "time",
         function: str = "sieve/demo",
-        fields: Mapping[str, object] | None = None,
         listed: bool = True,
+        **script: Unpack[JobOptions],
     ) -> str:
         """Add a job whose timeline begins now, and return its id.
 
         Args:
             job_id: A new one is made when there is none.
-            queued: How long it is ``queued``, in seconds or in polls (see ``by``).
-            processing: How long each run is ``processing`` then.
-            status: Its last status; None keeps it processing forever.
             outputs: Any JSON values. One with a ``"data"`` key is taken as a whole InputOutput,
                 a list of such is a nested output, and all else is wrapped as the data of one.
-            error: Its error text, once it is terminal; a failed job has a traceback by default.
             inputs: The values by name, wrapped as outputs are.
-            restarts: How many runs die at their end before the one that counts.
-            streams: Show outputs one by one, evenly over each run, and not only when it finishes.
-            by: Whether it goes by the clock, by the number of polls, or by hand: then it is queued
-                until the methods of ``job()`` move it.
             function: Its function, as ``owner/name``; its version is the latest one.
-            fields: Members of the document to add or replace, whatever they are.
             listed: Whether lists show it, or only lookups, like another organization's public job.
+            **script: How it goes on:
+                ``queued`` is how long it is queued, in seconds or in polls (see ``by``).
+                ``processing`` is how long each run takes then.
+                ``status`` is its last status (finished); None keeps it processing forever.
+                ``error`` is its text once it is terminal; a failed job has a traceback by default.
+                ``restarts`` is how many runs die at their end before the one that counts.
+                ``streams`` shows outputs one by one, evenly over each run, not when it finishes.
+                ``by`` moves it by ``"time"``, by the number of ``"polls"``, or ``"manual"``: it is
+                queued until the methods of ``job()`` move it.
+                ``fields`` are members of the document to add or replace, whatever they are.
         """
-        script = JobScript(
+        job = JobScript(
             id=str(uuid.uuid4()) if job_id is None else job_id,
-            queued=queued,
-            processing=processing,
-            status=status,
             outputs=outputs,
-            error=error,
             inputs=inputs,
-            restarts=restarts,
-            streams=streams,
-            by=by,
             function=function,
             version_id=self._functions.register(function),
-            fields=fields,
+            **script,
         )
-        self._jobs.add(script, listed=listed)
-        return script.id
+        self._jobs.add(job, listed=listed)
+        return job.id
 
     @run_in_server_thread
     def add_jobs(  # noqa: PLR0913  # as above
@@ -392,15 +378,10 @@ class FakeSieve:
         quotes; ``"md5"`` makes a strong one, and None sends none. ``md5`` tells whether there is an
         ``x-goog-hash``.
         """
-        return self.url + self._files.add(
-            name,
-            content,
-            content_type=content_type,
-            etag=etag,
-            expires_at=expires_at,
-            expires_in=expires_in,
-            md5=md5,
-        )
+        body = content.encode() if isinstance(content, str) else bytes(content)
+        headers = headers_of(body, content_type, etag, md5=md5)
+        expiry = self._files.expiry(expires_at, expires_in)
+        return self.url + self._files.add(name, body, headers, expiry)
 
     @run_in_server_thread
     def advance(self, seconds: float) -> None:
@@ -463,7 +444,7 @@ class FakeSieve:
         made.check()
         where = {"method": method, "path": path, "job": job}
         fault = Fault(effect=made, times=times, probability=probability, seed=seed, **where)
-        self._faults.add(fault)
+        self._faults.append(fault)
         return fault
 
     @run_in_server_thread
@@ -486,8 +467,8 @@ class FakeSieve:
     @run_in_server_thread
     def clear_faults(self) -> None:
         """Remove all faults, those of webhooks too."""
-        self._faults.clear()
-        self._webhooks.faults.clear()
+        for fault in (*self._faults, *self._webhooks.faults):
+            fault.remove()
 
     @run_in_server_thread
     def revoke_key(self) -> None:

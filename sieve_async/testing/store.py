@@ -16,10 +16,9 @@ from operator import attrgetter
 
 import attrs
 
-from sieve_async.testing.clock import Timers
+from sieve_async.testing.clock import Progress, Timers
 from sieve_async.testing.documents import check_at_least
 from sieve_async.testing.jobs import ROUNDING, FakeJob, JobScript
-from sieve_async.testing.timeline import Progress
 
 BLOCK_SIZE = 512
 _number = attrgetter("number")
@@ -174,11 +173,7 @@ class JobStore:
         return self.timers.clock.now()
 
     def add(self, script: JobScript, *, listed: bool = True) -> FakeJob:
-        """Begin a job now.
-
-        Raises:
-            ValueError: There is one with this id.
-        """
+        """Begin a job now."""
         if script.id in self.jobs:
             message = f"there is a job {script.id!r} already"
             raise ValueError(message)
@@ -190,22 +185,14 @@ class JobStore:
         return job
 
     def get(self, job_id: str) -> FakeJob:
-        """Find a job, without polling it.
-
-        Raises:
-            ValueError: There is none with this id.
-        """
+        """Find a job, without polling it."""
         if job := self.jobs.get(job_id):
             return job
         message = f"there is no job {job_id!r}"
         raise ValueError(message)
 
     def remove(self, job_id: str) -> None:
-        """Remove a job.
-
-        Raises:
-            ValueError: There is none with this id.
-        """
+        """Remove a job."""
         job = self.get(job_id)
         del self.jobs[job_id]
         job.is_removed = True

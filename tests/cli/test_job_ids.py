@@ -1,12 +1,18 @@
 """Ids from files and pipes: encodings, separators and comments."""
 
+import asyncio
+import os
+import select
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from helpers.cli_in_process import Command
-from helpers.cli_runner import finish_command, start_command
-from sieve_async.cli.watch import _split_ids, parse_ids
+from sieve_async.cli.watch import parse_ids, read_stdin_ids
 from sieve_async.testing import FakeSieve
 
 TEXT = "one, two;three\tfour\n# a comment, with commas\nfive # and another one\n\n six"
@@ -14,18 +20,17 @@ IDS = ["one", "two", "three", "four", "five", "six"]
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_texts(encoding: str, end: str) -> None:
+def test_texts(encoding: str) -> None:
     """White space, commas and semicolons separate ids; # begins a comment; any encoding will do."""
-    assert parse_ids(TEXT.replace("\n", end).encode(encoding)) == IDS
+    for end in ("\n", "\r\n", "\r"):
+        assert parse_ids(TEXT.replace("\n", end).encode(encoding)) == IDS
 
 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
         (b"", []),
-        (b"#", []),
         (b"# only a comment", []),
         (b"one\0two\0", ["one", "two"]),  # as `find -print0` writes them
         (b"\xef\xbb\xbfone\n\xef\xbb\xbftwo", ["one", "two"]),  # two files joined by cat
@@ -38,71 +43,72 @@ def test_unusual_texts(data: bytes, expected: list[str]) -> None:
     assert parse_ids(data) == expected
 
 
-@pytest.mark.parametrize("size", [1, 2, 7])
-def test_pieces(size: int) -> None:
-    """However a text is cut into pieces, its ids are the same."""
-    found, rest = [], ""
-    for start in range(0, len(TEXT), size):
-        complete, rest = _split_ids(rest + TEXT[start : start + size])
-        found += complete
-
-    assert [*found, rest] == IDS
-
-
-async def test_ids_file(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
-    """Ids of a file are watched beside those of the command line, each once."""
-    for job_id in IDS:
-        sieve.add_job(job_id)
-    path = tmp_path / "ids.txt"
-    path.write_bytes(TEXT.replace("\n", "\r\n").encode("utf-16"))
-
-    ended = await command("watch", "one", "--ids-file", str(path))
-
-    assert ended.exit_code == 0
-    assert sorted(line.split()[0] for line in ended.stdout.splitlines()) == sorted(IDS)
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Iterator[BinaryIO]:
+    """The other end of standard input."""
+    ours, theirs = os.pipe()
+    with os.fdopen(ours) as reading, os.fdopen(theirs, "wb", buffering=0) as writing:
+        monkeypatch.setattr(sys, "stdin", reading)
+        yield writing
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-async def test_pipe(sieve: FakeSieve, command: Command, encoding: str) -> None:
-    """Standard input is read like a file."""
-    sieve.add_job("first")
-    sieve.add_job("second")
+async def test_pieces(encoding: str, stdin: BinaryIO) -> None:
+    """However standard input arrives, its ids are the same."""
+    ids = read_stdin_ids()
+    if encoding == "utf-8":
+        stdin.write(b"a\n")
+        assert await anext(ids) == "a"  # the encoding of the shortest line is clear enough
 
-    ended = await command("watch", "-", stdin="first # ok\r\nsecond".encode(encoding))
+    first = asyncio.ensure_future(anext(ids))
+    data = TEXT.encode(encoding)
+    for byte in data[:4]:
+        stdin.write(bytes([byte]))
+        while select.select([sys.stdin], [], [], 0)[0]:  # noqa: ASYNC110 - not read yet
+            await asyncio.sleep(0)
+    stdin.write(data[4:])
+    stdin.close()
 
-    assert ended.exit_code == 0
-    assert sorted(line.split()[0] for line in ended.stdout.splitlines()) == ["first", "second"]
-
-
-async def test_pipe_byte_by_byte(sieve: FakeSieve) -> None:
-    """However the input arrives, its encoding is found."""
-    sieve.add_job("first")
-    sieve.add_job("second")
-    program = await start_command(sieve, "watch", "-", "--no-progress")
-    assert program.stdin is not None
-
-    for byte in "first # ok\r\nsecond".encode("utf-16"):
-        program.stdin.write(bytes([byte]))
-        await program.stdin.drain()
-    ended = await finish_command(program)
-
-    assert ended.exit_code == 0
-    assert sorted(line.split()[0] for line in ended.stdout.splitlines()) == ["first", "second"]
+    assert [await first, *[job_id async for job_id in ids]] == IDS
 
 
-async def test_short_lines(sieve: FakeSieve) -> None:
-    """The shortest line is watched at once: its encoding is clear enough."""
-    sieve.add_job("a")
-    program = await start_command(sieve, "watch", "-", "--no-progress")
-    assert program.stdin is not None
-    assert program.stdout is not None
+def test_interrupted_reading(stdin: BinaryIO) -> None:
+    """The thread that reads ends without an error when its loop does, also amid a chunk."""
+    before = {*threading.enumerate()}
+    os.set_blocking(stdin.fileno(), False)
 
-    program.stdin.write(b"a\n")
-    line = await program.stdout.readline()
-    ended = await finish_command(program)
+    async def read() -> None:
+        ids = read_stdin_ids()
+        stdin.write(b"a\n")
+        await anext(ids)
+        waiting: set[asyncio.Task[object]] = set()
+        while not waiting & asyncio.all_tasks():  # a chunk that has no room
+            waiting = asyncio.all_tasks() - {asyncio.current_task()}
+            stdin.write(b"b\n" * 1000)
+            await asyncio.sleep(0.01)
 
-    assert line.startswith(b"a  finished")
-    assert ended.exit_code == 0
+    asyncio.run(read())
+    for thread in {*threading.enumerate()} - before:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+async def test_file_and_pipe(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
+    """Ids of a file are watched beside those of the command line, each once; so are a pipe's."""
+    for job_id in IDS:
+        sieve.add_job(job_id)
+    data = TEXT.replace("\n", "\r\n").encode("utf-16")
+    path = tmp_path / "ids.txt"
+    path.write_bytes(data)
+
+    file = await command("watch", "one", "--ids-file", str(path))
+    pipe = await command("watch", "-", stdin=data)
+
+    for ended in (file, pipe):
+        assert ended.exit_code == 0
+        assert sorted(line.split()[0] for line in ended.stdout.splitlines()) == sorted(IDS)
+    assert "watching jobs from standard input" in pipe.stderr
+    assert "6 of 6 jobs ended" in pipe.stderr
 
 
 async def test_invalid_id(sieve: FakeSieve, command: Command) -> None:
@@ -114,3 +120,11 @@ async def test_invalid_id(sieve: FakeSieve, command: Command) -> None:
     assert ended.exit_code == 2
     assert "InvalidArgumentError" in ended.stdout
     assert "a  finished" in ended.stdout
+
+
+async def test_no_ids(command: Command) -> None:
+    """No ids are no failure: the results are an empty array."""
+    ended = await command("watch", "-", "--format", "json")
+
+    assert (ended.exit_code, ended.stdout) == (0, "[]\n")
+    assert "0 of 0 jobs ended" in ended.stderr

@@ -2,17 +2,13 @@
 
 import asyncio
 import json
-import signal
+import os
 from pathlib import Path
 
 import pytest
 
 from helpers.cli_in_process import Command
-from helpers.cli_runner import (
-    finish_command,
-    start_command,
-    wait_until_requested,
-)
+from helpers.cli_runner import finish_command, start_command, wait_until_requested
 from sieve_async.testing import FakeSieve
 
 
@@ -27,7 +23,7 @@ async def test_continued(sieve: FakeSieve, command: Command, state: str) -> None
     sieve.add_job("done")
     sieve.add_job("going", by="manual")
 
-    first = await command("watch", "done", "going", "--state", state, "--timeout", "1s")
+    first = await command("watch", "done", "going", "--state", state, "--timeout", "0.5s")
     sieve.job("going").start()
     sieve.job("going").finish()
     second = await command("watch", "--state", state)
@@ -40,14 +36,14 @@ async def test_continued(sieve: FakeSieve, command: Command, state: str) -> None
     assert (third.exit_code, third.stdout) == (0, "")
 
 
-async def test_interrupted(sieve: FakeSieve, state: str) -> None:
+async def test_interrupted(sieve: FakeSieve, command: Command, state: str) -> None:
     """The resume line names the file, not the ids."""
     sieve.add_job("going", status=None)
-    program = await start_command(sieve, "watch", "going", "--state", state)
+    running = asyncio.ensure_future(command("watch", "going", "--state", state))
 
     await wait_until_requested(sieve)
-    program.send_signal(signal.SIGINT)
-    ended = await finish_command(program)
+    running.cancel()
+    ended = await running
 
     assert ended.exit_code == 130
     assert ended.stderr.endswith(
@@ -74,46 +70,33 @@ async def test_killed(sieve: FakeSieve, command: Command, state: str) -> None:
 
 
 async def test_one_at_a_time(sieve: FakeSieve, command: Command, state: str) -> None:
-    """With ``--any`` each run prints another outcome."""
+    """With ``--any`` each run prints another outcome; ids of a pipe are stored first."""
     for job_id in ("a", "b", "c"):
         sieve.add_job(job_id)
 
-    printed = [
-        (await command("watch", *ids, "--state", state, "--any")).stdout.split()[0]
-        for ids in (["a", "b", "c"], [], [])
-    ]
+    first = await command("watch", "-", "--state", state, "--any", stdin=b"a, b c")
+    others = [await command("watch", "--state", state, "--any") for _ in range(2)]
 
-    assert sorted(printed) == ["a", "b", "c"]
+    assert sorted(ended.stdout.split()[0] for ended in (first, *others)) == ["a", "b", "c"]
 
 
-async def test_ids_of_a_pipe(sieve: FakeSieve, command: Command, state: str) -> None:
-    """Ids of standard input are stored before they are watched."""
-    sieve.add_job("a")
-    sieve.add_job("b")
-
-    ended = await command("watch", "-", "--state", state, stdin=b"a, b")
-
-    assert ended.exit_code == 0
-    assert len(ended.stdout.splitlines()) == 2
-
-
-@pytest.mark.parametrize("style", ["text", "json"])
-async def test_show(sieve: FakeSieve, command: Command, state: str, style: str) -> None:
+async def test_show(sieve: FakeSieve, command: Command, state: str) -> None:
     """``--show`` prints outcomes and pending ids, without a key or a request."""
     sieve.add_job("done")
     sieve.add_job("going", status=None)
-    await command("watch", "done", "going", "--state", state, "--timeout", "1s")
+    await command("watch", "done", "going", "--state", state, "--timeout", "0.5s")
     requests = len(sieve.requests)
 
-    shown = await command("watch", "--state", state, "--show", "--format", style, SIEVE_API_KEY="")
+    line = ("watch", "--state", state, "--show")
+    text = await command(*line, SIEVE_API_KEY="")
+    documents = await command(*line, "--format", "json", SIEVE_API_KEY="")
 
-    if style == "text":
-        rows = [line.split()[:2] for line in shown.stdout.splitlines()]
-    else:
-        rows = [[row["job_id"], row["status"]] for row in json.loads(shown.stdout)]
-    assert shown.exit_code == 0
-    assert rows == [["done", "finished"], ["going", "pending"]]
-    assert "2 jobs of" in shown.stderr
+    expected = [["done", "finished"], ["going", "pending"]]
+    assert (text.exit_code, documents.exit_code) == (0, 0)
+    assert [row.split()[:2] for row in text.stdout.splitlines()] == expected
+    rows = json.loads(documents.stdout)
+    assert [[row["job_id"], row["status"]] for row in rows] == expected
+    assert "2 jobs of" in text.stderr
     assert len(sieve.requests) == requests
 
 
@@ -128,7 +111,7 @@ async def test_invalid_files(command: Command, tmp_path: Path, state: str) -> No
     for ended in (other, missing):
         assert (ended.exit_code, ended.stderr.count("\n")) == (6, 1)
         assert ended.stderr.startswith("sieve-async: state file ")
-    assert state not in map(str, await asyncio.to_thread(lambda: [*tmp_path.iterdir()]))
+    assert Path(state).name not in os.listdir(tmp_path)  # noqa: PTH208 - at once
 
 
 async def test_invalid_id(command: Command, state: str) -> None:

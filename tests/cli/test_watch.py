@@ -1,137 +1,122 @@
-"""``job wait`` and ``watch`` in pipes: results, progress lines, and how the watch ends."""
+"""``job wait`` and ``watch``: results, progress lines, and how the watch ends."""
 
+import asyncio
 import json
+import os
 import re
-import time
+import sys
 from pathlib import Path
 
 import pytest
 
 from helpers.cli_in_process import Command
-from helpers.cli_runner import finish_command, run_command, run_shell, start_command
+from helpers.cli_runner import run_shell
 from sieve_async.testing import FakeSieve
 
 
-@pytest.mark.parametrize("style", ["text", "json", "jsonl", "quiet"])
-async def test_results(command: Command, sieve: FakeSieve, style: str) -> None:
+@pytest.mark.looptime
+async def test_results(command: Command, sieve: FakeSieve) -> None:
     """Each job is printed once, in the order of the ends, in any format."""
-    sieve.add_job("slow", processing=1.5)
-    sieve.add_job("fast", status="error", error="Traceback\nValueError: no")
+    error = "Traceback\nValueError: no"
 
-    ended = await command("watch", "slow", "fast", "slow", "--format", style)
+    for style in ("text", "json", "jsonl", "quiet"):
+        sieve.add_job(f"slow-{style}", processing=1.5)
+        sieve.add_job(f"fast-{style}", status="error", error=error)
+        ids = [f"{name}-{style}" for name in ("slow", "fast", "slow")]
+        ended = await command("watch", *ids, "--format", style)
 
-    match style:
-        case "text":
-            rows = [line.split()[:2] for line in ended.stdout.splitlines()]
-        case "json":
-            rows = [[row["job_id"], row["status"]] for row in json.loads(ended.stdout)]
-        case "jsonl":
-            rows = [
-                [row["job_id"], row["status"]] for row in map(json.loads, ended.stdout.splitlines())
-            ]
-        case _:
-            rows = []
-    assert ended.exit_code == 1
-    assert rows == ([] if style == "quiet" else [["fast", "error"], ["slow", "finished"]])
-    assert "Traceback" not in ended.stderr
+        match style:
+            case "text":
+                rows = [line.split()[:2] for line in ended.stdout.splitlines()]
+            case "quiet":
+                rows = []
+            case _:
+                text = f"[{','.join(ended.stdout.splitlines())}]" if style == "jsonl" else ""
+                rows = [[row["job_id"], row["status"]] for row in json.loads(text or ended.stdout)]
+        expected = [[f"fast-{style}", "error"], [f"slow-{style}", "finished"]]
+        assert ended.exit_code == 1
+        assert rows == expected * (style != "quiet")
+        assert "Traceback" not in ended.stderr
+        assert (ended.stderr == "") is (style == "quiet")
 
 
-async def test_first_and_last_line(sieve: FakeSieve) -> None:
+@pytest.mark.looptime
+async def test_first_and_last_line(command: Command, sieve: FakeSieve) -> None:
     """The progress begins with what is watched and ends with a summary, both with a time."""
     sieve.add_job("good")
     sieve.add_job("bad", status="error")
 
-    ended = await run_command(sieve, "job", "wait", "good", "bad", "gone")
+    ended = await command("job", "wait", "good", "bad", "gone")
+    silent = await command("job", "wait", "bad", "--no-progress")
 
-    first, last = ended.stderr.splitlines()
+    first, *_, last = ended.stderr.splitlines()
     assert re.fullmatch(r"\d\d:\d\d:\d\d  watching 3 jobs \(strategy: poll\)", first)
-    assert re.fullmatch(
-        r"\d\d:\d\d:\d\d  3 of 3 jobs ended in \d+\.\d s: 1 finished, 1 error, 1 NotFoundError",
-        last,
-    )
-
-
-@pytest.mark.parametrize("option", [("--no-progress",), ("--format", "quiet")], ids=" ".join)
-async def test_no_progress(command: Command, sieve: FakeSieve, option: tuple[str, ...]) -> None:
-    """``--no-progress`` and ``--format quiet`` write nothing to standard error."""
-    sieve.add_job("bad", status="error")
-
-    ended = await command("watch", "bad", *option)
-
-    assert (ended.exit_code, ended.stderr) == (1, "")
+    counts = "1 finished, 1 error, 1 NotFoundError"
+    assert re.fullmatch(rf"\d\d:\d\d:\d\d  3 of 3 jobs ended in \d+\.\d s: {counts}", last)
+    assert (silent.exit_code, silent.stderr) == (1, "")
 
 
 @pytest.mark.parametrize(
-    ("redirection", "copies"),
-    [
-        ("> both 2>&1", 1),
-        ("2>&1 | cat > both", 1),
-        ("> both 2>> both", 1),
-        ("--format json > both 2>&1", 1),
-        ("> results 2> both", 1),
-        ("> /dev/null 2> both", 1),
-        ("--format quiet > both 2>&1", 0),
-    ],
+    ("output", "errors"),
+    [("both", "both"), ("results", "both"), (os.devnull, "both"), ("pipe", "pipe")],
 )
 async def test_failures_once(
-    sieve: FakeSieve, tmp_path: Path, redirection: str, copies: int
+    command: Command,
+    sieve: FakeSieve,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    output: str,
+    errors: str,
 ) -> None:
     """A failure stands once in a log, and also where only errors can be seen."""
     sieve.add_job("bad", status="error", error="ValueError: no")
+    reading, writing = os.pipe()
+    paths = {"pipe": f"/dev/fd/{writing}"}
 
-    ended = await run_shell(sieve, f"cd {tmp_path}; sieve-async watch bad {redirection}")
+    with (
+        open(tmp_path / paths.get(output, output), "a", encoding="utf-8") as stdout,  # noqa: ASYNC230, PTH123 - at once
+        open(tmp_path / paths.get(errors, errors), "a", encoding="utf-8") as stderr,  # noqa: ASYNC230, PTH123 - at once
+    ):
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        ended = await command("watch", "bad")
+    os.close(writing)
+    piped = os.read(reading, 65536).decode()
+    os.close(reading)
 
-    text = (tmp_path / "both").read_text("utf-8")
-    assert ended.exit_code in {0, 1}  # of cat, in the pipe
-    assert text.count("ValueError: no") == copies
+    text = piped if errors == "pipe" else (tmp_path / errors).read_text("utf-8")
+    assert ended.exit_code == 1
+    assert text.count("ValueError: no") == 1
 
 
+@pytest.mark.looptime
 @pytest.mark.parametrize("strategy", ["poll", "long_poll", "list"])
-async def test_strategies(
-    command: Command, sieve: FakeSieve, tmp_path: Path, strategy: str
-) -> None:
-    """Sixty jobs are watched by any strategy."""
-    ids = sieve.add_jobs(60, seed=1, processing=0.2, queued=0.2)
-    path = tmp_path / "ids.txt"
-    path.write_text("\n".join(ids), "utf-8")
+async def test_strategies(command: Command, sieve: FakeSieve, strategy: str) -> None:
+    """Thirty jobs are watched by any strategy, at the rate asked for."""
+    ids = sieve.add_jobs(30, seed=1, processing=0.2, queued=0.2)
 
-    ended = await command("watch", "--ids-file", str(path), "--strategy", strategy)
+    ended = await command("watch", *ids, "--strategy", strategy, "--rate", "10")
 
     assert sorted(line.split()[0] for line in ended.stdout.splitlines()) == ids
     assert ended.exit_code == 1
+    assert asyncio.get_running_loop().time() > 2.5
 
 
-async def test_rate(command: Command, sieve: FakeSieve) -> None:
-    """``--rate`` spreads the polls."""
-    ids = sieve.add_jobs(20, seed=1, processing=0, queued=0)
-    started = time.monotonic()
-
-    await command("watch", *ids, "--rate", "20", "--exit-zero")
-
-    assert time.monotonic() - started > 0.9  # 20 polls at 20 a second
-
-
-async def test_any(command: Command, sieve: FakeSieve) -> None:
-    """``--any`` ends with the first job that ends; the exit code is that job's."""
+@pytest.mark.looptime
+async def test_any_and_fail_fast(command: Command, sieve: FakeSieve) -> None:
+    """``--any`` ends with the first job that ends, ``--fail-fast`` with the first failure."""
     sieve.add_job("never", status=None)
     sieve.add_job("soon", status="cancelled")
-
-    ended = await command("job", "wait", "never", "gone", "soon", "--any")
-
-    assert ended.exit_code == 3
-    assert "soon  cancelled" in ended.stdout
-
-
-async def test_fail_fast(command: Command, sieve: FakeSieve) -> None:
-    """``--fail-fast`` ends with the first failure."""
-    sieve.add_job("never", status=None)
     sieve.add_job("good")
     sieve.add_job("bad", processing=0.5, status="error")
 
-    ended = await command("job", "wait", "never", "good", "bad", "--fail-fast", "--format", "json")
+    first = await command("job", "wait", "never", "gone", "soon", "--any")
+    line = ("job", "wait", "never", "good", "bad", "--fail-fast", "--format", "json")
+    failure = await command(*line)
 
-    assert ended.exit_code == 1
-    assert [row["job_id"] for row in json.loads(ended.stdout)] == ["good", "bad"]
+    assert (first.exit_code, failure.exit_code) == (3, 1)
+    assert "soon  cancelled" in first.stdout
+    assert [row["job_id"] for row in json.loads(failure.stdout)] == ["good", "bad"]
 
 
 async def test_closed_pipe(sieve: FakeSieve) -> None:
@@ -163,30 +148,3 @@ async def test_full_disk(sieve: FakeSieve) -> None:
 
     assert ended.exit_code == 6
     assert ended.stderr == "sieve-async: [Errno 28] No space left on device\n"
-
-
-async def test_arriving_ids(sieve: FakeSieve) -> None:
-    """With ``-`` ids are watched as they arrive, before the input has ended."""
-    sieve.add_job("first")
-    sieve.add_job("second")
-    program = await start_command(sieve, "watch", "-")
-    assert program.stdin is not None
-    assert program.stdout is not None
-
-    program.stdin.write(b"first\nsec")
-    line = await program.stdout.readline()
-    ended = await finish_command(program, b"ond first")
-
-    assert line.split()[:2] == [b"first", b"finished"]
-    assert ended.stdout.split()[:2] == ["second", "finished"]
-    assert ended.exit_code == 0
-    assert "watching jobs from standard input" in ended.stderr
-    assert "2 of 2 jobs ended" in ended.stderr
-
-
-async def test_no_ids(command: Command) -> None:
-    """No ids are no failure: the results are an empty array."""
-    ended = await command("watch", "-", "--format", "json")
-
-    assert (ended.exit_code, json.loads(ended.stdout)) == (0, [])
-    assert "0 of 0 jobs ended" in ended.stderr

@@ -1,7 +1,6 @@
 """The fake server's clock, when it stands still until a test puts it forward."""
 
 import asyncio
-import math
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -65,7 +64,7 @@ async def test_holds_are_answered_when_time_passes(sieve: FakeSieve, get: Get) -
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("steps", [[15.0], [5.0, 10.0], [1.0] * 15, [4.0, 7.0, 4.0]])
+@pytest.mark.parametrize("steps", [[15.0], [4.0, 7.0, 4.0]])
 async def test_slow_answers_follow_the_clock_by_hand(
     sieve: FakeSieve, get: Get, steps: list[float]
 ) -> None:
@@ -83,27 +82,6 @@ async def test_slow_answers_follow_the_clock_by_hand(
 
     assert whole == [False] * (len(steps) - 1) + [True]
     assert (await waiting)["status"] == "finished"
-
-
-async def test_end_that_is_passed_wins(sieve: FakeSieve, get: Get) -> None:
-    """A leap past both the end and the limit is an end, as it came first."""
-    sieve.add_job("j", processing=30)
-    waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
-    await wait_until_in_flight(sieve)
-
-    sieve.advance(1e6)
-
-    assert (await waiting)["status"] == "finished"
-
-
-async def test_lists_follow_the_clock_by_hand(sieve: FakeSieve, get: Get) -> None:
-    """A list shows where the clock was put."""
-    sieve.add_job("j", queued=60)
-
-    sieve.advance(60)
-    pages = [await get(f"/v2/jobs?status={word}") for word in ("queued", "finished")]
-
-    assert [len(page["data"]) for page in pages] == [0, 1]
 
 
 async def test_time_outlives_an_outage(sieve: FakeSieve, get: Get) -> None:
@@ -135,12 +113,3 @@ def test_timer_cancels_another() -> None:
 
     assert called == ["first", "second"]
     assert not timers._pending
-
-
-def test_time_is_advanced_only_forward() -> None:
-    """A clock that goes by itself is left alone, and none goes backwards."""
-    with pytest.raises(RuntimeError, match="the clock runs by itself"):
-        FakeSieve().advance(1)
-    for seconds in (-1, math.nan, math.inf):
-        with pytest.raises(ValueError, match="seconds must be zero or more"):
-            FakeSieve(clock="manual").advance(seconds)

@@ -77,9 +77,9 @@ async def test_wider_loop(sieve_client, job_id):
     assert (await sieve_client.wait_for_job(job_id)).status == "finished"
 """
 ANYIO = """
-@pytest.fixture(params=BACKENDS)
-def anyio_backend(request):
-    return request.param
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
 """
 WITHOUT_ASYNCIO = """
 import sys
@@ -114,43 +114,32 @@ async def run(folder: Path, program: str, *options: str) -> tuple[int | None, st
 
 @pytest.mark.parametrize("mode", ["strict", "auto"])
 async def test_with_pytest_asyncio(tmp_path: Path, mode: str) -> None:
-    """Tests have a server on their own loop, of whatever scope, marked or not."""
+    """Tests have a server on their own loop, of whatever scope, or in a thread without one."""
     mark = "pytest.mark.asyncio" if mode == "strict" else "pytest.mark.filterwarnings('error')"
-    program = ASYNCHRONOUS.replace("MARK", mark) + IN_A_MODULE
+    program = ASYNCHRONOUS.replace("MARK", mark) + IN_A_MODULE + SYNCHRONOUS
     options = ("-o", f"asyncio_mode={mode}", "-o", "asyncio_default_fixture_loop_scope=function")
 
     ended, printed = await run(tmp_path, program, "-p", "asyncio", *options)
 
-    assert (ended, "3 passed" in printed) == (0, True), printed
+    assert (ended, "6 passed" in printed) == (0, True), printed
 
 
 async def test_with_anyio(tmp_path: Path) -> None:
     """It is the same with anyio's plugin."""
-    program = ASYNCHRONOUS.replace("MARK", "pytest.mark.anyio")
-    program += ANYIO.replace("BACKENDS", '["asyncio"]')
+    program = ASYNCHRONOUS.replace("MARK", "pytest.mark.anyio") + ANYIO
 
     ended, printed = await run(tmp_path, program, "-p", "anyio")
 
     assert (ended, "2 passed" in printed) == (0, True), printed
 
 
-@pytest.mark.parametrize("plugins", [(), ("-p", "asyncio")], ids=["alone", "with pytest-asyncio"])
-async def test_synchronous_tests(tmp_path: Path, plugins: tuple[str, ...]) -> None:
-    """Tests without a loop have a server in a thread, made with the options of the marker."""
-    options = ("-o", "asyncio_default_fixture_loop_scope=function") if plugins else ()
-
-    ended, printed = await run(tmp_path, SYNCHRONOUS, "--strict-markers", *plugins, *options)
-
-    assert (ended, "3 passed" in printed) == (0, True), printed
-
-
-async def test_client_needs_a_loop(tmp_path: Path) -> None:
-    """Where the client cannot work, the fixture says what would."""
-    ended, printed = await run(tmp_path, WITHOUT_ASYNCIO)
+async def test_alone(tmp_path: Path) -> None:
+    """Synchronous tests have a server made by the marker; the client says what it needs."""
+    ended, printed = await run(tmp_path, SYNCHRONOUS + WITHOUT_ASYNCIO, "--strict-markers")
 
     assert ended == 1
     assert "sieve_client needs a test that asyncio runs" in printed
-    assert "1 passed, 1 error" in printed
+    assert "4 passed, 1 error" in printed
 
 
 async def test_plugin_is_found_and_cheap() -> None:

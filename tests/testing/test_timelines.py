@@ -5,105 +5,60 @@ import math
 from datetime import timedelta
 from http import HTTPMethod
 
-import aiohttp
 import pytest
 
 from helpers.http_helpers import Document, Get, duration_between, output_data
 from sieve_async.testing import FakeSieve
+from sieve_async.testing.clock import Progress
 from sieve_async.testing.jobs import FakeJob, JobScript
-from sieve_async.testing.timeline import Progress
-
-# Timelines
-
-
-@pytest.mark.looptime
-async def test_job_goes_by_the_clock(sieve: FakeSieve, get: Get) -> None:
-    """A job changes at the second it was scripted to, in 0.1 + 0.2 = 0.3 arithmetic."""
-    sieve.add_job("j", queued=0.1, processing=0.2, outputs=["done"])
-
-    seen = []
-    for _ in range(4):
-        seen.append(await get("/v2/jobs/j"))
-        await asyncio.sleep(0.1)
-
-    assert [job["status"] for job in seen] == ["queued", "processing", "processing", "finished"]
-    assert [job["started_at"] is None for job in seen] == [True, False, False, False]
-    assert [job["completed_at"] is None for job in seen] == [True, True, True, False]
-    assert [output_data(job) for job in seen] == [[], [], [], ["done"]]
-    assert duration_between(seen[3], "created_at", "started_at") == timedelta(seconds=0.1)
-    assert duration_between(seen[3], "started_at", "completed_at") == timedelta(seconds=0.2)
-    assert len(seen[3]["created_at"]) == len("2024-12-15T01:41:59.195000")
-
-
-@pytest.mark.looptime
-async def test_life_counts_from_when_it_was_added() -> None:
-    """A job added at 0.1 s starts at 0.3 s when it was queued for 0.2 s, and not just after."""
-    async with FakeSieve() as sieve, aiohttp.ClientSession(sieve.url) as session:
-        await asyncio.sleep(0.1)
-        sieve.add_job("j", queued=0.2, processing=1)
-        await asyncio.sleep(0.2)
-        async with session.get("/v2/jobs/j", headers={"X-API-Key": sieve.api_key}) as response:
-            job = await response.json()
-
-    assert sieve.requests[0].at == 0.3
-    assert job["status"] == "processing"
 
 
 @pytest.mark.looptime
 async def test_job_goes_by_polls(sieve: FakeSieve, get: Get) -> None:
     """A job that counts polls does not care for the clock, and never changes once it ended."""
-    sieve.add_job("j", queued=2, processing=3, by="polls")
+    sieve.add_job("j", queued=2, processing=2, restarts=1, by="polls")
 
     seen = []
-    for _ in range(8):
+    for _ in range(9):
         seen.append(await get("/v2/jobs/j"))
         await asyncio.sleep(1)
 
-    words = ["queued"] * 2 + ["processing"] * 3 + ["finished"] * 3
+    words = ["queued"] * 2 + ["processing"] * 4 + ["finished"] * 3
     assert [job["status"] for job in seen] == words
-    assert seen[5] == seen[7]
-    assert duration_between(seen[7], "created_at", "started_at") == timedelta(seconds=2)
-    assert duration_between(seen[7], "started_at", "completed_at") == timedelta(seconds=3)
-
-
-async def test_job_ends_at_once_by_default(sieve: FakeSieve, get: Get) -> None:
-    """A job without a script is finished at the first poll, under an id of its own."""
-    job_id = sieve.add_job()
-
-    job = await get(f"/v2/jobs/{job_id}")
-
-    assert (job["id"], job["status"], job["error"]) == (job_id, "finished", "")
-    assert job["outputs"] == []
+    assert [len(job["restarts"] or []) for job in seen] == [0] * 4 + [1] * 5
+    assert seen[6] == seen[8]
+    assert duration_between(seen[8], "created_at", "started_at") == timedelta(seconds=2)
+    assert duration_between(seen[8], "started_at", "completed_at") == timedelta(seconds=4)
 
 
 @pytest.mark.looptime
-async def test_job_without_an_end_stays_processing(sieve: FakeSieve, get: Get) -> None:
-    """``status=None`` is processing forever, with all streamed outputs there after its span."""
+async def test_job_without_an_end(sieve: FakeSieve, get: Get) -> None:
+    """``status=None`` is processing forever, with all streamed outputs; a span may be infinite."""
     sieve.add_job("j", queued=1, processing=2, status=None, outputs=[1, 2], streams=True)
+    sieve.add_job("waiting", queued=math.inf)
+    default = sieve.add_job()
 
     await asyncio.sleep(1e6)
     job = await get("/v2/jobs/j")
+    ended = await get(f"/v2/jobs/{default}")
 
     assert (job["status"], job["completed_at"], output_data(job)) == ("processing", None, [1, 2])
+    assert (await get("/v2/jobs/waiting"))["status"] == "queued"
+    assert (ended["id"], ended["status"], ended["error"]) == (default, "finished", "")
+    assert ended["outputs"] == []
 
 
-async def test_job_can_wait_for_ever(sieve: FakeSieve, get: Get) -> None:
-    """An infinite span is one that never ends."""
-    sieve.add_job("j", queued=math.inf)
-
-    assert (await get("/v2/jobs/j"))["status"] == "queued"
-
-
-async def test_failed_job_tells_why(sieve: FakeSieve, get: Get) -> None:
+async def test_error_texts(sieve: FakeSieve, get: Get) -> None:
     """A failure has its text, or a traceback of many lines, and no outputs."""
     sieve.add_job("given", status="error", error="no disk", outputs=["lost"])
+    sieve.add_job("streaming", status="error", error="no disk", outputs=["kept"], streams=True)
     sieve.add_job("default", status="error", by="polls", processing=1)
 
-    given = await get("/v2/jobs/given")
-    before = await get("/v2/jobs/default")
-    after = await get("/v2/jobs/default")
+    names = ("given", "streaming", "default", "default")
+    given, streaming, before, after = [await get(f"/v2/jobs/{name}") for name in names]
 
     assert (given["status"], given["error"], given["outputs"]) == ("error", "no disk", [])
+    assert output_data(streaming) == ["kept"]
     assert before["error"] == ""
     assert after["error"].startswith("Traceback")
     assert after["error"].count("\n") > 3
@@ -114,14 +69,11 @@ async def test_cancelled_job_may_never_have_started(sieve: FakeSieve, get: Get) 
     sieve.add_job("waiting", status="cancelled")
     sieve.add_job("working", status="cancelled", processing=1, by="polls")
 
-    waiting = await get("/v2/jobs/waiting")
-    await get("/v2/jobs/working")
-    working = await get("/v2/jobs/working")
+    seen = [await get(f"/v2/jobs/{name}") for name in ("waiting", "working", "working")]
 
-    assert (waiting["status"], waiting["started_at"]) == ("cancelled", None)
-    assert waiting["completed_at"] is not None
-    assert working["status"] == "cancelled"
-    assert working["started_at"] is not None
+    assert [job["status"] for job in seen] == ["cancelled", "processing", "cancelled"]
+    assert [job["started_at"] is None for job in seen] == [True, False, False]
+    assert seen[0]["completed_at"] is not None
 
 
 @pytest.mark.looptime
@@ -137,6 +89,11 @@ async def test_job_restarts(sieve: FakeSieve, get: Get) -> None:
     assert [job["status"] for job in seen] == ["queued"] + ["processing"] * 6 + ["finished"]
     assert [len(output_data(job)) for job in seen] == [0, 0, 1, 0, 1, 0, 1, 2]
     assert [len(job["restarts"] or []) for job in seen] == [0, 0, 0, 1, 1, 2, 2, 2]
+    assert [job["started_at"] is None for job in seen] == [True] + [False] * 7
+    assert [job["completed_at"] is None for job in seen] == [True] * 7 + [False]
+    assert duration_between(seen[7], "created_at", "started_at") == timedelta(seconds=1)
+    assert duration_between(seen[7], "started_at", "completed_at") == timedelta(seconds=12)
+    assert len(seen[7]["created_at"]) == len("2024-12-15T01:41:59.195000")
     assert len({job["run_id"] for job in seen}) == 3
     assert all(job["run_id"].startswith("j-") for job in seen)
     died = seen[-1]["restarts"]
@@ -146,113 +103,53 @@ async def test_job_restarts(sieve: FakeSieve, get: Get) -> None:
     assert duration_between(died[1] | seen[-1], "created_at", "timestamp") == timedelta(seconds=9)
 
 
-async def test_restarts_by_lookups(sieve: FakeSieve, get: Get) -> None:
-    """Runs can be counted in lookups too."""
-    sieve.add_job("j", processing=2, restarts=1, by="polls")
-
-    seen = [await get("/v2/jobs/j") for _ in range(5)]
-
-    assert [job["status"] for job in seen] == ["processing"] * 4 + ["finished"]
-    assert [len(job["restarts"] or []) for job in seen] == [0, 0, 1, 1, 1]
+# Inputs and outputs
 
 
-# Outputs
-
-
-@pytest.mark.looptime
-async def test_streamed_outputs_appear_one_by_one(sieve: FakeSieve, get: Get) -> None:
-    """They are spread evenly over the processing, and stay when the job fails."""
-    sieve.add_job("j", processing=0.9, outputs=[1, 2, 3], streams=True, status="error")
-
-    seen = []
-    for _ in range(4):
-        seen.append(await get("/v2/jobs/j"))
-        await asyncio.sleep(0.3)
-
-    assert [output_data(job) for job in seen] == [[], [1], [1, 2], [1, 2, 3]]
-    assert seen[-1]["status"] == "error"
-
-
-async def test_streaming_waits_for_the_start(sieve: FakeSieve, get: Get) -> None:
-    """A queued job has no outputs, whatever it will stream."""
-    sieve.add_job("j", queued=1, by="polls", outputs=[1], streams=True)
-
-    assert (await get("/v2/jobs/j"))["outputs"] == []
-
-
-async def test_offset_leaves_out_the_first_outputs(sieve: FakeSieve, get: Get) -> None:
-    """Past the last output there is an empty list."""
-    sieve.add_job("j", outputs=[1, 2, 3])
-
-    rest = [output_data(await get(f"/v2/jobs/j?offset={offset}")) for offset in (0, 1, 3, 9)]
-    beyond = await get("/v2/jobs/j?offset=9")
-
-    assert rest == [[1, 2, 3], [2, 3], [], []]
-    assert beyond["outputs"] == []
-
-
-@pytest.mark.parametrize(
-    ("offset", "kind"),
-    [
-        ("x", "int_parsing"),
-        ("", "int_parsing"),
-        ("1.5", "int_parsing"),
-        ("-1", "greater_than_equal"),
-    ],
-)
-async def test_bad_offset_is_refused(sieve: FakeSieve, get: Get, offset: str, kind: str) -> None:
+@pytest.mark.parametrize("offset", ["x", "", "1.5", "-1"])
+async def test_invalid_offset(sieve: FakeSieve, get: Get, offset: str) -> None:
     """The error names the place and shows the value, and the job has not moved."""
-    sieve.add_job("j", queued=1, by="polls")
+    sieve.add_job("j", queued=1, by="polls", outputs=[1, 2, 3])
 
     refused = await get(f"/v2/jobs/j?offset={offset}")
-    job = await get("/v2/jobs/j")
 
-    assert refused["http"] == 422
-    assert [
-        (problem["type"], problem["loc"], problem["input"]) for problem in refused["detail"]
-    ] == [(kind, ["query", "offset"], offset)]
-    assert refused["detail"][0]["msg"].startswith("Input should be")
-    assert job["status"] == "queued"
+    [problem] = refused["detail"]
+    kind = "greater_than_equal" if offset == "-1" else "int_parsing"
+    assert (refused["http"], problem["type"]) == (422, kind)
+    assert (problem["loc"], problem["input"]) == (["query", "offset"], offset)
+    assert problem["msg"].startswith("Input should be")
+    assert (await get("/v2/jobs/j"))["status"] == "queued"
+    rest = [output_data(await get(f"/v2/jobs/j?offset={number}")) for number in (0, 1, 3, 9)]
+    assert rest == [[1, 2, 3], [2, 3], [], []]
 
 
 WHOLE = {"type": "x", "name": "n", "data": 1, "description": None, "schema": None}
 
 
-@pytest.mark.parametrize(
-    ("given", "kind", "data"),
-    [
-        ("text", "str", "text"),
-        (HTTPMethod.GET, "str", "GET"),
-        (1.5, "float", 1.5),
-        (7, "int", 7),
-        (True, "bool", True),
-        ((1, 2), "list", [1, 2]),
-        (None, None, None),
-        ([], "list", []),
-        ([1, {"data": 1}], "list", [1, {"data": 1}]),
-        ({"url": "https://x/y"}, "sieve.File", {"url": "https://x/y"}),
-        ({"score": 1}, "dict", {"score": 1}),
-    ],
-)
-async def test_output_is_wrapped(
-    sieve: FakeSieve, get: Get, given: object, kind: str | None, data: object
-) -> None:
+async def test_outputs_are_wrapped(sieve: FakeSieve, get: Get) -> None:
     """Any JSON value becomes the data of an InputOutput with every documented key."""
-    sieve.add_job("j", outputs=[given])
+    values: list[tuple[object, str | None]] = [
+        ("text", "str"),
+        (HTTPMethod.GET, "str"),
+        (1.5, "float"),
+        (7, "int"),
+        (True, "bool"),
+        ((1, 2), "list"),
+        (None, None),
+        ([], "list"),
+        ([1, {"data": 1}], "list"),
+        ({"url": "https://x/y"}, "sieve.File"),
+        ({"score": 1}, "dict"),
+    ]
+    sieve.add_job("j", outputs=[value for value, _ in values] + [WHOLE, (WHOLE, WHOLE)])
 
-    [output] = (await get("/v2/jobs/j"))["outputs"]
+    *outputs, whole, nested = (await get("/v2/jobs/j"))["outputs"]
 
     empty = dict.fromkeys(("name", "description", "schema", "run_id", "is_optional"))
-    assert output == {"type": kind, "data": data} | empty
-
-
-async def test_whole_outputs_stay_as_they_are(sieve: FakeSieve, get: Get) -> None:
-    """A dict with data is an InputOutput already; a sequence of such is a nested output."""
-    sieve.add_job("j", outputs=[WHOLE, (WHOLE, WHOLE)])
-
-    job = await get("/v2/jobs/j")
-
-    assert job["outputs"] == [WHOLE, [WHOLE, WHOLE]]
+    for output, (value, kind) in zip(outputs, values, strict=True):
+        data = list(value) if isinstance(value, tuple) else value
+        assert output == {"type": kind, "data": data} | empty
+    assert (whole, nested) == (WHOLE, [WHOLE, WHOLE])
 
 
 async def test_inputs_are_wrapped_by_name(sieve: FakeSieve, get: Get) -> None:
@@ -263,30 +160,24 @@ async def test_inputs_are_wrapped_by_name(sieve: FakeSieve, get: Get) -> None:
 
     job = await get("/v2/jobs/j")
 
-    assert job["inputs"]["file"]["name"] == "file"
-    assert job["inputs"]["file"]["data"] == {"url": "u"}
+    assert (job["inputs"]["file"]["name"], job["inputs"]["file"]["data"]) == ("file", {"url": "u"})
     assert job["inputs"]["whole"] == WHOLE
 
 
 @pytest.mark.parametrize("added_at", [0.0, 0.123456789, 1e6 / 3])
-@pytest.mark.parametrize("processing", [1 / 3, 0.1, 7.7, 1 / 7])
-@pytest.mark.parametrize("count", [3, 7, 11])
-def test_next_change_shows_something_new(processing: float, count: int, added_at: float) -> None:
+@pytest.mark.parametrize("processing", [1 / 3, 0.1, 7.7])
+def test_next_change_shows_something_new(processing: float, added_at: float) -> None:
     """At the moment of each change a stage or an output more is shown, whatever rounding does."""
-    script = JobScript(
-        id="j",
-        queued=0.1,
-        processing=processing,
-        outputs=range(count),
-        streams=True,
-        function="me/mine",
-        version_id="v",
-    )
-    job = FakeJob(script, Progress(script.timeline(), "time", added_at), 0, listed=True)
+    options: Document = {"queued": 0.1, "processing": processing, "streams": True}
+    for count in (3, 7, 11):
+        script = JobScript(
+            id="j", outputs=range(count), function="me/mine", version_id="v", **options
+        )
+        job = FakeJob(script, Progress(script.timeline(), "time", added_at), 0, listed=True)
 
-    now, shown = added_at, [job.body(added_at, str)]
-    while not job.is_terminal(now) and len(shown) < 20:
-        now = job.shows_more_at(now)
-        shown.append(job.body(now, str))
+        now, shown = added_at, [job.body(added_at, str)]
+        while not job.is_terminal(now) and len(shown) < 20:
+            now = job.shows_more_at(now)
+            shown.append(job.body(now, str))
 
-    assert len({*shown}) == len(shown) == count + 2
+        assert len({*shown}) == len(shown) == count + 2
