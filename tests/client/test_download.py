@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from helpers.leak_checks import KEY
+from helpers.raw_server import RawRequest, Script
 from helpers.storage_server import (
     Answer,
-    StorageRequest,
     StorageServer,
     cut_after,
     reply,
@@ -38,8 +38,8 @@ CONTENT = bytes(range(256)) * 1000
 def raw(data: bytes) -> Answer:
     """Answer with these bytes, whatever they are."""
 
-    async def answer(_: StorageServer, __: StorageRequest, writer: asyncio.StreamWriter) -> None:
-        writer.write(data)
+    def answer(_: StorageServer, __: RawRequest) -> Script:
+        return [data]
 
     return answer
 

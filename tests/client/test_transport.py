@@ -175,7 +175,7 @@ async def test_idle_connections_are_not_trusted(session: aiohttp.ClientSession |
         await asyncio.gather(client.get_job(JOB), client.get_job(JOB))
         for _ in range(3):
             assert (await client.get_job(JOB)).succeeded
-    assert server.connections == (4 if session is None else 3)
+    assert server.connections == 3
     assert all(request.connection > 2 for request in server.requests[3:])
 
 
