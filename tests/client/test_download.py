@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from helpers.leak_checks import KEY
-from helpers.raw_server import RawRequest, Script
+from helpers.raw_server import Action, RawRequest, RawServer, Script, respond
 from helpers.storage_server import (
     Answer,
     StorageServer,
@@ -19,6 +20,7 @@ from helpers.storage_server import (
     reply,
     storage_server,
 )
+from helpers.tls import server_context
 from sieve_async import (
     ClientClosedError,
     DownloadError,
@@ -255,3 +257,29 @@ async def test_a_closed_client(client: SieveClient, tmp_path: Path) -> None:
     await client.close()
     with pytest.raises(ClientClosedError):
         await client.download("https://host/x", tmp_path / "x")
+
+
+async def test_tls(client: SieveClient, tmp_path: Path) -> None:
+    """A host without TLS, or with a certificate that is not trusted, is an error that says so."""
+    context = server_context(trustme.CA())
+    url = ""
+    no_tls = RawServer([Action.DONT_READ, b"220 ready\r\n", Action.CLOSE])
+    for server, reason in ((no_tls, "TLS: "), (RawServer(tls=context), "is not trusted")):
+        async with server:
+            url = f"https://localhost:{server.url.rpartition(':')[2]}/x"
+            with pytest.raises(DownloadError, match=reason):
+                await client.download(url, tmp_path / "x")
+    with pytest.raises(DownloadError, match="Connection refused"):
+        await client.download(url, tmp_path / "x")
+
+
+async def test_a_proxy(sieve: FakeSieve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that trusts the environment downloads through its proxy."""
+    async with RawServer(respond(CONTENT)) as proxy:
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        quiet = Timeout(connect=None, request=None)
+        async with SieveClient(KEY, base_url=sieve.url, trust_env=True, timeout=quiet) as client:
+            path = await client.download("http://localhost:9/clip", tmp_path / "x")
+    assert path.read_bytes() == CONTENT
+    assert proxy.requests[0].target == "http://localhost:9/clip"

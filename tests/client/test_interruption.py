@@ -23,7 +23,7 @@ class StopRun(BaseException):
 
 
 PROGRAM = """
-import asyncio, signal, threading, time
+import asyncio, signal, threading, time, traceback
 from sieve_async import Limits, PollPolicy, SieveClient
 from sieve_async.testing import FakeSieve
 
@@ -32,22 +32,30 @@ class StopRun(BaseException): pass
 def stop(*_):
     raise StopRun
 
-def send_signal(sieve, thread):
+def send_signal():
     while len(sieve.requests) < 20:
         time.sleep(0.001)
-    signal.pthread_kill(thread, signal.SIGUSR1)
+    signal.pthread_kill(main_thread, signal.SIGUSR1)
+
+def on_logged(loop, context):
+    # asyncio only logs what lands in a callback of its own, where the package has no part.
+    places = traceback.extract_tb(context["exception"].__traceback__)
+    if not any("sieve_async" in place.filename for place in places):
+        threading.Thread(target=send_signal).start()
 
 async def watch(sieve, ids, strategy):
+    asyncio.get_running_loop().set_exception_handler(on_logged)
     limits, policy = Limits(polls_per_second=None), PollPolicy(min_interval=0.05, max_interval=0.05)
     settings = {"base_url": sieve.url, "limits": limits, "polling": policy}
     async with SieveClient(sieve.api_key, **settings) as client:
         await client.wait_for_jobs(ids, strategy=strategy)
 
+main_thread = threading.get_ident()
 signal.signal(signal.SIGUSR1, stop)
 for strategy in ("poll", "list", "long_poll"):
     with FakeSieve.in_thread() as sieve:
         ids = [sieve.add_job(processing=3600) for _ in range(200)]
-        threading.Thread(target=send_signal, args=(sieve, threading.get_ident())).start()
+        threading.Thread(target=send_signal).start()
         try:
             asyncio.run(watch(sieve, ids, strategy))
         except StopRun:

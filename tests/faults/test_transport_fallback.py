@@ -99,7 +99,7 @@ async def test_missing_name(name: str, caplog: pytest.LogCaptureFixture) -> None
         assert (len(server.requests), len(transport.opened)) == (7, 1)
         lines = [record.getMessage() for record in caplog.records if record.name == "sieve_async"]
         if name == "nothing":
-            assert (lines, transport._pooled) == ([], None)
+            assert (lines, transport._is_direct) == ([], True)
         else:
             assert len(lines) == 1
             assert f"aiohttp {aiohttp.__version__} lacks" in lines[0]

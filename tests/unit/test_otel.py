@@ -75,9 +75,7 @@ def attributes_of(span: ReadableSpan) -> dict[str, object]:
     return dict(span.attributes or {})
 
 
-async def test_a_wait_is_one_span(
-    sieve: FakeSieve, client: SieveClient, telemetry: Telemetry
-) -> None:
+async def test_wait(sieve: FakeSieve, client: SieveClient, telemetry: Telemetry) -> None:
     """A wait makes one span at its end, which lasted as long as the wait."""
     instrument(client, **telemetry.providers)
     job_id = sieve.add_job(processing=10, status="error", error="boom")
@@ -97,9 +95,7 @@ async def test_a_wait_is_one_span(
     assert span.status.status_code is StatusCode.UNSET  # the job failed, the wait did not
 
 
-async def test_a_build_is_one_span(
-    sieve: FakeSieve, client: SieveClient, telemetry: Telemetry
-) -> None:
+async def test_build(sieve: FakeSieve, client: SieveClient, telemetry: Telemetry) -> None:
     """A wait for a build names the function; an undocumented status word becomes `_OTHER`."""
     instrument(client, **telemetry.providers)
     sieve.add_version("me", "mine", building=5)
@@ -115,9 +111,7 @@ async def test_a_build_is_one_span(
     assert attributes_of(unknown)["sieve.job.status"] == "_OTHER"
 
 
-async def test_only_a_failed_wait_is_an_error(
-    sieve: FakeSieve, client: SieveClient, telemetry: Telemetry
-) -> None:
+async def test_failed_waits(sieve: FakeSieve, client: SieveClient, telemetry: Telemetry) -> None:
     """A deadline and a rejection are errors, a cancellation is not."""
     instrument(client, **telemetry.providers)
     endless = sieve.add_job(status=None)
@@ -143,9 +137,7 @@ async def test_only_a_failed_wait_is_an_error(
     assert "sieve.job.status" not in missing
 
 
-async def test_parents_are_those_of_the_callers(
-    sieve: FakeSieve, client: SieveClient, telemetry: Telemetry
-) -> None:
+async def test_parents(sieve: FakeSieve, client: SieveClient, telemetry: Telemetry) -> None:
     """Of two callers with shared jobs, each has spans of its own, and its context stays."""
     instrument(client, **telemetry.providers, spans="jobs")
     ids = [sieve.add_job(processing=number) for number in (3, 5, 7)]
