@@ -338,6 +338,17 @@ async def test_update_that_raises_ends_its_watch(sieve: FakeSieve, client: Sieve
     assert all(outcome.ok for outcome in await other)
 
 
+async def test_update_that_raises_the_end(sieve: FakeSieve, client: SieveClient) -> None:
+    """A ``StopAsyncIteration`` from a callback is an error, not the end of the outcomes."""
+    ids = [sieve.add_job(processing=10) for _ in range(2)]
+
+    def callback(_: Job) -> None:
+        raise StopAsyncIteration
+
+    with pytest.raises(RuntimeError, match="StopAsyncIteration"):
+        await client.wait_for_jobs(ids, on_update=callback)
+
+
 async def test_slow_update_holds_up_no_other(sieve: FakeSieve) -> None:
     """A callback that waits holds no slot, and only its own job."""
     ids = [sieve.add_job(f"j{n}", processing=10) for n in range(10)]
