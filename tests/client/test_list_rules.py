@@ -102,3 +102,14 @@ async def test_missing_jobs_are_polled_once(sieve: FakeSieve, client: SieveClien
     assert all(outcome.ok for outcome in outcomes)
     assert len(outcomes) == 90
     assert all(sieve.requests_for(job_id) <= 1000 / 20 + 3 for job_id in lost)
+
+
+async def test_offset_that_does_not_grow(sieve: FakeSieve, client: SieveClient) -> None:
+    """A list whose next page is always the same one is read once."""
+    ids = [sieve.add_job(processing=20) for _ in range(100)]
+    sieve.fault(path="/v2/jobs", body={"data": [], "next_offset": 500})
+
+    outcomes = await client.wait_for_jobs(ids, strategy="list")
+
+    assert all(outcome.ok for outcome in outcomes)
+    assert len([request for request in sieve.requests if is_list(request)]) <= 4
