@@ -179,6 +179,19 @@ async def test_idle_connections_are_not_trusted(session: aiohttp.ClientSession |
     assert all(request.connection > 2 for request in server.requests[3:])
 
 
+async def test_dead_connection_during_a_pause(session: aiohttp.ClientSession | None) -> None:
+    """Nothing is sent again at once during a pause that began meanwhile."""
+    held: Script = [1.0, *respond()]
+    limited: Script = [0.2, *error_response(429, ("Retry-After", "30"))]
+    scripts: list[Script] = [held, held, [0.5, Action.CLOSE], limited, respond()]
+    async with serve_once(*scripts, session=session) as (server, client):
+        await asyncio.gather(client.get_job(JOB), client.get_job(JOB))
+        found = await asyncio.gather(*(error_of(client.get_job(JOB)) for _ in range(2)))
+    kinds = {type(error) for error in found}
+    assert kinds == {errors.ConnectError, errors.RateLimitError}
+    assert len(server.requests) == 4
+
+
 async def test_timeouts(session: aiohttp.ClientSession | None) -> None:
     """A request that has no complete answer in time, on a fresh or on a pooled connection."""
     silence: Script = [Action.SILENCE]
