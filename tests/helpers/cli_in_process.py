@@ -9,8 +9,8 @@ from typing import Protocol, cast
 import pytest
 
 from helpers.cli_runner import CommandResult, terminal
-from sieve_async.cli.parser import parse
 from sieve_async.cli.commands import run_command
+from sieve_async.cli.parser import parse
 from sieve_async.testing import FakeSieve
 
 
