@@ -286,12 +286,10 @@ class Options(argparse.Namespace):
     base_url: str | None = None
     key_file: Path | None = None
     debug: bool = False
-    # output
     format: str = "text"
     no_progress: bool = False
     raw: bool = False
     offset: int = 0
-    # waiting
     timeout: float | None = None
     rate: float | None = None
     strategy: Literal["poll", "long_poll", "list"] = "poll"
@@ -303,7 +301,6 @@ class Options(argparse.Namespace):
     report: Path | None = None
     state: Path | None = None
     show: bool = False
-    # starting jobs
     inputs: Sequence[tuple[str, Any]] = ()
     input_json: dict[str, Any] | None = None
     inputs_file: Path | None = None
@@ -311,13 +308,11 @@ class Options(argparse.Namespace):
     env: Sequence[tuple[str, str | None]] = ()
     download: Path | None = None
     cancel_on_timeout: bool = False
-    # listing and downloading
     status: str | None = None
     of_function: str | None = None
     limit: int | None = None
     directory: Path = Path()
     overwrite: bool = False
-    # embedded server
     jobs: int = 50
     seed: int = 1
     speed: float = 1.0
@@ -429,7 +424,7 @@ def _check(options: Options) -> None:
             error(f"argument --input: {name} is given twice")
     if options.report is not None:
         try:
-            check_writable(options.report)
+            _check_writable(options.report)
         except OSError as problem:
             error(f"argument --report: cannot write {options.report}: {problem.strerror}")
 
@@ -447,12 +442,8 @@ def _check_ids(options: Options) -> None:
         error("- stands for all ids: give no other ids and no --ids-file")
 
 
-def check_writable(path: Path) -> None:
-    """Check that a file can be written, and leave everything as it was.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+def _check_writable(path: Path) -> None:
+    """Raise OSError if a file cannot be written, and leave everything as it was."""
     if path.is_fifo():  # opening it waits for a reader
         return
     existed = path.exists()
@@ -469,9 +460,7 @@ class _Print(argparse.Action):
         super().__init__(*names, **settings)
         self._make = make
 
-    def __call__(
-        self, parser: argparse.ArgumentParser, _: object, values: object, *__: object
-    ) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, _: Any, values: Any, *__: Any) -> None:
         try:
             print(self._make(str(values)))
         except ImportError:

@@ -97,39 +97,22 @@ class Row:
 
     job_id: str
     status: str
+    failure: str
     created_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
-    failure: str = ""
+    queued: float | None = None  # seconds
+    ran: float | None = None  # seconds
 
     @property
     def style(self) -> str:
         """The CSS class of its status."""
         return self.status if self.status in _STATUS_CLASSES else "other"
 
-    @property
-    def queue_duration(self) -> float | None:
-        """Seconds in the queue."""
-        return _seconds(self.created_at, self.started_at)
-
-    @property
-    def run_duration(self) -> float | None:
-        """Seconds of running."""
-        return _seconds(self.started_at, self.completed_at)
-
-    @property
-    def duration(self) -> float:
-        """Seconds in the queue and of running, as far as known."""
-        return (self.queue_duration or 0.0) + (self.run_duration or 0.0)
-
 
 @attrs.define
 class Report:
-    """Collects the little that the page needs of each outcome: outputs are not kept.
-
-    Attributes:
-        started_at: When the watch started.
-    """
+    """Collects the little that the page needs of each outcome: outputs are not kept."""
 
     started_at: datetime
     _rows: list[Row] = attrs.field(factory=list, init=False)
@@ -138,9 +121,12 @@ class Report:
         """Record an outcome."""
         last = getattr(outcome.error, "last", None)
         job = outcome.job or (last if isinstance(last, Job) else None)
-        times = (None,) * 3 if job is None else (job.created_at, job.started_at, job.completed_at)
-        status = printable(str(outcome.status))
-        self._rows.append(Row(printable(outcome.job_id), status, *times, _failure(outcome)))
+        row = Row(printable(outcome.job_id), printable(str(outcome.status)), _failure(outcome))
+        if job is not None:
+            created, started, completed = job.created_at, job.started_at, job.completed_at
+            queued, ran = _seconds(created, started), _seconds(started, completed)
+            row = Row(row.job_id, row.status, row.failure, created, started, completed, queued, ran)
+        self._rows.append(row)
 
     def page(self, now: datetime, *, pending: Collection[str]) -> str:
         """The page as it is now."""
@@ -183,35 +169,33 @@ def _totals(rows: Sequence[Row], pending: int) -> Iterator[str]:
 
 def _durations(rows: Sequence[Row]) -> Iterator[str]:
     durations = {
-        "in the queue": [row.queue_duration for row in rows if row.queue_duration is not None],
-        "running": [row.run_duration for row in rows if row.run_duration is not None],
+        "in the queue": [row.queued for row in rows if row.queued is not None],
+        "running": [row.ran for row in rows if row.ran is not None],
     }
     if not any(durations.values()):
         return
     yield "<h2>Durations</h2>"
-    yield "<table><thead><tr><td></td>"
-    yield "".join(f'<th scope="col">{head}</th>' for head in ("median", "95 %", "longest", "sum"))
-    yield "</tr></thead><tbody>"
+    heads = _heads("median", "95 %", "longest", "sum")
+    yield f"<table><thead><tr><td></td>{heads}</tr></thead><tbody>"
     for label, seconds in durations.items():
         if seconds:
             ordered = sorted(seconds)
-            cells = (
-                statistics.median(ordered),
-                ordered[int(len(ordered) * 0.95)],
-                ordered[-1],
-                sum(ordered),
-            )
+            p95 = ordered[int(len(ordered) * 0.95)]
+            cells = (statistics.median(ordered), p95, ordered[-1], sum(ordered))
             shown = "".join(f"<td>{format_duration(cell)}</td>" for cell in cells)
             yield f'<tr><th scope="row">{label}</th>{shown}</tr>'
     yield "</tbody></table>"
 
 
+def _heads(*names: str) -> str:
+    return "".join(f'<th scope="col">{name}</th>' for name in names)
+
+
 def _failures(failures: Sequence[Row]) -> Iterator[str]:
     if not failures:
         return
-    yield f"<h2>Failures ({len(failures):,})</h2><table><thead><tr>"
-    yield "".join(f'<th scope="col">{head}</th>' for head in ("job", "status", "reason"))
-    yield "</tr></thead><tbody>"
+    yield f"<h2>Failures ({len(failures):,})</h2>"
+    yield f"<table><thead><tr>{_heads('job', 'status', 'reason')}</tr></thead><tbody>"
     # A cancelled job says less than a failed one.
     for row in sorted(failures, key=lambda row: row.status == "cancelled")[:_MAX_FAILURES]:
         reason = escape(last_line(row.failure))
@@ -250,16 +234,13 @@ def _chart(rows: Sequence[Row], now: datetime) -> Iterator[str]:
     timed = [row for row in rows if row.created_at is not None]
     if not timed:
         return
-    shown = sorted(timed, key=lambda row: -row.duration)[:_MAX_ROWS]
+    shown = sorted(timed, key=lambda row: -(row.queued or 0.0) - (row.ran or 0.0))[:_MAX_ROWS]
     shown.sort(key=lambda row: (row.created_at or now, row.started_at or now, row.job_id))
     row_height = min(_MAX_ROW_HEIGHT, _MAX_HEIGHT / len(shown))
     start = min(row.created_at or now for row in shown)
     length = (max(row.completed_at or now for row in shown) - start).total_seconds()
-    axis = _Axis(
-        start,
-        max(length, 0.001),
-        _LABEL_WIDTH if row_height >= _MIN_LABELLED_ROW_HEIGHT else 0.0,
-    )
+    left = _LABEL_WIDTH if row_height >= _MIN_LABELLED_ROW_HEIGHT else 0.0
+    axis = _Axis(start, max(length, 0.001), left)
     height = _TOP + row_height * len(shown) + 4
     yield "<h2>Timeline</h2><figure><figcaption>"
     yield from _legend(shown, len(rows))
@@ -316,10 +297,8 @@ def _box(left: float, right: float, top: float, height: float) -> str:
 
 def _tooltip(row: Row) -> str:
     parts = [row.status]
-    if row.queue_duration is not None:
-        parts.append(f"queued {format_duration(row.queue_duration)}")
-    if row.run_duration is not None:
-        parts.append(f"ran {format_duration(row.run_duration)}")
+    for word, seconds in (("queued", row.queued), ("ran", row.ran)):
+        parts += [] if seconds is None else [f"{word} {format_duration(seconds)}"]
     if row.failure and row.failure != row.status:
         parts.append(last_line(row.failure)[:200])
     return ", ".join(parts)

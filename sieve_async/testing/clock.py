@@ -141,11 +141,10 @@ class Timers:
 
 @attrs.frozen
 class Snapshot:
-    """The stages begun so far, the moment each began, and the depth into the last one."""
+    """The stages begun so far, and the moment each began."""
 
     statuses: tuple[str, ...]
     begun: tuple[float, ...]
-    depth: float
 
     @property
     def status(self) -> str:
@@ -220,10 +219,9 @@ class Progress:
 
     def snapshot(self, now: float) -> Snapshot:
         """Return what there is to see now."""
-        stage, depth = self.place(now)
-        starts = self.timeline.starts[: stage + 1]
-        begun = self._shown_at or tuple(self.added_at + start for start in starts)
-        return Snapshot(self.timeline.statuses[: stage + 1], begun, depth)
+        end = self.place(now)[0] + 1
+        begun = self._shown_at or tuple(self.added_at + each for each in self.timeline.starts[:end])
+        return Snapshot(self.timeline.statuses[:end], begun)
 
     def begins(self, stage: int) -> float:
         """Return when the clock will bring a stage: never, unless it goes by time."""

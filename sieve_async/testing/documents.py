@@ -1,19 +1,12 @@
-"""JSON text of the fake server's answers, and the arguments that become part of it.
-
-Jobs are read far more often than they are made: what does not change is kept as JSON text from the
-start, and a document is joined from such texts.
-"""
+"""JSON of the fake server's answers, and checks of the arguments that become part of it."""
 
 import json
 from collections.abc import Iterable, Mapping
-from json.encoder import encode_basestring_ascii
 from typing import Any, TypeAlias
 
 import attrs
 
 Document: TypeAlias = dict[str, Any]
-Texts: TypeAlias = dict[str, str]
-"""The members of an object by name, each as JSON text."""
 
 # How many requests, pushes and deliveries are remembered: enough for a long test.
 MAX_KEPT = 100_000
@@ -29,7 +22,6 @@ DETAILS: Mapping[int, object] = {
     408: "Request timeout.",
     422: [{"type": "missing", "loc": ["query", "offset"], "msg": "Field required"}],
 }
-_NO_TEXTS: Texts = {}
 # bool stands before int because a bool is an int as well.
 _TYPES = (bool, str, int, float, dict, list)
 # json.dumps() builds a new encoder per call when it has separators. JSON has no NaN.
@@ -75,16 +67,6 @@ def write(value: object) -> str:
     return _encoder.encode(value)
 
 
-def quote(text: str | None) -> str:
-    """Write a string, or null, as JSON text."""
-    return "null" if text is None else encode_basestring_ascii(text)
-
-
-def write_object(members: Texts) -> bytes:
-    """Join the members of an object."""
-    return f"{{{','.join([f'{quote(name)}:{text}' for name, text in members.items()])}}}".encode()
-
-
 def write_checked(name: str, value: object) -> str:
     """Write an argument as JSON text; raise ValueError if JSON has no such value."""
     try:
@@ -107,30 +89,21 @@ def input_output(value: Any, *, name: str | None = None) -> Document:
     }
 
 
-def inputs_text(values: Mapping[str, object] | None) -> str:
-    """Write the ``inputs`` of a job; a value with a ``"data"`` key is an InputOutput already."""
-    if not values:
-        return "{}"
-    given = raw_fields(values)
-    wrapped = {n: v if _is_wrapped(v) else input_output(v, name=n) for n, v in given.items()}
-    return write(wrapped)
+def input_documents(values: Mapping[str, object] | None) -> Document:
+    """Make the ``inputs`` of a job; a value with a ``"data"`` key is an InputOutput already."""
+    given = raw_fields(values).items()
+    return {n: v if _is_wrapped(v) else input_output(v, name=n) for n, v in given}
 
 
-def outputs_texts(values: Iterable[object]) -> tuple[str, ...]:
-    """Write each of the ``outputs`` of a job."""
-    return tuple([write_checked("an output", _output_document(value)) for value in values])
+def output_documents(values: Iterable[object]) -> tuple[Any, ...]:
+    """Make the ``outputs`` of a job."""
+    texts = [write_checked("an output", _output_document(value)) for value in values]
+    return tuple(map(json.loads, texts))
 
 
 def raw_fields(values: Mapping[str, object] | None) -> Document:
     """Copy members of a document that are to be sent as given."""
     return {n: json.loads(write_checked(n, value)) for n, value in (values or {}).items()}
-
-
-def raw_texts(values: Mapping[str, object] | None) -> Texts:
-    """Write members of a document that are to be sent as given."""
-    if not values:
-        return _NO_TEXTS  # shared, since there may be 100,000 jobs without any
-    return {name: write_checked(name, value) for name, value in values.items()}
 
 
 def split_function(function: str) -> tuple[str, str]:

@@ -170,10 +170,10 @@ class RequestHandler:
         if not isinstance(reply, HeldRequest):
             return reply
         try:
-            wake = await self.endpoints.jobs.waiters.wait(reply.job)
+            is_too_late = await self.endpoints.jobs.waiters.wait(reply.job)
         finally:
             entry.took = self.timers.clock.now() - entry.at
-        return self.endpoints.answer_held(reply, wake)
+        return self.endpoints.answer_held(reply, is_too_late=is_too_late)
 
     async def _serve_faulty(
         self,

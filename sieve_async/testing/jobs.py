@@ -1,11 +1,9 @@
 """Scripted jobs: their documents, and the handle that moves one by hand."""
 
-import json
 import random
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import cycle, islice
 from math import floor, inf
 from typing import Any, Literal, TypeAlias
@@ -24,16 +22,13 @@ from sieve_async.testing.clock import (
 )
 from sieve_async.testing.documents import (
     ORGANIZATION_ID,
-    Texts,
+    Document,
     check_at_least,
     check_choice,
-    inputs_text,
-    outputs_texts,
-    quote,
-    raw_texts,
-    split_function,
-    write,
-    write_object,
+    encode,
+    input_documents,
+    output_documents,
+    raw_fields,
 )
 
 JobEnd: TypeAlias = Literal["finished", "error", "cancelled"]
@@ -68,15 +63,15 @@ class JobScript:
     queued: float = 0.0
     processing: float = 0.0
     status: JobEnd | None = "finished"
-    outputs: tuple[str, ...] = attrs.field(converter=outputs_texts, default=())
+    outputs: tuple[Any, ...] = attrs.field(converter=output_documents, default=())
     error: str = ""
-    inputs: str = attrs.field(converter=inputs_text, default=None)
+    inputs: Document = attrs.field(converter=input_documents, default=None)
     restarts: int = 0
     streams: bool = False
     by: By = "time"
     function: str
     version_id: str
-    fields: Texts = attrs.field(converter=raw_texts, default=None)
+    fields: Document = attrs.field(converter=raw_fields, default=None)
     run_ids: tuple[str, ...] = attrs.field(init=False)
     restart_types: tuple[RestartType, ...] = attrs.field(init=False)
 
@@ -113,24 +108,25 @@ class JobScript:
         """Write the job's document, with the outputs from ``offset`` to ``shown``."""
         zipped = zip(seen.statuses, seen.begun, strict=True)
         runs = [begun for status, begun in zipped if status == "processing"]
+        owner_name, _, name = self.function.partition("/")
         members = {
-            "id": quote(self.id),
-            "function_id": quote(self.version_id[:7]),
-            "organization_id": quote(ORGANIZATION_ID),
-            "function": _function_text(self.function),
-            "status": quote(seen.status),
-            "created_at": quote(stamp(seen.begun[0])),
-            "started_at": quote(stamp(seen.first("processing"))),
-            "completed_at": quote(stamp(seen.first(*TERMINAL))),
+            "id": self.id,
+            "function_id": self.version_id[:7],
+            "organization_id": ORGANIZATION_ID,
+            "function": {"name": name, "owner_name": owner_name},
+            "status": seen.status,
+            "created_at": stamp(seen.begun[0]),
+            "started_at": stamp(seen.first("processing")),
+            "completed_at": stamp(seen.first(*TERMINAL)),
             "inputs": self.inputs,
-            "outputs": f"[{','.join(self.outputs[offset:shown])}]",
-            "error": quote(self.error_at(seen.status)),
-            "visibility": '"public"',
-            "run_id": quote(self.run_ids[max(0, len(runs) - 1)]),
-            "children": "null",
-            "restarts": self._restarts_text(runs, stamp) if runs[1:] else "null",
+            "outputs": self.outputs[offset:shown],
+            "error": self.error_at(seen.status),
+            "visibility": "public",
+            "run_id": self.run_ids[max(0, len(runs) - 1)],
+            "children": None,
+            "restarts": self._restarts(runs, stamp) or None,
         }
-        return write_object(members | self.fields)
+        return encode(members | self.fields)
 
     def shown_at(self, status: str, depth: float) -> int:
         """Count the outputs that show at some depth of a stage."""
@@ -149,14 +145,13 @@ class JobScript:
             return ""
         return self.error or (TRACEBACK if self.status == "error" else "")
 
-    def _restarts_text(self, runs: list[float], stamp: Stamp) -> str:
-        """Write the restarts: each run after the first began when the one before it died."""
+    def _restarts(self, runs: list[float], stamp: Stamp) -> list[Document]:
+        """Make the restarts: each run after the first began when the one before it died."""
         died = zip(runs[1:], self.restart_types, self.run_ids, strict=False)
-        restarts = [
+        return [
             {"timestamp": stamp(at), "reason": RESTARTS[kind], "type": kind, "run_id": run_id}
             for at, kind, run_id in died
         ]
-        return write(restarts)
 
 
 @attrs.define(eq=False)
@@ -186,8 +181,8 @@ class FakeJob:
             self._shown = shows
         return self._body
 
-    def outputs_at(self, now: float) -> tuple[str, ...]:
-        """Return the outputs that show now, as JSON text."""
+    def outputs_at(self, now: float) -> tuple[Any, ...]:
+        """Return the outputs that show now."""
         return self.script.outputs[: self._place(now)[1]]
 
     def is_terminal(self, now: float) -> bool:
@@ -201,9 +196,8 @@ class FakeJob:
 
     def status_at(self, now: float) -> str:
         """Return the status that its document shows."""
-        if "status" in self.script.fields:
-            return str(json.loads(self.script.fields["status"]))
-        return self.progress.status(now)
+        fields = self.script.fields
+        return str(fields["status"]) if "status" in fields else self.progress.status(now)
 
     def changes_at(self, now: float) -> float:
         """Return when the clock will bring its next stage; infinity when it will not."""
@@ -294,7 +288,7 @@ class JobHandle:
     def yield_output(self, value: object) -> None:
         """Show one more output, given as for ``add_job``."""
         with self._moving("yield an output", "processing"):
-            self._job.script.outputs += outputs_texts([value])
+            self._job.script.outputs += output_documents([value])
 
     @run_in_server_thread
     def restart(self, kind: RestartType = "preemption") -> None:
@@ -384,9 +378,3 @@ def random_jobs(
 
 def _new_run_id(job_id: str) -> str:
     return f"{job_id}-{uuid.uuid4()}"
-
-
-@lru_cache(maxsize=1024)
-def _function_text(function: str) -> str:
-    owner_name, name = split_function(function)
-    return write({"name": name, "owner_name": owner_name})

@@ -20,7 +20,7 @@ from sieve_async.testing.documents import (
 from sieve_async.testing.files import FileStore
 from sieve_async.testing.functions import FunctionStore, Push, parse_push
 from sieve_async.testing.jobs import TERMINAL, FakeJob
-from sieve_async.testing.store import JobStore, Wake
+from sieve_async.testing.store import JobStore
 
 # The documented default; no maximum is documented, so a page is never longer.
 MAX_PAGE = 500
@@ -80,15 +80,11 @@ class Endpoints:
                     return refused.answer
         return error(404, "Not Found")
 
-    def answer_held(self, held: HeldRequest, wake: Wake) -> Answer:
+    def answer_held(self, held: HeldRequest, *, is_too_late: bool) -> Answer:
         """Answer a request that was held until now, without another poll."""
-        match wake:
-            case Wake.TERMINAL:
-                return self._show(held.job, held.offset)
-            case Wake.REMOVED:
-                return error(404)
-            case _:
-                return error(408)
+        if held.job.is_removed or is_too_late:
+            return error(404 if held.job.is_removed else 408)
+        return self._show(held.job, held.offset)
 
     def get_job(self, request: FakeRequest, job_id: str) -> Answer:
         """Answer GET /v2/jobs/{job_id}."""

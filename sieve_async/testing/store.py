@@ -8,7 +8,6 @@ import asyncio
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from enum import Enum, auto
 from functools import partial
 from heapq import heappop, heappush
 from itertools import islice
@@ -24,36 +23,27 @@ BLOCK_SIZE = 512
 _number = attrgetter("number")
 
 
-class Wake(Enum):
-    """Why a long poll is answered."""
-
-    TERMINAL = auto()
-    REMOVED = auto()
-    EXPIRED = auto()
-
-
 @attrs.define
 class LongPollWaiters:
     """Requests that wait for a job to end; each has one timer."""
 
     max_await: float
     timers: Timers
-    _waiting: dict[str, set[asyncio.Future[Wake]]] = attrs.field(
+    _waiting: dict[str, set[asyncio.Future[bool]]] = attrs.field(
         factory=lambda: defaultdict(set), init=False
     )
 
     def __attrs_post_init__(self) -> None:
         check_at_least(0, max_await=self.max_await)
 
-    async def wait(self, job: FakeJob) -> Wake:
-        """Wait until a job ends, is removed, or the longest time is over."""
+    async def wait(self, job: FakeJob) -> bool:
+        """Wait until a job ends or is removed; return True when the longest time is over first."""
         job_id, ends_at = job.script.id, job.ends_at()
-        # The end wins over the limit when both come at once.
         limit = self.timers.clock.now() + self.max_await
-        moment, reason = (ends_at, Wake.TERMINAL) if ends_at <= limit else (limit, Wake.EXPIRED)
-        woken: asyncio.Future[Wake] = asyncio.get_running_loop().create_future()
+        woken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting[job_id].add(woken)
-        cancel = self.timers.call_at(moment, partial(_wake, woken, reason))
+        wake = partial(_wake, woken, is_too_late=ends_at > limit)
+        cancel = self.timers.call_at(min(ends_at, limit), wake)
         try:
             return await woken
         finally:
@@ -62,10 +52,10 @@ class LongPollWaiters:
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
 
-    def wake(self, job_id: str, reason: Wake) -> None:
+    def wake(self, job_id: str) -> None:
         """Have all that wait for one job answered."""
         for woken in self._waiting.get(job_id, ()):
-            _wake(woken, reason)
+            _wake(woken)
 
 
 @attrs.define
@@ -198,22 +188,21 @@ class JobStore:
         job.is_removed = True
         if job.listed:
             self._index.remove(job)
-        self.waiters.wake(job_id, Wake.REMOVED)
+        self.waiters.wake(job_id)
 
-    def poll(self, job_id: str) -> FakeJob | None:
-        """Look up one job; a job that goes by polls moves one step."""
+    def poll(self, job_id: str) -> None:
+        """Count a lookup of a job: one that goes by polls moves one step."""
         job = self.jobs.get(job_id)
         if job and job.progress.by == "polls":
             job.progress.poll(self.now())
             self.moved(job)
-        return job
 
     def moved(self, job: FakeJob) -> None:
         """Record that a job has moved otherwise than by the clock."""
         now = self.now()
         self._index.update(job, now)
         if job.is_terminal(now):
-            self.waiters.wake(job.script.id, Wake.TERMINAL)
+            self.waiters.wake(job.script.id)
         for listener in self.listeners:
             listener(job)
 
@@ -244,7 +233,6 @@ class JobStore:
         return self._index.count(status, self.now())
 
 
-def _wake(woken: asyncio.Future[Wake], reason: Wake) -> None:
-    """Set the reason, unless another one came in this turn of the loop."""
-    if not woken.done():
-        woken.set_result(reason)
+def _wake(woken: asyncio.Future[bool], *, is_too_late: bool = False) -> None:
+    if not woken.done():  # in this turn of the loop
+        woken.set_result(is_too_late)

@@ -1,7 +1,6 @@
 """Webhook delivery: the events of pushed jobs, sent to loopback addresses only."""
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -20,6 +19,7 @@ from sieve_async.testing.documents import (
     encode,
     input_output,
     raw_fields,
+    write,
 )
 from sieve_async.testing.faults import Occurrence
 from sieve_async.testing.functions import Push, Webhook
@@ -174,13 +174,13 @@ class WebhookSender:
         runs = seen.statuses.count("processing")
         if runs != followed.runs:
             followed.runs, followed.outputs = runs, 0
-        for text in outputs[followed.outputs :]:
-            yield "job.new_output", {"job_id": job.script.id, "output": text}
+        for output in outputs[followed.outputs :]:
+            yield "job.new_output", {"job_id": job.script.id, "output": write(output)}
         followed.outputs = len(outputs)
         if job.is_terminal(now):
             state["error"] = job.script.error_at(seen.status)
             yield "job.complete.no_output", state
-            yield "job.complete", state | {"outputs": [_as_sent(text) for text in outputs]}
+            yield "job.complete", state | {"outputs": [_as_sent(output) for output in outputs]}
 
     def _send(self, url: str, event: str, job_id: str, body: Document) -> None:
         """Plan the deliveries of one event, which faults may change."""
@@ -242,9 +242,8 @@ def is_loopback(url: str) -> bool:
     return parts.scheme == "http" and is_here
 
 
-def _as_sent(text: str) -> Document:
+def _as_sent(output: Any) -> Document:
     """Return an output as webhooks show it: never nested, and a file as keys and values."""
-    output: Any = json.loads(text)
     if isinstance(output, list):
         return input_output(output)
     data = output["data"]

@@ -17,20 +17,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import attrs
+
 from sieve_async import Job, JobOutcome, JobStatus, NotFoundError
 from sieve_async.cli.report import Report
 
 _FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--enable-logging=stderr",
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--hide-scrollbars", "--enable-logging=stderr", "--window-size=1200,1600"),
 )
 _CONSOLE = re.compile(r"CONSOLE[:(].*")
 _SCHEMES = {"dark": 0, "light": 1}  # of Chromium's preferredColorScheme
@@ -58,14 +53,9 @@ def report_of(count: int) -> str:
             continue
         completed = started + timedelta(seconds=numbers.expovariate(1 / 600))
         text = 'Traceback (most recent call last):\n  File "a.py"\nValueError: <b>no</b> & no'
-        job = Job(
-            job_id,
-            JobStatus(status),
-            created_at=created,
-            started_at=started,
-            completed_at=completed,
-            error=text if status == "error" else None,
-        )
+        error_text = text if status == "error" else None
+        job = Job(job_id, JobStatus(status), created_at=created, started_at=started)
+        job = attrs.evolve(job, completed_at=completed, error=error_text)
         report.add(JobOutcome(job_id, job))
     return report.page(now + timedelta(hours=2), pending=[f"job-{n}" for n in range(count // 10)])
 
@@ -90,21 +80,10 @@ def serving(directory: Path) -> Iterator[str]:
 def messages_of(url: str, screenshot: Path, scheme: str) -> list[str]:
     """Open a page, take a screenshot, and return what stands in the console."""
     with tempfile.TemporaryDirectory() as profile:
-        ended = subprocess.run(  # noqa: S603 - our own page
-            [  # noqa: S607 - where Debian puts it
-                "chromium",
-                *_FLAGS,
-                f"--user-data-dir={profile}",
-                f"--blink-settings=preferredColorScheme={_SCHEMES[scheme]}",
-                "--window-size=1200,1600",
-                f"--screenshot={screenshot}",
-                url,
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=120,
-        )
+        flags = [f"--user-data-dir={profile}", f"--screenshot={screenshot}"]
+        flags += [f"--blink-settings=preferredColorScheme={_SCHEMES[scheme]}"]
+        command = ["chromium", *_FLAGS, *flags, url]
+        ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)  # noqa: S603 - our own page
     if not screenshot.read_bytes().startswith(_PNG):
         raise SystemExit(f"{url}: no screenshot")
     return _CONSOLE.findall(ended.stderr)

@@ -32,7 +32,7 @@ async def test_live_view(
 ) -> None:
     """At a terminal of any width a view is redrawn in place, and removed at the end."""
     sieve.add_job("soon", processing=1, by="polls")
-    sieve.add_job("late", processing=2, by="polls")
+    sieve.add_job("late", processing=4, by="polls")
 
     ended, shown = await at_terminal("watch", "soon", "late", size=size, **settings)
 
@@ -87,7 +87,7 @@ def test_is_live(settings: dict[str, str], *, expected: bool) -> None:
 async def test_shared_terminal(at_terminal: TerminalCommand, sieve: FakeSieve, ci: str) -> None:
     """Where results and progress share a terminal, each result is shown once, above the view."""
     sieve.add_job("bad", status="error", error="a\nb: c\x1b[31m")
-    sieve.add_job("late", processing=1, by="polls")
+    sieve.add_job("late", processing=3, by="polls")
 
     _, shown = await at_terminal("watch", "bad", "late", size=(100, 24), shared=True, CI=ci)
 

@@ -135,13 +135,13 @@ async def test_list_is_no_poll(sieve: FakeSieve, get: Get) -> None:
 @pytest.mark.looptime
 async def test_rows_keep_up_with_outputs(sieve: FakeSieve, get: Get) -> None:
     """A row shows all outputs so far, whatever part of them a lookup asked for meanwhile."""
-    sieve.add_job("j", processing=3, outputs=[1, 2, 3], streams=True, fields={"status": "odd"})
+    sieve.add_job("j", processing=0.9, outputs=[1, 2, 3], streams=True, fields={"status": "odd"})
 
     seen = []
     for _ in range(4):
         [row] = (await get("/v2/jobs?status=odd"))["data"]
         seen.append((output_data(row), output_data(await get("/v2/jobs/j?offset=1"))))
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.3)
 
     assert seen == [([], []), ([1], []), ([1, 2], [2]), ([1, 2, 3], [2, 3])]
 
