@@ -199,7 +199,7 @@ def is_installed(module: str) -> bool:
 
 
 def resident_bytes() -> int:
-    """The memory of this process; its peak where the system does not tell more."""
+    """The memory of this process; its peak where the system does not report more."""
     if _STATM.exists():
         return int(_STATM.read_text("ascii").split()[1]) * resource.getpagesize()
     return peak_bytes()

@@ -107,7 +107,7 @@ class Soak:
 
 
 def _descriptors() -> int:
-    """How many files are open; zero where the system does not tell."""
+    """How many files are open; zero where the system does not report it."""
     return len(list(_OPEN_FILES.iterdir())) if _OPEN_FILES.exists() else 0
 
 

@@ -261,7 +261,7 @@ def _shows_encoding(start: bytes) -> bool:
 
 
 def _split_ids(text: str) -> tuple[list[str], str]:
-    """The complete ids in a text, and its end, which may go on."""
+    """The complete ids in a text, and its end, which may be cut off."""
     tokens = _TOKEN.findall(text)
     rest = tokens.pop() if tokens and not _is_separator(tokens[-1]) else ""
     return [token for token in tokens if token[0] != "#" and not _is_separator(token)], rest

@@ -64,7 +64,7 @@ class FileStore:
         return _in_range(*file, headers)
 
     def expiry(self, at: datetime | None, within: float | None) -> datetime | None:
-        """The end of a link, in whole seconds, as links tell it."""
+        """The end of a link, in whole seconds, as links state it."""
         if at is not None and within is not None:
             message = "expires_at and expires_in exclude each other"
             raise ValueError(message)

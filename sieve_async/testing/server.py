@@ -40,7 +40,7 @@ class Options(TypedDict, total=False):
 
 
 class FakeSieve:
-    """A Sieve server on loopback whose jobs and builds go on as a test scripts them.
+    """A Sieve server on loopback whose jobs and builds follow the scripts of a test.
 
     Timelines follow the server's clock, which is the running loop's unless another ``clock`` is
     given, times ``speed``. It starts with the server: what was added before begins then. The clock
@@ -231,7 +231,7 @@ class FakeSieve:
             inputs: The values by name, wrapped as outputs are.
             function: Its function, as ``owner/name``; its version is the latest one.
             listed: Whether lists show it, or only lookups, like another organization's public job.
-            **script: How it goes on:
+            **script: How it continues:
                 ``queued`` is how long it is queued, in seconds or in polls (see ``by``).
                 ``processing`` is how long each run takes then.
                 ``status`` is its last status (finished); None keeps it processing forever.
@@ -375,7 +375,7 @@ class FakeSieve:
         A file of that name is replaced, and links to it stay valid as long as they were to be. A
         link expires at an aware datetime, or in so many seconds of the server's clock, and is
         spelled as those of the API then: signed 48 hours before its end. The ETag is given with its
-        quotes; ``"md5"`` makes a strong one, and None sends none. ``md5`` tells whether there is an
+        quotes; ``"md5"`` makes a strong one, and None sends none. ``md5`` says whether there is an
         ``x-goog-hash``.
         """
         body = content.encode() if isinstance(content, str) else bytes(content)

@@ -62,7 +62,7 @@ async def test_few(sieve: FakeSieve, client: SieveClient, number: int) -> None:
 
 
 async def test_vanishing(sieve: FakeSieve, client: SieveClient) -> None:
-    """A job that vanishes is not found in the end, once that was confirmed; the others go on."""
+    """A job that vanishes is not found in the end, once that was confirmed; the others continue."""
     ids = [sieve.add_job(processing=200) for _ in range(10)]
     async with asyncio.TaskGroup() as group:
         waiting = group.create_task(client.wait_for_jobs(ids, strategy="list"))
@@ -304,7 +304,7 @@ async def test_closing(sieve: FakeSieve, client: SieveClient) -> None:
 @pytest.mark.parametrize("slots", [1, 4])
 @pytest.mark.parametrize("single", [True, False])
 async def test_half_of_the_slots(sieve: FakeSieve, slots: int, *, single: bool) -> None:
-    """Held requests take at most half of the slots; the rest is polled, and lookups go on."""
+    """Held requests take at most half of the slots; the rest is polled, and lookups continue."""
     ids = [sieve.add_job(processing=50 + 10 * n) for n in range(6)]
     sieve.add_job("other", processing=3600)
 

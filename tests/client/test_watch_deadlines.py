@@ -96,7 +96,7 @@ async def test_answers_on_their_way(sieve: FakeSieve, client: SieveClient) -> No
 
 
 async def test_deadline_behind_full_slots(sieve: FakeSieve) -> None:
-    """Looks that queue for a slot behind silent ones end at the deadline too."""
+    """Polls that queue for a slot behind silent ones end at the deadline too."""
     sieve.fault(delay=3600)
     limits = Limits(max_connections=2)
     async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:

@@ -90,7 +90,7 @@ async def test_if_range(sieve: FakeSieve, etag: str | None, condition: str, stat
 
 @pytest.mark.looptime
 async def test_link_expires(sieve: FakeSieve) -> None:
-    """A link tells its end, and is refused from then on; another link to the file is not."""
+    """A link states its end, and is refused from then on; another link to the file is not."""
     old = sieve.add_file("a", CONTENT, expires_in=10)
     new = sieve.add_file("a", CONTENT, expires_at=datetime.now(UTC) + timedelta(hours=1))
     past = sieve.add_file("a", CONTENT, expires_at=datetime.now(UTC) - timedelta(hours=1))

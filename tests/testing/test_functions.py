@@ -28,7 +28,7 @@ async def test_function_document_is_complete(sieve: FakeSieve, get: Get) -> None
 
 
 async def test_function_of_a_job_has_a_version(sieve: FakeSieve, get: Get) -> None:
-    """A function that only jobs name has a ready version, whose id jobs begin to tell."""
+    """A function that only jobs name has a ready version, whose id jobs begin to name."""
     sieve.add_job("j", function="me/mine", fields={"visibility": "private", "new_key": [1]})
 
     job = await get("/v2/jobs/j")

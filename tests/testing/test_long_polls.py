@@ -155,7 +155,7 @@ async def test_hold_ends_with_its_connection() -> None:
 
         waiting.cancel()
         async with asyncio.timeout(2):
-            while sieve.in_flight:  # noqa: ASYNC110 - nothing tells of it
+            while sieve.in_flight:  # noqa: ASYNC110 - nothing reports it
                 await asyncio.sleep(0)
 
     assert sieve.requests[0].status == 0

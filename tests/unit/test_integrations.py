@@ -29,7 +29,7 @@ def test_shards() -> None:
 
 
 async def test_equal_settings_share_a_client(sieve: FakeSieve) -> None:
-    """The client lives as long as one of its users; the next user gets a new one."""
+    """The client stays open as long as one of its users; the next user gets a new one."""
 
     def settings(rate: float = 5.0) -> ClientSettings:
         return ClientSettings(api_key=KEY, base_url=sieve.url, limits=Limits(polls_per_second=rate))

@@ -182,7 +182,7 @@ async def test_no_retry_past_the_deadline() -> None:
 
 
 async def test_empty_budget() -> None:
-    """Without tokens there are no retries; first tries go on."""
+    """Without tokens there are no retries; first tries continue."""
     harness = Harness(*[errors.ConnectError("refused")] * 5)
     harness.retrier.budget.tokens = 13
     for _ in range(5):
