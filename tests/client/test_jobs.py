@@ -308,7 +308,7 @@ async def test_cancelling(sieve: FakeSieve, client: SieveClient) -> None:
 
 
 async def test_a_refused_cancellation(sieve: FakeSieve, client: SieveClient) -> None:
-    """A refusal of a job that is not over is an error that holds the job."""
+    """Rejecting a job that is not terminal is an error that holds the job."""
     sieve.add_job("j", queued=60)
     sieve.fault(method="DELETE", status=400)
     with pytest.raises(errors.JobNotCancellableError) as raised:
@@ -334,7 +334,7 @@ async def test_it_is_retried(sieve: FakeSieve, client: SieveClient) -> None:
 
 
 async def test_refused_cancellations(sieve: FakeSieve, client: SieveClient) -> None:
-    """Any other refusal is raised as it is; an invalid id is never sent."""
+    """Any other rejection is raised as it is; an invalid id is never sent."""
     for status in (401, 403, 404, 409, 422):
         sieve.fault(method="DELETE", status=status, times=1)
         with pytest.raises(errors.APIError, match=str(status)):

@@ -112,7 +112,7 @@ async def test_offset_is_the_number_held(sieve: FakeSieve, client: SieveClient) 
 async def test_bytes_are_of_the_order_of_the_outputs(
     sieve: FakeSieve, client: SieveClient, how: str
 ) -> None:
-    """Outputs of 1 MB in all cost about 1 MB, however often the job is looked at."""
+    """Outputs of 1 MB in all cost about 1 MB, however often the job is polled."""
     large = "x" * 50_000
     sieve.add_job("job", processing=200, outputs=[large] * 20, streams=True)
     often = PollPolicy(min_interval=1, max_interval=1)

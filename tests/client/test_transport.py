@@ -298,7 +298,7 @@ async def test_connecting_fails() -> None:
 
 
 async def test_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """A proxy of the environment is used where that is wanted, and its refusals are its own."""
+    """A proxy of the environment is used where that is wanted, and its errors are distinguished."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".netrc").write_text("default login me password secret\n")
     async with RawServer(respond(), error_response(407), respond(), [Action.CLOSE]) as proxy:

@@ -95,7 +95,7 @@ async def test_effects_together(sieve: FakeSieve, session: aiohttp.ClientSession
     ],
 )
 async def test_status(sieve: FakeSieve, get: Get, status: int, detail: object) -> None:
-    """A status comes with the body that fits it, and the job has not been looked at."""
+    """A status comes with the body that fits it, and the request is not a poll of the job."""
     sieve.add_job("j", queued=1, by="polls")
 
     with sieve.fault(status=status):
