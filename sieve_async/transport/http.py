@@ -27,7 +27,7 @@ from sieve_async.transport.connection import ConnectionSender, UnsupportedError
 from sieve_async.transport.errors import Exchange, proxy_refusal, translate
 from sieve_async.transport.session import SessionSender, environment_proxy, open_session
 from sieve_async.transport.settings import SenderSettings, connect_timeout, open_connector
-from sieve_async.transport.timers import RequestTimer
+from sieve_async.transport.timers import RequestTimer, RequestTimers
 
 Sender: TypeAlias = ConnectionSender | SessionSender
 
@@ -77,7 +77,7 @@ class Transport:
         self._redact = redactor(config.api_key)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: int | None = None
-        self._in_flight: set[RequestTimer] = set()
+        self._timers = RequestTimers()
         # A session of the caller's may trace, and a proxy needs one.
         self._is_direct = session is None and not trust_env
         self._direct: ConnectionSender | None = None
@@ -100,8 +100,8 @@ class Transport:
         loop = self.bind_loop()
         sender, target = self._sender(request), self._target(request)
         exchange = Exchange(request.method, request.path, self._over_tls)
-        timer = RequestTimer(loop, self._due(loop, request, deadline))
-        self._in_flight.add(timer)
+        timer = RequestTimer(loop)
+        self._timers.start(timer, self._due(loop, request, deadline))
         failure: SieveError | None = None
         try:
             status, headers, body = await sender.send(request, target, exchange)
@@ -123,8 +123,8 @@ class Transport:
             error.__traceback__ = None
             raise
         finally:
-            self._in_flight.discard(timer)
-            timer.stop()
+            self._timers.stop(timer)
+            timer.uncancel()  # should the cancellation have become some other error
         # Raised after the block has ended: nothing of aiohttp is its context.
         if failure is not None:
             raise failure
@@ -160,8 +160,7 @@ class Transport:
         """
         if not self.closed and self._loop is not None and not self._loop.is_closed():
             self.bind_loop()
-            for timer in self._in_flight:
-                timer.interrupt()
+            self._timers.interrupt_all()
         self.closed = True
 
     async def close(self) -> None:
@@ -170,7 +169,7 @@ class Transport:
             for sender in (self._direct, self._pooled):
                 if sender is not None and self._session is None:
                     closing.push_async_callback(sender.close)
-            while self._in_flight and self._loop is asyncio.get_running_loop():  # noqa: ASYNC110
+            while self._timers and self._loop is asyncio.get_running_loop():  # noqa: ASYNC110
                 await asyncio.sleep(0)  # each ends within a few turns of the loop
 
     def _target(self, request: Request[Any]) -> str:

@@ -122,7 +122,7 @@ async def test_cancellation_passes(way: str, request_: Any, answered: int) -> No
                 await asyncio.sleep(0)
 
             assert task.cancelled()
-            assert not transport._in_flight
+            assert not transport._timers
             try:
                 await task
             except asyncio.CancelledError as error:
