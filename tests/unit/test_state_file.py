@@ -118,7 +118,7 @@ async def test_repeating_a_commit_changes_nothing(path: Path) -> None:
 async def test_an_outcome_nested_too_deeply(path: Path) -> None:
     """An outcome that cannot be written stays pending, and holds up no other one."""
     data: object = 1
-    for _ in range(5000):
+    for _ in range(100_000):
         data = [data]
     deep = JobOutcome("j1", Job("j1", JobStatus.FINISHED, outputs=(InputOutput(data=data),)))
     async with WatchState.open(path) as state:
