@@ -34,7 +34,7 @@ def stop(*_):
 
 def send_signal():
     while len(sieve.requests) < 20:
-        time.sleep(0.001)
+        time.sleep(0.001)  # real time: a real program in a process of its own
     signal.pthread_kill(main_thread, signal.SIGUSR1)
 
 def on_logged(loop, context):
