@@ -58,7 +58,6 @@ from sieve_async.polling import (
     LongPollLimiter,
     OutputStream,
     PollContext,
-    PollLogger,
     PollPolicy,
     PollState,
     SingleWaits,
@@ -164,7 +163,7 @@ class SieveClient:
         self._pusher = Pusher(self._retrier, self._limiter, retry, _now)
         self._downloads = DownloadSettings(timeout=timeout, retry=retry, trust_env=trust_env)
         pushed_at = self._pusher.log.pushed_at
-        self._context = PollContext(self._retrier, _now, pushed_at, PollLogger(_now))
+        self._context = PollContext(self._retrier, _now, pushed_at)
         self._long_polls = LongPollLimiter(self._transport.slots)
         self._waits = SingleWaits(self._limiter, _now)
         self._observer: WaitObserver | None = None

@@ -3,7 +3,7 @@
 from sieve_async.polling.long_polls import LongPollLimiter
 from sieve_async.polling.outputs import OutputStream
 from sieve_async.polling.policy import PollPolicy
-from sieve_async.polling.poller import JobPoller, PollContext, PollLogger, VersionPoller
+from sieve_async.polling.poller import JobPoller, PollContext, VersionPoller
 from sieve_async.polling.state import DeadlineReached, Decision, Done, Failed, PollAt, PollState
 from sieve_async.polling.waits import SingleWaits, notify
 
@@ -17,7 +17,6 @@ __all__ = [
     "OutputStream",
     "PollAt",
     "PollContext",
-    "PollLogger",
     "PollPolicy",
     "PollState",
     "SingleWaits",

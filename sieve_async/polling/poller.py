@@ -31,40 +31,8 @@ _PLAIN_POLL_LEAD = 0.3
 _MIN_HELD = 1.0
 # A job that this client pushed may be unknown to a lagging replica for so long.
 _PUSH_GRACE = 10.0
-# Seconds between two warnings of failed polls; how many unknown words are logged.
-_LOG_INTERVAL = 60.0
-_MAX_LOGGED_WORDS = 100
 # As many hashes as fit into the smallest integers, and far too many to meet one twice.
 _RUNS = 2**60
-
-
-class PollLogger:
-    """Logs failed polls and unknown words of one client: a warning a minute, once a word.
-
-    Args:
-        clock: The time of the loop.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._silent_until = float("-inf")
-        self._words: set[str] = set()
-
-    def poll(self, subject: str, state: PollState) -> None:
-        """Log what the last poll of a job or version that is not terminal has shown."""
-        if not state.is_healthy and state.last_error is not None:
-            now = self._clock()
-            level = logging.DEBUG if now < self._silent_until else logging.WARNING
-            if level == logging.WARNING:
-                self._silent_until = now + _LOG_INTERVAL
-            if logger.isEnabledFor(level):
-                reason = shorten(str(state.last_error))
-                logger.log(level, "%s: poll failed, retrying: %s", subject, reason)
-        elif state.status is not None and not state.status.is_known:
-            word = shorten(state.status)
-            if word not in self._words and len(self._words) < _MAX_LOGGED_WORDS:
-                self._words.add(word)
-                logger.warning("%s: unknown status %a, polling on", subject, word)
 
 
 @attrs.frozen
@@ -75,7 +43,6 @@ class PollContext:
         retrier: Sends them.
         clock: The time of the loop.
         pushed_at: When this client pushed a job; None if it did not, or long ago.
-        log: Logs what polls have shown.
         has_slot: Whether polls are sent in a slot that the caller holds, with one try.
         long_polls: Lets the server hold polls; None for not.
     """
@@ -83,7 +50,6 @@ class PollContext:
     retrier: Retrier
     clock: Callable[[], float]
     pushed_at: Callable[[str], float | None]
-    log: PollLogger
     has_slot: bool = False
     long_polls: LongPollLimiter | None = None
 
@@ -141,9 +107,22 @@ class Poller(ABC, Generic[Model]):
         return WaitTimeoutError(self.target, self.last(), state.polls, elapsed, state.last_error)
 
     def log(self) -> None:
-        """Log what the last poll has shown, if that is worth a line."""
-        subject = f"{'version' if '/' in self.target else 'job'} {self.target}"
-        self.context.log.poll(subject, self.state)
+        """Log a failed poll or an unknown word, as a warning once for each status."""
+        state = self.state
+        if state.failures and state.last_error is not None:
+            level = logging.DEBUG if state.has_warned else logging.WARNING
+            reason = shorten(str(state.last_error))
+            logger.log(level, "%s: poll failed, retrying: %s", self._subject, reason)
+        elif state.status is None or state.status.is_known or state.has_warned:
+            return
+        else:
+            word = shorten(state.status)
+            logger.warning("%s: unknown status %a, polling on", self._subject, word)
+        state.has_warned = True
+
+    @property
+    def _subject(self) -> str:
+        return f"{'version' if '/' in self.target else 'job'} {self.target}"
 
     def _on_error(
         self, error: SieveError, sent_at: float, action: ErrorAction | None = None

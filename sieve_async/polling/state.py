@@ -69,6 +69,7 @@ class PollState:
         rejections: How many rejections in a row have counted.
         last_error: What the last failed poll failed with.
         was_listed: Whether a list has shown the job as running.
+        has_warned: Whether a failure or an unknown word of this status was logged.
     """
 
     policy: PollPolicy
@@ -82,6 +83,7 @@ class PollState:
     rejections: int = 0
     last_error: SieveError | None = None
     was_listed: bool = False
+    has_warned: bool = False
     changed_at: float = attrs.field(init=False)
     last_success_at: float = attrs.field(init=False)
     _next_confirmation_at: float = attrs.field(init=False)
@@ -127,6 +129,7 @@ class PollState:
         self.has_changed = status != self.status or output_count != self.output_count
         if status != self.status:
             self.changed_at = self.changed_at if is_first else now
+            self.has_warned = False
         self.status, self.output_count = status, output_count
         if status.is_terminal:
             return Done()

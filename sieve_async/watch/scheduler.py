@@ -8,7 +8,7 @@ import asyncio
 import heapq
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import attrs
@@ -16,6 +16,7 @@ import attrs
 from sieve_async.background import Background, cancel
 from sieve_async.errors import SieveError
 from sieve_async.limiter import RequestLimiter
+from sieve_async.messages import shorten
 from sieve_async.models import JobStatus
 from sieve_async.outcomes import JobOutcome
 from sieve_async.polling import (
@@ -40,6 +41,8 @@ _MAX_DOCUMENTS = 2000
 _TIMER_RESOLUTION = 0.001
 # A poll that takes longer was held back, and says nothing about the latency.
 _MAX_LATENCY = 5.0
+_LOG_INTERVAL = 60.0
+_MAX_LOGGED_WORDS = 100
 
 
 class Scheduler:
@@ -86,6 +89,7 @@ class Scheduler:
         self._in_flight: dict[WatchedJob, asyncio.Task[None]] = {}
         self._updating: dict[WatchedJob, asyncio.Task[None]] = {}
         self._documents: OrderedDict[WatchedJob, None] = OrderedDict()
+        self._log = PollLogger(self._clock)
         self._is_closed = False
         background.on_failure(self.fail)
 
@@ -336,7 +340,7 @@ class Scheduler:
     def _apply(self, job: WatchedJob, decision: Decision, now: float) -> None:
         match decision:
             case PollAt(at):
-                job.log()
+                self._log.poll(job)
                 self._keep_document(job)
                 self._plan(job, at, now)
             case Failed(error):
@@ -398,3 +402,40 @@ class Scheduler:
         self._urgent = deque(job for job in self._urgent if job.is_active)
         for job in [job for job in self._documents if not job.is_active]:
             del self._documents[job]
+
+
+class PollLogger:
+    """Logs failed polls and unknown words of thousands of jobs: a warning a minute, once a word.
+
+    Args:
+        clock: The time of the loop.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._failed = 0
+        self._silent_until = float("-inf")
+        self._words: set[str] = set()
+
+    def poll(self, job: WatchedJob) -> None:
+        """Log what the last poll of a pending job has shown."""
+        state = job.state
+        if state.last_error is not None and not state.is_healthy:
+            self._failed_poll(job.job_id, state.last_error)
+        elif state.status is not None and not state.status.is_known:
+            word = shorten(state.status)
+            if word not in self._words and len(self._words) < _MAX_LOGGED_WORDS:
+                self._words.add(word)
+                logger.warning("job %s: unknown status %a, polling on", job.job_id, word)
+
+    def _failed_poll(self, job_id: str, error: SieveError) -> None:
+        self._failed += 1
+        now = self._clock()
+        if now < self._silent_until:
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("job %s: poll failed, retrying: %s", job_id, shorten(str(error)))
+            return
+        self._silent_until = now + _LOG_INTERVAL
+        line = "polls failed (%d), retrying: job %s: %s"
+        logger.warning(line, self._failed, job_id, shorten(str(error)))
+        self._failed = 0

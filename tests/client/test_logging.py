@@ -1,5 +1,6 @@
 """Log lines: one per request and failed poll at DEBUG, pauses at INFO, never the key or a query."""
 
+import asyncio
 import logging
 import os
 import re
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 
+from helpers.http_helpers import now
 from helpers.leak_checks import KEY
 from helpers.raw_server import ScriptedServer, error_response, finished_job, respond
 from sieve_async import ConfigError, SieveClient
@@ -51,6 +53,27 @@ async def test_failed_polls(caplog: pytest.LogCaptureFixture) -> None:
     assert warning.startswith("job job: poll failed, retrying: GET /v2/jobs/job: HTTP 503")
     failed = [line for line in lines_of(caplog, logging.DEBUG) if "poll failed" in line]
     assert len(failed) == 4
+
+
+@pytest.mark.looptime
+async def test_failed_polls_for_long(caplog: pytest.LogCaptureFixture) -> None:
+    """Each wait warns once, however long its polls fail; a watch of many jobs once a minute."""
+    server = ScriptedServer(
+        lambda request: error_response(503) if now() < 600 else finished_job(request.job_id)
+    )
+    async with server, server.client() as client:
+        await asyncio.gather(client.wait_for_job("a"), client.wait_for_job("b"))
+        single = lines_of(caplog, logging.WARNING)
+    assert sorted(line.split(":")[0] for line in single) == ["job a", "job b"]
+
+    caplog.clear()
+    begun = now()
+    server = ScriptedServer(
+        lambda request: error_response(503) if now() < begun + 600 else finished_job(request.job_id)
+    )
+    async with server, server.client() as client:
+        await client.wait_for_jobs([f"j{number}" for number in range(20)])
+    assert 8 <= len(lines_of(caplog, logging.WARNING)) <= 11
 
 
 @pytest.mark.looptime
