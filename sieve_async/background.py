@@ -1,4 +1,4 @@
-"""Tasks and timers of a client: in a context of its own, and never failing unseen."""
+"""Tasks, timers and the clock of a client: in a context of its own, and never failing unseen."""
 
 import asyncio
 import contextvars
@@ -50,6 +50,11 @@ class Background:
         except BaseException as error:
             self.fail(error)
             raise
+
+
+def loop_time() -> float:
+    """The time of the running loop, in seconds; all due times and deadlines are of this clock."""
+    return asyncio.get_running_loop().time()
 
 
 def cancel(task: asyncio.Task[None] | None) -> list[asyncio.Task[None]]:

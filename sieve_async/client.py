@@ -65,7 +65,14 @@ from sieve_async.polling import (
 )
 from sieve_async.retry import Retrier, RetryPolicy
 from sieve_async.transport import Transport
-from sieve_async.watch import STRATEGIES, JobWatch, Scheduler, Strategy, gather_outcomes
+from sieve_async.watch import (
+    STRATEGIES,
+    JobWatch,
+    Scheduler,
+    Strategy,
+    Subscriber,
+    gather_outcomes,
+)
 
 if TYPE_CHECKING:
     import aiohttp
@@ -408,14 +415,13 @@ class SieveClient:
         seconds, policy = self._check_wait(timeout, polling)
         check_choice("strategy", strategy, STRATEGIES)
         check_callable("on_update", on_update)
+        subscriber = Subscriber(seconds, self._limits.max_pending_jobs, on_update)
         return JobWatch(
             self._attach,
             job_ids,
+            subscriber,
             policy=policy,
             strategy=strategy,
-            timeout=seconds,
-            max_pending=self._limits.max_pending_jobs,
-            on_update=on_update,
             observer=self._observer,
         )
 

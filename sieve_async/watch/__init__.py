@@ -2,11 +2,19 @@
 
 from typing import Literal, TypeAlias, get_args
 
-from sieve_async.watch.gather import gather_outcomes
+from sieve_async.watch.jobs import Subscriber
 from sieve_async.watch.scheduler import Scheduler
-from sieve_async.watch.watch import JobWatch, PendingJob
+from sieve_async.watch.watch import JobWatch, PendingJob, gather_outcomes
 
 Strategy: TypeAlias = Literal["poll", "long_poll", "list"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
 
-__all__ = ["STRATEGIES", "JobWatch", "PendingJob", "Scheduler", "Strategy", "gather_outcomes"]
+__all__ = [
+    "STRATEGIES",
+    "JobWatch",
+    "PendingJob",
+    "Scheduler",
+    "Strategy",
+    "Subscriber",
+    "gather_outcomes",
+]

@@ -1,15 +1,21 @@
-"""`WatchedJob`: one job of the scheduler, and those that share or wait for it."""
+"""What the scheduler knows: watched jobs, groups of them, and the watches that wait for them."""
 
+import asyncio
 import contextvars
-from asyncio import Task
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 
 import attrs
 
 from sieve_async import delays
+from sieve_async.background import cancel
+from sieve_async.errors import ClientClosedError, WaitTimeoutError
 from sieve_async.models import Job, JobStatus
 from sieve_async.outcomes import JobOutcome
-from sieve_async.polling import JobPoller, PollContext, PollPolicy, PollState
+from sieve_async.polling.policy import PollPolicy
+from sieve_async.polling.poller import JobPoller, PollContext
+from sieve_async.polling.state import PollState
+from sieve_async.watch.source import plain_id_of
 
 # How long before the deadline of a watch a held request is given up for a plain poll.
 _PLAIN_POLL_LEAD = 1.0
@@ -20,44 +26,197 @@ _MAX_PUSH_BACK_INTERVALS = 12
 _MAX_PUSH_BACK_SHARE = 0.1
 # Jobs that are first watched within so many seconds share one start time.
 _SAME_START = 0.01
+_UNKNOWN = "unknown"  # counts jobs that were not seen yet
 
 
 @attrs.define(eq=False)
 class Subscriber:
-    """A watch, as far as the scheduler knows it; the scheduler does not keep the watch alive.
+    """A watch, as the scheduler knows it; the caller may drop the `JobWatch` that it belongs to.
 
     Attributes:
-        jobs: Each id that was taken, with its job while that is pending.
-        pending: How many are pending.
-        started: When the watch began.
-        deadline: When the watch ends; None for never.
+        timeout: Seconds until the watch ends; None for never, 0 for one poll of each job.
+        max_pending: How many jobs may be pending or ready to be taken.
         on_update: The caller's function for new states.
         context: The caller's context, for that function.
-        on_outcome: Takes an outcome of a pending job.
-        on_status: Takes a pending job, its old and its new status.
-        on_close: Ends the watch, since the client was closed.
-        on_failure: Ends the watch with an exception.
+        jobs: Each id that was taken, with its job while that is pending.
+        pending: How many are pending.
+        outcomes: What is ready to be taken.
+        counts: How many jobs are in each state, those that are over included.
+        news: Set when there is an outcome, or there will be none any more.
+        capacity: Set when more ids may be taken.
+        started: When the watch began.
+        timer: Of the deadline.
+        group: The jobs it shares with equal watches; None before the watch began.
         feeder: Takes the ids from their source.
+        is_fed: Whether no more ids will be taken.
+        rest: What is left of a source that has an end.
         is_active: Whether the watch still waits.
+        is_closed: Whether nothing more is handed out.
+        failure: What ended the watch.
+        waiting: How many callers wait for an outcome.
+        ending: Cancelled tasks, which closing waits for.
         alone: It as the only subscriber: one tuple for thousands of jobs.
     """
 
-    jobs: "dict[str, WatchedJob | None]"
-    deadline: float | None
+    timeout: float | None
+    max_pending: int
     on_update: Callable[[Job], object] | None
-    context: contextvars.Context
-    on_outcome: Callable[[JobOutcome], None]
-    on_status: "Callable[[WatchedJob, JobStatus | None, JobStatus], None]"
-    on_close: Callable[[], None]
-    on_failure: Callable[[BaseException], None]
+    context: contextvars.Context = attrs.Factory(contextvars.copy_context)
+    jobs: "dict[str, WatchedJob | None]" = attrs.Factory(dict)
     pending: int = 0
+    outcomes: deque[JobOutcome] = attrs.Factory(deque)
+    counts: Counter[str] = attrs.Factory(Counter)
+    news: asyncio.Event = attrs.Factory(asyncio.Event)
+    capacity: asyncio.Event = attrs.Factory(asyncio.Event)
     started: float = 0.0
-    feeder: Task[None] | None = None
+    timer: asyncio.TimerHandle | None = None
+    group: "JobGroup | None" = None
+    feeder: "asyncio.Task[None] | None" = None
+    is_fed: bool = False
+    rest: Iterator[object] = attrs.Factory(lambda: iter(()))
     is_active: bool = True
+    is_closed: bool = False
+    failure: BaseException | None = None
+    waiting: int = 0
+    ending: "list[asyncio.Task[None]]" = attrs.Factory(list)
     alone: "tuple[Subscriber]" = attrs.field(init=False)
+    _failure_callers: int = 0
+    _unfinished: Iterator[JobOutcome] | None = None
 
     def __attrs_post_init__(self) -> None:
         self.alone = (self,)
+
+    @property
+    def deadline(self) -> float | None:
+        """When the watch ends; None for never, or when each job has been polled."""
+        return self.started + self.timeout if self.timeout else None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more ids may be taken now."""
+        return self.pending + len(self.outcomes) >= self.max_pending
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no outcome will come any more."""
+        return not self.is_active or (self.is_fed and not self.pending)
+
+    def accept(self, job_id: object) -> str | None:
+        """The id as a plain string; None for one that was taken before, or is invalid."""
+        item = plain_id_of(job_id)
+        if isinstance(item, JobOutcome):
+            self._put(item)
+            return None
+        return None if item in self.jobs else item
+
+    def add(self, job: "WatchedJob") -> None:
+        """Wait for a job."""
+        self.jobs[job.job_id] = job
+        self.pending += 1
+        self.counts[_word(job.status)] += 1
+
+    def on_status(self, job: "WatchedJob", status: JobStatus) -> None:
+        """Count a job under another status."""
+        if self.jobs.get(job.job_id) is job:
+            self.counts[_word(job.status)] -= 1
+            self.counts[_word(status)] += 1
+
+    def on_outcome(self, job: "WatchedJob", outcome: JobOutcome) -> None:
+        """Take the outcome of a pending job."""
+        if self.jobs.get(job.job_id) is job:
+            self._remove(job)
+            self._put(outcome)
+
+    def pop(self) -> JobOutcome:
+        """The next outcome; there must be one."""
+        outcome = self.outcomes.popleft()
+        self.capacity.set()
+        self._put_unfinished()
+        return outcome
+
+    def end(self, now: float, *, is_client_closed: bool = False) -> None:
+        """End what is pending: its outcomes are made when they are taken."""
+        if self.is_active:
+            self._stop_feeding()
+            self.is_active = False
+            self._unfinished = self._make_unfinished(now, is_client_closed=is_client_closed)
+            self._put_unfinished()
+            self.news.set()
+
+    def fail(self, error: BaseException) -> None:
+        """Raise this once the outcomes so far are taken; call `Scheduler.leave` then."""
+        self.failure = error
+        self._failure_callers = 1 if isinstance(error, Exception) else max(1, self.waiting)
+
+    def raise_failure(self) -> None:
+        """Raise what ended the watch: once, or in all that waited if it is no ``Exception``."""
+        if self.failure is not None and self._failure_callers > 0:
+            self._failure_callers -= 1
+            if isinstance(self.failure, StopAsyncIteration):  # it would look like the end
+                raise RuntimeError("StopAsyncIteration ended the watch") from self.failure
+            raise self.failure
+
+    def stop(self) -> None:
+        """Take no more ids, and wait for no job."""
+        self._stop_feeding()
+        self.is_active = False
+        self.jobs.clear()
+        self.pending = 0
+        self.rest = iter(())
+        self.news.set()
+
+    def close(self) -> None:
+        """Hand out nothing more."""
+        self.is_closed = True
+        self.outcomes.clear()
+        self._unfinished = self.failure = None
+
+    def _stop_feeding(self) -> None:
+        self.is_fed = True
+        if self.timer is not None:
+            self.timer.cancel()
+        self.ending += cancel(self.feeder)
+
+    def _put(self, outcome: JobOutcome) -> None:
+        self.counts[outcome.status] += 1
+        self.outcomes.append(outcome)
+        self.news.set()
+
+    def _put_unfinished(self) -> None:
+        if self._unfinished is not None and not self.outcomes:
+            for outcome in self._unfinished:
+                self._put(outcome)
+                return
+
+    def _remove(self, job: "WatchedJob") -> None:
+        self.jobs[job.job_id] = None
+        self.pending -= 1
+        self.counts[_word(job.status)] -= 1
+
+    def _make_unfinished(self, now: float, *, is_client_closed: bool) -> Iterator[JobOutcome]:
+        """The outcomes of what was pending, and of ids that were still to come.
+
+        Those of a source that might have no end are left alone.
+        """
+        jobs = list(reversed(self.jobs.values()))
+        while jobs:
+            job = jobs.pop()
+            if job is None or self.jobs.get(job.job_id) is not job:
+                continue
+            self._remove(job)
+            elapsed = now - max(self.started, job.state.started)
+            if is_client_closed and not job.is_terminal:
+                yield _closed(job.job_id, job.state.polls, elapsed)
+            else:
+                yield job.outcome(elapsed)
+        for job_id in self.rest:
+            if (plain_id := self.accept(job_id)) is None:
+                continue
+            self.jobs[plain_id] = None
+            if is_client_closed:
+                yield _closed(plain_id, 0, 0.0)
+            else:
+                yield JobOutcome(plain_id, None, WaitTimeoutError(plain_id, None, 0, 0.0))
 
 
 @attrs.define(eq=False)
@@ -68,7 +227,6 @@ class JobGroup:
         policy: How often they are polled.
         context: How their polls are sent.
         is_single_poll: Whether there is exactly one poll of each.
-        has_lister: Whether a lister moves the due times of their polls.
         subscribers: The watches.
         documents: How many own documents have come.
         document_bytes: Their size.
@@ -77,7 +235,6 @@ class JobGroup:
     policy: PollPolicy
     context: PollContext
     is_single_poll: bool
-    has_lister: bool
     subscribers: list[Subscriber] = attrs.field(factory=list)
     documents: int = 0
     document_bytes: int = 0
@@ -104,9 +261,8 @@ class JobGroup:
         """Begin to watch a job."""
         if now - self._started > _SAME_START:
             self._started = now  # one number for many jobs, to save memory
-        state = PollState(
-            self.policy, self._started, self._started if self.is_single_poll else None
-        )
+        deadline = self._started if self.is_single_poll else None
+        state = PollState(self.policy, self._started, deadline)
         return WatchedJob(self.context, state, job_id, group=self, subscribers=subscriber.alone)
 
 
@@ -146,6 +302,11 @@ class WatchedJob(JobPoller):
                 return True
         return False
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether its own document has shown a terminal status."""
+        return self.state.status is not None and self.state.status.is_terminal
+
     def hold_limit(self) -> float | None:
         """Until when a request may be held; None for no limit."""
         deadlines = [
@@ -171,11 +332,10 @@ class WatchedJob(JobPoller):
 
     def set_status(self, status: JobStatus) -> None:
         """Record the status seen, and report a change to the watches."""
-        if status == self.status:
-            return
-        for subscriber in self.subscribers:
-            subscriber.on_status(self, self.status, status)
-        self.status = status
+        if status != self.status:
+            for subscriber in self.subscribers:
+                subscriber.on_status(self, status)
+            self.status = status
 
     def drop_document(self) -> None:
         """Keep only the status of what was seen last."""
@@ -183,8 +343,16 @@ class WatchedJob(JobPoller):
 
     def outcome(self, elapsed: float) -> JobOutcome:
         """The outcome, as far as it is known now: the terminal state, or that there is none."""
-        state = self.state
-        if state.status is not None and state.status.is_terminal:
-            return JobOutcome(self.job_id, self.result(), None, state.polls, elapsed)
+        if self.is_terminal:
+            return JobOutcome(self.job_id, self.result(), None, self.state.polls, elapsed)
         error = self.timeout_error(elapsed)
-        return JobOutcome(self.job_id, None, error, state.polls, elapsed)
+        return JobOutcome(self.job_id, None, error, self.state.polls, elapsed)
+
+
+def _word(status: JobStatus | None) -> str:
+    return _UNKNOWN if status is None else str(status)
+
+
+def _closed(job_id: str, polls: int, elapsed: float) -> JobOutcome:
+    error = ClientClosedError("the client was closed while waiting")
+    return JobOutcome(job_id, None, error, polls, elapsed)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import attrs
 
-from sieve_async.background import Background, cancel
+from sieve_async.background import Background, cancel, loop_time
 from sieve_async.decode import JobPage, parse_page
 from sieve_async.endpoints import MAX_PAGE, list_jobs
 from sieve_async.errors import ClientClosedError, ResponseTooLargeError, SieveError
@@ -63,7 +63,6 @@ class Lister:
     Args:
         group: The jobs.
         retrier: Sends the requests for pages.
-        clock: The time of the loop.
         background: Runs the rounds.
         poll_now: Polls a job before those that are merely due.
     """
@@ -72,13 +71,11 @@ class Lister:
         self,
         group: JobGroup,
         retrier: Retrier,
-        clock: Callable[[], float],
         background: Background,
         poll_now: Callable[[WatchedJob], None],
     ) -> None:
         self._group = group
         self._retrier = retrier
-        self._clock = clock
         self._background = background
         self._poll_now = poll_now
         self._interval = 0.0
@@ -89,7 +86,7 @@ class Lister:
 
     def add(self, job: WatchedJob) -> bool:
         """Have a new job polled only if the next round comes late; False if there is none soon."""
-        now = self._clock()
+        now = loop_time()
         if now < self._off_until:
             return False
         job.due = now + _MAX_WAIT
@@ -124,7 +121,7 @@ class Lister:
         self._timer = None
         jobs = self._group.jobs()
         if jobs:
-            self._task = self._background.start(self._run(_ListPass(self._clock(), jobs)))
+            self._task = self._background.start(self._run(_ListPass(loop_time(), jobs)))
 
     async def _run(self, this: _ListPass) -> None:
         try:
@@ -145,7 +142,7 @@ class Lister:
 
     def _apply(self, this: _ListPass, *, is_complete: bool) -> None:
         """Move the due times of the jobs, and set that of the next round."""
-        now = self._clock()
+        now = loop_time()
         if is_complete:
             for job_id, job in this.jobs.items():
                 if job_id not in this.listed:
@@ -175,11 +172,11 @@ class Lister:
             return parse_page(request, response)
 
         request = list_jobs(status=status, limit=MAX_PAGE, offset=offset)
-        deadline = self._clock() + _PAGE_TIMEOUT
+        deadline = loop_time() + _PAGE_TIMEOUT
         return await self._retrier.poll(request, parse, deadline=deadline)
 
     def _take(self, this: _ListPass, page: JobPage) -> None:
-        now = self._clock()
+        now = loop_time()
         this.pages += 1
         this.rows += len(page.jobs)
         for job_id, status in page.jobs:
@@ -224,5 +221,5 @@ class Lister:
             self._has_warned = True
 
     def _turn_off(self, reason: str) -> None:
-        self._off_until = self._clock() + _OFF_SECONDS
+        self._off_until = loop_time() + _OFF_SECONDS
         logger.info("lists are off for %.0f s, polling instead: %s", _OFF_SECONDS, reason)

@@ -8,28 +8,21 @@ import asyncio
 import heapq
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
 from functools import partial
 
 import attrs
 
-from sieve_async.background import Background, cancel
+from sieve_async.background import Background, cancel, loop_time
 from sieve_async.errors import SieveError
 from sieve_async.limiter import RequestLimiter
 from sieve_async.messages import shorten
 from sieve_async.models import JobStatus
 from sieve_async.outcomes import JobOutcome
-from sieve_async.polling import (
-    DeadlineReached,
-    Decision,
-    Done,
-    Failed,
-    LongPollLimiter,
-    PollAt,
-    PollContext,
-    PollPolicy,
-    notify,
-)
+from sieve_async.polling.long_polls import LongPollLimiter
+from sieve_async.polling.policy import PollPolicy
+from sieve_async.polling.poller import PollContext
+from sieve_async.polling.state import DeadlineReached, Decision, Done, Failed, PollAt
+from sieve_async.polling.waits import notify
 from sieve_async.watch.jobs import JobGroup, Subscriber, WatchedJob
 from sieve_async.watch.lister import Lister
 
@@ -41,15 +34,18 @@ _MAX_DOCUMENTS = 2000
 _TIMER_RESOLUTION = 0.001
 # A poll that takes longer was held back, and says nothing about the latency.
 _MAX_LATENCY = 5.0
+# How long before the deadline the last polls begin: at the least, with long polls, at the most.
+_MIN_LEAD = 0.1
+_LONG_POLL_LEAD = 1.0
+_MAX_LEAD = 5.0
+# A watch that is over sooner makes no use of lists.
+_MIN_LISTED = 1.0
 _LOG_INTERVAL = 60.0
 _MAX_LOGGED_WORDS = 100
 
 
 class Scheduler:
     """Polls the jobs of all watches of one client.
-
-    Attributes:
-        latency: Seconds that a poll takes, of late.
 
     Args:
         context: How polls are sent.
@@ -70,10 +66,9 @@ class Scheduler:
         slots: int,
         polls_per_second: float | None,
     ) -> None:
-        self.latency = 0.0
+        self._latency = 0.0  # seconds that a poll takes, of late
         self._context = attrs.evolve(context, has_slot=True)
         self._long_context = attrs.evolve(self._context, long_polls=long_polls)
-        self._clock = context.clock
         self._limiter = limiter
         self._background = background
         self._slots = slots
@@ -83,13 +78,12 @@ class Scheduler:
         self._urgent: deque[WatchedJob] = deque()
         self._ready: deque[WatchedJob] = deque()
         self._later: list[tuple[float, WatchedJob]] = []
-        self._inactive = 0  # jobs in these that nothing waits for, at the most
         self._places = 0  # in the limiter's queue
         self._timer: asyncio.TimerHandle | None = None
         self._in_flight: dict[WatchedJob, asyncio.Task[None]] = {}
         self._updating: dict[WatchedJob, asyncio.Task[None]] = {}
         self._documents: OrderedDict[WatchedJob, None] = OrderedDict()
-        self._log = PollLogger(self._clock)
+        self._log = PollLogger()
         self._is_closed = False
         background.on_failure(self.fail)
 
@@ -98,33 +92,39 @@ class Scheduler:
         """How many jobs are pending."""
         return sum(subscriber.pending for subscriber in self._subscribers())
 
-    def join(
-        self, subscriber: Subscriber, policy: PollPolicy, strategy: str, *, is_single_poll: bool
-    ) -> JobGroup:
-        """The group of a new watch; with a callback of its own it shares no polls."""
+    def join(self, subscriber: Subscriber, policy: PollPolicy, strategy: str) -> None:
+        """Begin a watch; with a callback of its own it shares no polls."""
+        timeout, subscriber.started = subscriber.timeout, loop_time()
+        if strategy == "list" and timeout is not None and timeout < _MIN_LISTED:
+            strategy = "poll"
         own = subscriber if subscriber.on_update is not None else None
-        key = (policy, strategy, is_single_poll, own)
+        key = (policy, strategy, timeout == 0, own)
         group = self._groups.get(key)
         if group is None:
             context = self._long_context if strategy == "long_poll" else self._context
-            has_lister = strategy == "list"
-            group = JobGroup(policy, context, is_single_poll, has_lister)
-            self._groups[key] = group
-            if has_lister:
+            group = self._groups[key] = JobGroup(policy, context, is_single_poll=timeout == 0)
+            if strategy == "list":
                 self._listers[group] = Lister(
-                    group, context.retrier, self._clock, self._background, self.poll_now
+                    group, context.retrier, self._background, self.poll_now
                 )
         group.subscribers.append(subscriber)
-        return group
+        subscriber.group = group
+        if timeout:
+            soon = subscriber.started + timeout - min(_MAX_LEAD, timeout / 2)
+            subscriber.timer = self._background.call_at(soon, self._plan_last_polls, subscriber)
 
-    def watch(self, job_id: str, subscriber: Subscriber, group: JobGroup) -> WatchedJob:
+    def watch(self, job_id: str, subscriber: Subscriber) -> None:
         """Poll a job until it is terminal or no watch waits for it."""
+        group = subscriber.group
+        assert group is not None  # noqa: S101 - the watch has begun
         job = group.find(job_id)
         if job is not None:
             job.subscribers += subscriber.alone
-            return job
-        now = self._clock()
+            subscriber.add(job)
+            return
+        now = loop_time()
         job = group.new_job(job_id, subscriber, now)
+        subscriber.add(job)
         lister = self._listers.get(group)
         if lister is not None and lister.add(job):
             self._push(job)
@@ -132,48 +132,34 @@ class Scheduler:
             job.due = now
             self._ready.append(job)
             self._dispatch()
-        return job
 
-    def leave(self, subscriber: Subscriber, group: JobGroup) -> list[asyncio.Task[None]]:
-        """Poll no more for a watch; returns the tasks that are about to end."""
-        subscriber.is_active = False
-        ending = self.interrupt()
+    def leave(self, subscriber: Subscriber) -> None:
+        """Poll no more for a watch; its ``ending`` are the tasks that are about to end."""
+        group = subscriber.group
+        subscriber.stop()
+        ending = subscriber.ending
+        ending += self._interrupt()
         for job, task in self._updating.items():
             if not job.is_active:
                 ending += cancel(task)
-        if subscriber in group.subscribers:
-            group.subscribers.remove(subscriber)
-            self._forget(subscriber.pending)
+        if group is None or subscriber not in group.subscribers:
+            return
+        group.subscribers.remove(subscriber)
         if not group.subscribers:
             self._groups = {key: each for key, each in self._groups.items() if each is not group}
             lister = self._listers.pop(group, None)
             ending += lister.stop() if lister is not None else []
-        return ending
+        if not self.pending:  # what is left has ended; while there is more, it is dropped when due
+            for queue in (self._urgent, self._ready, self._later, self._documents):
+                queue.clear()
+            self._places = 0
+            self._limiter.drop_turns()
 
-    def interrupt(self) -> list[asyncio.Task[None]]:
-        """Cancel polls of jobs that no watch waits for; returns their tasks."""
-        ending: list[asyncio.Task[None]] = []
-        for job, task in self._in_flight.items():
-            if not job.is_active:
-                ending += cancel(task)
-        return ending
-
-    def expedite(self, jobs: Iterable[WatchedJob]) -> None:
-        """Poll these once more as soon as possible: their watch is nearly over."""
-        now = self._clock()
-        for job in jobs:
-            if job in self._in_flight:
-                job.give_up_hold()
-            elif job.due > now:
-                job.due = now
-                self._ready.append(job)
-        self._dispatch()
-
-    def lead_time(self, jobs: int) -> float:
-        """Seconds that a last poll of so many jobs takes."""
-        rounds = -(-jobs // self._slots)
-        paced = jobs / self._polls_per_second if self._polls_per_second is not None else 0.0
-        return max(1.5 * self.latency * rounds, paced)
+    def end(self, subscriber: Subscriber, error: BaseException) -> None:
+        """End a watch with an exception, if it still waits."""
+        if subscriber.is_active:
+            subscriber.fail(error)
+            self.leave(subscriber)
 
     def poll_now(self, job: WatchedJob) -> None:
         """Poll a job before those that are merely due."""
@@ -181,7 +167,7 @@ class Scheduler:
             job.is_nudged = True
             job.give_up_hold()
             return
-        job.due = self._clock()
+        job.due = loop_time()
         self._urgent.append(job)
         self._dispatch()
 
@@ -190,7 +176,7 @@ class Scheduler:
         jobs = [group.find(job_id) for group in self._groups.values()]
         for job in jobs:
             if job is not None:
-                job.state.restart_interval(self._clock())
+                job.state.restart_interval(loop_time())
                 job.is_listed = False  # a list may lag as the answer may
                 self.poll_now(job)
         return any(jobs)
@@ -202,9 +188,8 @@ class Scheduler:
             self._timer.cancel()
         ending: list[asyncio.Task[None]] = []
         for subscriber in self._subscribers():
-            subscriber.on_close()
-            if subscriber.feeder is not None and not subscriber.feeder.done():
-                ending.append(subscriber.feeder)
+            subscriber.end(loop_time(), is_client_closed=True)
+            ending += subscriber.ending
         for task in (*self._in_flight.values(), *self._updating.values()):
             ending += cancel(task)
         for lister in self._listers.values():
@@ -214,7 +199,50 @@ class Scheduler:
     def fail(self, error: BaseException) -> None:
         """Raise an unexpected exception in every watch; later ones begin anew."""
         for subscriber in self._subscribers():
-            subscriber.on_failure(error)
+            self.end(subscriber, error)
+
+    def _plan_last_polls(self, subscriber: Subscriber) -> None:
+        """Begin the last polls so early that they can be back in time."""
+        deadline, group, jobs = subscriber.deadline, subscriber.group, subscriber.pending
+        if deadline is None or group is None:
+            return
+        least = _LONG_POLL_LEAD if group.context.long_polls is not None else _MIN_LEAD
+        rounds = -(-jobs // self._slots)
+        paced = jobs / self._polls_per_second if self._polls_per_second is not None else 0.0
+        lead = min(max(least, 1.5 * self._latency * rounds, paced), _MAX_LEAD)
+        when = max(loop_time(), deadline - lead)
+        subscriber.timer = self._background.call_at(when, self._make_last_polls, subscriber)
+
+    def _make_last_polls(self, subscriber: Subscriber) -> None:
+        now, deadline = loop_time(), subscriber.deadline
+        if deadline is None:
+            return
+        subscriber.timer = self._background.call_at(deadline, self._on_deadline, subscriber)
+        for job in subscriber.jobs.values():
+            if job is None:
+                continue
+            if job in self._in_flight:
+                job.give_up_hold()
+            elif job.due > now:
+                job.due = now
+                self._ready.append(job)
+        self._dispatch()
+
+    def _on_deadline(self, subscriber: Subscriber) -> None:
+        # One turn later: an answer that has arrived in this turn counts.
+        self._background.call_at(loop_time(), self._end_pending, subscriber)
+
+    def _end_pending(self, subscriber: Subscriber) -> None:
+        subscriber.end(loop_time())
+        subscriber.ending += self._interrupt()
+
+    def _interrupt(self) -> list[asyncio.Task[None]]:
+        """Cancel polls of jobs that no watch waits for; returns their tasks."""
+        ending: list[asyncio.Task[None]] = []
+        for job, task in self._in_flight.items():
+            if not job.is_active:
+                ending += cancel(task)
+        return ending
 
     def _is_busy(self, job: WatchedJob) -> bool:
         """Whether its poll is in flight, or the caller's function has its state."""
@@ -244,7 +272,7 @@ class Scheduler:
 
     def _on_timer(self, when: float) -> None:
         self._timer = None
-        now = max(when, self._clock())
+        now = max(when, loop_time())
         while self._later and self._later[0][0] <= now:
             at, job = heapq.heappop(self._later)
             if job.queued_at != at:
@@ -278,7 +306,7 @@ class Scheduler:
 
     def _pop(self) -> WatchedJob | None:
         """The most urgent job that is due."""
-        now = self._clock() + _TIMER_RESOLUTION
+        now = loop_time() + _TIMER_RESOLUTION
         while self._urgent or self._ready:
             job = (self._urgent or self._ready).popleft()
             if self._is_busy(job) or not job.is_active:
@@ -289,20 +317,20 @@ class Scheduler:
         return None
 
     async def _poll(self, job: WatchedJob) -> None:
-        started = self._clock()
+        started = loop_time()
         try:
             decision = await job.poll()
         finally:
             self._end_flight(job)
-        now = self._clock()
+        now = loop_time()
         if now - started < _MAX_LATENCY:
-            self.latency += 0.1 * (now - started - self.latency)
+            self._latency += 0.1 * (now - started - self._latency)
         status = job.state.status
         if status is not None and status != job.status:
             job.set_status(JobStatus(status))
         if job.state.has_changed and job.subscribers[0].on_update is not None:
             await self._report_update(job)
-            now = self._clock()
+            now = loop_time()
         if job.is_active:
             self._apply(job, decision, now)
 
@@ -320,7 +348,7 @@ class Scheduler:
         except BaseException as error:
             if this_task.cancelling():
                 raise
-            subscriber.on_failure(error)
+            self.end(subscriber, error)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
         finally:
@@ -371,7 +399,7 @@ class Scheduler:
                 outcome = job.outcome(elapsed)
             else:
                 outcome = JobOutcome(job.job_id, None, error, job.state.polls, elapsed)
-            subscriber.on_outcome(outcome)
+            subscriber.on_outcome(job, outcome)
         job.subscribers = ()
 
     def _keep_document(self, job: WatchedJob) -> None:
@@ -387,32 +415,11 @@ class Scheduler:
             oldest, _ = self._documents.popitem(last=False)
             oldest.drop_document()
 
-    def _forget(self, jobs: int) -> None:
-        """Free the memory of jobs that nothing waits for, once they are the larger part."""
-        self._inactive += jobs
-        if self.pending and self._inactive * 2 <= len(self._later) + len(self._ready):
-            return
-        self._inactive = 0
-        if not self.pending:
-            self._places = 0
-            self._limiter.drop_turns()
-        self._later = [entry for entry in self._later if entry[1].is_active]
-        heapq.heapify(self._later)
-        self._ready = deque(job for job in self._ready if job.is_active)
-        self._urgent = deque(job for job in self._urgent if job.is_active)
-        for job in [job for job in self._documents if not job.is_active]:
-            del self._documents[job]
-
 
 class PollLogger:
-    """Logs failed polls and unknown words of thousands of jobs: a warning a minute, once a word.
+    """Logs failed polls and unknown words of thousands of jobs: a warning a minute, once a word."""
 
-    Args:
-        clock: The time of the loop.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._failed = 0
         self._silent_until = float("-inf")
         self._words: set[str] = set()
@@ -430,7 +437,7 @@ class PollLogger:
 
     def _failed_poll(self, job_id: str, error: SieveError) -> None:
         self._failed += 1
-        now = self._clock()
+        now = loop_time()
         if now < self._silent_until:
             if logger.isEnabledFor(logging.DEBUG):
                 logger.debug("job %s: poll failed, retrying: %s", job_id, shorten(str(error)))

@@ -1,11 +1,7 @@
-"""The source of ids of a watch: any iterable or async iterable, read in a task of its own."""
+"""The source of ids of a watch: any iterable or async iterable of job ids."""
 
-import asyncio
-import weakref
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TypeAlias
-
-import attrs
 
 from sieve_async.config import check_job_id
 from sieve_async.display import shorten
@@ -13,62 +9,6 @@ from sieve_async.errors import InvalidArgumentError
 from sieve_async.outcomes import JobOutcome
 
 JobIds: TypeAlias = Iterable[object] | AsyncIterable[object]
-
-# How many ids are taken before the loop may do something else.
-_CHUNK = 100
-
-
-@attrs.define
-class Feeder:
-    """Takes ids from a source; it does not keep the watch alive that they are for.
-
-    Attributes:
-        add: Takes one id; returns an event to wait for when the watch is full.
-        end: Takes the exception that ended the source, or None.
-        has_begun: Whether it has begun to read.
-    """
-
-    add: weakref.WeakMethod[Callable[[object], asyncio.Event | None]]
-    end: weakref.WeakMethod[Callable[[BaseException | None], None]]
-    has_begun: bool = False
-
-    async def run(self, source: JobIds) -> None:
-        """Read the source to its end, and close it."""
-        self.has_begun = True
-        failure: BaseException | None = None
-        try:
-            await self._read(source)
-        except BaseException as error:  # whatever it is, it is the caller's
-            failure = error
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
-        finally:
-            end = self.end()
-            if end is not None:
-                end(failure)
-
-    async def _read(self, source: JobIds) -> None:
-        if not isinstance(source, AsyncIterable):
-            for number, job_id in enumerate(source, 1):
-                await self._add(job_id)
-                if number % _CHUNK == 0:
-                    await asyncio.sleep(0)
-            return
-        iterator = aiter(source)
-        try:
-            async for job_id in iterator:
-                await self._add(job_id)
-        finally:
-            await close_source(iterator)
-
-    async def _add(self, job_id: object) -> None:
-        add = self.add()
-        if add is None:
-            raise asyncio.CancelledError  # the watch was dropped
-        capacity = add(job_id)
-        del add
-        while capacity is not None and not capacity.is_set():
-            await capacity.wait()
 
 
 def plain_id_of(job_id: object) -> str | JobOutcome:
@@ -79,11 +19,33 @@ def plain_id_of(job_id: object) -> str | JobOutcome:
         return JobOutcome(_text_of(job_id), None, error.with_traceback(None))
 
 
+def recorded(job_ids: JobIds, taken: list[str | JobOutcome]) -> JobIds:
+    """The valid ids of a source; all of it is added to a list as it is taken."""
+    if isinstance(job_ids, AsyncIterable):
+        return _recorded_async(job_ids, taken)
+    taken.extend(plain_id_of(job_id) for job_id in job_ids)
+    return [item for item in taken if isinstance(item, str)]
+
+
 async def close_source(source: object) -> None:
     """Close an async source of ids, so that it gives back what it holds."""
     close = getattr(source, "aclose", None)
     if isinstance(source, AsyncIterable) and close is not None:
         await close()
+
+
+async def _recorded_async(
+    job_ids: AsyncIterable[object], taken: list[str | JobOutcome]
+) -> AsyncIterator[str]:
+    iterator = aiter(job_ids)
+    try:
+        async for job_id in iterator:
+            item = plain_id_of(job_id)
+            taken.append(item)
+            if isinstance(item, str):
+                yield item
+    finally:
+        await close_source(iterator)
 
 
 def _text_of(job_id: object) -> str:
