@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
 import attrs
 
 from sieve_async import endpoints
-from sieve_async.background import Background
+from sieve_async.background import Background, loop_time
 from sieve_async.config import (
     Limits,
     Secret,
@@ -53,16 +53,11 @@ from sieve_async.messages import Model, Request, Response
 from sieve_async.models import File, FunctionVersion, Job, JobStatus, Webhook
 from sieve_async.observer import WaitObserver
 from sieve_async.outcomes import OutcomeList
-from sieve_async.polling import (
-    JobPoller,
-    LongPollLimiter,
-    OutputStream,
-    PollContext,
-    PollPolicy,
-    PollState,
-    SingleWaits,
-    VersionPoller,
-)
+from sieve_async.polling import OutputStream, PollPolicy
+from sieve_async.polling.long_polls import LongPollLimiter
+from sieve_async.polling.poller import JobPoller, PollContext, VersionPoller
+from sieve_async.polling.state import PollState
+from sieve_async.polling.waits import SingleWaits
 from sieve_async.retry import Retrier, RetryPolicy
 from sieve_async.transport import Transport
 from sieve_async.watch import (
@@ -162,17 +157,16 @@ class SieveClient:
         self._limiter = RequestLimiter(
             slots=self._transport.slots,
             polls_per_second=limits.polls_per_second,
-            clock=_now,
             background=self._background,
         )
         self._background.on_failure(self._limiter.fail)
-        self._retrier = Retrier(retry, self._limiter, self._transport.send, _now)
-        self._pusher = Pusher(self._retrier, self._limiter, retry, _now)
+        self._retrier = Retrier(retry, self._limiter, self._transport.send)
+        self._pusher = Pusher(self._retrier)
         self._downloads = DownloadSettings(timeout=timeout, retry=retry, trust_env=trust_env)
         pushed_at = self._pusher.log.pushed_at
-        self._context = PollContext(self._retrier, _now, pushed_at)
+        self._context = PollContext(self._retrier, pushed_at)
         self._long_polls = LongPollLimiter(self._transport.slots)
-        self._waits = SingleWaits(self._limiter, _now)
+        self._waits = SingleWaits(self._limiter)
         self._observer: WaitObserver | None = None
         self._scheduler = Scheduler(
             self._context,
@@ -602,9 +596,9 @@ class SieveClient:
         owner_name, name, _ = parse_function_name(error.function)
         self._transport.bind_loop()
         search = Search(
-            error, partial(self.list_jobs, function=f"{owner_name}/{name}"), self._pusher.log, _now
+            error, partial(self.list_jobs, function=f"{owner_name}/{name}"), self._pusher.log
         )
-        return await search.run(None if seconds is None else _now() + seconds)
+        return await search.run(None if seconds is None else loop_time() + seconds)
 
     async def run(  # noqa: PLR0913  # the arguments of a push and of a wait
         self,
@@ -664,7 +658,6 @@ class SieveClient:
             push=self._pusher.push,
             wait=wait,
             cancel=self.cancel_job,
-            clock=_now,
             seconds=seconds,
             on_pushed=on_pushed,
             cancel_on_timeout=cancel_on_timeout,
@@ -834,12 +827,8 @@ class SieveClient:
 
     def _begin(self, policy: PollPolicy, seconds: float | None) -> PollState:
         self._transport.bind_loop()
-        now = _now()
+        now = loop_time()
         return PollState(policy, now, None if seconds is None else now + seconds)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def _home() -> Path | None:

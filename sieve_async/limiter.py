@@ -8,7 +8,7 @@ from operator import attrgetter
 
 import attrs
 
-from sieve_async.background import Background
+from sieve_async.background import Background, loop_time
 from sieve_async.errors import APIError, ClientClosedError
 from sieve_async.messages import shorten
 
@@ -60,7 +60,6 @@ class RequestLimiter:
     Args:
         slots: How many requests may be in flight at once.
         polls_per_second: The rate of all polls together; None for no limit.
-        clock: The time of the loop, in seconds.
         background: Runs the timers.
     """
 
@@ -69,7 +68,6 @@ class RequestLimiter:
         *,
         slots: int,
         polls_per_second: float | None,
-        clock: Callable[[], float],
         background: Background,
     ) -> None:
         self.in_flight = 0
@@ -77,7 +75,6 @@ class RequestLimiter:
         self._slots = slots
         self._has_rate = polls_per_second is not None
         self._interval = _MARGIN / (polls_per_second or _RATE_AFTER_PAUSE)
-        self._clock = clock
         self._background = background
         self._calls: deque[_Waiter] = deque()
         self._polls: deque[_Waiter] = deque()  # and the plain calls that were queued in a pause
@@ -95,7 +92,7 @@ class RequestLimiter:
 
     def pause_remaining(self) -> float:
         """Seconds until the pause that the server asked for is over."""
-        return max(0.0, self._pause_ends - self._clock())
+        return max(0.0, self._pause_ends - loop_time())
 
     def acquire_nowait(self, *, poll: bool) -> bool:
         """Take a slot if one is to be had at once.
@@ -105,7 +102,7 @@ class RequestLimiter:
         """
         if self._closed:
             raise ClientClosedError
-        now = self._clock()
+        now = loop_time()
         if self.in_flight >= self._slots or now < self._pause_ends:
             return False
         if self._polls if poll else self._calls:
@@ -135,7 +132,7 @@ class RequestLimiter:
         """
         if self.acquire_nowait(poll=poll):
             return True
-        now = self._clock()
+        now = loop_time()
         latest = None if max_pause is None else now + max_pause
         if latest is not None and self._pause_ends > latest:
             return False
@@ -168,7 +165,7 @@ class RequestLimiter:
 
     def reserve_turn(self) -> float:
         """Take the next turn in the rate for a poll that has a slot; returns when it is."""
-        now = self._clock()
+        now = loop_time()
         if not self._has_rate:
             return now
         turn = max(now, self._next_turn_at)
@@ -190,7 +187,7 @@ class RequestLimiter:
 
         What is queued by its end leaves evenly, in order of arrival.
         """
-        now = self._clock()
+        now = loop_time()
         ends = now + min(seconds, MAX_PAUSE)
         if ends <= self._pause_ends:
             return
@@ -248,7 +245,7 @@ class RequestLimiter:
     def _enqueue(self, waiter: _Waiter, *, poll: bool) -> _Waiter:
         self._arrivals += 1
         waiter.order = self._arrivals
-        is_paused = self._clock() < self._pause_ends
+        is_paused = loop_time() < self._pause_ends
         waiter.is_paced = is_paused or (poll and self._has_rate)
         (self._polls if poll or is_paused else self._calls).append(waiter)
         return waiter
@@ -266,7 +263,7 @@ class RequestLimiter:
             return
         self._is_dispatching = True
         try:
-            self._hand_out(self._clock() if now is None else now)
+            self._hand_out(loop_time() if now is None else now)
         finally:
             self._is_dispatching = False
 
@@ -313,7 +310,7 @@ class RequestLimiter:
     def _on_timer(self, when: float) -> None:
         self._timer = None
         # The timer decides that it is time, not the clock: a loop may fire it a little early.
-        self._dispatch(max(when, self._clock()))
+        self._dispatch(max(when, loop_time()))
 
 
 def _first(queue: deque[_Waiter]) -> _Waiter | None:

@@ -6,13 +6,14 @@ successes refill it (the rule of the AWS SDKs).
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from enum import Enum, auto
 from typing import Any, TypeVar
 
 import attrs
 
 from sieve_async import delays
+from sieve_async.background import loop_time
 from sieve_async.config import as_optional_seconds, as_seconds, check_count, check_seconds
 from sieve_async.errors import (
     APIError,
@@ -164,6 +165,10 @@ class RetryDelays:
         return next(self._transient)
 
 
+def _is_transient(error: SieveError) -> bool:
+    return classify(error) is ErrorAction.RETRY
+
+
 class Retrier:
     """Sends requests through the limiter until one succeeds, or another try is no use.
 
@@ -171,7 +176,6 @@ class Retrier:
         policy: What is tried again.
         limiter: Hands out slots.
         send: Sends a request once, at the latest until the given time of the loop.
-        clock: The time of the loop.
     """
 
     def __init__(
@@ -179,108 +183,43 @@ class Retrier:
         policy: RetryPolicy,
         limiter: RequestLimiter,
         send: Callable[[Request[Any], float | None], Awaitable[Response]],
-        clock: Callable[[], float],
     ) -> None:
         self.budget = RetryBudget()
         self.counters = Counters()
         self._policy = policy
         self._limiter = limiter
         self._send = send
-        self._clock = clock
 
-    def call(
-        self, request: Request[Model], parse: Callable[[Request[Model], Response], Result]
-    ) -> Coroutine[Any, Any, Result]:
-        """Make a plain call.
-
-        Raises:
-            SieveError: The last error: another try is no use or not allowed, or the server asked
-                for a longer pause than ``max_retry_after``.
-        """
-        return self._run(request, parse, max_pause=self._policy.max_retry_after)
-
-    def poll(
-        self,
-        request: Request[Model],
-        parse: Callable[[Request[Model], Response], Result],
-        *,
-        deadline: float | None,
-        max_attempts: int | None = None,
-    ) -> Coroutine[Any, Any, Result]:
-        """Make one poll of a wait; each try takes a turn in the poll rate.
-
-        Raises:
-            SieveError: The last error; also when the deadline, a time of the loop, came first.
-        """
-        return self._run(request, parse, poll=True, deadline=deadline, max_attempts=max_attempts)
-
-    def poll_once(
-        self, request: Request[Model], parse: Callable[[Request[Model], Response], Result]
-    ) -> Coroutine[Any, Any, Result]:
-        """Make the only poll of a wait, with one try; it waits for its turn, however late that is.
-
-        Raises:
-            SieveError: It failed, or the server asked for a longer pause than ``max_retry_after``.
-        """
-        max_pause = self._policy.max_retry_after
-        return self._run(request, parse, poll=True, max_pause=max_pause, max_attempts=1)
-
-    async def attempt(
-        self,
-        request: Request[Model],
-        parse: Callable[[Request[Model], Response], Result],
-        deadline: float | None,
-        number: int = 1,
-        *,
-        poll: bool = False,
-    ) -> Result:
-        """Make one try in a slot that the caller holds.
-
-        One that failed because the connection had died while idle says nothing about the server: it
-        is repeated at once on a new connection, and does not count as a try. Only the poll rate
-        counts it.
-
-        Raises:
-            SieveError: It failed.
-        """
-        limiter = self._limiter
-        started = turn = self._clock()
-        try:
-            response = await self._request(request, deadline, number, started)
-        except ConnectError as error:
-            was_stale = error.reused_connection and self._clock() - started <= _MAX_STALE
-            if not was_stale or request.fresh_connection or limiter.pause_remaining():
-                raise
-            turn = limiter.reserve_turn() if poll else turn
-            if deadline is not None and turn >= deadline:
-                raise
-            response = None
-        if response is None:
-            await limiter.sleep_until(turn)
-            request = attrs.evolve(request, fresh_connection=True)
-            response = await self._request(request, deadline, number, self._clock())
-        try:
-            return parse(request, response)
-        except APIError as error:
-            seconds = requested_pause(error)
-            if seconds is not None:
-                limiter.pause(seconds, error.with_traceback(None))
-            raise
-
-    async def _run(
+    async def call(
         self,
         request: Request[Model],
         parse: Callable[[Request[Model], Response], Result],
         *,
         poll: bool = False,
         deadline: float | None = None,
-        max_pause: float | None = None,
         max_attempts: int | None = None,
+        waits_out_pauses: bool = False,
+        may_retry: Callable[[SieveError], bool] = _is_transient,
     ) -> Result:
+        """Send a request, and send it again after transient failures.
+
+        Args:
+            request: The request.
+            parse: Reads its answer.
+            poll: Whether each try takes a turn in the poll rate.
+            deadline: The time of the loop at which to give up; None for no limit.
+            max_attempts: The limit of tries; None for that of the policy.
+            waits_out_pauses: Whether to wait longer than ``max_retry_after`` when the server asks.
+            may_retry: Whether another try after a failure is any use.
+
+        Raises:
+            SieveError: The last error, or the one that asked for too long a pause.
+        """
         limiter = self._limiter
-        started = self._clock()
+        started = loop_time()
         if max_attempts is None:
             max_attempts = self._policy.max_attempts
+        max_pause = None if waits_out_pauses else self._policy.max_retry_after
         retry_delays: RetryDelays | None = None
         cost = 1
         attempt = 0
@@ -302,28 +241,75 @@ class Retrier:
                 return result
             finally:
                 limiter.release()
-            if attempt >= max_attempts or classify(failure) is not ErrorAction.RETRY:
+            if attempt >= max_attempts or not may_retry(failure):
                 break
             retry_delays = retry_delays or RetryDelays(self._policy)
             delay = retry_delays.next(failure)
-            if not self._may_retry(failure, delay, deadline, max_pause):
-                break
             cost = retry_cost(failure)
+            if not self._try_spend(cost, failure, delay, deadline, max_pause):
+                break
             self.counters.retries += 1
-            await limiter.sleep_until(self._clock() + delay)
+            await limiter.sleep_until(loop_time() + delay)
         # A new error: the one that was caught hangs on the frames of the libraries below.
-        raise attrs.evolve(failure, attempts=attempt, elapsed=self._clock() - started)
+        raise attrs.evolve(failure, attempts=attempt, elapsed=loop_time() - started)
 
-    def _may_retry(
-        self, failure: SieveError, delay: float, deadline: float | None, max_pause: float | None
+    async def attempt(
+        self,
+        request: Request[Model],
+        parse: Callable[[Request[Model], Response], Result],
+        deadline: float | None,
+        number: int = 1,
+        *,
+        poll: bool = False,
+    ) -> Result:
+        """Make one try in a slot that the caller holds.
+
+        One that failed because the connection had died while idle says nothing about the server: it
+        is repeated at once on a new connection, and does not count as a try. Only the poll rate
+        counts it.
+
+        Raises:
+            SieveError: It failed.
+        """
+        limiter = self._limiter
+        started = turn = loop_time()
+        try:
+            response = await self._request(request, deadline, number, started)
+        except ConnectError as error:
+            was_stale = error.reused_connection and loop_time() - started <= _MAX_STALE
+            if not was_stale or request.fresh_connection or limiter.pause_remaining():
+                raise
+            turn = limiter.reserve_turn() if poll else turn
+            if deadline is not None and turn >= deadline:
+                raise
+            response = None
+        if response is None:
+            await limiter.sleep_until(turn)
+            request = attrs.evolve(request, fresh_connection=True)
+            response = await self._request(request, deadline, number, loop_time())
+        try:
+            return parse(request, response)
+        except APIError as error:
+            seconds = requested_pause(error)
+            if seconds is not None:
+                limiter.pause(seconds, error.with_traceback(None))
+            raise
+
+    def _try_spend(
+        self,
+        cost: int,
+        failure: SieveError,
+        delay: float,
+        deadline: float | None,
+        max_pause: float | None,
     ) -> bool:
+        """Pay for another try, if it can be made before the deadline and without a long pause."""
         earliest = max(delay, self._limiter.pause_remaining())
-        if deadline is not None and self._clock() + earliest >= deadline:
+        if deadline is not None and loop_time() + earliest >= deadline:
             return False
-        seconds = requested_pause(failure)
-        if seconds is not None and max_pause is not None and seconds > max_pause:
+        if max_pause is not None and (requested_pause(failure) or 0.0) > max_pause:
             return False
-        return self.budget.try_spend(retry_cost(failure))
+        return self.budget.try_spend(cost)
 
     async def _request(
         self, request: Request[Model], deadline: float | None, number: int, started: float
@@ -341,7 +327,7 @@ class Retrier:
             raise
         finally:
             if logger.isEnabledFor(logging.DEBUG):
-                milliseconds = (self._clock() - started) * 1000
+                milliseconds = (loop_time() - started) * 1000
                 line = "%s %s: %s in %.0f ms (attempt %d)"
                 text = shorten(outcome)
                 logger.debug(line, request.method, request.path, text, milliseconds, number)

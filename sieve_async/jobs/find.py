@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from sieve_async.background import loop_time
 from sieve_async.converter import unstructure
 from sieve_async.errors import AmbiguousPushError, SieveError
 from sieve_async.jobs.push import PushLog
@@ -28,13 +29,11 @@ class Search:
         error: The error of the push.
         list_jobs: Lists the function's jobs.
         log: What the client has pushed otherwise.
-        clock: The time of the loop.
     """
 
     error: AmbiguousPushError
     list_jobs: Callable[[], AsyncIterator[Job]]
     log: PushLog
-    clock: Callable[[], float]
 
     async def run(self, deadline: float | None) -> list[Job]:
         """Read the list until a job is found, or until the deadline.
@@ -56,7 +55,7 @@ class Search:
             # A job that is listed may be that of an equal push whose answer is still to come.
             if exact and not self.log.is_pushing(self.error.inputs):
                 return exact
-            now = self.clock()
+            now = loop_time()
             if deadline is not None and now >= deadline:
                 break
             pause = next(pauses)

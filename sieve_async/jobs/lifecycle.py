@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeAlias
 
 from sieve_async import endpoints
+from sieve_async.background import loop_time
 from sieve_async.config import check_whole, parse_function_name
 from sieve_async.decode import JobPage, parse_page, parse_success
 from sieve_async.errors import (
@@ -54,13 +55,12 @@ async def run_job(
     push: Callable[[PushArguments, float | None], Awaitable[PushedJob]],
     wait: Callable[[str, float | None], Awaitable[Job]],
     cancel: Callable[[str], Awaitable[Job]],
-    clock: Callable[[], float],
     seconds: float | None,
     on_pushed: Callable[[PushedJob], object] | None,
     cancel_on_timeout: bool,
 ) -> Job:
     """Push a job and wait for it; ``SieveClient.run`` describes what it promises."""
-    started = clock()
+    started = loop_time()
     deadline = None if seconds is None else started + seconds
     # A timeout of 0 is one poll of a job that must be pushed first.
     pushed = await push(arguments, deadline if seconds else None)
@@ -69,9 +69,10 @@ async def run_job(
         if inspect.isawaitable(result):
             await result
     try:
-        return await wait(pushed.id, None if deadline is None else max(0.0, deadline - clock()))
+        left = None if deadline is None else max(0.0, deadline - loop_time())
+        return await wait(pushed.id, left)
     except WaitTimeoutError as error:
-        error.elapsed = clock() - started  # the push and the callback were part of the wait
+        error.elapsed = loop_time() - started  # the push and the callback were part of the wait
         if not cancel_on_timeout:
             raise
         failure = error.with_traceback(None)

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from sieve_async import endpoints
+from sieve_async.background import loop_time
 from sieve_async.config import ID
 from sieve_async.converter import structure, unstructure
 from sieve_async.decode import parse_object
@@ -22,17 +23,15 @@ from sieve_async.errors import (
     ClientClosedError,
     DecodeError,
     RateLimitError,
-    RequestTimeoutError,
     ResponseError,
     SieveError,
     TransportError,
 )
 from sieve_async.jobs.inputs import PushArguments
-from sieve_async.limiter import RequestLimiter
 from sieve_async.messages import Request, Response
 from sieve_async.models import JobStatus
 from sieve_async.redaction import redactor
-from sieve_async.retry import ErrorAction, Retrier, RetryDelays, RetryPolicy, classify
+from sieve_async.retry import ErrorAction, Retrier, classify
 
 # What the API documents for pushes, and 403: no job was started.
 _REJECTIONS = frozenset({400, 401, 402, 403, 404, 422})
@@ -99,17 +98,11 @@ class Pusher:
     """Sends the pushes of a client.
 
     Attributes:
-        retrier: Makes one try in a slot.
-        limiter: Hands out the slots.
-        policy: How often a push that surely did not arrive is sent again.
-        clock: The time of the loop.
+        retrier: Sends the requests.
         log: Records what was pushed.
     """
 
     retrier: Retrier
-    limiter: RequestLimiter
-    policy: RetryPolicy
-    clock: Callable[[], float]
     log: PushLog = attrs.field(factory=PushLog)
 
     async def push(self, arguments: PushArguments, deadline: float | None = None) -> PushedJob:
@@ -125,91 +118,34 @@ class Pusher:
         """
         self.log.start(arguments)
         try:
-            pushed = await self._repeat(arguments, deadline)
-            self.log.record(pushed.id, self.clock())
+            pushed = await self._send(arguments, deadline)
+            self.log.record(pushed.id, loop_time())
         finally:
             self.log.end(arguments)
         return pushed
 
-    async def _repeat(self, arguments: PushArguments, deadline: float | None) -> PushedJob:
-        request = endpoints.push(arguments.body)
-        delays = RetryDelays(self.policy)
-        started = self.clock()
-        attempt = 0
-        while True:
-            attempt += 1
-            await self._acquire(request, deadline)
-            try:
-                return await self._send(request, arguments, deadline, attempt)
-            except (RateLimitError, TransportError) as error:
-                failure: APIError | TransportError = error.with_traceback(None)
-            finally:
-                self.limiter.release()
-            delay = delays.next(failure)
-            if attempt >= self.policy.max_attempts or not self._may_repeat(
-                failure, delay, deadline
-            ):
-                break
-            await self.limiter.sleep_until(self.clock() + delay)
-        raise attrs.evolve(failure, attempts=attempt, elapsed=self.clock() - started)
-
-    async def _send(
-        self,
-        request: Request[Any],
-        arguments: PushArguments,
-        deadline: float | None,
-        attempt: int,
-    ) -> PushedJob:
-        """Make one try.
-
-        Raises:
-            RateLimitError: The server was too busy to start a job.
-            TransportError: Nothing was sent.
-            AmbiguousPushError: A job may have started.
-            SieveError: The server refused.
-        """
-        started_at = datetime.now(UTC)
+    async def _send(self, arguments: PushArguments, deadline: float | None) -> PushedJob:
         hide = _hiding(arguments.env)
+        started_at = datetime.now(UTC)  # of the last try
 
         def parse(request: Request[Any], response: Response) -> PushedJob:
             return _parse(request, attrs.evolve(response, redact=hide(response.redact)))
 
+        def may_retry(error: SieveError) -> bool:
+            nonlocal started_at
+            if classify(error) is not ErrorAction.RETRY or _is_ambiguous(error):
+                return False
+            started_at = datetime.now(UTC)
+            return True
+
+        request = endpoints.push(arguments.body)
         try:
-            return await self.retrier.attempt(request, parse, deadline, number=attempt, poll=False)
+            return await self.retrier.call(request, parse, deadline=deadline, may_retry=may_retry)
         except SieveError as error:
             if not _is_ambiguous(error):
                 raise
-            accepted = _was_accepted(error)
-            reason = str(error)
+            accepted, reason = _was_accepted(error), str(error)
         raise AmbiguousPushError(arguments.function, arguments.inputs, started_at, accepted, reason)
-
-    async def _acquire(self, request: Request[Any], deadline: float | None) -> None:
-        """Take a slot, or raise why there is none: nothing was sent then."""
-        max_pause = self.policy.max_retry_after
-        if await self.limiter.acquire(poll=False, deadline=deadline, max_pause=max_pause):
-            return
-        reason = self.limiter.pause_reason
-        left = self.limiter.pause_remaining()
-        if reason is not None and max_pause is not None and left > max_pause:
-            raise attrs.evolve(
-                reason, retry_after=left, method=request.method, path=request.path, attempts=0
-            )
-        raise RequestTimeoutError(
-            "no slot became free before the deadline",
-            request.method,
-            request.path,
-            attempts=0,
-            sent=False,
-        )
-
-    def _may_repeat(self, failure: SieveError, delay: float, deadline: float | None) -> bool:
-        if classify(failure) is not ErrorAction.RETRY:
-            return False
-        left = max(delay, self.limiter.pause_remaining())
-        max_pause = self.policy.max_retry_after
-        if max_pause is not None and left > max(delay, max_pause):
-            return False
-        return deadline is None or self.clock() + left < deadline
 
 
 def _parse(request: Request[Any], response: Response) -> PushedJob:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NoReturn, Self
 
+from sieve_async.background import loop_time
 from sieve_async.errors import JobRestartedError
 from sieve_async.models import Output
 from sieve_async.polling.poller import JobPoller
@@ -84,7 +85,7 @@ class OutputStream:
             self._outputs.extend(poller.drain_outputs())
             self._decision = decision
             return
-        decision = poller.state.recheck_deadline(self._decision, self._waits.clock())
+        decision = poller.state.recheck_deadline(self._decision, loop_time())
         if not await wait.advance(decision):
             self._end()
             poller.result().raise_for_status()

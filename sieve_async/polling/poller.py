@@ -13,6 +13,7 @@ from typing import Any, Generic
 import attrs
 
 from sieve_async import endpoints
+from sieve_async.background import loop_time
 from sieve_async.decode import PolledState, parse_state
 from sieve_async.errors import NotFoundError, ResponseError, SieveError, WaitTimeoutError
 from sieve_async.messages import Model, Request, shorten
@@ -41,14 +42,12 @@ class PollContext:
 
     Attributes:
         retrier: Sends them.
-        clock: The time of the loop.
         pushed_at: When this client pushed a job; None if it did not, or long ago.
         has_slot: Whether polls are sent in a slot that the caller holds, with one try.
         long_polls: Lets the server hold polls; None for not.
     """
 
     retrier: Retrier
-    clock: Callable[[], float]
     pushed_at: Callable[[str], float | None]
     has_slot: bool = False
     long_polls: LongPollLimiter | None = None
@@ -59,13 +58,18 @@ class PollContext:
         """Send one poll."""
         retrier = self.retrier
         retrier.counters.polls += 1
-        deadline = None if state.is_single_poll else state.deadline
+        is_single = state.is_single_poll
+        deadline = None if is_single else state.deadline
         if self.has_slot:
             return retrier.attempt(request, parse_state, deadline, poll=True)
-        if state.is_single_poll:
-            return retrier.poll_once(request, parse_state)
-        max_attempts = 1 if request.hold_time else None
-        return retrier.poll(request, parse_state, deadline=deadline, max_attempts=max_attempts)
+        return retrier.call(
+            request,
+            parse_state,
+            poll=True,
+            deadline=deadline,
+            max_attempts=1 if is_single or request.hold_time else None,
+            waits_out_pauses=not is_single,
+        )
 
 
 @attrs.define(eq=False, weakref_slot=False)
@@ -128,7 +132,7 @@ class Poller(ABC, Generic[Model]):
         self, error: SieveError, sent_at: float, action: ErrorAction | None = None
     ) -> Decision:
         self.context.retrier.counters.failed_polls += 1
-        now = self.context.clock()
+        now = loop_time()
         error = error.with_traceback(None)
         return self.state.on_error(error, sent_at=sent_at, now=now, action=action)
 
@@ -147,7 +151,7 @@ class VersionPoller(Poller[FunctionVersion]):
 
     async def poll(self) -> Decision:
         """Poll once, and say how the wait continues."""
-        sent_at = self.context.clock()
+        sent_at = loop_time()
         try:
             seen = await self.context.send(self.request, self.state)
         except SieveError as error:
@@ -155,7 +159,7 @@ class VersionPoller(Poller[FunctionVersion]):
         if self.seen is None:
             self.request = endpoints.pinned(self.request, seen.id)
         self.seen = seen
-        now = self.context.clock()
+        now = loop_time()
         return self.state.on_response(seen.status, seen.output_count, sent_at=sent_at, now=now)
 
 
@@ -195,7 +199,7 @@ class JobPoller(Poller[Job]):
         """Poll once, and say how the wait continues."""
         long_polls = self.context.long_polls
         seconds = 0.0 if long_polls is None or self._is_settling else self._hold_time()
-        if long_polls is None or seconds <= 0 or not long_polls.acquire(self.context.clock()):
+        if long_polls is None or seconds <= 0 or not long_polls.acquire(loop_time()):
             return await self._poll_plainly()
         try:
             return await self._poll_long(long_polls, seconds)
@@ -208,7 +212,7 @@ class JobPoller(Poller[Job]):
         if self._hold is None:
             return False
         if not self._hold.expired():
-            self._hold.reschedule(self.context.clock())
+            self._hold.reschedule(loop_time())
         return True
 
     def hold_limit(self) -> float | None:
@@ -238,11 +242,11 @@ class JobPoller(Poller[Job]):
         state, limit = self.state, self.hold_limit()
         if state.rejections or state.failures or state.is_single_poll:
             return 0.0
-        left = _MAX_HOLD if limit is None else limit - self.context.clock()
+        left = _MAX_HOLD if limit is None else limit - loop_time()
         return min(_MAX_HOLD, left)
 
     async def _poll_plainly(self) -> Decision:
-        sent_at = self.context.clock()
+        sent_at = loop_time()
         try:
             request = endpoints.get_job(self.job_id, offset=self.offset)
             seen = await self.context.send(request, self.state)
@@ -259,7 +263,7 @@ class JobPoller(Poller[Job]):
         return self._on_response(seen, sent_at, self.state.started if is_followed else None)
 
     async def _poll_long(self, long_polls: LongPollLimiter, seconds: float) -> Decision:
-        sent_at = self.context.clock()
+        sent_at = loop_time()
         failure: SieveError | None = None
         try:
             async with asyncio.timeout(None) as self._hold:
@@ -273,7 +277,7 @@ class JobPoller(Poller[Job]):
         else:
             long_polls.record_supported()
             return self._on_response(seen, sent_at, sent_at)
-        now = self.context.clock()
+        now = loop_time()
         self._is_settling = True
         if now - sent_at >= _MIN_HELD:
             long_polls.record_supported()
@@ -284,7 +288,7 @@ class JobPoller(Poller[Job]):
 
     def _not_found_action(self) -> ErrorAction | None:
         pushed_at = self.context.pushed_at(self.job_id)
-        is_new = pushed_at is not None and self.context.clock() - pushed_at < _PUSH_GRACE
+        is_new = pushed_at is not None and loop_time() - pushed_at < _PUSH_GRACE
         return ErrorAction.RETRY if is_new else None
 
     def _on_response(
@@ -296,7 +300,7 @@ class JobPoller(Poller[Job]):
             reason = "the answer is about an earlier run of the job"
             error = ResponseError(reason, request.method, request.path, status)
             return self._on_error(error, sent_at)
-        now = self.context.clock()
+        now = loop_time()
         if self.offset < offset:  # a new run: the outputs that were left out are not those we have
             return self.state.on_inconclusive(now)
         if seen.output_count:

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from sieve_async.background import loop_time
 from sieve_async.limiter import RequestLimiter
 from sieve_async.messages import Model
 from sieve_async.observer import FinishedWait, WaitObserver
@@ -17,12 +18,10 @@ class SingleWaits:
 
     Args:
         limiter: Where they sleep, so that closing the client wakes them.
-        clock: The time of the loop.
     """
 
-    def __init__(self, limiter: RequestLimiter, clock: Callable[[], float]) -> None:
+    def __init__(self, limiter: RequestLimiter) -> None:
         self.limiter = limiter
-        self.clock = clock
         self.active: set[SingleWait] = set()
         self.observer: WaitObserver | None = None
 
@@ -42,7 +41,7 @@ class SingleWaits:
                 decision = await wait.poll()
                 if on_update is not None and poller.state.has_changed:
                     await notify(on_update, poller.result())
-                    decision = poller.state.recheck_deadline(decision, self.clock())
+                    decision = poller.state.recheck_deadline(decision, loop_time())
                 if not await wait.advance(decision):
                     return poller.result()
         except BaseException as error:
@@ -62,7 +61,7 @@ class SingleWaits:
             last=poller.last(),
             error=failure,
             polls=state.polls,
-            elapsed=self.clock() - state.started,
+            elapsed=loop_time() - state.started,
         )
         observer.on_wait(finished)
 
@@ -114,11 +113,11 @@ class SingleWait:
                 await self._sleep_until(at)
                 return True
         await self._waits.limiter.sleep_until(decision.at)
-        raise self.poller.timeout_error(self._waits.clock() - self.poller.state.started)
+        raise self.poller.timeout_error(loop_time() - self.poller.state.started)
 
     def nudge(self) -> None:
         """Poll now, and with short intervals from now on."""
-        self.poller.state.restart_interval(self._waits.clock())
+        self.poller.state.restart_interval(loop_time())
         self._is_nudged = True
         if self._sleeper is not None and not self._sleeper.done():
             self._sleeper.set_result(True)
@@ -127,7 +126,7 @@ class SingleWait:
 
     async def _sleep_until(self, when: float) -> None:
         if self._is_nudged:
-            when = self._waits.clock()
+            when = loop_time()
         self._sleeper = asyncio.get_running_loop().create_future()
         try:
             await self._waits.limiter.sleep_until(when, self._sleeper)

@@ -173,7 +173,9 @@ class Lister:
 
         request = list_jobs(status=status, limit=MAX_PAGE, offset=offset)
         deadline = loop_time() + _PAGE_TIMEOUT
-        return await self._retrier.poll(request, parse, deadline=deadline)
+        return await self._retrier.call(
+            request, parse, poll=True, deadline=deadline, waits_out_pauses=True
+        )
 
     def _take(self, this: _ListPass, page: JobPage) -> None:
         now = loop_time()

@@ -5,7 +5,7 @@ import io
 import json
 import math
 import pickle
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from helpers.http_helpers import now
 from sieve_async.decode import JobPage
 from sieve_async.errors import (
     AmbiguousPushError,
@@ -201,7 +202,6 @@ async def found(
 ) -> Any:
     """The ids that a search finds that reads these lists; the last repeats."""
     error = AmbiguousPushError("me/mine", INPUTS, NOW, accepted=False, reason="cut")
-    clock: Iterator[float] = iter(range(1000))
     left = list(lists)
     read = 0
 
@@ -214,8 +214,8 @@ async def found(
             read += 1
             yield each
 
-    search = Search(error, listing, log or PushLog(), lambda: next(clock))
-    jobs = await search.run(until)
+    search = Search(error, listing, log or PushLog())
+    jobs = await search.run(now() + until)
     return [each.id for each in jobs], read
 
 

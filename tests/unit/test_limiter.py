@@ -23,7 +23,7 @@ class Times(list[tuple[str, float]]):
 
 def make(slots: int = 1, rate: float | None = None) -> RequestLimiter:
     """A limiter of the loop that runs."""
-    return RequestLimiter(slots=slots, polls_per_second=rate, clock=now, background=Background())
+    return RequestLimiter(slots=slots, polls_per_second=rate, background=Background())
 
 
 async def send(

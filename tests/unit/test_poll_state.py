@@ -5,7 +5,7 @@ import random
 import pytest
 
 from sieve_async import BuildStatus, JobStatus, PollPolicy, errors
-from sieve_async.polling import DeadlineReached, Decision, Done, Failed, PollAt, PollState
+from sieve_async.polling.state import DeadlineReached, Decision, Done, Failed, PollAt, PollState
 from sieve_async.retry import ErrorAction
 
 STEADY = PollPolicy(jitter=0)

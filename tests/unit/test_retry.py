@@ -73,10 +73,8 @@ class Harness:
         self, *ends: errors.SieveError | int, rate: float | None = None, **policy: Any
     ) -> None:
         self.sent: list[tuple[float, Request[Any]]] = []
-        self.limiter = RequestLimiter(
-            slots=4, polls_per_second=rate, clock=now, background=Background()
-        )
-        self.retrier = Retrier(RetryPolicy(**policy), self.limiter, self._send, now)
+        self.limiter = RequestLimiter(slots=4, polls_per_second=rate, background=Background())
+        self.retrier = Retrier(RetryPolicy(**policy), self.limiter, self._send)
         self._ends = list(ends)
 
     async def _send(self, request: Request[Any], _: float | None) -> Response:
@@ -134,7 +132,7 @@ async def test_stale_connections_of_polls_obey_the_rate() -> None:
     ends: list[errors.SieveError | int] = [stale, 200]
     harness = Harness(*ends * 10, rate=10)
     for _ in range(10):
-        await harness.retrier.poll(get_job("a"), harness.parse(None), deadline=None)
+        await harness.retrier.call(get_job("a"), harness.parse(None), poll=True)
     gaps = [later - earlier for (earlier, _), (later, _) in pairwise(harness.sent)]
     assert len(harness.sent) == 20
     assert min(gaps) >= 0.08
@@ -162,11 +160,18 @@ async def test_poll_waits_for_the_pause() -> None:
     """A poll waits for it, but not beyond its deadline."""
     harness = Harness(429, 429)
     error = errors.RateLimitError(429, retry_after=600.0)
-    assert await harness.retrier.poll(get_job("a"), harness.parse(error), deadline=None) == "good"
+    assert (
+        await harness.retrier.call(
+            get_job("a"), harness.parse(error), poll=True, waits_out_pauses=True
+        )
+        == "good"
+    )
     assert now() == pytest.approx(1200)
     harness.limiter.pause(600, error)
     with pytest.raises(errors.RequestTimeoutError) as caught:
-        await harness.retrier.poll(get_job("a"), harness.parse(error), deadline=1300)
+        await harness.retrier.call(
+            get_job("a"), harness.parse(error), poll=True, deadline=1300, waits_out_pauses=True
+        )
     assert now() == 1300
     assert (caught.value.attempts, caught.value.sent) == (0, False)
 
@@ -175,7 +180,7 @@ async def test_no_retry_past_the_deadline() -> None:
     """A retry that could only begin after the deadline is not waited for."""
     harness = Harness(503, initial_delay=8, max_delay=8)
     with pytest.raises(errors.ServerError):
-        await harness.retrier.poll(
+        await harness.retrier.call(
             get_job("a"), harness.parse(errors.ServerError(503)), deadline=now() + 0.04
         )
     assert (len(harness.sent), now()) == (1, 0)
