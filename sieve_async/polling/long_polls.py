@@ -1,5 +1,6 @@
 """`LongPollLimiter`: how many requests the server may hold at once, and whether it can hold any."""
 
+import asyncio
 import logging
 
 from sieve_async.errors import APIError, RedirectError, SieveError
@@ -25,30 +26,33 @@ def is_rejection(error: SieveError) -> bool:
 class LongPollLimiter:
     """The long polls of one client.
 
+    Attributes:
+        holds: What ends the requests that the server holds, by poller.
+
     Args:
         slots: How many requests the client may have in flight. Held ones take at most half of
             them, so that other requests continue.
     """
 
     def __init__(self, slots: int) -> None:
-        self.in_flight = 0
+        self.holds: dict[object, asyncio.Timeout] = {}
         self._max = slots // 2
         self._is_supported = True
         self._has_worked = False
         self._rejections = 0
         self._doubtful_until = float("-inf")
 
-    def acquire(self, now: float) -> bool:
+    def acquire(self, poller: object, now: float) -> asyncio.Timeout | None:
         """Begin one, if a slot is free and the server has the endpoint, as far as is known."""
         is_doubtful = now < self._doubtful_until and not self._has_worked
-        if not self._is_supported or is_doubtful or self.in_flight >= self._max:
-            return False
-        self.in_flight += 1
-        return True
+        if not self._is_supported or is_doubtful or len(self.holds) >= self._max:
+            return None
+        hold = self.holds[poller] = asyncio.timeout(None)
+        return hold
 
-    def release(self) -> None:
+    def release(self, poller: object) -> None:
         """End one."""
-        self.in_flight -= 1
+        del self.holds[poller]
 
     def record_supported(self) -> None:
         """Record that the server held a request."""

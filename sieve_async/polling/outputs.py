@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import NoReturn, Self
 
 from sieve_async.background import loop_time
-from sieve_async.errors import JobRestartedError
 from sieve_async.models import Output
 from sieve_async.polling.poller import JobPoller
 from sieve_async.polling.state import Decision
@@ -80,8 +79,8 @@ class OutputStream:
         poller, wait = self._poller, self._wait
         if self._decision is None:
             decision = await wait.poll()
-            if poller.has_restarted and self._raises_on_restart:
-                raise JobRestartedError(poller.job_id, poller.new_run_id)
+            if poller.restart is not None and self._raises_on_restart:
+                raise poller.restart
             self._outputs.extend(poller.drain_outputs())
             self._decision = decision
             return

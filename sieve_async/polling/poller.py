@@ -5,7 +5,6 @@ how to poll next, is decided here.
 """
 
 import asyncio
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic
@@ -15,14 +14,18 @@ import attrs
 from sieve_async import endpoints
 from sieve_async.background import loop_time
 from sieve_async.decode import PolledState, parse_state
-from sieve_async.errors import NotFoundError, ResponseError, SieveError, WaitTimeoutError
-from sieve_async.messages import Model, Request, shorten
+from sieve_async.errors import (
+    JobRestartedError,
+    NotFoundError,
+    ResponseError,
+    SieveError,
+    WaitTimeoutError,
+)
+from sieve_async.messages import Model, Request
 from sieve_async.models import FunctionVersion, Job, JobStatus, Output
 from sieve_async.polling.long_polls import LongPollLimiter, is_rejection
 from sieve_async.polling.state import Decision, PollState
 from sieve_async.retry import ErrorAction, Retrier
-
-logger = logging.getLogger("sieve_async")
 
 # How long a request is held, at the most: a dropped connection costs no more than this.
 _MAX_HOLD = 60.0
@@ -110,24 +113,6 @@ class Poller(ABC, Generic[Model]):
         state = self.state
         return WaitTimeoutError(self.target, self.last(), state.polls, elapsed, state.last_error)
 
-    def log(self) -> None:
-        """Log a failed poll or an unknown word, as a warning once for each status."""
-        state = self.state
-        if state.failures and state.last_error is not None:
-            level = logging.DEBUG if state.has_warned else logging.WARNING
-            reason = shorten(str(state.last_error))
-            logger.log(level, "%s: poll failed, retrying: %s", self._subject, reason)
-        elif state.status is None or state.status.is_known or state.has_warned:
-            return
-        else:
-            word = shorten(state.status)
-            logger.warning("%s: unknown status %a, polling on", self._subject, word)
-        state.has_warned = True
-
-    @property
-    def _subject(self) -> str:
-        return f"{'version' if '/' in self.target else 'job'} {self.target}"
-
     def _on_error(
         self, error: SieveError, sent_at: float, action: ErrorAction | None = None
     ) -> Decision:
@@ -172,23 +157,20 @@ class JobPoller(Poller[Job]):
         offset: How many outputs of the present run were fetched.
         buffered_outputs: Those of them that were not drained yet.
         restarts: How often the job had restarted when the present run was last seen.
-        new_run_id: The id of the present run, if it is not the first one and was named.
-        has_restarted: Whether the present run is not the first one that was seen.
+        restart: Set when a new run began, for streams of outputs.
     """
 
     job_id: str
     offset: int = 0
     buffered_outputs: tuple[Output, ...] = attrs.field(default=(), init=False)
     restarts: int = attrs.field(default=0, init=False)
-    new_run_id: str | None = attrs.field(default=None, init=False)
-    has_restarted: bool = attrs.field(default=False, init=False)
+    restart: JobRestartedError | None = attrs.field(default=None, init=False)
     # Runs by hashes of their ids, since there may be 100,000 waits.
     _run: int | None = attrs.field(default=None, init=False)
     _earlier_runs: frozenset[int] = attrs.field(default=frozenset(), init=False)
     # Why the last long poll ended; a plain poll of the job comes before the next one.
     _is_settling: bool = attrs.field(default=False, init=False)
     _rejection: SieveError | None = attrs.field(default=None, init=False)
-    _hold: asyncio.Timeout | None = attrs.field(default=None, init=False)
 
     @property
     def target(self) -> str:
@@ -198,22 +180,22 @@ class JobPoller(Poller[Job]):
     async def poll(self) -> Decision:
         """Poll once, and say how the wait continues."""
         long_polls = self.context.long_polls
-        seconds = 0.0 if long_polls is None or self._is_settling else self._hold_time()
-        if long_polls is None or seconds <= 0 or not long_polls.acquire(loop_time()):
-            return await self._poll_plainly()
-        try:
-            return await self._poll_long(long_polls, seconds)
-        finally:
-            self._hold = None
-            long_polls.release()
+        if long_polls is not None and not self._is_settling and (seconds := self._hold_time()) > 0:
+            hold = long_polls.acquire(self, loop_time())
+            if hold is not None:
+                try:
+                    return await self._poll_long(long_polls, hold, seconds)
+                finally:
+                    long_polls.release(self)
+        return await self._poll_plainly()
 
     def give_up_hold(self) -> bool:
         """Give up a request that the server holds, for a plain poll; whether there is one."""
-        if self._hold is None:
-            return False
-        if not self._hold.expired():
-            self._hold.reschedule(loop_time())
-        return True
+        long_polls = self.context.long_polls
+        hold = None if long_polls is None else long_polls.holds.get(self)
+        if hold is not None and not hold.expired():
+            hold.reschedule(loop_time())
+        return hold is not None
 
     def hold_limit(self) -> float | None:
         """Until when a request may be held; None for no limit."""
@@ -262,11 +244,13 @@ class JobPoller(Poller[Job]):
         self._is_settling = False
         return self._on_response(seen, sent_at, self.state.started if is_followed else None)
 
-    async def _poll_long(self, long_polls: LongPollLimiter, seconds: float) -> Decision:
+    async def _poll_long(
+        self, long_polls: LongPollLimiter, hold: asyncio.Timeout, seconds: float
+    ) -> Decision:
         sent_at = loop_time()
         failure: SieveError | None = None
         try:
-            async with asyncio.timeout(None) as self._hold:
+            async with hold:
                 request = endpoints.await_job(self.job_id, offset=self.offset)
                 request = attrs.evolve(request, hold_time=seconds)
                 seen = await self.context.send(request, self.state)
@@ -326,7 +310,7 @@ class JobPoller(Poller[Job]):
             if self._run is not None:
                 self._earlier_runs |= {self._run}
             self._run, self.restarts = None, 0
-            self.has_restarted, self.new_run_id = True, seen.run_id
+            self.restart = JobRestartedError(self.job_id, seen.run_id)
             self.offset, self.buffered_outputs = 0, ()
         if run is not None:
             self._run = run
@@ -342,6 +326,7 @@ class JobPoller(Poller[Job]):
         return restarts is None or restarts == self.restarts
 
     def _is_earlier_run(self, run: int | None, restarts: int | None) -> bool:
-        if (restarts or 0) != self.restarts:
-            return (restarts or 0) < self.restarts
+        restarts = restarts or 0
+        if restarts != self.restarts:
+            return restarts < self.restarts
         return run in self._earlier_runs

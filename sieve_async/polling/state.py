@@ -14,8 +14,10 @@ from sieve_async.models import BuildStatus, JobStatus
 from sieve_async.polling.policy import PollPolicy
 from sieve_async.retry import ErrorAction, classify
 
-# How long before the deadline the last poll is planned, at the most, in seconds.
+# How long before the deadline the last poll begins, at the least, and with how much time left
+# there is no other, in seconds.
 _LAST_POLL_LEAD = 0.1
+_MIN_LEFT = 0.2
 # No poll takes longer, unless a pause of the server or the machine's sleep holds it back.
 _MAX_POLL_TIME = 120.0
 # Load balancers and lagging replicas reject in passing: after a good answer a rejection counts only
@@ -69,7 +71,6 @@ class PollState:
         rejections: How many rejections in a row have counted.
         last_error: What the last failed poll failed with.
         was_listed: Whether a list has shown the job as running.
-        has_warned: Whether a failure or an unknown word of this status was logged.
     """
 
     policy: PollPolicy
@@ -83,11 +84,9 @@ class PollState:
     rejections: int = 0
     last_error: SieveError | None = None
     was_listed: bool = False
-    has_warned: bool = False
     changed_at: float = attrs.field(init=False)
     last_success_at: float = attrs.field(init=False)
     _next_confirmation_at: float = attrs.field(init=False)
-    _is_last_planned: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.changed_at = self.last_success_at = self._next_confirmation_at = self.started
@@ -129,7 +128,6 @@ class PollState:
         self.has_changed = status != self.status or output_count != self.output_count
         if status != self.status:
             self.changed_at = self.changed_at if is_first else now
-            self.has_warned = False
         self.status, self.output_count = status, output_count
         if status.is_terminal:
             return Done()
@@ -251,10 +249,8 @@ class PollState:
         if self.deadline is None:
             return PollAt(now + delay)
         left = self.deadline - now
-        was_last = self._is_last_planned and left <= max(2 * _LAST_POLL_LEAD, 3 * took)
-        if left < _LAST_POLL_LEAD or was_last:
+        if left <= max(_MIN_LEFT, took):
             return DeadlineReached(self.deadline)
         # As late as a poll like the last one can still be back in time.
         last = self.deadline - min(max(_LAST_POLL_LEAD, 1.5 * took), left / 2)
-        self._is_last_planned = now + delay >= last
         return PollAt(min(now + delay, last))

@@ -2,15 +2,18 @@
 
 import asyncio
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from sieve_async.background import loop_time
 from sieve_async.limiter import RequestLimiter
-from sieve_async.messages import Model
+from sieve_async.messages import Model, shorten
 from sieve_async.observer import FinishedWait, WaitObserver
 from sieve_async.polling.poller import JobPoller, Poller
 from sieve_async.polling.state import Decision, Done, Failed, PollAt
+
+logger = logging.getLogger("sieve_async")
 
 
 class SingleWaits:
@@ -81,6 +84,7 @@ class SingleWait:
         self._waits = waits
         self._sleeper: asyncio.Future[bool] | None = None
         self._is_nudged = False
+        self._warned: set[str | None] = set()  # statuses with a warning
         waits.active.add(self)
 
     def end(self) -> None:
@@ -109,7 +113,7 @@ class SingleWait:
             case Failed(error):
                 raise error
             case PollAt(at):
-                self.poller.log()
+                self._log()
                 await self._sleep_until(at)
                 return True
         await self._waits.limiter.sleep_until(decision.at)
@@ -123,6 +127,21 @@ class SingleWait:
             self._sleeper.set_result(True)
         elif isinstance(self.poller, JobPoller):
             self.poller.give_up_hold()
+
+    def _log(self) -> None:
+        """Log a failed poll or an unknown word, as a warning once for each status."""
+        target, state = self.poller.target, self.poller.state
+        subject = f"{'version' if '/' in target else 'job'} {target}"
+        has_warned = state.status in self._warned
+        if state.failures and state.last_error is not None:
+            level = logging.DEBUG if has_warned else logging.WARNING
+            reason = shorten(str(state.last_error))
+            logger.log(level, "%s: poll failed, retrying: %s", subject, reason)
+        elif state.status is None or state.status.is_known or has_warned:
+            return
+        else:
+            logger.warning("%s: unknown status %a, polling on", subject, shorten(state.status))
+        self._warned.add(state.status)
 
     async def _sleep_until(self, when: float) -> None:
         if self._is_nudged:
