@@ -262,8 +262,7 @@ def _object(cls: Any) -> Hook:
             if may_be_bare and names.isdisjoint(value):
                 return InputOutput(data=value)
             extra = {name: each for name, each in value.items() if name not in names}
-        filled = {**absent, **value}
-        filled["extra"] = extra
+        filled = {**absent, **value, "extra": extra}
         try:
             return generated(filled, declared)
         except (FieldError, KeyError):

@@ -70,7 +70,7 @@ class PollState:
         failures: How many polls in a row have failed transiently.
         rejections: How many rejections in a row have counted.
         last_error: What the last failed poll failed with.
-        was_listed: Whether a list has shown the job as running.
+        was_listed: Whether a list has shown the job as running: rejections are confirmed then.
     """
 
     policy: PollPolicy
@@ -186,10 +186,6 @@ class PollState:
             case ErrorAction.CONFIRM if self.status is not None or self.was_listed:
                 return self._after_rejection(error, sent_at, now)
         return Failed(error)
-
-    def on_listed(self) -> None:
-        """Record that a list shows the job as running: a rejection is to be confirmed then."""
-        self.was_listed = True
 
     def restart_interval(self, now: float) -> None:
         """Start again from the shortest interval."""

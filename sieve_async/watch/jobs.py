@@ -36,23 +36,18 @@ class Subscriber:
     Attributes:
         timeout: Seconds until the watch ends; None for never, 0 for one poll of each job.
         max_pending: How many jobs may be pending or ready to be taken.
-        on_update: The caller's function for new states.
-        context: The caller's context, for that function.
+        on_update: The caller's function for new states; it runs in the caller's ``context``.
         jobs: Each id that was taken, with its job while that is pending.
-        pending: How many are pending.
         outcomes: What is ready to be taken.
         counts: How many jobs are in each state, those that are over included.
         news: Set when there is an outcome, or there will be none any more.
         capacity: Set when more ids may be taken.
-        started: When the watch began.
         timer: Of the deadline.
-        group: The jobs it shares with equal watches; None before the watch began.
-        feeder: Takes the ids from their source.
-        is_fed: Whether no more ids will be taken.
+        group: The jobs it shares with equal watches; None before the watch began and after it.
+        feeder: Takes the ids from their source, until ``is_fed``.
         rest: What is left of a source that has an end.
         is_active: Whether the watch still waits.
         is_closed: Whether nothing more is handed out.
-        failure: What ended the watch.
         waiting: How many callers wait for an outcome.
         ending: Cancelled tasks, which closing waits for.
         alone: It as the only subscriber: one tuple for thousands of jobs.
@@ -336,10 +331,6 @@ class WatchedJob(JobPoller):
             for subscriber in self.subscribers:
                 subscriber.on_status(self, status)
             self.status = status
-
-    def drop_document(self) -> None:
-        """Keep only the status of what was seen last."""
-        self.seen = None
 
     def outcome(self, elapsed: float) -> JobOutcome:
         """The outcome, as far as it is known now: the terminal state, or that there is none."""

@@ -187,7 +187,7 @@ class Lister:
                 continue
             this.listed[job_id] = job
             job.is_listed = True
-            job.state.on_listed()
+            job.state.was_listed = True
             job.set_status(status)
             self.push_back(job, now)
 

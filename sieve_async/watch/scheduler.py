@@ -142,8 +142,9 @@ class Scheduler:
         for job, task in self._updating.items():
             if not job.is_active:
                 ending += cancel(task)
-        if group is None or subscriber not in group.subscribers:
+        if group is None:
             return
+        subscriber.group = None
         group.subscribers.remove(subscriber)
         if not group.subscribers:
             self._groups = {key: each for key, each in self._groups.items() if each is not group}
@@ -413,7 +414,7 @@ class Scheduler:
         self._documents.move_to_end(job)
         if len(self._documents) > _MAX_DOCUMENTS:
             oldest, _ = self._documents.popitem(last=False)
-            oldest.drop_document()
+            oldest.seen = None  # its status is kept
 
 
 class PollLogger:

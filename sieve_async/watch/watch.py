@@ -167,7 +167,7 @@ class JobWatch:
 
     def __del__(self) -> None:
         feeder, scheduler = self._subscriber.feeder, self._scheduler
-        if feeder is None or scheduler is None or not self._subscriber.is_active:
+        if feeder is None or scheduler is None or self._subscriber.group is None:
             return
         loop = feeder.get_loop()
         if not loop.is_closed():

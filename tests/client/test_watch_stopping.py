@@ -91,6 +91,15 @@ async def drop(client: SieveClient) -> None:
     del outcomes
 
 
+async def drop_after_deadline(client: SieveClient) -> None:
+    """Drop the iterator when its deadline has come and most of its outcomes are not taken."""
+    outcomes = client.as_completed(IDS, timeout=1)
+    await anext(outcomes)
+    await asyncio.sleep(2)
+    assert client.stats.waits > 0
+    del outcomes
+
+
 async def drop_cycle(client: SieveClient) -> None:
     """Drop an iterator that is part of a cycle, and collect it."""
     outcomes = client.as_completed(IDS)
@@ -110,7 +119,7 @@ async def drop_in_thread(client: SieveClient) -> None:
 
 STOPS = [
     *(leave_block, break_loop, cancel_in_loop, cancel_list, outer_timeout),
-    *(close_iterator, drop, drop_cycle, drop_in_thread),
+    *(close_iterator, drop, drop_after_deadline, drop_cycle, drop_in_thread),
 ]
 
 

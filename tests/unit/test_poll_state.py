@@ -102,7 +102,7 @@ def test_rejection_after_a_good_answer(how: str) -> None:
         if how == "answered":
             answer(state, QUEUED, 0)
         else:
-            state.on_listed()
+            state.was_listed = True
         error = errors.api_error_class(status)(status)
         second = at(failure(state, error, 10))
         third = at(failure(state, error, second))
@@ -140,7 +140,7 @@ def test_what_lies_between_rejections(between: str) -> None:
     elif between == "failure":
         failure(state, errors.ConnectError("refused"), 16)
     else:
-        state.on_listed()
+        state.was_listed = True
     is_failed = isinstance(failure(state, error, 19), Failed)
     assert is_failed is (between != "good")
 
