@@ -24,7 +24,7 @@ _STATUS_ORDER = ("finished", "ready", "error", "cancelled")
 _COLOURS = {"finished": "32", "error": "31", "cancelled": "33", "processing": "34"}  # of terminals
 _GREY, _BOLD = "90", "1"
 _MIN_COLUMNS, _MIN_ROWS = 40, 5  # a smaller terminal gets one line
-_MAX_SLOWEST = 5
+_SLOWEST = ("slowest  ", *["         "] * 4)  # what stands before each of them
 _MAX_LISTED = 5000  # of more pending jobs the slowest ones are not searched
 
 Watch: TypeAlias = JobWatch | DurableWatch
@@ -154,12 +154,21 @@ class LiveView(Progress):
 
     def show(self, stats: WatchStats, watch: Watch) -> None:
         """Draw the state of the watch."""
-        columns, rows = self._size()
+        (columns, rows), counts = self._size(), watch.counts()
         width = columns - 1
         if columns < _MIN_COLUMNS or rows < _MIN_ROWS:
-            self.draw([with_counts(stats.headline(), watch.counts())[:width]])
+            self.draw([with_counts(stats.headline(), counts)[:width]])
             return
-        lines = _frame(stats, watch, min(_MAX_SLOWEST, rows - 4), width)
+        counted: list[tuple[str, str]] = []
+        for status in _ordered(counts):
+            counted += [(f"{shorten(status)} ", _COLOURS.get(status, _GREY))]
+            counted += [(f"{counts[status]:,}  ", _BOLD)]
+        slowest = [
+            [(word, _GREY), (job.job_id, ""), (f"  {format_duration(job.elapsed)}", _GREY)]
+            for word, job in zip(_SLOWEST, _slowest(stats, watch, rows - 4), strict=False)
+        ]
+        headline = [(f"{stats.headline()}, {stats.duration} so far", "")]
+        lines = [[(_bar(stats.share, width), "")], headline, counted, *slowest]
         self.draw([self._paint(line, width) for line in lines])
 
     def draw(self, lines: Sequence[str]) -> None:
@@ -211,28 +220,6 @@ class LiveView(Progress):
             width -= len(piece)
             painted += f"\x1b[{colour}m{piece}\x1b[0m" if colour and self._has_colours else piece
         return painted
-
-
-def _frame(
-    stats: WatchStats, watch: Watch, max_slowest: int, width: int
-) -> list[list[tuple[str, str]]]:
-    """The lines of the live view, each as pieces of text with their colours."""
-    counts = watch.counts()
-    counted = [
-        piece
-        for status in _ordered(counts)
-        for piece in (
-            (f"{shorten(status)} ", _COLOURS.get(status, _GREY)),
-            (f"{counts[status]:,}  ", _BOLD),
-        )
-    ]
-    words = ["slowest  "] + ["         "] * max_slowest
-    slowest = [
-        [(word, _GREY), (job.job_id, ""), (f"  {format_duration(job.elapsed)}", _GREY)]
-        for word, job in zip(words, _slowest(stats, watch, max_slowest), strict=False)
-    ]
-    headline = f"{stats.headline()}, {stats.duration} so far"
-    return [[(_bar(stats.share, width), "")], [(headline, "")], counted, *slowest]
 
 
 def _slowest(stats: WatchStats, watch: Watch, count: int) -> list[PendingJob]:
