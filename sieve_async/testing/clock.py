@@ -15,7 +15,7 @@ from typing import Concatenate, Literal, ParamSpec, Protocol, Self, TypeAlias, T
 
 import attrs
 
-from sieve_async.testing.documents import check_at_least, check_choice
+from sieve_async.testing.answers import check_at_least, check_choice
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -151,10 +151,14 @@ class Snapshot:
         """The present stage."""
         return self.statuses[-1]
 
-    def first(self, *statuses: str) -> float | None:
-        """Return when the first stage with one of these names began."""
+    def all(self, *statuses: str) -> list[float]:
+        """Return when each stage with one of these names began."""
         named = zip(self.statuses, self.begun, strict=True)
-        return next((moment for status, moment in named if status in statuses), None)
+        return [moment for status, moment in named if status in statuses]
+
+    def first(self, *statuses: str) -> float | None:
+        """Return when the first of them began."""
+        return next(iter(self.all(*statuses)), None)
 
 
 @attrs.frozen
@@ -172,10 +176,6 @@ class Timeline:
         starts = (0.0, *(round(start, 6) for start in accumulate(lengths[:-1])))
         stages = len(statuses) if last is not None else len(statuses) - 1
         return cls(statuses[:stages], starts[:stages])
-
-    def extended(self, status: str, start: float) -> Self:
-        """Add a stage."""
-        return type(self)((*self.statuses, status), (*self.starts, start))
 
     def stage_at(self, position: float) -> int:
         """Find the stage; one that takes no time is passed over."""
@@ -231,11 +231,10 @@ class Progress:
 
     def record(self, status: str, now: float) -> None:
         """Begin a stage now; from here on, stages begin only by this method."""
-        if self.by != "manual":
-            seen = self.snapshot(now)
-            starts = tuple(round(begun - self.added_at, 6) for begun in seen.begun)
-            self.timeline, self.by, self._shown_at = Timeline(seen.statuses, starts), "manual", ()
-        self.timeline = self.timeline.extended(status, round(now - self.added_at, 6))
+        seen = self.snapshot(now)
+        starts = tuple(round(begun - self.added_at, 6) for begun in (*seen.begun, now))
+        self.timeline = Timeline((*seen.statuses, status), starts)
+        self.by, self._shown_at = "manual", ()
 
     def _show(self, position: int, now: float) -> None:
         new = self.timeline.stage_at(position) + 1 - len(self._shown_at)
@@ -269,9 +268,25 @@ class ServerThread:
     def running(self, server: AbstractAsyncContextManager[object]) -> Iterator[None]:
         """Run a server in a new thread as long as the block lasts."""
         started: Future[Callable[[], object]] = Future()
-        thread = threading.Thread(
-            target=self._run, args=(server, started), name="FakeSieve", daemon=True
-        )
+
+        async def serve() -> None:
+            stopping = asyncio.Event()
+            async with server:
+                loop = asyncio.get_running_loop()
+                self._loop, self._thread_id = loop, threading.get_ident()
+                started.set_result(partial(loop.call_soon_threadsafe, stopping.set))
+                await stopping.wait()
+                self._loop = None
+
+        def run() -> None:
+            try:
+                asyncio.run(serve())
+            except BaseException as error:  # the port is taken, or the like: the starter gets it
+                if started.done():
+                    raise
+                started.set_exception(error)
+
+        thread = threading.Thread(target=run, name="FakeSieve", daemon=True)
         thread.start()
         stop = started.result()
         try:
@@ -279,31 +294,6 @@ class ServerThread:
         finally:
             stop()
             thread.join()
-
-    def _run(
-        self,
-        server: AbstractAsyncContextManager[object],
-        started: Future[Callable[[], object]],
-    ) -> None:
-        try:
-            asyncio.run(self._serve(server, started))
-        except BaseException as error:  # the port is taken, or the like: the starter gets it
-            if started.done():
-                raise
-            started.set_exception(error)
-
-    async def _serve(
-        self,
-        server: AbstractAsyncContextManager[object],
-        started: Future[Callable[[], object]],
-    ) -> None:
-        stopping = asyncio.Event()
-        async with server:
-            loop = asyncio.get_running_loop()
-            self._loop, self._thread_id = loop, threading.get_ident()
-            started.set_result(partial(loop.call_soon_threadsafe, stopping.set))
-            await stopping.wait()
-            self._loop = None
 
 
 class _HasServerThread(Protocol):

@@ -10,8 +10,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 import attrs
 
-from sieve_async.testing.clock import By, ByClock, Clock, Progress, Snapshot, Timeline, check_spans
-from sieve_async.testing.documents import (
+from sieve_async.testing.answers import (
     Document,
     Refused,
     check_choice,
@@ -20,6 +19,7 @@ from sieve_async.testing.documents import (
     raw_fields,
     split_function,
 )
+from sieve_async.testing.clock import By, ByClock, Clock, Progress, Snapshot, Timeline, check_spans
 from sieve_async.testing.jobs import JobEnd, JobScript, Stamp
 
 BuildEnd: TypeAlias = Literal["ready", "error"]
@@ -203,8 +203,7 @@ class FunctionStore:
         self._versions[version_id][1].poll(self.clock.now())
         return encode(self._version(version_id))
 
-    def knows(self, function: str) -> bool:
-        """Whether the function was ever named."""
+    def __contains__(self, function: str) -> bool:
         return function in self._history
 
     def versions(self, function: str) -> Iterator[Document]:

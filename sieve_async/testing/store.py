@@ -15,8 +15,8 @@ from operator import attrgetter
 
 import attrs
 
+from sieve_async.testing.answers import check_at_least
 from sieve_async.testing.clock import Progress, Timers
-from sieve_async.testing.documents import check_at_least
 from sieve_async.testing.jobs import ROUNDING, FakeJob, JobScript
 
 BLOCK_SIZE = 512
@@ -94,6 +94,7 @@ class JobIndex:
 
     def add(self, job: FakeJob) -> None:
         """List a job."""
+        job.indexed_status = job.status_at(job.progress.added_at)
         for key in self._keys(job):
             self._lists[key].add(job)
         self._expect_change(job, job.progress.added_at)
@@ -209,11 +210,10 @@ class JobStore:
     def page(
         self,
         function: str | None,
-        *,
         status: str | None,
+        version_id: str | None,
         limit: int,
         offset: int,
-        version_id: str | None = None,
     ) -> bytes:
         """Write one page of jobs, newest first; jobs that go by polls stay where they are."""
         now, stamp = self.now(), self.timers.clock.stamp

@@ -12,16 +12,16 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from sieve_async.testing.documents import (
+from sieve_async.testing.answers import (
     MAX_KEPT,
     Document,
+    Occurrence,
     check_at_least,
     encode,
     input_output,
     raw_fields,
     write,
 )
-from sieve_async.testing.faults import Occurrence
 from sieve_async.testing.functions import Push, Webhook
 from sieve_async.testing.jobs import FakeJob
 from sieve_async.testing.store import JobStore
