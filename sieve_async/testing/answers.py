@@ -2,7 +2,9 @@
 
 import json
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from email.utils import format_datetime
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from math import ceil
@@ -251,8 +253,8 @@ class FaultEffect:
         phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
         return Answer(status, encode({"detail": DETAILS.get(status, phrase)}))
 
-    def apply(self, answer: Answer, date: Callable[[float], str]) -> Answer:
-        """Change an answer; ``date`` formats the time so many seconds from now."""
+    def apply(self, answer: Answer, now: datetime) -> Answer:
+        """Change an answer."""
         body, headers = answer.body, dict(answer.headers)
         is_document = answer.status == 200 and "Content-Type" not in headers
         if self.fields and not self.is_answer and is_document:
@@ -261,8 +263,9 @@ class FaultEffect:
             body = body[: len(body) // 2]
         if self.retry_after is not None:
             seconds = ceil(self.retry_after)
-            headers["Date"] = date(0)
-            headers["Retry-After"] = date(seconds) if self.as_date else str(seconds)
+            date = format_datetime(now + timedelta(seconds=seconds), usegmt=True)
+            headers["Date"] = format_datetime(now, usegmt=True)
+            headers["Retry-After"] = date if self.as_date else str(seconds)
         # An end that was not shown unchanged may be asked for again.
         was_shown = not (self.fields or self.truncate or self.drop)
         return attrs.evolve(
@@ -285,11 +288,8 @@ class Occurrence:
     is_removed: bool = attrs.field(default=False, init=False)
     _dice: random.Random = attrs.field(init=False, repr=False)
 
-    @_dice.default
-    def _seed_dice(self) -> random.Random:
-        return random.Random(self.seed)
-
     def __attrs_post_init__(self) -> None:
+        self._dice = random.Random(self.seed)
         check_at_least(1, times=1 if self.times is None else self.times)
         if not 0 <= self.probability <= 1:
             message = f"probability must be from 0 to 1, not {self.probability!r}"

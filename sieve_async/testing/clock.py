@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from functools import partial, wraps
 from itertools import accumulate
 from typing import Concatenate, Literal, ParamSpec, Protocol, Self, TypeAlias, TypeVar
@@ -70,10 +69,6 @@ class Clock:
     def at(self, moment: float) -> datetime:
         """Return the UTC time of a reading."""
         return self._wall + timedelta(seconds=moment)
-
-    def http_date(self, moment: float) -> str:
-        """Format a reading as HTTP headers do: in whole seconds."""
-        return format_datetime(self.at(moment), usegmt=True)
 
     def stamp(self, moment: float | None) -> str | None:
         """Format a reading as the API's answers do: naive UTC with microseconds."""
@@ -140,30 +135,8 @@ class Timers:
 
 
 @attrs.frozen
-class Snapshot:
-    """The stages begun so far, and the moment each began."""
-
-    statuses: tuple[str, ...]
-    begun: tuple[float, ...]
-
-    @property
-    def status(self) -> str:
-        """The present stage."""
-        return self.statuses[-1]
-
-    def all(self, *statuses: str) -> list[float]:
-        """Return when each stage with one of these names began."""
-        named = zip(self.statuses, self.begun, strict=True)
-        return [moment for status, moment in named if status in statuses]
-
-    def first(self, *statuses: str) -> float | None:
-        """Return when the first of them began."""
-        return next(iter(self.all(*statuses)), None)
-
-
-@attrs.frozen
 class Timeline:
-    """Stages one after the other, each with the position where it starts; the last has no end."""
+    """Stages one after the other, each with where it starts; a snapshot has those begun so far."""
 
     statuses: tuple[str, ...]
     starts: tuple[float, ...]
@@ -180,6 +153,15 @@ class Timeline:
     def stage_at(self, position: float) -> int:
         """Find the stage; one that takes no time is passed over."""
         return bisect_right(self.starts, position) - 1
+
+    def all(self, *statuses: str) -> list[float]:
+        """Return where each stage with one of these names starts."""
+        named = zip(self.statuses, self.starts, strict=True)
+        return [start for status, start in named if status in statuses]
+
+    def first(self, *statuses: str) -> float | None:
+        """Return where the first of them starts."""
+        return next(iter(self.all(*statuses)), None)
 
 
 @attrs.define
@@ -217,11 +199,11 @@ class Progress:
         """Return the present status."""
         return self.timeline.statuses[self.place(now)[0]]
 
-    def snapshot(self, now: float) -> Snapshot:
-        """Return what there is to see now."""
+    def snapshot(self, now: float) -> Timeline:
+        """Return the stages begun so far, and the moment each began."""
         end = self.place(now)[0] + 1
         begun = self._shown_at or tuple(self.added_at + each for each in self.timeline.starts[:end])
-        return Snapshot(self.timeline.statuses[:end], begun)
+        return Timeline(self.timeline.statuses[:end], begun)
 
     def begins(self, stage: int) -> float:
         """Return when the clock will bring a stage: never, unless it goes by time."""
@@ -232,7 +214,7 @@ class Progress:
     def record(self, status: str, now: float) -> None:
         """Begin a stage now; from here on, stages begin only by this method."""
         seen = self.snapshot(now)
-        starts = tuple(round(begun - self.added_at, 6) for begun in (*seen.begun, now))
+        starts = tuple(round(begun - self.added_at, 6) for begun in (*seen.starts, now))
         self.timeline = Timeline((*seen.statuses, status), starts)
         self.by, self._shown_at = "manual", ()
 

@@ -188,7 +188,7 @@ class RequestHandler:
             reply = effect.answer()
         elif reply is None:
             reply = await self._answer(asked, entry)
-        reply = effect.apply(reply, lambda seconds: clock.http_date(clock.now() + seconds))
+        reply = effect.apply(reply, clock.at(clock.now()))
         if entry.took:  # it was held
             begins = clock.now()
         entry.took = clock.now() - entry.at
@@ -225,23 +225,20 @@ def _all_headers(reply: Answer) -> Mapping[str, str]:
 
 async def _send_part(request: web.BaseRequest, reply: Answer, drop: Drop) -> NoReturn:
     """Send only the beginning of an answer, and close the connection."""
-    transport = request.transport
-    if transport:  # pragma: no branch - a client that hangs up cancels this, a turn later at most
-        transport.write(_beginning(reply, drop))
-        transport.close()
-    cancelled_by_closing: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
-    await cancelled_by_closing
-
-
-def _beginning(reply: Answer, drop: Drop) -> bytes:
-    if drop in {"before", "after"}:
-        return b""
     headers = {**_all_headers(reply), "Content-Length": str(len(reply.body))}
     phrase = HTTPStatus(reply.status).phrase if reply.status in set(HTTPStatus) else ""
     lines = [f"HTTP/1.1 {reply.status} {phrase}", *(f"{name}: {headers[name]}" for name in headers)]
     head = "\r\n".join([*lines, "", ""]).encode()
-    # Without its last bytes, which end the headers, or with half of the body.
-    return head[:-4] if drop == "headers" else head + reply.body[: len(reply.body) // 2]
+    parts = {
+        "headers": head[:-4],  # without their last bytes
+        "body": head + reply.body[: len(reply.body) // 2],
+    }
+    transport = request.transport
+    if transport:  # pragma: no branch - a client that hangs up cancels this, a turn later at most
+        transport.write(parts.get(drop, b""))
+        transport.close()
+    cancelled_by_closing: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
+    await cancelled_by_closing
 
 
 @attrs.define(eq=False)

@@ -25,7 +25,6 @@ from sieve_async.testing.clock import (
     Clock,
     Progress,
     ServerThread,
-    Snapshot,
     Timeline,
     check_spans,
     run_in_server_thread,
@@ -97,7 +96,7 @@ class JobScript:
             runs = []  # cancelled while it was queued: it never started
         return Timeline.of([("queued", self.queued), *runs], self.status)
 
-    def write(self, seen: Snapshot, stamp: Stamp, *, shown: int, offset: int) -> bytes:
+    def write(self, seen: Timeline, stamp: Stamp, *, shown: int, offset: int) -> bytes:
         """Write the job's document, with the outputs from ``offset`` to ``shown``."""
         runs = seen.all("processing")
         owner_name, _, name = self.function.partition("/")
@@ -106,13 +105,13 @@ class JobScript:
             "function_id": self.version_id[:7],
             "organization_id": ORGANIZATION_ID,
             "function": {"name": name, "owner_name": owner_name},
-            "status": seen.status,
-            "created_at": stamp(seen.begun[0]),
+            "status": seen.statuses[-1],
+            "created_at": stamp(seen.starts[0]),
             "started_at": stamp(seen.first("processing")),
             "completed_at": stamp(seen.first(*TERMINAL)),
             "inputs": self.inputs,
             "outputs": self.outputs[offset:shown],
-            "error": self.error_at(seen.status),
+            "error": self.error_at(seen.statuses[-1]),
             "visibility": "public",
             "run_id": self.run_ids[max(0, len(runs) - 1)],
             "children": None,

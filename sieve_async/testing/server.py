@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, Self, TypedDict, Unpack
 
-from sieve_async.testing.answers import EffectOptions, Fault, FaultEffect, job_paths
+from sieve_async.testing.answers import EffectOptions, Fault, FaultEffect, check_at_least, job_paths
 from sieve_async.testing.clock import ByClock, Clock, ServerThread, Timers, run_in_server_thread
 from sieve_async.testing.functions import (
     BUILDING,
@@ -74,6 +74,7 @@ class FakeSieve:
         if not 0 <= port <= 65535:
             message = f"port must be from 0 to 65535, not {port!r}"
             raise ValueError(message)
+        check_at_least(0, max_await=max_await)
         self.requests = RequestLog()
         self._api_key = api_key
         self._key_is_revoked = False

@@ -15,7 +15,6 @@ from operator import attrgetter
 
 import attrs
 
-from sieve_async.testing.answers import check_at_least
 from sieve_async.testing.clock import Progress, Timers
 from sieve_async.testing.jobs import ROUNDING, FakeJob, JobScript
 
@@ -32,9 +31,6 @@ class LongPollWaiters:
     _waiting: dict[str, set[asyncio.Future[bool]]] = attrs.field(
         factory=lambda: defaultdict(set), init=False
     )
-
-    def __attrs_post_init__(self) -> None:
-        check_at_least(0, max_await=self.max_await)
 
     async def wait(self, job: FakeJob) -> bool:
         """Wait until a job ends or is removed; return True when the longest time is over first."""
