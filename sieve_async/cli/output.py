@@ -9,27 +9,11 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Self, TextIO
 
+from sieve_async import errors
 from sieve_async.cli.parser import Options
 from sieve_async.converter import unstructure
 from sieve_async.display import shorten
-from sieve_async.errors import (
-    AmbiguousPushError,
-    AuthenticationError,
-    BuildFailedError,
-    ConfigError,
-    ConnectError,
-    InvalidArgumentError,
-    JobCancelledError,
-    JobFailedError,
-    JobNotCancellableError,
-    JobRestartedError,
-    NotFoundError,
-    OutOfCreditsError,
-    PermissionDeniedError,
-    SieveError,
-    TLSError,
-    WaitTimeoutError,
-)
+from sieve_async.errors import ConfigError, SieveError
 from sieve_async.models import FunctionVersion, InputOutput, Job, JobStatus
 from sieve_async.outcomes import JobOutcome
 
@@ -59,39 +43,38 @@ class BrokenPipe(Exception):  # noqa: N818 - not an error: the reader has what i
     """The output pipe is closed."""
 
 
-_EXITS_OF_ERRORS: tuple[tuple[tuple[type[SieveError], ...], Exit], ...] = (
-    ((NoKeyError, AuthenticationError, PermissionDeniedError), Exit.AUTH),
-    ((NotFoundError,), Exit.NOT_FOUND),
-    ((WaitTimeoutError,), Exit.TIMEOUT),
-    ((ConfigError, InvalidArgumentError), Exit.USAGE),
-    ((JobFailedError, BuildFailedError, JobRestartedError, JobNotCancellableError), Exit.FAILED),
-    ((JobCancelledError,), Exit.CANCELLED),
-)
-
+_CHECK_ID = "check the id, and that the key from {key} belongs to the same organisation"
+_CHECK_JOBS = "before another try, check with: sieve-async job list --function {function}"
+_VOID = "the outputs printed so far are void; see --on-restart continue"
 NO_KEY = (
     "no API key: set SIEVE_API_KEY to the key, or SIEVE_API_KEY_FILE to a file that holds it, "
     "or give --key-file FILE, or put the key into ~/.config/.sieve/config"
 )
 
-_HINTS: tuple[tuple[type[SieveError], str], ...] = (
-    (AuthenticationError, "the server refused the key from {key}"),
-    (PermissionDeniedError, "the key from {key} does not give access"),
-    (NotFoundError, "check the id, and that the key from {key} belongs to the same organisation"),
-    (OutOfCreditsError, "the organisation has no credits left"),
-    (TLSError, "check {url}, and the certificates of this machine"),
-    (ConnectError, "check the network, and {url}"),
-    (JobRestartedError, "the outputs printed so far are void; see --on-restart continue"),
-    (
-        AmbiguousPushError,
-        "before another try, check with: sieve-async job list --function {function}",
-    ),
+# Exit codes of errors, and what to do about them.
+_ERRORS: tuple[tuple[type[SieveError], Exit, str], ...] = (
+    (NoKeyError, Exit.AUTH, ""),
+    (errors.AuthenticationError, Exit.AUTH, "the server refused the key from {key}"),
+    (errors.PermissionDeniedError, Exit.AUTH, "the key from {key} does not give access"),
+    (errors.NotFoundError, Exit.NOT_FOUND, _CHECK_ID),
+    (errors.OutOfCreditsError, Exit.ERROR, "the organisation has no credits left"),
+    (errors.TLSError, Exit.ERROR, "check {url}, and the certificates of this machine"),
+    (errors.ConnectError, Exit.ERROR, "check the network, and {url}"),
+    (errors.AmbiguousPushError, Exit.ERROR, _CHECK_JOBS),
+    (errors.WaitTimeoutError, Exit.TIMEOUT, ""),
+    (ConfigError, Exit.USAGE, ""),
+    (errors.InvalidArgumentError, Exit.USAGE, ""),
+    (errors.JobFailedError, Exit.FAILED, ""),
+    (errors.BuildFailedError, Exit.FAILED, ""),
+    (errors.JobRestartedError, Exit.FAILED, _VOID),
+    (errors.JobNotCancellableError, Exit.FAILED, ""),
+    (errors.JobCancelledError, Exit.CANCELLED, ""),
 )
 
 
 def exit_of_error(error: BaseException | None) -> Exit:
     """The exit code of an error."""
-    found = (code for kinds, code in _EXITS_OF_ERRORS if isinstance(error, kinds))
-    return next(found, Exit.ERROR)
+    return next((code for kind, code, _ in _ERRORS if isinstance(error, kind)), Exit.ERROR)
 
 
 def exit_of_job(job: Job) -> Exit:
@@ -188,7 +171,7 @@ def describe_error(error: BaseException, options: Options) -> str:
             return text
         return f"internal error: {type(error).__name__}: {text} (--debug shows the traceback)"
     url = "--base-url" if options.base_url is not None else "SIEVE_API_URL (or --base-url)"
-    hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
+    hint = next((hint for kind, _, hint in _ERRORS if isinstance(error, kind)), "")
     words = {"key": _key_source(options), "url": url, "function": getattr(options, "function", "")}
     return f"{text.removesuffix('.')}; {hint.format(**words)}" if hint else text
 

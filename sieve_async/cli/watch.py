@@ -10,7 +10,7 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from sieve_async.cli.output import (
     outcome_line,
 )
 from sieve_async.cli.parser import Options
-from sieve_async.cli.progress import Progress, WatchStats, showing, with_counts
+from sieve_async.cli.progress import Progress, WatchStats, showing
 from sieve_async.cli.report import Report
 from sieve_async.client import SieveClient
 from sieve_async.durable import DurableWatch, WatchState
@@ -56,7 +56,6 @@ class WatchRun:
     _codes: set[Exit] = attrs.field(factory=set, init=False)
     _report: Report = attrs.field(factory=lambda: Report(datetime.now(UTC)), init=False)
     _lists_failures: bool = attrs.field(init=False)
-    _counts: Callable[[], Mapping[str, int]] = attrs.field(default=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._stats = WatchStats(asyncio.get_running_loop().time, self.job_ids)
@@ -66,9 +65,9 @@ class WatchRun:
         """Watch until all jobs have ended, or one that ends the watch."""
         try:
             code = await self._watch()
-            self._note_summary()
+            self.progress.note(self._stats.summary())
         except asyncio.CancelledError:
-            self._note_summary()
+            self.progress.note(self._stats.summary())
             self._print_resume_line()
             raise
         else:
@@ -82,9 +81,9 @@ class WatchRun:
     async def _watch(self) -> Exit:
         async with AsyncExitStack() as stack:
             watch = await self._open(stack)
-            self._counts = watch.counts
+            self._stats.watch = watch
             await stack.enter_async_context(watch)
-            await stack.enter_async_context(showing(self.progress, self._stats, watch))
+            await stack.enter_async_context(showing(self.progress, self._stats))
             with self.printer:
                 async for outcome in watch:
                     self._record(outcome)
@@ -112,9 +111,6 @@ class WatchRun:
 
     def _note_start(self, what: str) -> None:
         self.progress.note(f"watching {what} (strategy: {self.options.strategy})")
-
-    def _note_summary(self) -> None:
-        self.progress.note(with_counts(self._stats.summary(), self._counts()))
 
     async def _arriving_ids(self) -> AsyncIterator[str]:
         async for job_id in read_stdin_ids():
