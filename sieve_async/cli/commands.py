@@ -230,9 +230,8 @@ async def _cancel_jobs(context: _Context) -> Exit:
 
 async def _download_job(context: _Context) -> Exit:
     """Download the files of a job, and print their paths."""
-    options = context.options
-    job = await context.client.get_job(options.job_id)
-    saved, code = await _download(context, job, options.directory)
+    job = await context.client.get_job(context.options.job_id)
+    saved, code = await _download(context, job, context.options.directory)
     with context.printer:
         for path in saved:
             context.printer.item({"path": str(path)}, str(path))
@@ -305,7 +304,6 @@ async def _demo(options: Options, progress: Progress) -> Exit:
                 run.run(), *(_wait_for_build(client, name, progress) for name in _BUILDS)
             )
             downloaded = await _download_first(client, printer.outcomes)
-            requests = client.stats.requests
         delays = [
             (came_at - started_at) - (outcome.job.completed_at - started_at) / options.speed
             for came_at, outcome in printer.outcomes
@@ -314,13 +312,12 @@ async def _demo(options: Options, progress: Progress) -> Exit:
         expected = sum(_is_expected(sieve, outcome) for _, outcome in printer.outcomes)
         unexpected = options.jobs - expected + sum(builds)
     printer.verbatim(
-        f"{downloaded}{requests} requests, at most {sieve.max_in_flight} in flight over "
-        f"{sieve.connections} connections; unexpected outcomes: {unexpected or 'none'}"
+        f"{downloaded}{client.stats.requests} requests, at most {sieve.max_in_flight} in flight "
+        f"over {sieve.connections} connections; unexpected outcomes: {unexpected or 'none'}"
     )
     if delays:
-        mean = sum(delay.total_seconds() for delay in delays) / len(delays)
-        text = f"outcomes came {max(mean, 0.0):.2f} s after the end of the job on average"
-        printer.verbatim(text)
+        mean = max(sum(delay.total_seconds() for delay in delays) / len(delays), 0.0)
+        printer.verbatim(f"outcomes came {mean:.2f} s after the end of the job on average")
     return Exit.FAILED if unexpected else Exit.OK
 
 
@@ -390,8 +387,8 @@ async def _serve(options: Options, progress: Progress) -> Exit:
         try:
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
-            requests = len(sieve.requests)
-            progress.write_line(f"served {requests} request{'s'[: requests != 1]}")
+            served = len(sieve.requests)
+            progress.write_line(f"served {served} request{'s'[: served != 1]}")
     return Exit.OK
 
 
