@@ -4,6 +4,7 @@ The order of the sources is that of Sieve's own client: the argument, then the e
 file that its command line writes.
 """
 
+import contextlib
 import ipaddress
 import math
 import re
@@ -31,6 +32,7 @@ _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\.?")
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._~-]{0,127}")
 _MAX_OFFSET = 2**63 - 1
+_NO_LIMIT = " or None for no limit"
 
 
 def as_seconds(value: float | timedelta) -> float:
@@ -43,168 +45,91 @@ def as_optional_seconds(value: float | timedelta | None) -> float | None:
     return value.total_seconds() if isinstance(value, timedelta) else value
 
 
-def check_seconds(
-    name: str, value: object, *, at_least: float = 0.0, optional: bool = False
-) -> None:
-    """Refuse what is not a finite number of seconds (or None, where that means no limit).
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if optional and value is None:
-        return
-    if not _is_number(value) or not _is_finite(value) or value < at_least:
-        none = " or None for no limit" if optional else ""
-        raise ConfigError(
-            f"{name} must be seconds or a timedelta of at least {at_least:g}{none}, "
-            f"got {_shown(value)}"
-        )
+def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
+    """Refuse a setting that is no finite number of seconds (or None, where that means no limit)."""
+    if not (optional and value is None) and not (_is_finite(value) and value >= 0):
+        accepted = f"seconds or a timedelta of at least 0{_NO_LIMIT if optional else ''}"
+        raise ConfigError(_reason(name, accepted, value))
 
 
-def check_more_than_zero(name: str, value: object) -> None:
-    """Refuse what is not a finite number above zero, or None for no limit.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if value is not None and (not _is_number(value) or not _is_finite(value) or value <= 0):
-        raise ConfigError(
-            f"{name} must be a finite number above 0 or None for no limit, got {_shown(value)}"
-        )
+def _check_more_than_zero(name: str, value: object) -> None:
+    if value is not None and not (_is_finite(value) and value > 0):
+        raise ConfigError(_reason(name, f"a finite number above 0{_NO_LIMIT}", value))
 
 
 def check_count(name: str, value: object) -> None:
-    """Refuse what is not a whole number of at least one.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name} must be a whole number of at least 1, got {_shown(value)}")
+    """Refuse a setting that is no whole number of at least one."""
+    if not _is_whole(value, 1):
+        raise ConfigError(_reason(name, "a whole number of at least 1", value))
 
 
 def check_setting(name: str, value: object, kind: type) -> None:
-    """Refuse what is not a settings object of a class.
-
-    Raises:
-        ConfigError: It is not.
-    """
+    """Refuse what is no settings object of a class."""
     if not isinstance(value, kind):
-        raise ConfigError(f"{name} must be a {kind.__name__}, got {_shown(value)}")
+        raise ConfigError(_reason(name, f"a {kind.__name__}", value))
 
 
 def check_timeout(timeout: object, name: str = "timeout") -> float | None:
-    """The timeout of a wait in seconds; None for no limit.
-
-    Raises:
-        InvalidArgumentError: It is no duration, or negative.
-    """
+    """The timeout of a wait in seconds; None for no limit."""
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if seconds is None or (isinstance(seconds, float) and seconds == math.inf):
         return None
-    if not _is_number(seconds) or not _is_finite(seconds) or seconds < 0:
-        raise InvalidArgumentError(
-            f"{name} must be seconds or a timedelta of at least 0 or None for no limit, "
-            f"got {_shown(timeout)}"
-        )
+    if not _is_finite(seconds) or seconds < 0:
+        accepted = f"seconds or a timedelta of at least 0{_NO_LIMIT}"
+        raise InvalidArgumentError(_reason(name, accepted, timeout))
     return float(seconds)
 
 
 def check_job_id(job_id: object, name: str = "job_id") -> str:
-    """The id of a job as a plain string; of a string enum, its value.
-
-    Raises:
-        InvalidArgumentError: It cannot be an id; the message says what an id is.
-    """
+    """The id of a job as a plain string; of a string enum, its value."""
     return _check_segment(ID, name, job_id)
 
 
 def check_job_ids(job_ids: object, *kinds: type) -> None:
-    """Refuse what is no iterable of ids; a single string is none.
-
-    Args:
-        job_ids: The argument.
-        kinds: The abstract classes that are accepted; any iterable if none are given.
-
-    Raises:
-        InvalidArgumentError: It is not.
-    """
+    """Refuse what is of none of these kinds (any iterable if none are given); a string is none."""
     if isinstance(job_ids, str | bytes) or not isinstance(job_ids, kinds or (Iterable,)):
-        raise InvalidArgumentError(f"job_ids must be an iterable of ids, got {_shown(job_ids)}")
+        raise InvalidArgumentError(_reason("job_ids", "an iterable of ids", job_ids))
 
 
 def check_offset(offset: object) -> int:
-    """How many of the first outputs or rows to leave out.
-
-    Raises:
-        InvalidArgumentError: It is no whole number from 0 to 2**63 - 1.
-    """
-    is_whole = isinstance(offset, int) and not isinstance(offset, bool)
-    if not (is_whole and isinstance(offset, int) and 0 <= offset <= _MAX_OFFSET):
-        raise InvalidArgumentError(
-            f"offset must be a whole number from 0 to 2**63 - 1, got {_shown(offset)}"
-        )
+    """How many of the first outputs or rows to leave out."""
+    if not _is_whole(offset, 0) or offset > _MAX_OFFSET:
+        raise InvalidArgumentError(_reason("offset", "a whole number from 0 to 2**63 - 1", offset))
     return offset
 
 
 def check_status(status: object) -> str:
-    """A status to filter by: any word, since the set is open.
-
-    Raises:
-        InvalidArgumentError: It is no string, or an empty one.
-    """
+    """A status to filter by: any word, since the set is open."""
     if not isinstance(status, str) or not status:
-        raise InvalidArgumentError(
-            f"status must be a status such as 'queued', got {_shown(status)}"
-        )
+        raise InvalidArgumentError(_reason("status", "a status such as 'queued'", status))
     return str.__str__(status)
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
-    """Refuse what is not one of some words.
-
-    Raises:
-        InvalidArgumentError: It is not.
-    """
+    """Refuse what is not one of some words."""
     accepted = tuple(choices)
     if not isinstance(value, str) or value not in accepted:
         words = ", ".join(map(repr, accepted))
-        raise InvalidArgumentError(f"{name} must be one of {words}, got {_shown(value)}")
+        raise InvalidArgumentError(_reason(name, f"one of {words}", value))
 
 
 def check_whole(name: str, value: object, *, at_least: int, optional: bool = False) -> None:
-    """Refuse what is not a whole number in an argument (or None, where that means no limit).
-
-    Raises:
-        InvalidArgumentError: It is not.
-    """
-    if optional and value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        none = " or None for no limit" if optional else ""
-        raise InvalidArgumentError(
-            f"{name} must be a whole number of at least {at_least}{none}, got {_shown(value)}"
-        )
+    """Refuse an argument that is no whole number (or None, where that means no limit)."""
+    if not (optional and value is None) and not _is_whole(value, at_least):
+        accepted = f"a whole number of at least {at_least}{_NO_LIMIT if optional else ''}"
+        raise InvalidArgumentError(_reason(name, accepted, value))
 
 
 def check_kind(name: str, value: object, kind: type) -> None:
-    """Refuse what is not of a class.
-
-    Raises:
-        InvalidArgumentError: It is not.
-    """
+    """Refuse an argument that is not of a class."""
     if not isinstance(value, kind):
-        raise InvalidArgumentError(f"{name} must be of class {kind.__name__}, got {_shown(value)}")
+        raise InvalidArgumentError(_reason(name, f"of class {kind.__name__}", value))
 
 
 def check_callable(name: str, value: object, *, optional: bool = True) -> None:
-    """Refuse what cannot be called (or None, where that means no callback).
-
-    Raises:
-        InvalidArgumentError: It is not.
-    """
-    if not callable(value) and not (optional and value is None):
-        raise InvalidArgumentError(f"{name} must be callable, got {_shown(value)}")
+    """Refuse what cannot be called (or None, where that means no callback)."""
+    if not (optional and value is None) and not callable(value):
+        raise InvalidArgumentError(_reason(name, "callable", value))
 
 
 class FunctionName(NamedTuple):
@@ -220,11 +145,7 @@ class FunctionName(NamedTuple):
 
 
 def parse_function_name(function: object, name: str = "function") -> FunctionName:
-    """Read ``OWNER/NAME`` or ``OWNER/NAME:SLUG``.
-
-    Raises:
-        InvalidArgumentError: It is neither.
-    """
+    """Read ``OWNER/NAME`` or ``OWNER/NAME:SLUG``."""
     if isinstance(function, FunctionName):
         function = str(function)
     text = str.__str__(function) if isinstance(function, str) else ""
@@ -232,25 +153,14 @@ def parse_function_name(function: object, name: str = "function") -> FunctionNam
     function_name, colon, version_slug = rest.partition(":")
     is_named = _NAME.fullmatch(owner_name) and _NAME.fullmatch(function_name)
     if not (slash and is_named and (not colon or ID.fullmatch(version_slug))):
-        raise InvalidArgumentError(
-            f"{name} must be OWNER/NAME or OWNER/NAME:VERSION, got {_shown(function)}"
-        )
+        raise InvalidArgumentError(_reason(name, "OWNER/NAME or OWNER/NAME:VERSION", function))
     return FunctionName(owner_name, function_name, version_slug if colon else None)
 
 
 def function_name_of(
     owner_or_function: object, function_name: object, version_slug: object
 ) -> FunctionName:
-    """The function that is named in one argument or in several.
-
-    Args:
-        owner_or_function: ``OWNER/NAME[:SLUG]``, or the owner alone.
-        function_name: The name, if the owner stands alone.
-        version_slug: The id of a version, the beginning of one, or ``latest``.
-
-    Raises:
-        InvalidArgumentError: A part is missing, given twice, or cannot be right.
-    """
+    """The function that is named by ``OWNER/NAME[:SLUG]``, or by the owner and the name."""
     if function_name is not None:
         return FunctionName(
             _check_segment(_NAME, "owner_name", owner_or_function),
@@ -270,37 +180,32 @@ def _check_segment(grammar: re.Pattern[str], name: str, value: object) -> str:
     text = str.__str__(value) if isinstance(value, str) else ""
     if not grammar.fullmatch(text):
         first = "a letter or digit" if grammar is ID else "a letter, digit or _"
-        raise InvalidArgumentError(
-            f"{name} must be 1 to 128 letters, digits and . _ ~ -, beginning with {first}, "
-            f"got {_shown(value)}"
-        )
+        accepted = f"1 to 128 letters, digits and . _ ~ -, beginning with {first}"
+        raise InvalidArgumentError(_reason(name, accepted, value))
     return text
 
 
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_finite(value: float) -> bool:
+def _is_finite(value: object) -> TypeGuard[float]:
     try:
-        return math.isfinite(value)
+        return type(value) is not bool and isinstance(value, int | float) and math.isfinite(value)
     except OverflowError:  # an integer beyond all floats
         return False
 
 
-def _shown(value: object) -> str:
-    """A value as an error may show it; of an object of some other class, only the class."""
+def _is_whole(value: object, at_least: int) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+
+
+def _reason(name: str, accepted: str, value: object) -> str:
+    """Why a value is refused; of an object of some other class, only the class is shown."""
+    is_long = isinstance(value, int) and value.bit_length() >= 200  # Python may not print it
     if isinstance(value, str):
         text = ascii(str.__str__(value))
-    elif value is None or isinstance(value, bool | float | timedelta):
-        text = repr(value)
-    elif (
-        isinstance(value, int) and value.bit_length() < 200
-    ):  # Python does not print very long ones
+    elif value is None or (isinstance(value, int | float | timedelta) and not is_long):
         text = repr(value)
     else:
-        return f"an object of class {type(value).__name__}"
-    return text if len(text) <= 60 else f"{text[:57]}..."
+        return f"{name} must be {accepted}, got an object of class {type(value).__name__}"
+    return f"{name} must be {accepted}, got {text if len(text) <= 60 else f'{text[:57]}...'}"
 
 
 @attrs.frozen(kw_only=True)
@@ -319,23 +224,18 @@ class Timeout:
     request: float | None = attrs.field(default=30.0, converter=as_optional_seconds)
 
     def __attrs_post_init__(self) -> None:
-        check_more_than_zero("Timeout.connect", self.connect)
-        check_more_than_zero("Timeout.request", self.request)
+        _check_more_than_zero("Timeout.connect", self.connect)
+        _check_more_than_zero("Timeout.request", self.request)
 
 
 def as_timeout(timeout: Timeout | float | timedelta) -> Timeout:
-    """The timeouts of a client; a plain duration is that of one request.
-
-    Raises:
-        ConfigError: It is neither.
-    """
+    """The timeouts of a client; a plain duration is that of one request."""
     if isinstance(timeout, Timeout):
         return timeout
     seconds = as_seconds(timeout)
-    if not _is_number(seconds) or not _is_finite(seconds) or seconds <= 0:
-        raise ConfigError(
-            f"timeout must be a Timeout, or seconds or a timedelta above 0, got {_shown(timeout)}"
-        )
+    if not _is_finite(seconds) or seconds <= 0:
+        accepted = "a Timeout, or seconds or a timedelta above 0"
+        raise ConfigError(_reason("timeout", accepted, timeout))
     return Timeout(request=seconds)
 
 
@@ -364,7 +264,7 @@ class Limits:
         check_count("Limits.max_connections", self.max_connections)
         check_count("Limits.max_pending_jobs", self.max_pending_jobs)
         check_count("Limits.max_response_bytes", self.max_response_bytes)
-        check_more_than_zero("Limits.polls_per_second", self.polls_per_second)
+        _check_more_than_zero("Limits.polls_per_second", self.polls_per_second)
 
 
 @attrs.frozen
@@ -385,17 +285,7 @@ class Config:
 def read_config(
     api_key: Secret | None, base_url: str | None, environment: Mapping[str, str], home: Path | None
 ) -> Config:
-    """Find and check the key and the base URL.
-
-    Args:
-        api_key: The key, when the caller gave one.
-        base_url: The base URL, when the caller gave one.
-        environment: The environment variables.
-        home: The user's home directory; None when there is none.
-
-    Raises:
-        ConfigError: There is no key, or what was found cannot be a key or a base URL.
-    """
+    """Find and check the key and the base URL, in the arguments or in the other sources."""
     if base_url is None:
         base_url = environment.get("SIEVE_API_URL") or DEFAULT_BASE_URL
     base_url = check_base_url(base_url)
@@ -419,32 +309,27 @@ def find_api_key(api_key: Secret | None, environment: Mapping[str, str], home: P
 
 
 def check_base_url(base_url: object) -> str:
-    """The base URL without a slash at its end.
-
-    Raises:
-        ConfigError: It is not https (or http to loopback), or has parts that a base cannot have.
-    """
+    """The base URL without a slash at its end."""
     if not isinstance(base_url, str) or not _BASE_URL.fullmatch(base_url):
         raise ConfigError("the base URL must be a string of visible ASCII characters")
-    parts = _split(base_url)
-    if parts is None or not _can_be_host(parts.hostname or ""):
+    parts = _parts(base_url)
+    if parts is None:
         raise ConfigError("the base URL must look like https://host or https://host:port/path")
     if "@" in parts.netloc or "?" in base_url or "#" in base_url:
         raise ConfigError("the base URL must have no user name, no query and no fragment")
-    if parts.scheme != "https" and not (
-        parts.scheme == "http" and _is_loopback(parts.hostname or "")
-    ):
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
         raise ConfigError("the base URL must be https (plain http only to this machine itself)")
     return base_url.rstrip("/")
 
 
-def _split(base_url: str) -> SplitResult | None:
+def _parts(base_url: str) -> SplitResult | None:
+    """The parts of a URL; None without a valid host, or with an invalid port."""
     try:
         parts = urlsplit(base_url)
-        port = parts.port
+        is_valid = parts.port != 0 and _can_be_host(parts.hostname or "")
     except ValueError:  # no valid port, or brackets that hold no address
         return None
-    return None if port == 0 else parts
+    return parts if is_valid else None
 
 
 def _check_key(key: Secret, source: str) -> str:
@@ -480,17 +365,17 @@ def _exists(path: Path) -> bool:
 
 def _can_be_host(host: str) -> bool:
     """Whether a host is a name or an address; one that ends in a number must be an address."""
-    is_address = ":" in host or host.rstrip(".").rpartition(".")[2].isdigit()
-    return _is_address(host) if is_address else _HOST.fullmatch(host) is not None
+    if ":" in host or host.rstrip(".").rpartition(".")[2].isdigit():
+        return _address(host) is not None
+    return _HOST.fullmatch(host) is not None
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+def _is_loopback(host: str | None) -> bool:
+    address = _address(host or "")
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host)
+    return None

@@ -5,7 +5,7 @@ Everything is escaped or made printable, since all of it may come from elsewhere
 
 import re
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -112,52 +112,48 @@ def version_text(version: "FunctionVersion") -> str:
 
 def job_html(job: "Job") -> str:
     """A table of the facts of a job."""
-    facts = {
-        "job": job.id,
-        "status": str(job.status),
-        "created_at": _time_text(job.created_at),
-        "queue_duration": _duration_text(job.queue_duration),
-        "run_duration": _duration_text(job.run_duration),
-        "outputs": str(len(job.outputs)),
-    }
-    error = f"<pre>{_cell(job.error)}</pre>" if job.error else ""
-    return f"{_facts_table(facts)}{error}"
+    table = _facts_table(
+        job=job.id,
+        status=job.status,
+        created_at=job.created_at,
+        queue_duration=job.queue_duration,
+        run_duration=job.run_duration,
+        outputs=len(job.outputs),
+    )
+    return f"{table}<pre>{_cell(job.error)}</pre>" if job.error else table
 
 
 def version_html(version: "FunctionVersion") -> str:
     """A table of the facts of a function version."""
     return _facts_table(
-        {
-            "version": version.id,
-            "build_status": str(version.build_status),
-            "queued_at": _time_text(version.queued_at),
-            "ready_at": _time_text(version.ready_at),
-        }
+        version=version.id,
+        build_status=version.build_status,
+        queued_at=version.queued_at,
+        ready_at=version.ready_at,
     )
 
 
 def outcomes_html(outcomes: "Sequence[JobOutcome]") -> str:
     """A table of outcomes, one row each."""
-    rows = "".join(_row(_outcome_cells(outcome)) for outcome in outcomes[:_MAX_ROWS])
+    rows = "".join(_row(*_outcome_cells(outcome)) for outcome in outcomes[:_MAX_ROWS])
     more = len(outcomes) - _MAX_ROWS
     rest = f"<p>and {more:,} more</p>" if more > 0 else ""
     head = "".join(f"<th>{name}</th>" for name in ("job", "status", "queued", "ran", "note"))
     return f"<table><tr>{head}</tr>{rows}</table>{rest}"
 
 
-def _outcome_cells(outcome: "JobOutcome") -> tuple[str, str, str, str, str]:
+def _outcome_cells(outcome: "JobOutcome") -> tuple[object, ...]:
     job = outcome.job
     if job is None:
-        return outcome.job_id, outcome.status, "", "", str(outcome.error or "")
+        return outcome.job_id, outcome.status, "", "", outcome.error
     note = last_line(job.error) if job.error else _outputs_text(job)
-    queued, ran = _duration_text(job.queue_duration), _duration_text(job.run_duration)
-    return job.id, str(job.status), queued, ran, note
+    return job.id, job.status, job.queue_duration, job.run_duration, note
 
 
 def _job_notes(job: "Job") -> Iterable[str]:
     for word, duration in (("queued", job.queue_duration), ("ran", job.run_duration)):
         if duration is not None:
-            yield f"{word} {_duration_text(duration)}"
+            yield f"{word} {_text(duration)}"
     if job.outputs:
         yield _outputs_text(job)
     if job.error:
@@ -168,17 +164,17 @@ def _outputs_text(job: "Job") -> str:
     return "1 output" if len(job.outputs) == 1 else f"{len(job.outputs)} outputs"
 
 
-def _facts_table(facts: Mapping[str, str]) -> str:
-    rows = "".join(_row((name, value)) for name, value in facts.items() if value)
+def _facts_table(**facts: object) -> str:
+    rows = "".join(_row(name, value) for name, value in facts.items() if _text(value))
     return f"<table>{rows}</table>"
 
 
-def _row(cells: Iterable[str]) -> str:
-    return f"<tr>{''.join(f'<td{_style(cell)}>{_cell(cell)}</td>' for cell in cells)}</tr>"
-
-
-def _style(cell: str) -> str:
-    return f' style="color: {_COLORS[cell]}"' if cell in _COLORS else ""
+def _row(*values: object) -> str:
+    cells = ""
+    for text in map(_text, values):
+        style = f' style="color: {_COLORS[text]}"' if text in _COLORS else ""
+        cells += f"<td{style}>{_cell(text)}</td>"
+    return f"<tr>{cells}</tr>"
 
 
 def _cell(text: str) -> str:
@@ -187,15 +183,13 @@ def _cell(text: str) -> str:
     return escape("".join(each for each in shown if each.isprintable() or each == "\n"))
 
 
-def _time_text(time: datetime | None) -> str:
-    return "" if time is None else time.isoformat(sep=" ", timespec="seconds")
-
-
-def _duration_text(duration: timedelta | None) -> str:
-    if duration is None:
-        return ""
-    seconds = duration.total_seconds()
-    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+        return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+    return "" if value is None else str(value)
 
 
 def last_line(error: str) -> str:

@@ -51,6 +51,19 @@ if TYPE_CHECKING:  # models raise these errors, so at run time they come later
     from sieve_async.models import FunctionVersion, Job
 
 
+def _reason(error: Any) -> str:
+    return str(error.reason)
+
+
+def _short_repr(error: BaseException) -> str:
+    """The class and the text: a job may be long."""
+    return f"{type(error).__name__}({error!s:.300})"
+
+
+def _tries(error: Any) -> str:
+    return f" ({error.attempts} attempts in {error.elapsed:.1f} s)" if error.attempts > 1 else ""
+
+
 class SieveError(Exception):
     """Anything that this package raises on purpose."""
 
@@ -61,8 +74,7 @@ class ConfigError(SieveError, ValueError):
 
     reason: str
 
-    def __str__(self) -> str:
-        return self.reason
+    __str__ = _reason
 
 
 @attrs.define(slots=False)
@@ -71,8 +83,7 @@ class InvalidArgumentError(SieveError, ValueError):
 
     reason: str
 
-    def __str__(self) -> str:
-        return self.reason
+    __str__ = _reason
 
 
 @attrs.define(slots=False)
@@ -87,8 +98,7 @@ class ClientClosedError(SieveError):
     reason: str = "the client is closed"
     sent: bool = False
 
-    def __str__(self) -> str:
-        return self.reason
+    __str__ = _reason
 
 
 @attrs.define(slots=False)
@@ -97,8 +107,7 @@ class WrongEventLoopError(SieveError):
 
     reason: str
 
-    def __str__(self) -> str:
-        return self.reason
+    __str__ = _reason
 
 
 @attrs.define(slots=False)
@@ -128,7 +137,7 @@ class TransportError(SieveError):
     response_status: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.method} {self.path}: {self.reason}{_tries(self.attempts, self.elapsed)}"
+        return f"{self.method} {self.path}: {self.reason}{_tries(self)}"
 
 
 @attrs.define(slots=False)
@@ -195,10 +204,7 @@ class ResponseError(SieveError):
     elapsed: float = 0.0
 
     def __str__(self) -> str:
-        return (
-            f"{self.method} {self.path}: HTTP {self.status}, {self.reason}"
-            f"{_tries(self.attempts, self.elapsed)}"
-        )
+        return f"{self.method} {self.path}: HTTP {self.status}, {self.reason}{_tries(self)}"
 
 
 class DecodeError(ResponseError):
@@ -243,10 +249,7 @@ class APIError(SieveError):
         said = f": {' '.join(self.detail.split())}" if self.detail else ""
         later = f" (retry after {self.retry_after:g} s)" if self.retry_after is not None else ""
         quote = f" (error id {self.error_id})" if self.error_id is not None else ""
-        return (
-            f"{self.method} {self.path}: HTTP {self.status}{said}{later}{quote}"
-            f"{_tries(self.attempts, self.elapsed)}"
-        )
+        return f"{self.method} {self.path}: HTTP {self.status}{said}{later}{quote}{_tries(self)}"
 
 
 class BadRequestError(APIError):
@@ -308,11 +311,11 @@ class WaitTimeoutError(SieveError, TimeoutError):
 
     def __str__(self) -> str:
         kind = "version" if ":" in self.target else "job"
-        text = (
-            f"{kind} {self.target}: timed out after {self.elapsed:.1f} s and "
-            f"{_times(self.polls)} (last status: {self.last_status or 'unknown'})"
-        )
-        return text if self.last_error is None else f"{text}; last error: {self.last_error}"
+        polls = "1 poll" if self.polls == 1 else f"{self.polls} polls"
+        status = f"last status: {self.last_status or 'unknown'}"
+        last_error = "" if self.last_error is None else f"; last error: {self.last_error}"
+        after = f"timed out after {self.elapsed:.1f} s and {polls} ({status})"
+        return f"{kind} {self.target}: {after}{last_error}"
 
     @property
     def last_status(self) -> str | None:
@@ -329,10 +332,12 @@ class JobFailedError(SieveError):
     job: "Job"
 
     def __str__(self) -> str:
-        return f"job {self.job.id} failed: {_failure_text(self.job)}"
+        # It is often a traceback, whose last line says what went wrong; in `extra` it is no text.
+        error = self.job.error or self.job.extra.get("error")
+        text = shorten(last_line(value_text(error))) if error else ""
+        return f"job {self.job.id} failed: {text or 'no error text was given'}"
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self!s:.300})"
+    __repr__ = _short_repr
 
 
 @attrs.define(slots=False)
@@ -344,8 +349,7 @@ class JobCancelledError(SieveError):
     def __str__(self) -> str:
         return f"job {self.job.id} was cancelled"
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self!s:.300})"
+    __repr__ = _short_repr
 
 
 @attrs.define(slots=False)
@@ -357,8 +361,7 @@ class BuildFailedError(SieveError):
     def __str__(self) -> str:
         return f"the build of version {self.version.id} failed"
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self!s:.300})"
+    __repr__ = _short_repr
 
 
 @attrs.define(slots=False)
@@ -391,8 +394,7 @@ class JobNotCancellableError(SieveError):
     def __str__(self) -> str:
         return f"job {self.job.id} cannot be cancelled (status: {self.job.status})"
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self!s:.300})"
+    __repr__ = _short_repr
 
 
 @attrs.define(slots=False)
@@ -477,18 +479,3 @@ _BY_STATUS: Mapping[int, type[APIError]] = {
     422: UnprocessableEntityError,
     429: RateLimitError,
 }
-
-
-def _times(polls: int) -> str:
-    return "1 poll" if polls == 1 else f"{polls} polls"
-
-
-def _tries(attempts: int, elapsed: float) -> str:
-    return f" ({attempts} attempts in {elapsed:.1f} s)" if attempts > 1 else ""
-
-
-def _failure_text(job: "Job") -> str:
-    """A job's error is often a traceback, whose last line says what went wrong."""
-    error = job.error or job.extra.get("error")  # there if it is no text
-    text = shorten(last_line(value_text(error))) if error else ""
-    return text or "no error text was given"

@@ -4,11 +4,17 @@ import asyncio
 import contextlib
 import json
 import os
+import random
+import shlex
 import signal
+import sys
+import tempfile
 import threading
-from collections.abc import Awaitable, Callable
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -22,11 +28,10 @@ from sieve_async.cli.output import (
     exit_of_error,
     exit_of_job,
     exit_of_many,
-    format_traceback,
-    ignore_failures,
     job_row,
     job_text,
     outcome_line,
+    redirect_to_null,
     to_json,
     version_text,
 )
@@ -41,6 +46,9 @@ from sieve_async.jobs import PushedJob
 from sieve_async.models import BuildStatus, File, FunctionVersion, Job, Webhook
 from sieve_async.outcomes import JobOutcome
 
+if TYPE_CHECKING:  # slow to import, and only for `demo` and `serve`
+    from sieve_async.testing import FakeSieve
+
 _MAX_DOWNLOADS = 4  # at a time
 _EXITS = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 if hasattr(signal, "SIGHUP"):  # not on Windows
@@ -49,10 +57,13 @@ if hasattr(signal, "SIGHUP"):  # not on Windows
 # main one must not set any (RuntimeError, ValueError): there Ctrl-C cancels the task by itself.
 _NO_HANDLERS = (NotImplementedError, RuntimeError, ValueError)
 _EXIT_TIMEOUT = 0.4  # seconds, for what cannot be cancelled: a host lookup in a thread, say
+_FUNCTIONS = 10  # of the demo: one fails, one is cancelled, one restarts
+_BUILDS: dict[str, Literal["ready", "error"]] = {"dubbing": "ready", "lipsync": "error"}
+_VIDEO = b"\0" * 1_000_000
 
 
 @attrs.frozen
-class Context:
+class _Context:
     """What a command works with: the printer takes its results, the progress all other lines."""
 
     client: SieveClient
@@ -66,23 +77,22 @@ class Context:
         self.progress.write_line(resume_line(self.options, [resumed]))
 
 
-async def _watch(context: Context) -> Exit:
-    client, options = context.client, context.options
-    run = WatchRun(client, options, known_ids(options), context.printer, context.progress)
-    return await run.run()
+async def _watch(context: _Context) -> Exit:
+    client, options, job_ids = context.client, context.options, known_ids(context.options)
+    return await WatchRun(client, options, job_ids, context.printer, context.progress).run()
 
 
-async def _get_job(context: Context) -> Exit:
-    client, options = context.client, context.options
-    if options.raw:
-        context.printer.verbatim(await client.get_job_json(options.job_id, offset=options.offset))
-        return Exit.OK
-    job = await client.get_job(options.job_id, offset=options.offset)
-    context.printer.only(job, job_text(job))
+async def _get_job(context: _Context) -> Exit:
+    client, job_id, offset = context.client, context.options.job_id, context.options.offset
+    if context.options.raw:
+        context.printer.verbatim(await client.get_job_json(job_id, offset=offset))
+    else:
+        job = await client.get_job(job_id, offset=offset)
+        context.printer.only(job, job_text(job))
     return Exit.OK
 
 
-async def _print_outputs(context: Context) -> Exit:
+async def _print_outputs(context: _Context) -> Exit:
     """Print the outputs of a job while it runs; a failure is raised after the last one."""
     options = context.options
     job_id, offset = options.job_id, options.offset
@@ -102,13 +112,13 @@ async def _print_outputs(context: Context) -> Exit:
     return Exit.OK
 
 
-async def _get_version(context: Context) -> Exit:
+async def _get_version(context: _Context) -> Exit:
     version = await context.client.get_version(context.options.function)
     context.printer.only(version, version_text(version))
     return Exit.OK
 
 
-async def _wait_for_version(context: Context) -> Exit:
+async def _wait_for_version(context: _Context) -> Exit:
     """Wait for a build, and write a line for each of its stages."""
     options = context.options
 
@@ -123,11 +133,10 @@ async def _wait_for_version(context: Context) -> Exit:
         context.note_pending(f"version {options.function}", options.function)
         raise
     context.printer.only(version, version_text(version))
-    failed = version.build_status is BuildStatus.ERROR and not options.exit_zero
-    return Exit.FAILED if failed else Exit.OK
+    return Exit.FAILED if version.build_status is BuildStatus.ERROR else Exit.OK
 
 
-async def _run_job(context: Context) -> Exit:
+async def _run_job(context: _Context) -> Exit:
     """Start a job, wait for it, and download its files if asked to."""
     options, progress = context.options, context.progress
     pushed_ids: list[str] = []
@@ -141,10 +150,7 @@ async def _run_job(context: Context) -> Exit:
 
     try:
         job = await context.client.run(
-            options.function,
-            _inputs(options),
-            webhooks=_webhooks(options),
-            env=_env(options),
+            **_push_arguments(options),
             timeout=options.timeout,
             strategy="long_poll" if options.strategy == "long_poll" else "poll",
             on_pushed=report_pushed,
@@ -156,30 +162,26 @@ async def _run_job(context: Context) -> Exit:
         if pushed_ids:
             progress.write_line(resume_line(options, pushed_ids, command="job wait"))
         else:
-            check = f"check with: sieve-async job list --function {options.function}"
-            progress.write_line(f"the job may have been started; {check}")
+            check = f"sieve-async job list --function {options.function}"
+            progress.write_line(f"the job may have been started; check with: {check}")
         raise
     context.printer.only(job, outcome_line(JobOutcome(job.id, job)))
-    code = exit_of_job(job)
-    code = ignore_failures(code) if options.exit_zero else code
     if options.download is None or not job.succeeded:
-        return code
-    saved, downloaded = await _download(context, job, options.download)
+        return exit_of_job(job)
+    saved, code = await _download(context, job, options.download)
     for path in saved:
         progress.write_line(f"saved {path}")
-    return downloaded
+    return code
 
 
-async def _push_job(context: Context) -> Exit:
-    options = context.options
-    pushed = await context.client.push_job(
-        options.function, _inputs(options), webhooks=_webhooks(options), env=_env(options)
-    )
+async def _push_job(context: _Context) -> Exit:
+    pushed = await context.client.push_job(**_push_arguments(context.options))
     context.printer.only(pushed, pushed.id)
     return Exit.OK
 
 
-def _inputs(options: Options) -> dict[str, Any]:
+def _push_arguments(options: Options) -> dict[str, Any]:
+    """The arguments of a push, from the command line, a file and the environment."""
     inputs: object = {}
     if options.inputs_file is not None:
         try:
@@ -188,24 +190,20 @@ def _inputs(options: Options) -> dict[str, Any]:
             inputs = None
     if not isinstance(inputs, dict):
         raise InvalidArgumentError(f"--inputs-file {options.inputs_file} must hold a JSON object")
-    return inputs | (options.input_json or {}) | dict(options.inputs)
-
-
-def _webhooks(options: Options) -> list[Webhook]:
-    return [Webhook(kind, url) for kind, url in options.webhooks]
-
-
-def _env(options: Options) -> dict[str, str]:
-    variables = {}
-    for name, given in options.env:
-        value = os.environ.get(name) if given is None else given
-        if value is None:
+    env = {}
+    for name, value in options.env:
+        env[name] = os.environ.get(name) if value is None else value
+        if env[name] is None:
             raise InvalidArgumentError(f"--env {name}: the variable is not set")
-        variables[name] = value
-    return variables
+    return {
+        "function": options.function,
+        "inputs": inputs | (options.input_json or {}) | dict(options.inputs),
+        "webhooks": [Webhook(kind, url) for kind, url in options.webhooks],
+        "env": env,
+    }
 
 
-async def _list_jobs(context: Context) -> Exit:
+async def _list_jobs(context: _Context) -> Exit:
     options = context.options
     jobs = context.client.list_jobs(
         status=options.status, function=options.of_function, limit=options.limit
@@ -216,7 +214,7 @@ async def _list_jobs(context: Context) -> Exit:
     return Exit.OK
 
 
-async def _cancel_jobs(context: Context) -> Exit:
+async def _cancel_jobs(context: _Context) -> Exit:
     """Cancel jobs one by one; one that cannot be cancelled does not stop the others."""
     codes = set()
     with context.printer:
@@ -230,18 +228,17 @@ async def _cancel_jobs(context: Context) -> Exit:
     return exit_of_many(codes)
 
 
-async def _download_job(context: Context) -> Exit:
+async def _download_job(context: _Context) -> Exit:
     """Download the files of a job, and print their paths."""
-    options = context.options
-    job = await context.client.get_job(options.job_id)
-    saved, code = await _download(context, job, options.directory)
+    job = await context.client.get_job(context.options.job_id)
+    saved, code = await _download(context, job, context.options.directory)
     with context.printer:
         for path in saved:
             context.printer.item({"path": str(path)}, str(path))
     return code
 
 
-async def _download(context: Context, job: Job, directory: Path) -> tuple[list[Path], Exit]:
+async def _download(context: _Context, job: Job, directory: Path) -> tuple[list[Path], Exit]:
     """Download all files of a job; one that fails does not stop the others."""
     if not job.files:
         context.progress.note(f"job {job.id} has no files (status: {job.status})")
@@ -272,7 +269,130 @@ async def _download(context: Context, job: Job, directory: Path) -> tuple[list[P
     return saved, exit_of_many(map(exit_of_error, errors))
 
 
-COMMANDS: dict[str, Callable[[Context], Awaitable[Exit]]] = {
+class _Recorder(Printer):
+    """Prints outcomes, and keeps them with the time at which they came."""
+
+    def __init__(self) -> None:
+        super().__init__("text")
+        self.outcomes: list[tuple[datetime, JobOutcome]] = []
+
+    def item(self, value: object, text: str) -> None:
+        if isinstance(value, JobOutcome):
+            self.outcomes.append((datetime.now(UTC), value))
+        super().item(value, text)
+
+
+async def _demo(options: Options, progress: Progress) -> Exit:
+    """Start jobs, wait for them and for two builds, and download a file: 1 if not as scripted."""
+    from sieve_async.testing import FakeSieve  # noqa: PLC0415 - slow to import
+
+    started_at = datetime.now(UTC)
+    options.timeout = 60 / min(options.speed, 1.0) + options.jobs / 50
+    async with FakeSieve(speed=options.speed) as sieve:
+        _script(sieve, options.seed)
+        limits = Limits(polls_per_second=None)  # the server has no other clients
+        async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
+            progress.note(f"starting {options.jobs} jobs at {sieve.url}")
+            pushing = (
+                client.push_job(f"demo/function-{number % _FUNCTIONS}", {"number": number})
+                for number in range(options.jobs)
+            )
+            pushed = await asyncio.gather(*pushing)
+            printer = _Recorder()
+            run = WatchRun(client, options, [job.id for job in pushed], printer, progress)
+            _, *builds = await asyncio.gather(
+                run.run(), *(_wait_for_build(client, name, progress) for name in _BUILDS)
+            )
+            downloaded = await _download_first(client, printer.outcomes)
+        delays = [
+            (came_at - started_at) - (outcome.job.completed_at - started_at) / options.speed
+            for came_at, outcome in printer.outcomes
+            if outcome.job is not None and outcome.job.completed_at is not None
+        ]
+        expected = sum(_is_expected(sieve, outcome) for _, outcome in printer.outcomes)
+        unexpected = options.jobs - expected + sum(builds)
+    printer.verbatim(
+        f"{downloaded}{client.stats.requests} requests, at most {sieve.max_in_flight} in flight "
+        f"over {sieve.connections} connections; unexpected outcomes: {unexpected or 'none'}"
+    )
+    if delays:
+        mean = max(sum(delay.total_seconds() for delay in delays) / len(delays), 0.0)
+        printer.verbatim(f"outcomes came {mean:.2f} s after the end of the job on average")
+    return Exit.FAILED if unexpected else Exit.OK
+
+
+def _script(sieve: "FakeSieve", seed: int) -> None:
+    """Script the jobs of each function, and two builds."""
+    dice = random.Random(seed)
+    for number in range(_FUNCTIONS):
+        sieve.script_function(
+            f"demo/function-{number}",
+            queued=dice.uniform(0, 2),
+            processing=dice.lognormvariate(0.7, 0.5),
+            status="error" if number == 3 else "cancelled" if number == 7 else "finished",
+            restarts=int(number == 5),
+            outputs=[{"url": sieve.add_file("video.mp4", _VIDEO)}],
+        )
+    for name, status in _BUILDS.items():
+        sieve.add_version("sieve", name, queued=0.5, building=2, pushing=1, status=status)
+
+
+async def _wait_for_build(client: SieveClient, name: str, progress: Progress) -> bool:
+    """Wait for a build; whether it ended otherwise than scripted."""
+
+    def report(version: FunctionVersion) -> None:
+        progress.note(f"version sieve/{name}: {version.build_status}")
+
+    version = await client.wait_until_ready(f"sieve/{name}", timeout=60, on_update=report)
+    return version.build_status != _BUILDS[name]
+
+
+async def _download_first(client: SieveClient, outcomes: list[tuple[datetime, JobOutcome]]) -> str:
+    """Download a file of the first job that finished, and return a line about it."""
+    job = next((outcome.job for _, outcome in outcomes if outcome.ok), None)
+    if job is None:
+        return ""
+    with tempfile.TemporaryDirectory() as directory:
+        path = await client.download(job.files[0], Path(directory) / "video.mp4")
+        size = (await asyncio.to_thread(path.stat)).st_size
+    return f"downloaded {path.name} of job {job.id}: {size:,} bytes\n"
+
+
+def _is_expected(sieve: "FakeSieve", outcome: JobOutcome) -> bool:
+    expected = sieve.job(outcome.job_id)
+    restarts = 0 if outcome.job is None else len(outcome.job.restarts)
+    return (outcome.status, restarts) == (expected.final_status, expected.restarts)
+
+
+async def _serve(options: Options, progress: Progress) -> Exit:
+    """Serve until a signal arrives, which is the ordinary end here."""
+    from sieve_async.testing import FakeSieve  # noqa: PLC0415 - slow to import
+
+    async with FakeSieve(port=options.port, speed=options.speed) as sieve:
+        sieve.add_jobs(options.jobs, seed=options.seed, restart_rate=0.1)
+        sieve.add_version("sieve", "dubbing", queued=1, building=5, pushing=2, deploying=2)
+        pid, video = os.getpid(), {"url": sieve.add_file("video.mp4", _VIDEO)}
+        sieve.script_function(
+            "*", queued=1, processing=3, outputs=lambda inputs: [{"data": inputs}, video]
+        )
+        variables = {
+            "SIEVE_API_URL": sieve.url,
+            "SIEVE_API_KEY": sieve.api_key,
+            "SIEVE_SERVER_PID": f"{pid}",
+        }
+        for name, value in variables.items():
+            Printer("text").verbatim(f"export {name}={shlex.quote(value)}")
+        redirect_to_null(sys.stdout)  # $(...) ends when the pipe is closed
+        progress.write_line(f"serving {options.jobs} jobs at {sieve.url}; stop with: kill {pid}")
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            served = len(sieve.requests)
+            progress.write_line(f"served {served} request{'s'[: served != 1]}")
+    return Exit.OK
+
+
+COMMANDS: dict[str, Callable[[_Context], Awaitable[Exit]]] = {
     "run": _run_job,
     "push": _push_job,
     "watch": _watch,
@@ -287,38 +407,34 @@ COMMANDS: dict[str, Callable[[Context], Awaitable[Exit]]] = {
 }
 
 
-class _Signals:
-    """Cancels the task that enters it when a signal arrives; a second one ends the program.
+@contextlib.contextmanager
+def _signals_cancel() -> Iterator[list[signal.Signals]]:
+    """Cancel this task when a signal arrives, which is put into the list; a second one kills.
 
     Signals that are ignored when the program starts (``nohup``, background jobs) stay ignored.
     """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    handled = [number for number in _EXITS if signal.getsignal(number) is not signal.SIG_IGN]
+    received: list[signal.Signals] = []
 
-    received: signal.Signals | None = None
+    def receive(number: signal.Signals) -> None:
+        received.append(number)
+        remove_handlers()
+        if task is not None:
+            task.cancel()
 
-    def __enter__(self) -> Self:
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        self._handled = [
-            number for number in _EXITS if signal.getsignal(number) is not signal.SIG_IGN
-        ]
+    def remove_handlers() -> None:
         with contextlib.suppress(*_NO_HANDLERS):
-            for number in self._handled:
-                self._loop.add_signal_handler(number, self._receive, number)
-        return self
+            for number in handled:
+                loop.remove_signal_handler(number)
 
-    def __exit__(self, *_: object) -> None:
-        self._remove_handlers()
-
-    def _receive(self, number: signal.Signals) -> None:
-        self.received = number
-        self._remove_handlers()
-        if self._task is not None:
-            self._task.cancel()
-
-    def _remove_handlers(self) -> None:
-        with contextlib.suppress(*_NO_HANDLERS):
-            for number in self._handled:
-                self._loop.remove_signal_handler(number)
+    with contextlib.suppress(*_NO_HANDLERS):
+        for number in handled:
+            loop.add_signal_handler(number, receive, number)
+    try:
+        yield received
+    finally:
+        remove_handlers()
 
 
 async def run_command(options: Options) -> Exit:
@@ -326,11 +442,13 @@ async def run_command(options: Options) -> Exit:
     is_wanted = not options.no_progress and options.format != "quiet"
     progress = make_progress(os.environ, is_wanted=is_wanted)
     code: Exit | None = None
-    with _Signals() as signals, log_to(progress, is_debugging=options.debug):
+    with _signals_cancel() as received, log_to(progress, is_debugging=options.debug):
         with contextlib.suppress(asyncio.CancelledError):
             code = await _run(options, progress)
-        if signals.received is not None:
-            code = Exit.OK if code is Exit.OK else _EXITS[signals.received]
+        if options.exit_zero and code in {Exit.FAILED, Exit.CANCELLED}:
+            code = Exit.OK
+        if received:
+            code = Exit.OK if code is Exit.OK else _EXITS[received[0]]
             # The process ends soon, whatever its threads are doing.
             timer = threading.Timer(_EXIT_TIMEOUT, os._exit, (int(code),))
             timer.daemon = True
@@ -341,35 +459,36 @@ async def run_command(options: Options) -> Exit:
 async def _run(options: Options, progress: Progress) -> Exit:
     """Run one command; an error becomes one line."""
     try:
-        if options.command in {"demo", "serve"}:
-            from sieve_async.cli import demo  # noqa: PLC0415 - the server is slow to import
-
-            run = demo.serve if options.command == "serve" else demo.demo
-            return await run(options, progress)
+        if options.command == "demo":
+            return await _demo(options, progress)
+        if options.command == "serve":
+            return await _serve(options, progress)
         if options.show:
             return await show_state(options, progress)
         limits = Limits() if options.rate is None else Limits(polls_per_second=options.rate)
         async with SieveClient(_key(options), base_url=options.base_url, limits=limits) as client:
-            context = Context(client, options, Printer(options.format), progress)
+            context = _Context(client, options, Printer(options.format), progress)
             return await COMMANDS[options.command](context)
     except BrokenPipe:
         return Exit.BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - whatever it is, one line reports it
         progress.clear()
         if options.debug:
-            progress.write_line(format_traceback(error))
+            # Values of variables are not in it.
+            progress.write_line("".join(traceback.format_exception(error)).rstrip())
         progress.write_line(f"sieve-async: {describe_error(error, options)}")
         return exit_of_error(error)
 
 
 def _key(options: Options) -> str:
+    environment: Mapping[str, str] = os.environ
     home = None
     with contextlib.suppress(RuntimeError):  # there is no home directory
         home = Path.home()
+    if options.key_file is not None:
+        environment, home = {"SIEVE_API_KEY_FILE": str(options.key_file)}, None
     try:
-        if options.key_file is not None:
-            return find_api_key(None, {"SIEVE_API_KEY_FILE": str(options.key_file)}, None)
-        return find_api_key(None, os.environ, home)
+        return find_api_key(None, environment, home)
     except ConfigError as error:
         reason = str(error)
     if reason.startswith("no API key"):

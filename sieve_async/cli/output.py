@@ -4,33 +4,16 @@ import io
 import json
 import os
 import sys
-import traceback
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Self, TextIO
 
+from sieve_async import errors
 from sieve_async.cli.parser import Options
 from sieve_async.converter import unstructure
 from sieve_async.display import shorten
-from sieve_async.errors import (
-    AmbiguousPushError,
-    AuthenticationError,
-    BuildFailedError,
-    ConfigError,
-    ConnectError,
-    InvalidArgumentError,
-    JobCancelledError,
-    JobFailedError,
-    JobNotCancellableError,
-    JobRestartedError,
-    NotFoundError,
-    OutOfCreditsError,
-    PermissionDeniedError,
-    SieveError,
-    TLSError,
-    WaitTimeoutError,
-)
+from sieve_async.errors import ConfigError, SieveError
 from sieve_async.models import FunctionVersion, InputOutput, Job, JobStatus
 from sieve_async.outcomes import JobOutcome
 
@@ -60,46 +43,44 @@ class BrokenPipe(Exception):  # noqa: N818 - not an error: the reader has what i
     """The output pipe is closed."""
 
 
-_EXITS_OF_ERRORS: tuple[tuple[tuple[type[SieveError], ...], Exit], ...] = (
-    ((NoKeyError, AuthenticationError, PermissionDeniedError), Exit.AUTH),
-    ((NotFoundError,), Exit.NOT_FOUND),
-    ((WaitTimeoutError,), Exit.TIMEOUT),
-    ((ConfigError, InvalidArgumentError), Exit.USAGE),
-    ((JobFailedError, BuildFailedError, JobRestartedError, JobNotCancellableError), Exit.FAILED),
-    ((JobCancelledError,), Exit.CANCELLED),
-)
-
+_CHECK_ID = "check the id, and that the key from {key} belongs to the same organisation"
+_CHECK_JOBS = "before another try, check with: sieve-async job list --function {function}"
+_VOID = "the outputs printed so far are void; see --on-restart continue"
 NO_KEY = (
     "no API key: set SIEVE_API_KEY to the key, or SIEVE_API_KEY_FILE to a file that holds it, "
     "or give --key-file FILE, or put the key into ~/.config/.sieve/config"
 )
 
-_HINTS: tuple[tuple[type[SieveError], str], ...] = (
-    (AuthenticationError, "the server refused the key from {key}"),
-    (PermissionDeniedError, "the key from {key} does not give access"),
-    (NotFoundError, "check the id, and that the key from {key} belongs to the same organisation"),
-    (OutOfCreditsError, "the organisation has no credits left"),
-    (TLSError, "check {url}, and the certificates of this machine"),
-    (ConnectError, "check the network, and {url}"),
-    (JobRestartedError, "the outputs printed so far are void; see --on-restart continue"),
-    (
-        AmbiguousPushError,
-        "before another try, check with: sieve-async job list --function {function}",
-    ),
+# Exit codes of errors, and what to do about them.
+_ERRORS: tuple[tuple[type[SieveError], Exit, str], ...] = (
+    (NoKeyError, Exit.AUTH, ""),
+    (errors.AuthenticationError, Exit.AUTH, "the server refused the key from {key}"),
+    (errors.PermissionDeniedError, Exit.AUTH, "the key from {key} does not give access"),
+    (errors.NotFoundError, Exit.NOT_FOUND, _CHECK_ID),
+    (errors.OutOfCreditsError, Exit.ERROR, "the organisation has no credits left"),
+    (errors.TLSError, Exit.ERROR, "check {url}, and the certificates of this machine"),
+    (errors.ConnectError, Exit.ERROR, "check the network, and {url}"),
+    (errors.AmbiguousPushError, Exit.ERROR, _CHECK_JOBS),
+    (errors.WaitTimeoutError, Exit.TIMEOUT, ""),
+    (ConfigError, Exit.USAGE, ""),
+    (errors.InvalidArgumentError, Exit.USAGE, ""),
+    (errors.JobFailedError, Exit.FAILED, ""),
+    (errors.BuildFailedError, Exit.FAILED, ""),
+    (errors.JobRestartedError, Exit.FAILED, _VOID),
+    (errors.JobNotCancellableError, Exit.FAILED, ""),
+    (errors.JobCancelledError, Exit.CANCELLED, ""),
 )
 
 
 def exit_of_error(error: BaseException | None) -> Exit:
     """The exit code of an error."""
-    found = (code for kinds, code in _EXITS_OF_ERRORS if isinstance(error, kinds))
-    return next(found, Exit.ERROR)
+    return next((code for kind, code, _ in _ERRORS if isinstance(error, kind)), Exit.ERROR)
 
 
 def exit_of_job(job: Job) -> Exit:
     """The exit code of a job that has ended."""
-    return {JobStatus.FINISHED: Exit.OK, JobStatus.CANCELLED: Exit.CANCELLED}.get(
-        job.status, Exit.FAILED
-    )
+    others = {JobStatus.FINISHED: Exit.OK, JobStatus.CANCELLED: Exit.CANCELLED}
+    return others.get(job.status, Exit.FAILED)
 
 
 def exit_of_outcome(outcome: JobOutcome) -> Exit:
@@ -110,11 +91,6 @@ def exit_of_outcome(outcome: JobOutcome) -> Exit:
 def exit_of_many(codes: Iterable[Exit]) -> Exit:
     """The exit code of several jobs."""
     return min(codes, key=list(Exit).index, default=Exit.OK)
-
-
-def ignore_failures(code: Exit) -> Exit:
-    """The exit code with ``--exit-zero``."""
-    return Exit.OK if code in {Exit.FAILED, Exit.CANCELLED} else code
 
 
 class Printer:
@@ -133,7 +109,6 @@ class Printer:
         return self._style != "quiet" and self._stream.isatty()
 
     def __enter__(self) -> Self:
-        """Begin a list of results."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -196,7 +171,7 @@ def describe_error(error: BaseException, options: Options) -> str:
             return text
         return f"internal error: {type(error).__name__}: {text} (--debug shows the traceback)"
     url = "--base-url" if options.base_url is not None else "SIEVE_API_URL (or --base-url)"
-    hint = next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")
+    hint = next((hint for kind, _, hint in _ERRORS if isinstance(error, kind)), "")
     words = {"key": _key_source(options), "url": url, "function": getattr(options, "function", "")}
     return f"{text.removesuffix('.')}; {hint.format(**words)}" if hint else text
 
@@ -208,21 +183,15 @@ def _key_source(options: Options) -> str:
     return next((name for name in names if os.environ.get(name)), "~/.config/.sieve/config")
 
 
-def format_traceback(error: BaseException) -> str:
-    """The traceback, for ``--debug``; values of variables are not in it."""
-    return "".join(traceback.format_exception(error)).rstrip()
-
-
 def format_duration(seconds: float) -> str:
     """A duration of any size, in at most two units."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, days = minutes // 60, minutes // 1440
+    if hours == 0:
+        return f"{minutes} min {rest} s"
+    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
 
 
 def outcome_line(outcome: JobOutcome) -> str:
@@ -246,13 +215,12 @@ def _notes(job: Job) -> Iterator[str]:
 
 def last_line(error: str) -> str:
     """The last line of an error text, which in a traceback is the most specific one."""
-    lines = error.strip().splitlines()
-    return shorten(lines[-1]) if lines else ""
+    return shorten((error.strip().splitlines() or [""])[-1])
 
 
 def job_row(job: Job) -> str:
     """One line of a list of jobs."""
-    created = "" if job.created_at is None else f"{job.created_at:%Y-%m-%d %H:%M:%S}"
+    created = f"{job.created_at:%Y-%m-%d %H:%M:%S}" if job.created_at else ""
     return f"{shorten(job.id)}  {shorten(job.status):<10}  {created:<19}  {_name(job)}".rstrip()
 
 
@@ -264,36 +232,39 @@ def _name(job: Job) -> str:
 
 def job_text(job: Job) -> str:
     """What of a job fits on a screen."""
-    facts = [("id", job.id), ("status", job.status), ("function", _name(job))]
-    facts += _facts(
-        job, "created_at", "started_at", "completed_at", "queue_duration", "run_duration"
+    times = ("created_at", "started_at", "completed_at", "queue_duration", "run_duration")
+    return _table(
+        ("id", job.id),
+        ("status", job.status),
+        ("function", _name(job)),
+        *((name, getattr(job, name)) for name in times),
+        ("restarts", len(job.restarts) or None),
+        ("outputs", len(job.outputs)),
+        *(("" if number else "file", file.url) for number, file in enumerate(job.files)),
+        ("error", last_line(job.error or "")),
     )
-    facts += [("restarts", str(len(job.restarts) or "")), ("outputs", str(len(job.outputs)))]
-    facts += [("file" if not number else "", file.url) for number, file in enumerate(job.files)]
-    facts += [("error", last_line(job.error or ""))]
-    return _table(facts)
 
 
 def version_text(version: FunctionVersion) -> str:
     """What of a version fits on a screen."""
-    facts = [("id", version.id), ("build_status", version.build_status)]
-    facts += _facts(version, "queued_at", "built_at", "ready_at", "compute_type", "gpu")
-    facts += _facts(version, "cuda_version", "minimum_replicas", "maximum_replicas")
+    names = (
+        *("id", "build_status", "queued_at", "built_at", "ready_at", "compute_type", "gpu"),
+        *("cuda_version", "minimum_replicas", "maximum_replicas"),
+    )
     workers = version.current_workers
-    if workers is not None:
-        facts += [("workers", f"{workers.active or 0} active, {workers.idle or 0} idle")]
-    return _table(facts)
+    counts = workers and f"{workers.active or 0} active, {workers.idle or 0} idle"
+    return _table(*((name, getattr(version, name)) for name in names), ("workers", counts))
 
 
-def _facts(model: Job | FunctionVersion, *names: str) -> Iterator[tuple[str, str]]:
-    for name in names:
-        value = getattr(model, name)
+def _table(*facts: tuple[str, object]) -> str:
+    """A line for each fact; those that are None or empty are left out."""
+    lines = []
+    for label, value in facts:
+        text = str(value)
         if isinstance(value, datetime):
-            value = value.isoformat(sep=" ", timespec="seconds")
+            text = value.isoformat(sep=" ", timespec="seconds")
         elif isinstance(value, timedelta):
-            value = format_duration(value.total_seconds())
-        yield name, "" if value is None else str(value)
-
-
-def _table(facts: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(f"{label:<16}  {shorten(value)}" for label, value in facts if value)
+            text = format_duration(value.total_seconds())
+        if value is not None and text:
+            lines.append(f"{label:<16}  {shorten(text)}")
+    return "\n".join(lines)

@@ -59,24 +59,20 @@ _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([dhms]|$)")
 _FUNCTION = re.compile(r"[^/:\s]+/[^/:\s]+(?::[^/:\s]+)?")
 
 
-def duration(text: str) -> float:
-    """Seconds of a text such as ``1h30m``."""
+def _duration(text: str) -> float:
     pieces = list(_DURATION.finditer(text))
     if not pieces or "".join(piece[0] for piece in pieces) != text:
         raise ArgumentTypeError(f"{text!r} is not a time: write 90m, 1h30m, 45s, 2d or seconds")
     return sum(float(piece[1]) * _UNITS[piece[2] or "s"] for piece in pieces)
 
 
-def function_name(text: str) -> str:
-    """A name such as ``owner/name:slug``."""
+def _function_name(text: str) -> str:
     if not _FUNCTION.fullmatch(text):
         raise ArgumentTypeError(f"{text!r} is not a function: write OWNER/NAME or OWNER/NAME:SLUG")
     return text
 
 
-def number(kind: type[int | float], low: float, high: float) -> Callable[[str], float]:
-    """The type of a number within bounds."""
-
+def _number(kind: type[int | float], low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         try:
             value = kind(text)
@@ -89,16 +85,14 @@ def number(kind: type[int | float], low: float, high: float) -> Callable[[str], 
     return parse
 
 
-def json_object(text: str) -> dict[str, Any]:
-    """A JSON object."""
+def _json_object(text: str) -> dict[str, Any]:
     value = _json(text)
     if not isinstance(value, dict):
         raise ArgumentTypeError(f"not a JSON object: {text[:60]!r}")
     return value
 
 
-def named_input(text: str) -> tuple[str, Any]:
-    """A pair of ``NAME=VALUE``: the value is JSON, or else the text as it stands."""
+def _named_input(text: str) -> tuple[str, Any]:
     name, separator, value = text.partition("=")
     if not separator or not name:
         raise ArgumentTypeError(f"{text!r} is not an input: write NAME=VALUE")
@@ -113,8 +107,7 @@ def _json(text: str, *, otherwise: object = None) -> Any:
         return otherwise
 
 
-def webhook(text: str) -> tuple[str, str]:
-    """Event type and URL of ``[TYPE=]URL``."""
+def _webhook(text: str) -> tuple[str, str]:
     if re.match(r"https?://", text):
         return "job.complete", text
     kind, separator, url = text.partition("=")
@@ -123,8 +116,7 @@ def webhook(text: str) -> tuple[str, str]:
     return kind, url
 
 
-def variable(text: str) -> tuple[str, str | None]:
-    """A pair of ``NAME=VALUE``; no value for a name alone."""
+def _variable(text: str) -> tuple[str, str | None]:
     name, separator, value = text.partition("=")
     if not name:
         raise ArgumentTypeError(f"{text!r} is not a variable: write NAME=VALUE, or NAME alone")
@@ -155,12 +147,12 @@ _RESTART_HELP = "raise: exit 1 when the job restarts (default); continue: print 
 _INPUT_HELP = "one input; VALUE is JSON, or else a string; repeatable, and replaces the above"
 _WEBHOOK_HELP = "call URL on events of TYPE (default: job.complete); repeatable"
 _ENV_HELP = "a variable for the job, by default with its value here; repeatable"
-_COUNT = number(int, 0, 1e9)
-_POSITIVE = number(float, 0.001, 1e6)
+_COUNT = _number(int, 0, 1e9)
+_POSITIVE = _number(float, 0.001, 1e6)
 _ARGUMENTS = {
     "job_id": _value("ID", "the id of the job"),
     "job_ids": _value("ID", "the id of a job", nargs="*"),
-    "function": _value(_FUNCTION_NAME, _SLUG_HELP, function_name),
+    "function": _value(_FUNCTION_NAME, _SLUG_HELP, _function_name),
     "directory": _value("DIR", "default: .", Path, nargs="?"),
     # output
     "--format": _value("FORMAT", _FORMAT_HELP, choices=FORMATS),
@@ -172,7 +164,7 @@ _ARGUMENTS = {
     "--state": _value("FILE", "keep ids and outcomes in FILE, and continue from it", Path),
     "--show": _flag("print what the file of --state holds, and exit"),
     "--ids-file": _value("FILE", "read ids from FILE, too", Path),
-    "--timeout": _value("TIME", "limit of the wait: 90m, 1h30m, 45s, 2d or seconds", duration),
+    "--timeout": _value("TIME", "limit of the wait: 90m, 1h30m, 45s, 2d or seconds", _duration),
     "--rate": _value("N", "at most N polls a second (default: 100)", _POSITIVE),
     "--strategy": _value("WAY", _STRATEGY_HELP, choices=STRATEGIES),
     "--any": _flag("end with the first job that ends"),
@@ -181,22 +173,22 @@ _ARGUMENTS = {
     "--on-restart": _value("ACTION", _RESTART_HELP, choices=("raise", "continue")),
     # starting jobs
     "--inputs-file": _value("FILE", "inputs: a file with a JSON object", Path),
-    "--input-json": _value("JSON", "inputs: a JSON object", json_object),
-    "--input": _value("NAME=VALUE", _INPUT_HELP, named_input, dest="inputs", action="append"),
-    "--webhook": _value("[TYPE=]URL", _WEBHOOK_HELP, webhook, dest="webhooks", action="append"),
-    "--env": _value("NAME[=VALUE]", _ENV_HELP, variable, action="append"),
+    "--input-json": _value("JSON", "inputs: a JSON object", _json_object),
+    "--input": _value("NAME=VALUE", _INPUT_HELP, _named_input, dest="inputs", action="append"),
+    "--webhook": _value("[TYPE=]URL", _WEBHOOK_HELP, _webhook, dest="webhooks", action="append"),
+    "--env": _value("NAME[=VALUE]", _ENV_HELP, _variable, action="append"),
     "--download": _value("DIR", "download the job's files to DIR", Path),
     "--cancel-on-timeout": _flag("cancel the job after --timeout"),
     # lists and files
     "--status": _value("STATUS", "only jobs with this status"),
-    "--function": _value(_FUNCTION_NAME, "only this function", function_name, dest="of_function"),
+    "--function": _value(_FUNCTION_NAME, "only this function", _function_name, dest="of_function"),
     "--limit": _value("N", "at most N jobs (default: all)", _COUNT),
     "--overwrite": _flag("replace existing files"),
     # embedded server
     "--jobs": _value("N", "jobs at the start (default: 50)", _COUNT),
     "--seed": _value("N", "seed of the random jobs (default: 1)", int),
     "--speed": _value("X", "speed of its clock (default: 1)", _POSITIVE),
-    "--port": _value("N", "0: any free port (default: 8001)", number(int, 0, 65535)),
+    "--port": _value("N", "0: any free port (default: 8001)", _number(int, 0, 65535)),
 }
 
 
@@ -319,21 +311,20 @@ class Options(argparse.Namespace):
     port: int = 8001
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help that is never wider than 80 columns."""
-
-    def __init__(self, prog: str) -> None:
-        width = min(shutil.get_terminal_size().columns, 80) - 1
-        super().__init__(prog, max_help_position=26, width=width)
-
-
 class Parser(argparse.ArgumentParser):
     """A parser that suggests the command or option that was probably meant."""
 
     def __init__(self, **settings: Any) -> None:
-        settings.setdefault("formatter_class", _HelpFormatter)
-        settings.setdefault("argument_default", argparse.SUPPRESS)
-        super().__init__(allow_abbrev=False, **settings)
+        super().__init__(
+            allow_abbrev=False,
+            argument_default=argparse.SUPPRESS,
+            formatter_class=partial(
+                argparse.RawDescriptionHelpFormatter,
+                max_help_position=26,
+                width=min(shutil.get_terminal_size().columns, 80) - 1,
+            ),
+            **settings,
+        )
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if isinstance(action, argparse._SubParsersAction) and value not in action.choices:  # noqa: SLF001 - it has no public name
@@ -477,19 +468,16 @@ def _version(_: str) -> str:
 def _completion_script(root: Parser, shell: str) -> str:
     import shtab  # noqa: PLC0415 - an optional dependency, and slow to import
 
-    _complete_paths(root, shtab.FILE, shtab.DIRECTORY)
+    parsers: list[argparse.ArgumentParser] = [root]
+    for parser in parsers:
+        for action in parser._actions:  # noqa: SLF001 - as shtab itself does
+            if action.type is Path:
+                path = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE
+                action.complete = path  # type: ignore[attr-defined]
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - it has no public name
+                parsers += action.choices.values()
     script: str = shtab.complete(root, shell=shell)
     return script
-
-
-def _complete_paths(parser: argparse.ArgumentParser, file: object, directory: object) -> None:
-    """Mark the arguments that are paths, as shtab wants it."""
-    for action in parser._actions:  # noqa: SLF001 - as shtab itself does
-        if action.type is Path:
-            action.complete = directory if action.metavar == "DIR" else file  # type: ignore[attr-defined]
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - it has no public name
-            for command in action.choices.values():
-                _complete_paths(command, file, directory)
 
 
 def _similar_commands(word: str, area: str) -> list[str]:

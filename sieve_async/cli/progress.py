@@ -9,7 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TextIO, TypeAlias
+from typing import TextIO
 
 from sieve_async.cli.output import format_duration
 from sieve_async.display import shorten
@@ -24,14 +24,14 @@ _STATUS_ORDER = ("finished", "ready", "error", "cancelled")
 _COLOURS = {"finished": "32", "error": "31", "cancelled": "33", "processing": "34"}  # of terminals
 _GREY, _BOLD = "90", "1"
 _MIN_COLUMNS, _MIN_ROWS = 40, 5  # a smaller terminal gets one line
-_MAX_SLOWEST = 5
+_SLOWEST = ("slowest  ", *["         "] * 4)  # what stands before each of them
 _MAX_LISTED = 5000  # of more pending jobs the slowest ones are not searched
-
-Watch: TypeAlias = JobWatch | DurableWatch
 
 
 class WatchStats:
-    """How far a watch is; the ids are None when they arrive one by one."""
+    """How far a watch is, once there is one; the ids are None when they arrive one by one."""
+
+    watch: JobWatch | DurableWatch | None = None
 
     def __init__(self, clock: Callable[[], float], job_ids: Iterable[str] | None) -> None:
         self._clock = clock
@@ -77,22 +77,30 @@ class WatchStats:
 
     def summary(self) -> str:
         """The last line."""
-        return f"{self._ended()} jobs ended in {self.duration}"
+        return self.with_counts(f"{self._ended()} jobs ended in {self.duration}")
+
+    def counts(self) -> Mapping[str, int]:
+        """How many jobs have each status, in the order in which they are shown."""
+        counts = {} if self.watch is None else self.watch.counts()
+        known = [status for status in _STATUS_ORDER if status in counts]
+        ordered = [*known, *sorted(counts.keys() - {*known}, reverse=True)]
+        return {status: counts[status] for status in ordered}
+
+    def with_counts(self, text: str) -> str:
+        """A line about the watch, and how many jobs have each status."""
+        listed = [f"{count:,} {shorten(status)}" for status, count in self.counts().items()]
+        return f"{text}: {', '.join(listed)}" if listed else text
+
+    def slowest(self, count: int) -> list[PendingJob]:
+        """The jobs that have been processing for the longest time; none of too many jobs."""
+        if self.watch is None or len(self.missing) > _MAX_LISTED:
+            return []
+        processing = [job for job in self.watch.pending() if job.status is JobStatus.PROCESSING]
+        return sorted(processing, key=lambda job: -job.elapsed)[:count]
 
     def _ended(self) -> str:
         total = self.ended + len(self.missing)
         return f"{self.ended:,} of {total:,}{'' if self.has_all_ids else '+'}"
-
-
-def with_counts(text: str, counts: Mapping[str, int]) -> str:
-    """A line about a watch, and how many jobs have each status."""
-    listed = ", ".join(f"{counts[status]:,} {shorten(status)}" for status in _ordered(counts))
-    return f"{text}: {listed}" if listed else text
-
-
-def _ordered(counts: Mapping[str, int]) -> list[str]:
-    known = [status for status in _STATUS_ORDER if status in counts]
-    return [*known, *sorted(counts.keys() - {*known}, reverse=True)]
 
 
 class Progress:
@@ -104,7 +112,7 @@ class Progress:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def show(self, stats: WatchStats, watch: Watch) -> None:
+    def show(self, stats: WatchStats) -> None:
         """Show the state of the watch."""
 
     def note(self, text: str) -> None:
@@ -132,9 +140,9 @@ class Lines(Progress):
     interval = LINE_INTERVAL
     lists_failures = True
 
-    def show(self, stats: WatchStats, watch: Watch) -> None:
+    def show(self, stats: WatchStats) -> None:
         """Write a line with the time."""
-        self.note(with_counts(stats.headline(), watch.counts()))
+        self.note(stats.with_counts(stats.headline()))
 
     def note(self, text: str) -> None:
         """Write a line with the time."""
@@ -152,14 +160,23 @@ class LiveView(Progress):
         self._height = 0  # lines on the screen
         self._frame = ""
 
-    def show(self, stats: WatchStats, watch: Watch) -> None:
+    def show(self, stats: WatchStats) -> None:
         """Draw the state of the watch."""
         columns, rows = self._size()
         width = columns - 1
         if columns < _MIN_COLUMNS or rows < _MIN_ROWS:
-            self.draw([with_counts(stats.headline(), watch.counts())[:width]])
+            self.draw([stats.with_counts(stats.headline())[:width]])
             return
-        lines = _frame(stats, watch, min(_MAX_SLOWEST, rows - 4), width)
+        counted: list[tuple[str, str]] = []
+        for status, count in stats.counts().items():
+            counted += [(f"{shorten(status)} ", _COLOURS.get(status, _GREY))]
+            counted += [(f"{count:,}  ", _BOLD)]
+        slowest = [
+            [(word, _GREY), (job.job_id, ""), (f"  {format_duration(job.elapsed)}", _GREY)]
+            for word, job in zip(_SLOWEST, stats.slowest(rows - 4), strict=False)
+        ]
+        headline = [(f"{stats.headline()}, {stats.duration} so far", "")]
+        lines = [[(_bar(stats.share, width), "")], headline, counted, *slowest]
         self.draw([self._paint(line, width) for line in lines])
 
     def draw(self, lines: Sequence[str]) -> None:
@@ -211,36 +228,6 @@ class LiveView(Progress):
             width -= len(piece)
             painted += f"\x1b[{colour}m{piece}\x1b[0m" if colour and self._has_colours else piece
         return painted
-
-
-def _frame(
-    stats: WatchStats, watch: Watch, max_slowest: int, width: int
-) -> list[list[tuple[str, str]]]:
-    """The lines of the live view, each as pieces of text with their colours."""
-    counts = watch.counts()
-    counted = [
-        piece
-        for status in _ordered(counts)
-        for piece in (
-            (f"{shorten(status)} ", _COLOURS.get(status, _GREY)),
-            (f"{counts[status]:,}  ", _BOLD),
-        )
-    ]
-    words = ["slowest  "] + ["         "] * max_slowest
-    slowest = [
-        [(word, _GREY), (job.job_id, ""), (f"  {format_duration(job.elapsed)}", _GREY)]
-        for word, job in zip(words, _slowest(stats, watch, max_slowest), strict=False)
-    ]
-    headline = f"{stats.headline()}, {stats.duration} so far"
-    return [[(_bar(stats.share, width), "")], [(headline, "")], counted, *slowest]
-
-
-def _slowest(stats: WatchStats, watch: Watch, count: int) -> list[PendingJob]:
-    """The jobs that have been processing for the longest time; none of too many jobs."""
-    if len(stats.missing) > _MAX_LISTED:
-        return []
-    processing = [job for job in watch.pending() if job.status is JobStatus.PROCESSING]
-    return sorted(processing, key=lambda job: -job.elapsed)[:count]
 
 
 def _bar(share: float, width: int) -> str:
@@ -319,13 +306,13 @@ def log_to(progress: Progress, *, is_debugging: bool) -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def showing(progress: Progress, stats: WatchStats, watch: Watch) -> AsyncIterator[None]:
+async def showing(progress: Progress, stats: WatchStats) -> AsyncIterator[None]:
     """Show the state of a watch again and again while the block runs."""
 
     async def repeat() -> None:
         while True:
             await asyncio.sleep(progress.interval)
-            progress.show(stats, watch)
+            progress.show(stats)
 
     task = asyncio.create_task(repeat())
     try:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from html import escape
+from itertools import chain
 
 import attrs
 
@@ -101,13 +102,21 @@ class Row:
     created_at: datetime | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
-    queued: float | None = None  # seconds
-    ran: float | None = None  # seconds
 
     @property
     def style(self) -> str:
         """The CSS class of its status."""
         return self.status if self.status in _STATUS_CLASSES else "other"
+
+    @property
+    def queued(self) -> float | None:
+        """Seconds in the queue, if they are known."""
+        return _seconds(self.created_at, self.started_at)
+
+    @property
+    def ran(self) -> float | None:
+        """Seconds of its run, if they are known."""
+        return _seconds(self.started_at, self.completed_at)
 
 
 @attrs.define
@@ -121,29 +130,25 @@ class Report:
         """Record an outcome."""
         last = getattr(outcome.error, "last", None)
         job = outcome.job or (last if isinstance(last, Job) else None)
-        row = Row(printable(outcome.job_id), printable(str(outcome.status)), _failure(outcome))
-        if job is not None:
-            created, started, completed = job.created_at, job.started_at, job.completed_at
-            queued, ran = _seconds(created, started), _seconds(started, completed)
-            row = Row(row.job_id, row.status, row.failure, created, started, completed, queued, ran)
-        self._rows.append(row)
+        times = () if job is None else (job.created_at, job.started_at, job.completed_at)
+        job_id, status = printable(outcome.job_id), printable(str(outcome.status))
+        self._rows.append(Row(job_id, status, _failure(outcome), *times))
 
     def page(self, now: datetime, *, pending: Collection[str]) -> str:
         """The page as it is now."""
         total = len(self._rows) + len(pending)
+        sections = (
+            _totals(self._rows, len(pending)),
+            _durations(self._rows),
+            _chart(self._rows, now),
+            _failures([row for row in self._rows if row.failure]),
+            _pending(pending),
+        )
         return _PAGE.format(
             style=_STYLE,
             title=f"{total:,} Sieve job{'s'[: total != 1]}",
             when=f"{self.started_at:%Y-%m-%d %H:%M:%S} to {now:%Y-%m-%d %H:%M:%S} UTC",
-            sections="\n".join(
-                [
-                    *_totals(self._rows, len(pending)),
-                    *_durations(self._rows),
-                    *_chart(self._rows, now),
-                    *_failures([row for row in self._rows if row.failure]),
-                    *_pending(pending),
-                ]
-            ),
+            sections="\n".join(chain.from_iterable(sections)),
         )
 
 
@@ -168,23 +173,19 @@ def _totals(rows: Sequence[Row], pending: int) -> Iterator[str]:
 
 
 def _durations(rows: Sequence[Row]) -> Iterator[str]:
-    durations = {
-        "in the queue": [row.queued for row in rows if row.queued is not None],
-        "running": [row.ran for row in rows if row.ran is not None],
-    }
-    if not any(durations.values()):
-        return
-    yield "<h2>Durations</h2>"
-    heads = _heads("median", "95 %", "longest", "sum")
-    yield f"<table><thead><tr><td></td>{heads}</tr></thead><tbody>"
-    for label, seconds in durations.items():
-        if seconds:
-            ordered = sorted(seconds)
-            p95 = ordered[int(len(ordered) * 0.95)]
-            cells = (statistics.median(ordered), p95, ordered[-1], sum(ordered))
+    table = ""
+    of_rows = {"in the queue": [row.queued for row in rows], "running": [row.ran for row in rows]}
+    for label, durations in of_rows.items():
+        if seconds := sorted(each for each in durations if each is not None):
+            p95 = seconds[int(len(seconds) * 0.95)]
+            cells = (statistics.median(seconds), p95, seconds[-1], sum(seconds))
             shown = "".join(f"<td>{format_duration(cell)}</td>" for cell in cells)
-            yield f'<tr><th scope="row">{label}</th>{shown}</tr>'
-    yield "</tbody></table>"
+            table += f'<tr><th scope="row">{label}</th>{shown}</tr>\n'
+    if table:
+        heads = _heads("median", "95 %", "longest", "sum")
+        yield "<h2>Durations</h2>"
+        yield f"<table><thead><tr><td></td>{heads}</tr></thead><tbody>"
+        yield f"{table}</tbody></table>"
 
 
 def _heads(*names: str) -> str:
@@ -297,10 +298,9 @@ def _box(left: float, right: float, top: float, height: float) -> str:
 
 def _tooltip(row: Row) -> str:
     parts = [row.status]
-    for word, seconds in (("queued", row.queued), ("ran", row.ran)):
-        parts += [] if seconds is None else [f"{word} {format_duration(seconds)}"]
-    if row.failure and row.failure != row.status:
-        parts.append(last_line(row.failure)[:200])
+    parts += [f"queued {format_duration(row.queued)}"] if row.queued is not None else []
+    parts += [f"ran {format_duration(row.ran)}"] if row.ran is not None else []
+    parts += [last_line(row.failure)[:200]] if row.failure not in {"", row.status} else []
     return ", ".join(parts)
 
 

@@ -10,7 +10,7 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
@@ -23,11 +23,10 @@ from sieve_async.cli.output import (
     Printer,
     exit_of_many,
     exit_of_outcome,
-    ignore_failures,
     outcome_line,
 )
 from sieve_async.cli.parser import Options
-from sieve_async.cli.progress import Progress, WatchStats, showing, with_counts
+from sieve_async.cli.progress import Progress, WatchStats, showing
 from sieve_async.cli.report import Report
 from sieve_async.client import SieveClient
 from sieve_async.durable import DurableWatch, WatchState
@@ -40,8 +39,8 @@ _RESUMED_OPTIONS = (
     *("state", "format", "report", "base_url", "key_file"),
 )
 _CHUNK = 65536  # bytes
-_SEPARATOR = "\\s,;\\0\ufeff"  # a byte order mark also stands between files that were joined
-_TOKEN = re.compile(rf"[{_SEPARATOR}]+|#[^\r\n]*|[^{_SEPARATOR}]+")
+# An id or a comment. A byte order mark also stands between files that were joined.
+_TOKEN = re.compile("#[^\r\n]*|[^\\s,;\\0\ufeff]+")
 
 
 @attrs.define
@@ -53,41 +52,38 @@ class WatchRun:
     job_ids: Sequence[str] | None
     printer: Printer
     progress: Progress
-    stats: WatchStats = attrs.field(init=False)
+    _stats: WatchStats = attrs.field(init=False)
     _codes: set[Exit] = attrs.field(factory=set, init=False)
-    _report: Report | None = attrs.field(default=None, init=False)
-    _lists_failures: bool = attrs.field(default=False, init=False)
-    _counts: Callable[[], Mapping[str, int]] = attrs.field(default=dict, init=False)
+    _report: Report = attrs.field(factory=lambda: Report(datetime.now(UTC)), init=False)
+    _lists_failures: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.stats = WatchStats(asyncio.get_running_loop().time, self.job_ids)
+        self._stats = WatchStats(asyncio.get_running_loop().time, self.job_ids)
         self._lists_failures = self.progress.lists_failures and _results_go_to_a_file()
-        if self.options.report is not None:
-            self._report = Report(started_at=datetime.now(UTC))
 
     async def run(self) -> Exit:
         """Watch until all jobs have ended, or one that ends the watch."""
         try:
             code = await self._watch()
+            self.progress.note(self._stats.summary())
         except asyncio.CancelledError:
-            self._note_summary()
+            self.progress.note(self._stats.summary())
             self._print_resume_line()
             raise
         else:
-            self._note_summary()
-            return ignore_failures(code) if self.options.exit_zero else code
+            return code
         finally:
-            if self._report is not None and self.options.report is not None:
-                page = self._report.page(datetime.now(UTC), pending=self.stats.missing)
+            if self.options.report is not None:
+                page = self._report.page(datetime.now(UTC), pending=self._stats.missing)
                 # In a thread: a fifo keeps the writer waiting until it has a reader.
                 await asyncio.to_thread(_write_in_place, self.options.report, page)
 
     async def _watch(self) -> Exit:
         async with AsyncExitStack() as stack:
             watch = await self._open(stack)
-            self._counts = watch.counts
+            self._stats.watch = watch
             await stack.enter_async_context(watch)
-            await stack.enter_async_context(showing(self.progress, self.stats, watch))
+            await stack.enter_async_context(showing(self.progress, self._stats))
             with self.printer:
                 async for outcome in watch:
                     self._record(outcome)
@@ -105,32 +101,27 @@ class WatchRun:
         if options.state is not None:
             state = await stack.enter_async_context(WatchState.open(options.state))
             await state.add(read_stdin_ids() if self.job_ids is None else self.job_ids)
-            self.stats = WatchStats(asyncio.get_running_loop().time, await state.pending())
-            self._note_start(f"{_jobs(len(self.stats.missing))} of {state.path}")
+            self._stats = WatchStats(asyncio.get_running_loop().time, await state.pending())
+            self._note_start(f"{_jobs(len(self._stats.missing))} of {state.path}")
             return self.client.resume(state, timeout=timeout, strategy=strategy)
-        if self.job_ids is None:
-            self._note_start("jobs from standard input")
-            source = self._arriving_ids()
-            return self.client.as_completed(source, timeout=timeout, strategy=strategy)
-        self._note_start(_jobs(len(self.job_ids)))
-        return self.client.as_completed(self.job_ids, timeout=timeout, strategy=strategy)
+        source = self._arriving_ids() if self.job_ids is None else self.job_ids
+        known = "jobs from standard input" if self.job_ids is None else _jobs(len(self.job_ids))
+        self._note_start(known)
+        return self.client.as_completed(source, timeout=timeout, strategy=strategy)
 
     def _note_start(self, what: str) -> None:
         self.progress.note(f"watching {what} (strategy: {self.options.strategy})")
 
-    def _note_summary(self) -> None:
-        self.progress.note(with_counts(self.stats.summary(), self._counts()))
-
     async def _arriving_ids(self) -> AsyncIterator[str]:
         async for job_id in read_stdin_ids():
-            self.stats.add(job_id)
+            self._stats.add(job_id)
             yield job_id
-        self.stats.has_all_ids = True
+        self._stats.has_all_ids = True
 
     def _record(self, outcome: JobOutcome) -> None:
-        self.stats.record(outcome.job_id)
+        self._stats.record(outcome.job_id)
         self._codes.add(exit_of_outcome(outcome))
-        if self._report is not None:
+        if self.options.report is not None:
             self._report.add(outcome)
         line = outcome_line(outcome)
         if self._lists_failures and not outcome.ok:
@@ -147,7 +138,7 @@ class WatchRun:
         return self.options.fail_fast and not outcome.ok
 
     def _print_resume_line(self) -> None:
-        missing, command = list(self.stats.missing), self.options.command
+        missing, command = list(self._stats.missing), self.options.command
         if not missing or command == "demo":
             return
         jobs, words = f"{_jobs(len(missing))} still pending", missing
@@ -208,18 +199,17 @@ def _write_in_place(path: Path, text: str) -> None:
 
 def _save_ids(job_ids: Sequence[str]) -> Path:
     """A file with these ids that only this user can read."""
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="sieve-async-", suffix=".ids", encoding="utf-8", delete=False
-    ) as file:
-        file.write("".join(f"{job_id}\n" for job_id in job_ids))
-    return Path(file.name)
+    descriptor, path = tempfile.mkstemp(prefix="sieve-async-", suffix=".ids")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.writelines(f"{job_id}\n" for job_id in job_ids)
+    return Path(path)
 
 
 def known_ids(options: Options) -> list[str] | None:
     """The ids that are known from the start, each once; None when they come from standard input."""
-    if list(options.job_ids) == ["-"]:
+    job_ids = [*options.job_ids]
+    if job_ids == ["-"]:
         return None
-    job_ids = list(options.job_ids)
     if options.ids_file is not None:
         job_ids += parse_ids(options.ids_file.read_bytes())
     return list(dict.fromkeys(job_ids))
@@ -227,8 +217,7 @@ def known_ids(options: Options) -> list[str] | None:
 
 def parse_ids(data: bytes) -> list[str]:
     """The ids in a text of any usual encoding; what is no id is refused by the client."""
-    job_ids, rest = _split_ids(data.decode(json.detect_encoding(data), "replace"))
-    return [*job_ids, *_split_ids(f"{rest}\n")[0]]
+    return _split_ids(data.decode(json.detect_encoding(data), "replace") + "\n")[0]
 
 
 async def read_stdin_ids() -> AsyncIterator[str]:
@@ -246,7 +235,8 @@ async def read_stdin_ids() -> AsyncIterator[str]:
         is_over = not chunk
         if decoder is None:
             start += chunk
-            if not is_over and not _shows_encoding(start):
+            is_plain = start.endswith(b"\n") and 0 not in start and start.isascii()
+            if not (is_over or is_plain or len(start) >= 4):  # the encoding does not show yet
                 continue
             decoder = codecs.getincrementaldecoder(json.detect_encoding(start))("replace")
             chunk = start
@@ -256,19 +246,11 @@ async def read_stdin_ids() -> AsyncIterator[str]:
             yield job_id
 
 
-def _shows_encoding(start: bytes) -> bool:
-    return len(start) >= 4 or (start.endswith(b"\n") and 0 not in start and start.isascii())
-
-
 def _split_ids(text: str) -> tuple[list[str], str]:
     """The complete ids in a text, and its end, which may be cut off."""
-    tokens = _TOKEN.findall(text)
-    rest = tokens.pop() if tokens and not _is_separator(tokens[-1]) else ""
-    return [token for token in tokens if token[0] != "#" and not _is_separator(token)], rest
-
-
-def _is_separator(token: str) -> bool:
-    return token[0].isspace() or token[0] in ",;\0\ufeff"
+    tokens = list(_TOKEN.finditer(text))
+    rest = tokens.pop()[0] if tokens and tokens[-1].end() == len(text) else ""
+    return [token[0] for token in tokens if not token[0].startswith("#")], rest
 
 
 def _read(descriptor: int, chunks: "asyncio.Queue[bytes]", loop: asyncio.AbstractEventLoop) -> None:

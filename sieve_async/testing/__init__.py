@@ -10,7 +10,7 @@ Example:
     ...         job = await client.wait_for_job(job_id)
 """
 
-from sieve_async.testing.faults import Fault
+from sieve_async.testing.answers import Fault
 from sieve_async.testing.functions import Push
 from sieve_async.testing.handler import LoggedRequest, RequestLog
 from sieve_async.testing.jobs import JobHandle

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from functools import partial, wraps
 from itertools import accumulate
 from typing import Concatenate, Literal, ParamSpec, Protocol, Self, TypeAlias, TypeVar
 
 import attrs
 
-from sieve_async.testing.documents import check_at_least, check_choice
+from sieve_async.testing.answers import check_at_least, check_choice
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,10 +69,6 @@ class Clock:
     def at(self, moment: float) -> datetime:
         """Return the UTC time of a reading."""
         return self._wall + timedelta(seconds=moment)
-
-    def http_date(self, moment: float) -> str:
-        """Format a reading as HTTP headers do: in whole seconds."""
-        return format_datetime(self.at(moment), usegmt=True)
 
     def stamp(self, moment: float | None) -> str | None:
         """Format a reading as the API's answers do: naive UTC with microseconds."""
@@ -140,26 +135,8 @@ class Timers:
 
 
 @attrs.frozen
-class Snapshot:
-    """The stages begun so far, and the moment each began."""
-
-    statuses: tuple[str, ...]
-    begun: tuple[float, ...]
-
-    @property
-    def status(self) -> str:
-        """The present stage."""
-        return self.statuses[-1]
-
-    def first(self, *statuses: str) -> float | None:
-        """Return when the first stage with one of these names began."""
-        named = zip(self.statuses, self.begun, strict=True)
-        return next((moment for status, moment in named if status in statuses), None)
-
-
-@attrs.frozen
 class Timeline:
-    """Stages one after the other, each with the position where it starts; the last has no end."""
+    """Stages one after the other, each with where it starts; a snapshot has those begun so far."""
 
     statuses: tuple[str, ...]
     starts: tuple[float, ...]
@@ -173,13 +150,18 @@ class Timeline:
         stages = len(statuses) if last is not None else len(statuses) - 1
         return cls(statuses[:stages], starts[:stages])
 
-    def extended(self, status: str, start: float) -> Self:
-        """Add a stage."""
-        return type(self)((*self.statuses, status), (*self.starts, start))
-
     def stage_at(self, position: float) -> int:
         """Find the stage; one that takes no time is passed over."""
         return bisect_right(self.starts, position) - 1
+
+    def all(self, *statuses: str) -> list[float]:
+        """Return where each stage with one of these names starts."""
+        named = zip(self.statuses, self.starts, strict=True)
+        return [start for status, start in named if status in statuses]
+
+    def first(self, *statuses: str) -> float | None:
+        """Return where the first of them starts."""
+        return next(iter(self.all(*statuses)), None)
 
 
 @attrs.define
@@ -217,11 +199,11 @@ class Progress:
         """Return the present status."""
         return self.timeline.statuses[self.place(now)[0]]
 
-    def snapshot(self, now: float) -> Snapshot:
-        """Return what there is to see now."""
+    def snapshot(self, now: float) -> Timeline:
+        """Return the stages begun so far, and the moment each began."""
         end = self.place(now)[0] + 1
         begun = self._shown_at or tuple(self.added_at + each for each in self.timeline.starts[:end])
-        return Snapshot(self.timeline.statuses[:end], begun)
+        return Timeline(self.timeline.statuses[:end], begun)
 
     def begins(self, stage: int) -> float:
         """Return when the clock will bring a stage: never, unless it goes by time."""
@@ -231,11 +213,10 @@ class Progress:
 
     def record(self, status: str, now: float) -> None:
         """Begin a stage now; from here on, stages begin only by this method."""
-        if self.by != "manual":
-            seen = self.snapshot(now)
-            starts = tuple(round(begun - self.added_at, 6) for begun in seen.begun)
-            self.timeline, self.by, self._shown_at = Timeline(seen.statuses, starts), "manual", ()
-        self.timeline = self.timeline.extended(status, round(now - self.added_at, 6))
+        seen = self.snapshot(now)
+        starts = tuple(round(begun - self.added_at, 6) for begun in (*seen.starts, now))
+        self.timeline = Timeline((*seen.statuses, status), starts)
+        self.by, self._shown_at = "manual", ()
 
     def _show(self, position: int, now: float) -> None:
         new = self.timeline.stage_at(position) + 1 - len(self._shown_at)
@@ -269,9 +250,25 @@ class ServerThread:
     def running(self, server: AbstractAsyncContextManager[object]) -> Iterator[None]:
         """Run a server in a new thread as long as the block lasts."""
         started: Future[Callable[[], object]] = Future()
-        thread = threading.Thread(
-            target=self._run, args=(server, started), name="FakeSieve", daemon=True
-        )
+
+        async def serve() -> None:
+            stopping = asyncio.Event()
+            async with server:
+                loop = asyncio.get_running_loop()
+                self._loop, self._thread_id = loop, threading.get_ident()
+                started.set_result(partial(loop.call_soon_threadsafe, stopping.set))
+                await stopping.wait()
+                self._loop = None
+
+        def run() -> None:
+            try:
+                asyncio.run(serve())
+            except BaseException as error:  # the port is taken, or the like: the starter gets it
+                if started.done():
+                    raise
+                started.set_exception(error)
+
+        thread = threading.Thread(target=run, name="FakeSieve", daemon=True)
         thread.start()
         stop = started.result()
         try:
@@ -279,31 +276,6 @@ class ServerThread:
         finally:
             stop()
             thread.join()
-
-    def _run(
-        self,
-        server: AbstractAsyncContextManager[object],
-        started: Future[Callable[[], object]],
-    ) -> None:
-        try:
-            asyncio.run(self._serve(server, started))
-        except BaseException as error:  # the port is taken, or the like: the starter gets it
-            if started.done():
-                raise
-            started.set_exception(error)
-
-    async def _serve(
-        self,
-        server: AbstractAsyncContextManager[object],
-        started: Future[Callable[[], object]],
-    ) -> None:
-        stopping = asyncio.Event()
-        async with server:
-            loop = asyncio.get_running_loop()
-            self._loop, self._thread_id = loop, threading.get_ident()
-            started.set_result(partial(loop.call_soon_threadsafe, stopping.set))
-            await stopping.wait()
-            self._loop = None
 
 
 class _HasServerThread(Protocol):

@@ -5,13 +5,12 @@ import re
 import traceback
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias, TypedDict
 
 import attrs
 
-from sieve_async.testing.clock import By, ByClock, Clock, Progress, Snapshot, Timeline, check_spans
-from sieve_async.testing.documents import (
+from sieve_async.testing.answers import (
     Document,
     Refused,
     check_choice,
@@ -20,6 +19,7 @@ from sieve_async.testing.documents import (
     raw_fields,
     split_function,
 )
+from sieve_async.testing.clock import By, ByClock, Clock, Progress, Timeline, check_spans
 from sieve_async.testing.jobs import JobEnd, JobScript, Stamp
 
 BuildEnd: TypeAlias = Literal["ready", "error"]
@@ -71,12 +71,12 @@ class VersionScript:
         spans = [(name, span) for name, span in self.spans.items() if span or not is_failed]
         return Timeline.of(spans, self.status)
 
-    def document(self, seen: Snapshot, stamp: Stamp) -> Document:
+    def document(self, seen: Timeline, stamp: Stamp) -> Document:
         """Return the version's document."""
         return {
             "id": self.id,
-            "build_status": seen.status,
-            "queued_at": stamp(seen.begun[0]),
+            "build_status": seen.statuses[-1],
+            "queued_at": stamp(seen.starts[0]),
             "built_at": stamp(seen.first("pushing", "deploying", "ready")),
             "ready_at": stamp(seen.first("ready")),
             "compute_type": "",
@@ -184,27 +184,20 @@ class FunctionStore:
 
     def function_of(self, version_id: str) -> str | None:
         """Name the function of the version with an id, or a beginning of one."""
-        if version_id not in self._versions:
-            matching = [each for each in self._versions if each.startswith(version_id)]
-            version_id = matching[0] if len(matching) == 1 else ""
-        found = self._versions.get(version_id)
-        return found and found[0].function
+        found = _meant(version_id, self._versions)
+        return found and self._versions[found][0].function
 
     def resolve(self, function: str, slug: str) -> str | None:
         """Find the one version meant by an id, the beginning of an id, or ``latest``."""
         ids = self._history.get(function, [])
-        if slug == "latest":
-            return ids[-1] if ids else None
-        matching = [each for each in ids if each.startswith(slug)]
-        return slug if slug in ids else matching[0] if len(matching) == 1 else None
+        return _meant(slug if slug != "latest" or not ids else ids[-1], ids)
 
     def poll_version(self, version_id: str) -> bytes:
         """Write one version; a build that goes by polls moves one step."""
         self._versions[version_id][1].poll(self.clock.now())
         return encode(self._version(version_id))
 
-    def knows(self, function: str) -> bool:
-        """Whether the function was ever named."""
+    def __contains__(self, function: str) -> bool:
         return function in self._history
 
     def versions(self, function: str) -> Iterator[Document]:
@@ -262,6 +255,12 @@ class Push:
     webhooks: tuple[Webhook, ...] = ()
     env: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     at: float  # on the server's clock
+
+
+def _meant(version_id: str, ids: Collection[str]) -> str | None:
+    """Find an id, or the only one with this beginning."""
+    matching = [each for each in ids if each.startswith(version_id)]
+    return version_id if version_id in ids else matching[0] if len(matching) == 1 else None
 
 
 def parse_push(body: bytes) -> tuple[str | None, str, dict[str, Any]]:

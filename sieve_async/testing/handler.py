@@ -11,11 +11,9 @@ from typing import NoReturn, TypeAlias, overload
 import attrs
 from aiohttp import web
 
+from sieve_async.testing.answers import MAX_KEPT, Answer, Drop, Fault, FaultEffect, effect_on
 from sieve_async.testing.clock import Timers
-from sieve_async.testing.documents import MAX_KEPT, Answer
-from sieve_async.testing.faults import Drop, Fault, FaultEffect, effect_on
-from sieve_async.testing.files import PREFIX
-from sieve_async.testing.routes import Endpoints, FakeRequest, HeldRequest
+from sieve_async.testing.routes import FILES, Endpoints, FakeRequest, HeldRequest
 
 Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -140,8 +138,8 @@ class RequestHandler:
             accepted = self.accepts(headers.get("X-API-Key"))
             query = dict(request.query)
             asked = FakeRequest(request.method, request.path, query, headers, accepted, body)
-            entry = self.log.begin(self._entry(asked))
-            if asked.path.startswith(PREFIX):
+            entry = self._begin(asked)
+            if asked.path.startswith(FILES):
                 self._note_credentials(asked, request.raw_headers)
             if effect := effect_on(self.faults, asked.method, asked.path):
                 return await self._serve_faulty(request, asked, entry, effect)
@@ -152,11 +150,11 @@ class RequestHandler:
             sent = b"" if reply.status in BODILESS else reply.body
             return web.Response(status=reply.status, body=sent, headers=_all_headers(reply))
 
-    def _entry(self, asked: FakeRequest) -> LoggedRequest:
-        redact = self.redact
+    def _begin(self, asked: FakeRequest) -> LoggedRequest:
+        redact, at = self.redact, self.timers.clock.now()
         query = {redact(name): redact(value) for name, value in asked.query.items()}
-        at = self.timers.clock.now()
-        return LoggedRequest(asked.method, redact(asked.path), query, asked.key_accepted, at)
+        entry = LoggedRequest(asked.method, redact(asked.path), query, asked.key_accepted, at)
+        return self.log.begin(entry)
 
     def _note_credentials(self, asked: FakeRequest, raw: tuple[tuple[bytes, bytes], ...]) -> None:
         texts = [asked.path, *asked.query, *asked.query.values()]
@@ -190,7 +188,7 @@ class RequestHandler:
             reply = effect.answer()
         elif reply is None:
             reply = await self._answer(asked, entry)
-        reply = effect.apply(reply, lambda seconds: clock.http_date(clock.now() + seconds))
+        reply = effect.apply(reply, clock.at(clock.now()))
         if entry.took:  # it was held
             begins = clock.now()
         entry.took = clock.now() - entry.at
@@ -227,40 +225,45 @@ def _all_headers(reply: Answer) -> Mapping[str, str]:
 
 async def _send_part(request: web.BaseRequest, reply: Answer, drop: Drop) -> NoReturn:
     """Send only the beginning of an answer, and close the connection."""
+    headers = {**_all_headers(reply), "Content-Length": str(len(reply.body))}
+    phrase = HTTPStatus(reply.status).phrase if reply.status in set(HTTPStatus) else ""
+    lines = [f"HTTP/1.1 {reply.status} {phrase}", *(f"{name}: {headers[name]}" for name in headers)]
+    head = "\r\n".join([*lines, "", ""]).encode()
+    parts = {
+        "headers": head[:-4],  # without their last bytes
+        "body": head + reply.body[: len(reply.body) // 2],
+    }
     transport = request.transport
     if transport:  # pragma: no branch - a client that hangs up cancels this, a turn later at most
-        transport.write(_beginning(reply, drop))
+        transport.write(parts.get(drop, b""))
         transport.close()
     cancelled_by_closing: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
     await cancelled_by_closing
 
 
-def _beginning(reply: Answer, drop: Drop) -> bytes:
-    if drop in {"before", "after"}:
-        return b""
-    headers = {**_all_headers(reply), "Content-Length": str(len(reply.body))}
-    phrase = HTTPStatus(reply.status).phrase if reply.status in set(HTTPStatus) else ""
-    lines = [f"HTTP/1.1 {reply.status} {phrase}", *(f"{name}: {headers[name]}" for name in headers)]
-    head = "\r\n".join([*lines, "", ""]).encode()
-    # Without its last bytes, which end the headers, or with half of the body.
-    return head[:-4] if drop == "headers" else head + reply.body[: len(reply.body) // 2]
-
-
-@attrs.define
+@attrs.define(eq=False)
 class Listener:
-    """One address to which clients connect; port 0 is replaced by the one that was chosen."""
+    """One address to which clients connect; port 0 is replaced by the one that was chosen.
+
+    Accepts by itself: asyncio's servers drop, unclosed, a connection that they are accepting
+    when they are closed (CPython's ``Server._attach`` asserts that they are open), and a
+    canceled ``sock_accept`` does the same. Here the last connection accepted is one of its own,
+    made by ``close()``, so that nothing is in between.
+    """
 
     host: str
     port: int
     handler: Handler = attrs.field(repr=False)
     connections: int = attrs.field(default=0, init=False)
     """TCP connections accepted so far."""
-    _opened: "_OpenListener | None" = attrs.field(default=None, init=False)
+    _socket: socket.socket | None = attrs.field(default=None, init=False)
+    _server: web.Server = attrs.field(init=False)
+    _accepting: asyncio.Task[None] = attrs.field(init=False)
 
     @property
     def is_open(self) -> bool:
         """Whether connections are accepted now."""
-        return self._opened is not None
+        return self._socket is not None
 
     async def open(self) -> None:
         """Accept connections."""
@@ -271,73 +274,50 @@ class Listener:
         self.port = listening.getsockname()[1]
         # Access logging is off because aiohttp writes it at INFO.
         # With handler_cancellation, a request whose connection is gone is not held any longer.
-        server = web.Server(
+        self._server = web.Server(
             self.handler, access_log=None, keepalive_timeout=KEEP_ALIVE, handler_cancellation=True
         )
-        self._opened = _OpenListener(listening, server, self._count)
+        self._socket = listening
+        self._accepting = asyncio.create_task(self._accept_all(listening, self._server))
 
     async def close(self) -> None:
         """Refuse new connections and abort those there are, busy or not."""
-        opened, self._opened = self._opened, None
-        if opened:
-            await opened.close()
-
-    def _count(self, accepted: int) -> None:
-        self.connections += accepted
-
-
-class _OpenListener:
-    """A listening socket while it is open.
-
-    Accepts by itself: asyncio's servers drop, unclosed, a connection that they are accepting
-    when they are closed (CPython's ``Server._attach`` asserts that they are open), and a
-    canceled ``sock_accept`` does the same. Here the last connection accepted is one of its own,
-    made by ``close()``, so that nothing is in between.
-    """
-
-    def __init__(
-        self, listening: socket.socket, server: web.Server, count: Callable[[int], None]
-    ) -> None:
-        self._listening = listening
-        self._server = server
-        self._count = count
-        self._is_closing = False
-        self._accepting = asyncio.create_task(self._accept_all())
-
-    async def close(self) -> None:
-        self._is_closing = True
-        with socket.socket(self._listening.family) as last:
+        listening, self._socket = self._socket, None
+        if listening is None:
+            return
+        server = self._server
+        with socket.socket(listening.family) as last:
             last.settimeout(0)
-            last.connect_ex(self._listening.getsockname())
+            last.connect_ex(listening.getsockname())
             await asyncio.wait([self._accepting])
-        self._listening.close()
-        connections = self._server.connections
+        listening.close()
+        connections = server.connections
         transports = [connection.transport for connection in connections]
         for connection in connections:
             connection.force_close()
         # Closing sends first what is left to send, and an answer that is not read never is.
         for transport in filter(None, transports):
             transport.abort()
-        await self._server.shutdown(timeout=5.0)
+        await server.shutdown(timeout=5.0)
 
-    async def _accept_all(self) -> None:
-        while not self._is_closing:
+    async def _accept_all(self, listening: socket.socket, server: web.Server) -> None:
+        while self._socket is listening:
             try:
-                await self._accept_waiting()
+                await self._accept_waiting(listening, server)
             except OSError:
                 await asyncio.sleep(ACCEPT_AGAIN)
 
-    async def _accept_waiting(self) -> None:
+    async def _accept_waiting(self, listening: socket.socket, server: web.Server) -> None:
         loop = asyncio.get_running_loop()
-        accepted = [(await loop.sock_accept(self._listening))[0]]
+        accepted = [(await loop.sock_accept(listening))[0]]
         # The others that wait are accepted too: a turn of a busy loop is long.
         with contextlib.suppress(OSError):
             while True:
-                accepted.append(self._listening.accept()[0])
-        if self._is_closing:
+                accepted.append(listening.accept()[0])
+        if self._socket is not listening:  # closed since
             for connection in accepted:
                 connection.close()
             return
-        self._count(len(accepted))
-        arrivals = [loop.connect_accepted_socket(self._server, each) for each in accepted]
+        self.connections += len(accepted)
+        arrivals = [loop.connect_accepted_socket(server, each) for each in accepted]
         await asyncio.gather(*arrivals)

@@ -10,17 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from sieve_async.testing.clock import (
-    By,
-    Clock,
-    Progress,
-    ServerThread,
-    Snapshot,
-    Timeline,
-    check_spans,
-    run_in_server_thread,
-)
-from sieve_async.testing.documents import (
+from sieve_async.testing.answers import (
     ORGANIZATION_ID,
     Document,
     check_at_least,
@@ -29,6 +19,15 @@ from sieve_async.testing.documents import (
     input_documents,
     output_documents,
     raw_fields,
+)
+from sieve_async.testing.clock import (
+    By,
+    Clock,
+    Progress,
+    ServerThread,
+    Timeline,
+    check_spans,
+    run_in_server_thread,
 )
 
 JobEnd: TypeAlias = Literal["finished", "error", "cancelled"]
@@ -84,16 +83,9 @@ class JobScript:
                 if getattr(self, name):
                     message = f'{name} is not for by="manual": use the methods of sieve.job()'
                     raise ValueError(message)
-            self.status = None
-            self.streams = True
-
-    @run_ids.default
-    def _name_runs(self) -> tuple[str, ...]:
-        return tuple([_new_run_id(self.id) for _ in range(self.restarts + 1)])
-
-    @restart_types.default
-    def _choose_restart_types(self) -> tuple[RestartType, ...]:
-        return tuple(islice(cycle(RESTARTS), max(0, self.restarts)))
+            self.status, self.streams = None, True
+        self.run_ids = tuple([_new_run_id(self.id) for _ in range(self.restarts + 1)])
+        self.restart_types = tuple(islice(cycle(RESTARTS), self.restarts))
 
     def timeline(self) -> Timeline:
         """Lay out the job's stages."""
@@ -104,23 +96,22 @@ class JobScript:
             runs = []  # cancelled while it was queued: it never started
         return Timeline.of([("queued", self.queued), *runs], self.status)
 
-    def write(self, seen: Snapshot, stamp: Stamp, *, shown: int, offset: int) -> bytes:
+    def write(self, seen: Timeline, stamp: Stamp, *, shown: int, offset: int) -> bytes:
         """Write the job's document, with the outputs from ``offset`` to ``shown``."""
-        zipped = zip(seen.statuses, seen.begun, strict=True)
-        runs = [begun for status, begun in zipped if status == "processing"]
+        runs = seen.all("processing")
         owner_name, _, name = self.function.partition("/")
         members = {
             "id": self.id,
             "function_id": self.version_id[:7],
             "organization_id": ORGANIZATION_ID,
             "function": {"name": name, "owner_name": owner_name},
-            "status": seen.status,
-            "created_at": stamp(seen.begun[0]),
+            "status": seen.statuses[-1],
+            "created_at": stamp(seen.starts[0]),
             "started_at": stamp(seen.first("processing")),
             "completed_at": stamp(seen.first(*TERMINAL)),
             "inputs": self.inputs,
             "outputs": self.outputs[offset:shown],
-            "error": self.error_at(seen.status),
+            "error": self.error_at(seen.statuses[-1]),
             "visibility": "public",
             "run_id": self.run_ids[max(0, len(runs) - 1)],
             "children": None,
@@ -147,10 +138,9 @@ class JobScript:
 
     def _restarts(self, runs: list[float], stamp: Stamp) -> list[Document]:
         """Make the restarts: each run after the first began when the one before it died."""
-        died = zip(runs[1:], self.restart_types, self.run_ids, strict=False)
         return [
             {"timestamp": stamp(at), "reason": RESTARTS[kind], "type": kind, "run_id": run_id}
-            for at, kind, run_id in died
+            for at, kind, run_id in zip(runs[1:], self.restart_types, self.run_ids, strict=False)
         ]
 
 
@@ -163,13 +153,9 @@ class FakeJob:
     number: int  # how many jobs were added before it
     listed: bool
     is_removed: bool = attrs.field(default=False, init=False)
-    indexed_status: str = attrs.field(init=False)  # the status by which lists have it now
+    indexed_status: str = attrs.field(default="", init=False)  # by which lists have it now
     _shown: tuple[int, int, int] | None = attrs.field(default=None, init=False)
     _body: bytes = attrs.field(default=b"", init=False)
-
-    @indexed_status.default
-    def _status_at_first(self) -> str:
-        return self.status_at(self.progress.added_at)
 
     def body(self, now: float, stamp: Stamp, *, offset: int = 0) -> bytes:
         """Write the job as it is, without its first ``offset`` outputs."""
@@ -341,21 +327,19 @@ class JobHandle:
 
 
 def random_jobs(
-    count: int,
-    *,
-    seed: int,
+    dice: random.Random,
     prefix: str,
+    count: int,
     queued: float,
     processing: float,
     rates: tuple[float, float, float],
     outputs: int,
 ) -> Iterator[dict[str, Any]]:
-    """Draw the arguments of jobs, the same for the same seed, with exact shares of statuses."""
+    """Draw the arguments of jobs, with exact shares of errors, cancels and restarts."""
     check_at_least(0, count=count)
     if not (all(0 <= rate <= 1 for rate in rates) and sum(rates[:2]) <= 1):
         message = f"rates must be from 0 to 1, errors and cancels together too, not {rates}"
         raise ValueError(message)
-    dice = random.Random(seed)
     errors, cancels, restarts = (round(count * rate) for rate in rates)
     statuses = ["error"] * errors + ["cancelled"] * cancels
     # Cut, since two halves may both have been rounded up.
@@ -365,14 +349,13 @@ def random_jobs(
     width = max(2, len(str(count - 1)))
     for number, status in enumerate(statuses):
         job_id = f"{prefix}-{number:0{width}}"
-        base = f"https://files.example/{job_id}"
         yield {
             "job_id": job_id,
             "queued": dice.uniform(0, queued),
             "processing": processing * dice.lognormvariate(0, SPREAD),
             "status": status,
             "restarts": int(number in restarting),
-            "outputs": [{"url": f"{base}-{n}.mp4"} for n in range(outputs)],
+            "outputs": [{"url": f"https://files.example/{job_id}-{n}.mp4"} for n in range(outputs)],
         }
 
 

@@ -1,14 +1,20 @@
-"""The endpoints of the fake server: from a request to its answer, without HTTP objects."""
+"""The endpoints of the fake server and its file storage: from a request to its answer."""
 
+import base64
+import hashlib
 import re
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import ceil
 from typing import TypeAlias
+from urllib.parse import quote
 
 import attrs
 
-from sieve_async.testing.documents import (
+from sieve_async.testing.answers import (
     MAX_KEPT,
     ORGANIZATION_ID,
     Answer,
@@ -17,11 +23,12 @@ from sieve_async.testing.documents import (
     error,
     ok,
 )
-from sieve_async.testing.files import FileStore
+from sieve_async.testing.clock import Clock
 from sieve_async.testing.functions import FunctionStore, Push, parse_push
 from sieve_async.testing.jobs import TERMINAL, FakeJob
 from sieve_async.testing.store import JobStore
 
+FILES = "/files/"
 # The documented default; no maximum is documented, so a page is never longer.
 MAX_PAGE = 500
 MAX_CONCURRENCY = 100
@@ -29,6 +36,9 @@ COST_PER_SECOND = 0.0001
 NO_FUNCTION = "Function not found."
 # The default and the minimum of each number.
 PAGE = {"limit": (MAX_PAGE, 1), "offset": (0, 0)}
+XML = {"Content-Type": "application/xml; charset=UTF-8"}
+# How long before its expiry a link says it was signed, as the API's own links do.
+LIFETIME = timedelta(hours=48)
 
 
 @attrs.frozen
@@ -52,6 +62,77 @@ class HeldRequest:
 
 
 Endpoint: TypeAlias = Callable[..., Answer | HeldRequest]
+# By path, then by method.
+ROUTES: dict[re.Pattern[str], dict[str, Endpoint]] = {}
+
+
+def _route(method: str, path: str) -> Callable[[Endpoint], Endpoint]:
+    """Register an endpoint; ``*`` is a segment of the path that it takes as an argument."""
+
+    def register(endpoint: Endpoint) -> Endpoint:
+        ROUTES.setdefault(re.compile(path.replace("*", "([^/]+)")), {})[method] = endpoint
+        return endpoint
+
+    return register
+
+
+@attrs.define
+class FileStore:
+    """The files by name, and every link that was made to them."""
+
+    clock: Clock
+    requests_with_credentials: int = attrs.field(default=0, init=False)
+    # The content of each file, and the headers that describe it.
+    _files: dict[str, tuple[bytes, Mapping[str, str]]] = attrs.field(factory=dict, init=False)
+    # The expiry of each link, by the file's name and the signature.
+    _links: dict[tuple[str, str], datetime | None] = attrs.field(factory=dict, init=False)
+
+    def add(
+        self,
+        name: str,
+        content: bytes,
+        headers: Mapping[str, str],
+        expires_at: datetime | None,
+        expires_in: float | None,
+    ) -> str:
+        """Add or replace a file, and return the path and query of a link to it."""
+        problem = ""
+        if not re.fullmatch(r"[^/?#\0]+", name) or name in {".", ".."}:
+            problem = f"name must be a file name without a slash, not {name!r}"
+        if expires_at is not None and expires_in is not None:
+            problem = "expires_at and expires_in exclude each other"
+        if expires_at is not None and expires_at.tzinfo is None:
+            problem = f"expires_at must be an aware datetime, not {expires_at!r}"
+        if problem:
+            raise ValueError(problem)
+        self._files[name] = content, headers
+        path = f"{FILES}{quote(name)}"
+        if expires_in is not None:
+            expires_at = self.clock.at(self.clock.now() + expires_in)
+        if expires_at is None:
+            self._links[name, ""] = None
+            return path
+        # In whole seconds, as links state it.
+        expiry = datetime.fromtimestamp(ceil(expires_at.timestamp()), UTC)
+        signature = uuid.uuid4().hex
+        self._links[name, signature] = expiry
+        date = (expiry - LIFETIME).strftime("%Y%m%dT%H%M%SZ")
+        seconds = int(LIFETIME.total_seconds())
+        return f"{path}?X-Goog-Date={date}&X-Goog-Expires={seconds}&X-Goog-Signature={signature}"
+
+    def answer(self, name: str, query: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
+        """Answer a request for a file as the storage does."""
+        file = self._files.get(name)
+        if file is None:
+            return _xml(404, "NoSuchKey", "The specified key does not exist.")
+        link = name, query.get("X-Goog-Signature", "")
+        if link not in self._links:
+            return _xml(403, "AccessDenied", "Access denied.")
+        expiry = self._links[link]
+        if expiry is not None and self.clock.at(self.clock.now()) >= expiry:
+            details = f"Request signature expired at: {expiry.isoformat()}"
+            return _xml(400, "ExpiredToken", "The provided token has expired.", details)
+        return _in_range(*file, headers)
 
 
 @attrs.define
@@ -66,13 +147,13 @@ class Endpoints:
 
     def answer(self, request: FakeRequest) -> Answer | HeldRequest:
         """Answer one request; a lookup moves a job or a build that goes by polls."""
-        for pattern, by_method in ROUTES:
+        for pattern, by_method in ROUTES.items():
             if matches := pattern.fullmatch(request.path):
                 endpoint = by_method.get(request.method)
                 if endpoint is None:
                     allowed = {"Allow": ", ".join(by_method)}
                     return attrs.evolve(error(405, "Method Not Allowed"), headers=allowed)
-                if not request.key_accepted and endpoint not in PUBLIC:
+                if not request.key_accepted and not request.path.startswith(FILES):
                     return error(401)
                 try:
                     return endpoint(self, request, *matches.groups())
@@ -86,19 +167,20 @@ class Endpoints:
             return error(404 if held.job.is_removed else 408)
         return self._show(held.job, held.offset)
 
-    def get_job(self, request: FakeRequest, job_id: str) -> Answer:
-        """Answer GET /v2/jobs/{job_id}."""
+    @_route("GET", "/v2/jobs/*")
+    def _get_job(self, request: FakeRequest, job_id: str) -> Answer:
         polled = self._poll(request, job_id)
         return self._show(polled.job, polled.offset)
 
-    def await_job(self, request: FakeRequest, job_id: str) -> Answer | HeldRequest:
-        """Answer GET /v2/jobs/{job_id}/await: at once, when the job is terminal or unknown."""
+    @_route("GET", "/v2/jobs/*/await")
+    def _await_job(self, request: FakeRequest, job_id: str) -> Answer | HeldRequest:
         polled = self._poll(request, job_id)
         is_terminal = polled.job.is_terminal(self.jobs.now())
         return self._show(polled.job, polled.offset) if is_terminal else polled
 
-    def cancel_job(self, _: FakeRequest, job_id: str) -> Answer:
-        """Answer DELETE /v2/jobs/{job_id}: a queued job can be canceled too."""
+    @_route("DELETE", "/v2/jobs/*")
+    def _cancel_job(self, _: FakeRequest, job_id: str) -> Answer:
+        """Cancel a job, a queued one too."""
         job, now = self._job(job_id), self.jobs.now()
         if job.is_terminal(now):
             raise Refused(400, "Job is not processing.")
@@ -106,41 +188,15 @@ class Endpoints:
         self.jobs.moved(job)
         return ok({"message": "Job cancelled."})
 
-    def list_jobs(self, request: FakeRequest) -> Answer:
-        """Answer GET /v2/jobs, newest first; no order is documented."""
-        return self._page(request, None, status=request.query.get("status"))
+    @_route("GET", "/v2/jobs")
+    @_route("GET", "/v2/functions/*/*/jobs")
+    def _list_jobs(self, request: FakeRequest, *names: str) -> Answer:
+        """List jobs newest first; no order is documented."""
+        status = request.query.get("status") or None
+        return self._page(request, "/".join(names) or None, status=status)
 
-    def list_function_jobs(self, request: FakeRequest, owner_name: str, name: str) -> Answer:
-        """Answer GET /v2/functions/{owner_name}/{function_name}/jobs."""
-        return self._page(request, f"{owner_name}/{name}", status=request.query.get("status"))
-
-    def list_version_jobs(
-        self, request: FakeRequest, owner_name: str, name: str, slug: str
-    ) -> Answer:
-        """Answer GET /v2/functions/{owner_name}/{function_name}/versions/{version_slug}/jobs."""
-        function, version_id = self._version(owner_name, name, slug)
-        return self._page(request, function, version_id=version_id)
-
-    def get_version(self, _: FakeRequest, owner_name: str, name: str, slug: str) -> Answer:
-        """Answer GET /v2/functions/{owner_name}/{function_name}/versions/{version_slug}."""
-        version_id = self._version(owner_name, name, slug)[1]
-        return Answer(200, self.functions.poll_version(version_id), version_id=version_id)
-
-    def list_versions(self, request: FakeRequest, owner_name: str, name: str) -> Answer:
-        """Answer GET /v2/functions/{owner_name}/{function_name}/versions."""
-        function = self._known(f"{owner_name}/{name}")
-        return _array(request, self.functions.versions(function))
-
-    def get_function(self, _: FakeRequest, owner_name: str, name: str) -> Answer:
-        """Answer GET /v2/functions/{owner_name}/{function_name}."""
-        return ok(self.functions.document(self._known(f"{owner_name}/{name}")))
-
-    def list_functions(self, request: FakeRequest) -> Answer:
-        """Answer GET /v2/functions."""
-        return _array(request, self.functions.documents())
-
-    def push(self, request: FakeRequest) -> Answer:
-        """Answer POST /v2/push."""
+    @_route("POST", "/v2/push")
+    def _push(self, request: FakeRequest) -> Answer:
         function, slug, members = parse_push(request.body)
         function = function or self.functions.function_of(slug)
         found = function and self.functions.pushed_to(function, slug)
@@ -168,8 +224,31 @@ class Endpoints:
         }
         return ok(answer)
 
-    def job_usage(self, _: FakeRequest, job_id: str) -> Answer:
-        """Answer GET /v2/usage/job/{job_id}: a cost in proportion to the time of all runs."""
+    @_route("GET", "/v2/functions/*/*/versions/*")
+    def _get_version(self, _: FakeRequest, owner_name: str, name: str, slug: str) -> Answer:
+        version_id = self._version(owner_name, name, slug)[1]
+        return Answer(200, self.functions.poll_version(version_id), version_id=version_id)
+
+    @_route("GET", "/v2/functions/*/*/versions")
+    def _list_versions(self, request: FakeRequest, owner_name: str, name: str) -> Answer:
+        return _array(request, self.functions.versions(self._known(f"{owner_name}/{name}")))
+
+    @_route("GET", "/v2/functions/*/*/versions/*/jobs")
+    def _list_version_jobs(self, request: FakeRequest, *names: str) -> Answer:
+        function, version_id = self._version(*names)
+        return self._page(request, function, version_id=version_id)
+
+    @_route("GET", "/v2/functions/*/*")
+    def _get_function(self, _: FakeRequest, owner_name: str, name: str) -> Answer:
+        return ok(self.functions.document(self._known(f"{owner_name}/{name}")))
+
+    @_route("GET", "/v2/functions")
+    def _list_functions(self, request: FakeRequest) -> Answer:
+        return _array(request, self.functions.documents())
+
+    @_route("GET", "/v2/usage/job/*")
+    def _job_usage(self, _: FakeRequest, job_id: str) -> Answer:
+        """Make up a cost in proportion to the time of all runs."""
         job, now = self._job(job_id), self.jobs.now()
         seen = job.progress.snapshot(now)
         begun, end = seen.first("processing"), seen.first(*TERMINAL)
@@ -184,8 +263,9 @@ class Endpoints:
         }
         return ok(answer)
 
-    def concurrency(self, _: FakeRequest) -> Answer:
-        """Answer GET /v2/user/concurrency; no job is ever limited."""
+    @_route("GET", "/v2/user/concurrency")
+    def _concurrency(self, _: FakeRequest) -> Answer:
+        """Count jobs; none is ever limited."""
         queued, processing = self.jobs.count("queued"), self.jobs.count("processing")
         answer = {
             "max_concurrency": MAX_CONCURRENCY,
@@ -196,12 +276,13 @@ class Endpoints:
         }
         return ok(answer)
 
-    def get_file(self, request: FakeRequest, name: str) -> Answer:
-        """Answer GET of a link to a file."""
+    @_route("HEAD", f"{FILES}*")
+    @_route("GET", f"{FILES}*")
+    def _get_file(self, request: FakeRequest, name: str) -> Answer:
         return self.files.answer(name, request.query, request.headers)
 
     def _known(self, function: str) -> str:
-        if not self.functions.knows(function):
+        if function not in self.functions:
             raise Refused(404, NO_FUNCTION)
         return function
 
@@ -239,39 +320,8 @@ class Endpoints:
         limit, offset = _numbers(request.query, **PAGE)
         if function is not None:
             self._known(function)
-        page = self.jobs.page(
-            function,
-            status=status or None,
-            limit=min(limit, MAX_PAGE),
-            offset=offset,
-            version_id=version_id,
-        )
+        page = self.jobs.page(function, status, version_id, min(limit, MAX_PAGE), offset)
         return Answer(200, page)
-
-
-def _route(path: str, **by_method: Endpoint) -> tuple[re.Pattern[str], dict[str, Endpoint]]:
-    if "GET" in by_method and path.startswith("/files"):
-        by_method["HEAD"] = by_method["GET"]
-    return re.compile(path.replace("*", "([^/]+)")), by_method
-
-
-# Lookups first, as there are the most of them.
-ROUTES = (
-    _route("/v2/jobs/*", GET=Endpoints.get_job, DELETE=Endpoints.cancel_job),
-    _route("/v2/jobs/*/await", GET=Endpoints.await_job),
-    _route("/v2/jobs", GET=Endpoints.list_jobs),
-    _route("/v2/push", POST=Endpoints.push),
-    _route("/v2/functions/*/*/versions/*", GET=Endpoints.get_version),
-    _route("/v2/functions/*/*/versions", GET=Endpoints.list_versions),
-    _route("/v2/functions/*/*/versions/*/jobs", GET=Endpoints.list_version_jobs),
-    _route("/v2/functions/*/*/jobs", GET=Endpoints.list_function_jobs),
-    _route("/v2/functions/*/*", GET=Endpoints.get_function),
-    _route("/v2/functions", GET=Endpoints.list_functions),
-    _route("/v2/usage/job/*", GET=Endpoints.job_usage),
-    _route("/v2/user/concurrency", GET=Endpoints.concurrency),
-    _route("/files/*", GET=Endpoints.get_file),
-)
-PUBLIC = frozenset({Endpoints.get_file})
 
 
 def _array(request: FakeRequest, documents: Iterator[Document]) -> Answer:
@@ -304,3 +354,42 @@ def _numbers(query: Mapping[str, str], **expected: tuple[int, int]) -> list[int]
     if problems:
         raise Refused(422, problems)
     return numbers
+
+
+def headers_of(body: bytes, content_type: str, etag: str | None, *, md5: bool) -> dict[str, str]:
+    """The headers that describe a file; the tag ``"md5"`` makes one."""
+    digest = hashlib.md5(body, usedforsecurity=False)
+    headers = {"Content-Type": content_type, "Accept-Ranges": "bytes"}
+    if etag is not None:
+        headers["ETag"] = f'"{digest.hexdigest()}"' if etag == "md5" else etag
+    if md5:
+        headers["x-goog-hash"] = f"md5={base64.b64encode(digest.digest()).decode()}"
+    return headers
+
+
+def _in_range(content: bytes, described: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
+    """Answer with the one range that was asked for, or with the whole file."""
+    size, whole = len(content), Answer(200, content, described)
+    matches = re.fullmatch(r"bytes=(\d*)-(\d*)", headers.get("Range", "").replace(" ", ""))
+    tag = headers.get("If-Range")
+    # Weak tags never match here, and dates are not supported.
+    is_same = tag is None or (tag == described.get("ETag") and not tag.startswith("W/"))
+    if not matches or not any(matches.groups()) or not is_same:
+        return whole
+    first, last = matches.groups()
+    if first and last and int(last) < int(first):
+        return whole  # not a valid range: it is ignored
+    start = int(first) if first else max(0, size - int(last))
+    end = min(int(last), size - 1) if first and last else size - 1
+    if start >= size:
+        refused = _xml(416, "InvalidRange", "The requested range cannot be satisfied.")
+        return attrs.evolve(refused, headers={**XML, "Content-Range": f"bytes */{size}"})
+    part = {"Content-Range": f"bytes {start}-{end}/{size}"}
+    return Answer(206, content[start : end + 1], {**described, **part})
+
+
+def _xml(status: int, code: str, message: str, details: str = "") -> Answer:
+    more = f"<Details>{details}</Details>" if details else ""
+    error = f"<Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>"
+    body = f"<?xml version='1.0' encoding='UTF-8'?>{error}".encode()
+    return Answer(status, body, XML)

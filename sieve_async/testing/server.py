@@ -1,6 +1,7 @@
 """`FakeSieve`: what a test says to the server, and what it can see of it."""
 
 import asyncio
+import random
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -8,9 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, Self, TypedDict, Unpack
 
+from sieve_async.testing.answers import EffectOptions, Fault, FaultEffect, check_at_least, job_paths
 from sieve_async.testing.clock import ByClock, Clock, ServerThread, Timers, run_in_server_thread
-from sieve_async.testing.faults import EffectOptions, Fault, FaultEffect, job_paths
-from sieve_async.testing.files import FileStore, headers_of
 from sieve_async.testing.functions import (
     BUILDING,
     BuildEnd,
@@ -23,7 +23,7 @@ from sieve_async.testing.functions import (
 )
 from sieve_async.testing.handler import Listener, RequestHandler, RequestLog
 from sieve_async.testing.jobs import JobHandle, JobScript, random_jobs
-from sieve_async.testing.routes import Endpoints
+from sieve_async.testing.routes import Endpoints, FileStore, headers_of
 from sieve_async.testing.store import JobStore, LongPollWaiters
 from sieve_async.testing.webhooks import Delivery, WebhookFault, WebhookFaultOptions, WebhookSender
 
@@ -74,6 +74,7 @@ class FakeSieve:
         if not 0 <= port <= 65535:
             message = f"port must be from 0 to 65535, not {port!r}"
             raise ValueError(message)
+        check_at_least(0, max_await=max_await)
         self.requests = RequestLog()
         self._api_key = api_key
         self._key_is_revoked = False
@@ -278,15 +279,8 @@ class FakeSieve:
         restart once. Each job makes as many files as ``outputs`` says. The other arguments are
         those of ``add_job``.
         """
-        jobs = random_jobs(
-            count,
-            seed=seed,
-            prefix=prefix,
-            queued=queued,
-            processing=processing,
-            rates=(error_rate, cancel_rate, restart_rate),
-            outputs=outputs,
-        )
+        dice, rates = random.Random(seed), (error_rate, cancel_rate, restart_rate)
+        jobs = random_jobs(dice, prefix, count, queued, processing, rates, outputs)
         common: dict[str, Any] = {"streams": streams, "function": function, "listed": listed}
         return [self.add_job(**job, **common) for job in jobs]
 
@@ -380,8 +374,7 @@ class FakeSieve:
         """
         body = content.encode() if isinstance(content, str) else bytes(content)
         headers = headers_of(body, content_type, etag, md5=md5)
-        expiry = self._files.expiry(expires_at, expires_in)
-        return self.url + self._files.add(name, body, headers, expiry)
+        return self.url + self._files.add(name, body, headers, expires_at, expires_in)
 
     @run_in_server_thread
     def advance(self, seconds: float) -> None:

@@ -16,7 +16,6 @@ from operator import attrgetter
 import attrs
 
 from sieve_async.testing.clock import Progress, Timers
-from sieve_async.testing.documents import check_at_least
 from sieve_async.testing.jobs import ROUNDING, FakeJob, JobScript
 
 BLOCK_SIZE = 512
@@ -32,9 +31,6 @@ class LongPollWaiters:
     _waiting: dict[str, set[asyncio.Future[bool]]] = attrs.field(
         factory=lambda: defaultdict(set), init=False
     )
-
-    def __attrs_post_init__(self) -> None:
-        check_at_least(0, max_await=self.max_await)
 
     async def wait(self, job: FakeJob) -> bool:
         """Wait until a job ends or is removed; return True when the longest time is over first."""
@@ -94,6 +90,7 @@ class JobIndex:
 
     def add(self, job: FakeJob) -> None:
         """List a job."""
+        job.indexed_status = job.status_at(job.progress.added_at)
         for key in self._keys(job):
             self._lists[key].add(job)
         self._expect_change(job, job.progress.added_at)
@@ -209,11 +206,10 @@ class JobStore:
     def page(
         self,
         function: str | None,
-        *,
         status: str | None,
+        version_id: str | None,
         limit: int,
         offset: int,
-        version_id: str | None = None,
     ) -> bytes:
         """Write one page of jobs, newest first; jobs that go by polls stay where they are."""
         now, stamp = self.now(), self.timers.clock.stamp

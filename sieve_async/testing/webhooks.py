@@ -12,16 +12,16 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from sieve_async.testing.documents import (
+from sieve_async.testing.answers import (
     MAX_KEPT,
     Document,
+    Occurrence,
     check_at_least,
     encode,
     input_output,
     raw_fields,
     write,
 )
-from sieve_async.testing.faults import Occurrence
 from sieve_async.testing.functions import Push, Webhook
 from sieve_async.testing.jobs import FakeJob
 from sieve_async.testing.store import JobStore
@@ -89,15 +89,10 @@ class _Followed:
 
     job: FakeJob
     webhooks: tuple[Webhook, ...]
-    cancel_timer: Callable[[], None] | None = None
+    cancel_timer: Callable[[], None] = lambda: None
     is_started: bool = False
     outputs: int = 0
     runs: int = 0
-
-    def stop_timer(self) -> None:
-        if self.cancel_timer:
-            self.cancel_timer()
-            self.cancel_timer = None
 
 
 @attrs.define(eq=False)
@@ -109,12 +104,13 @@ class WebhookSender:
     faults: list[WebhookFault] = attrs.field(factory=list, init=False)
     _followed: dict[str, _Followed] = attrs.field(factory=dict, init=False)
     _pending: dict[Delivery, asyncio.Task[None] | None] = attrs.field(factory=dict, init=False)
+    # While the server runs.
     _session: aiohttp.ClientSession | None = attrs.field(default=None, init=False)
-    _is_open: bool = attrs.field(default=False, init=False)
 
     def open(self) -> None:
         """Begin, or continue, to deliver."""
-        self._is_open = True
+        jar = aiohttp.DummyCookieJar()
+        self._session = aiohttp.ClientSession(timeout=TIMEOUT, cookie_jar=jar)
         for delivery in self._pending:
             self._start(delivery)
         for followed in [*self._followed.values()]:
@@ -122,17 +118,16 @@ class WebhookSender:
 
     async def close(self) -> None:
         """Stop to deliver for now."""
-        self._is_open = False
+        session, self._session = self._session, None
         for followed in self._followed.values():
-            followed.stop_timer()
+            followed.cancel_timer()
         tasks = [task for task in self._pending.values() if task]
         self._pending = dict.fromkeys(self._pending)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._session:
-            await self._session.close()
-            self._session = None
+        if session:
+            await session.close()
 
     def follow(self, job: FakeJob, push: Push) -> None:
         """Report what happens to a pushed job, if the push asked for it."""
@@ -148,9 +143,9 @@ class WebhookSender:
     def _report(self, followed: _Followed) -> None:
         """Send the events since the last report, and come back at the next change."""
         job, now = followed.job, self.jobs.now()
-        if not self._is_open:
+        if not self._session:
             return
-        followed.stop_timer()
+        followed.cancel_timer()
         if job.is_removed:
             del self._followed[job.script.id]
             return
@@ -167,7 +162,7 @@ class WebhookSender:
     def _events(self, followed: _Followed, now: float) -> Iterator[tuple[str, Document]]:
         job = followed.job
         seen, outputs = job.progress.snapshot(now), job.outputs_at(now)
-        state = {"job_id": job.script.id, "status": seen.status, "error": ""}
+        state = {"job_id": job.script.id, "status": seen.statuses[-1], "error": ""}
         if not followed.is_started and seen.first("processing") is not None:
             followed.is_started = True
             yield "job.start", state | {"status": "processing", "outputs": []}
@@ -178,7 +173,7 @@ class WebhookSender:
             yield "job.new_output", {"job_id": job.script.id, "output": write(output)}
         followed.outputs = len(outputs)
         if job.is_terminal(now):
-            state["error"] = job.script.error_at(seen.status)
+            state["error"] = job.script.error_at(seen.statuses[-1])
             yield "job.complete.no_output", state
             yield "job.complete", state | {"outputs": [_as_sent(output) for output in outputs]}
 
@@ -203,33 +198,32 @@ class WebhookSender:
                 self._start(delivery)
 
     def _start(self, delivery: Delivery) -> None:
-        self._pending[delivery] = asyncio.get_running_loop().create_task(self._deliver(delivery))
+        if self._session:
+            deliver = self._deliver(delivery, self._session)
+            self._pending[delivery] = asyncio.get_running_loop().create_task(deliver)
 
-    async def _deliver(self, delivery: Delivery) -> None:
+    async def _deliver(self, delivery: Delivery, session: aiohttp.ClientSession) -> None:
         while len(delivery.statuses) < MAX_ATTEMPTS and not delivery.is_delivered:
             await self.jobs.timers.sleep_until(delivery.due)
-            delivery.statuses.append(await self._post(delivery))
+            delivery.statuses.append(await _post(delivery, session))
             pause = min(2.0 ** (len(delivery.statuses) - 1), MAX_BACKOFF)
             delivery.due = self.jobs.now() + pause
         del self._pending[delivery]
 
-    async def _post(self, delivery: Delivery) -> int:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        headers = {"Content-Type": "application/json"}
-        # A name may lead anywhere: an address cannot.
-        url = URL(delivery.url)
-        if url.host == "localhost":
-            headers["Host"] = url.authority
-            url = url.with_host("127.0.0.1")
-        with suppress(aiohttp.ClientError, TimeoutError, OSError):
-            async with self._session.post(
-                url, data=delivery.body, headers=headers, allow_redirects=False
-            ) as response:
-                return response.status
-        return 0
+
+async def _post(delivery: Delivery, session: aiohttp.ClientSession) -> int:
+    headers = {"Content-Type": "application/json"}
+    # A name may lead anywhere: an address cannot.
+    url = URL(delivery.url)
+    if url.host == "localhost":
+        headers["Host"] = url.authority
+        url = url.with_host("127.0.0.1")
+    with suppress(aiohttp.ClientError, TimeoutError, OSError):
+        async with session.post(
+            url, data=delivery.body, headers=headers, allow_redirects=False
+        ) as response:
+            return response.status
+    return 0
 
 
 def is_loopback(url: str) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.http_helpers import Document, Get, get_raw, now, wait_until_in_flight
 from sieve_async.testing import FakeSieve
-from sieve_async.testing.documents import DETAILS
+from sieve_async.testing.answers import DETAILS
 
 # Which requests
 

@@ -69,7 +69,7 @@ async def test_server_is_on_the_loop_of_the_test(fake_sieve):
     async with SieveClient() as client:  # the environment leads to the server
         assert (await client.get_job(fake_sieve.add_job())).status == "finished"
     names = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}
-    assert any("_OpenListener" in name for name in names)
+    assert any("Listener" in name for name in names)
 """
 IN_A_MODULE = """
 @pytest.mark.asyncio(loop_scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from helpers.http_helpers import Get, host_and_port, wait_until_in_flight
 from sieve_async.testing import FakeSieve, LoggedRequest, RequestLog
-from sieve_async.testing.documents import Answer
+from sieve_async.testing.answers import Answer
 
 
 async def test_log_keeps_every_request(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
