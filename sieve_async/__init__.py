@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sieve_async.client import SieveClient, Stats
-    from sieve_async.config import Limits, Timeout, __version__
+    from sieve_async.config import __version__
     from sieve_async.durable import DurableWatch, WatchState
     from sieve_async.errors import (
         AmbiguousPushError,
@@ -63,8 +63,8 @@ if TYPE_CHECKING:
         WorkerCounts,
     )
     from sieve_async.outcomes import JobOutcome, OutcomeList
-    from sieve_async.polling import OutputStream, PollPolicy
-    from sieve_async.retry import RetryPolicy
+    from sieve_async.polling import OutputStream
+    from sieve_async.settings import Limits, PollPolicy, RetryPolicy, Timeout
     from sieve_async.state_file import StateCounts
     from sieve_async.watch import JobWatch, PendingJob, Strategy
     from sieve_async.webhook_receiver import WebhookReceiver
@@ -145,7 +145,7 @@ _MODULES = (
     "models",
     "outcomes",
     "config",
-    "retry",
+    "settings",
     "polling",
     "watch",
     "jobs",

@@ -20,10 +20,7 @@ import attrs
 from sieve_async import endpoints
 from sieve_async.background import Background, loop_time
 from sieve_async.config import (
-    Limits,
     Secret,
-    Timeout,
-    as_timeout,
     check_callable,
     check_choice,
     check_job_id,
@@ -53,12 +50,13 @@ from sieve_async.messages import Model, Request, Response
 from sieve_async.models import File, FunctionVersion, Job, JobStatus, Webhook
 from sieve_async.observer import WaitObserver
 from sieve_async.outcomes import OutcomeList
-from sieve_async.polling import OutputStream, PollPolicy
+from sieve_async.polling import OutputStream
 from sieve_async.polling.long_polls import LongPollLimiter
 from sieve_async.polling.poller import JobPoller, PollContext, VersionPoller
 from sieve_async.polling.state import PollState
 from sieve_async.polling.waits import SingleWaits
-from sieve_async.retry import Retrier, RetryPolicy
+from sieve_async.retry import Retrier
+from sieve_async.settings import Limits, PollPolicy, RetryPolicy, Timeout, as_timeout
 from sieve_async.transport import Transport
 from sieve_async.watch import (
     STRATEGIES,

@@ -1,4 +1,4 @@
-"""Settings, and the checks of all arguments: what cannot work is refused before any socket.
+"""The key, the base URL and the checks of all arguments: nothing invalid reaches a socket.
 
 The order of the sources is that of Sieve's own client: the argument, then the environment, then the
 file that its command line writes.
@@ -35,38 +35,29 @@ _MAX_OFFSET = 2**63 - 1
 _NO_LIMIT = " or None for no limit"
 
 
-def as_seconds(value: float | timedelta) -> float:
-    """A duration in seconds; what is no duration is left to the checks."""
-    return value.total_seconds() if isinstance(value, timedelta) else value
-
-
-def as_optional_seconds(value: float | timedelta | None) -> float | None:
-    """A duration in seconds, or None for no limit."""
-    return value.total_seconds() if isinstance(value, timedelta) else value
-
-
 def check_seconds(name: str, value: object, *, optional: bool = False) -> None:
     """Refuse a setting that is no finite number of seconds (or None, where that means no limit)."""
-    if not (optional and value is None) and not (_is_finite(value) and value >= 0):
+    if not (optional and value is None) and not (is_finite(value) and value >= 0):
         accepted = f"seconds or a timedelta of at least 0{_NO_LIMIT if optional else ''}"
-        raise ConfigError(_reason(name, accepted, value))
+        raise ConfigError(must_be(name, accepted, value))
 
 
-def _check_more_than_zero(name: str, value: object) -> None:
-    if value is not None and not (_is_finite(value) and value > 0):
-        raise ConfigError(_reason(name, f"a finite number above 0{_NO_LIMIT}", value))
+def check_more_than_zero(name: str, value: object) -> None:
+    """Refuse a setting that is no number above 0, or None for no limit."""
+    if value is not None and not (is_finite(value) and value > 0):
+        raise ConfigError(must_be(name, f"a finite number above 0{_NO_LIMIT}", value))
 
 
 def check_count(name: str, value: object) -> None:
     """Refuse a setting that is no whole number of at least one."""
     if not _is_whole(value, 1):
-        raise ConfigError(_reason(name, "a whole number of at least 1", value))
+        raise ConfigError(must_be(name, "a whole number of at least 1", value))
 
 
 def check_setting(name: str, value: object, kind: type) -> None:
     """Refuse what is no settings object of a class."""
     if not isinstance(value, kind):
-        raise ConfigError(_reason(name, f"a {kind.__name__}", value))
+        raise ConfigError(must_be(name, f"a {kind.__name__}", value))
 
 
 def check_timeout(timeout: object, name: str = "timeout") -> float | None:
@@ -74,9 +65,9 @@ def check_timeout(timeout: object, name: str = "timeout") -> float | None:
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     if seconds is None or (isinstance(seconds, float) and seconds == math.inf):
         return None
-    if not _is_finite(seconds) or seconds < 0:
+    if not is_finite(seconds) or seconds < 0:
         accepted = f"seconds or a timedelta of at least 0{_NO_LIMIT}"
-        raise InvalidArgumentError(_reason(name, accepted, timeout))
+        raise InvalidArgumentError(must_be(name, accepted, timeout))
     return float(seconds)
 
 
@@ -88,20 +79,20 @@ def check_job_id(job_id: object, name: str = "job_id") -> str:
 def check_job_ids(job_ids: object, *kinds: type) -> None:
     """Refuse what is of none of these kinds (any iterable if none are given); a string is none."""
     if isinstance(job_ids, str | bytes) or not isinstance(job_ids, kinds or (Iterable,)):
-        raise InvalidArgumentError(_reason("job_ids", "an iterable of ids", job_ids))
+        raise InvalidArgumentError(must_be("job_ids", "an iterable of ids", job_ids))
 
 
 def check_offset(offset: object) -> int:
     """How many of the first outputs or rows to leave out."""
     if not _is_whole(offset, 0) or offset > _MAX_OFFSET:
-        raise InvalidArgumentError(_reason("offset", "a whole number from 0 to 2**63 - 1", offset))
+        raise InvalidArgumentError(must_be("offset", "a whole number from 0 to 2**63 - 1", offset))
     return offset
 
 
 def check_status(status: object) -> str:
     """A status to filter by: any word, since the set is open."""
     if not isinstance(status, str) or not status:
-        raise InvalidArgumentError(_reason("status", "a status such as 'queued'", status))
+        raise InvalidArgumentError(must_be("status", "a status such as 'queued'", status))
     return str.__str__(status)
 
 
@@ -110,26 +101,26 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
     accepted = tuple(choices)
     if not isinstance(value, str) or value not in accepted:
         words = ", ".join(map(repr, accepted))
-        raise InvalidArgumentError(_reason(name, f"one of {words}", value))
+        raise InvalidArgumentError(must_be(name, f"one of {words}", value))
 
 
 def check_whole(name: str, value: object, *, at_least: int, optional: bool = False) -> None:
     """Refuse an argument that is no whole number (or None, where that means no limit)."""
     if not (optional and value is None) and not _is_whole(value, at_least):
         accepted = f"a whole number of at least {at_least}{_NO_LIMIT if optional else ''}"
-        raise InvalidArgumentError(_reason(name, accepted, value))
+        raise InvalidArgumentError(must_be(name, accepted, value))
 
 
 def check_kind(name: str, value: object, kind: type) -> None:
     """Refuse an argument that is not of a class."""
     if not isinstance(value, kind):
-        raise InvalidArgumentError(_reason(name, f"of class {kind.__name__}", value))
+        raise InvalidArgumentError(must_be(name, f"of class {kind.__name__}", value))
 
 
 def check_callable(name: str, value: object, *, optional: bool = True) -> None:
     """Refuse what cannot be called (or None, where that means no callback)."""
     if not (optional and value is None) and not callable(value):
-        raise InvalidArgumentError(_reason(name, "callable", value))
+        raise InvalidArgumentError(must_be(name, "callable", value))
 
 
 class FunctionName(NamedTuple):
@@ -153,7 +144,7 @@ def parse_function_name(function: object, name: str = "function") -> FunctionNam
     function_name, colon, version_slug = rest.partition(":")
     is_named = _NAME.fullmatch(owner_name) and _NAME.fullmatch(function_name)
     if not (slash and is_named and (not colon or ID.fullmatch(version_slug))):
-        raise InvalidArgumentError(_reason(name, "OWNER/NAME or OWNER/NAME:VERSION", function))
+        raise InvalidArgumentError(must_be(name, "OWNER/NAME or OWNER/NAME:VERSION", function))
     return FunctionName(owner_name, function_name, version_slug if colon else None)
 
 
@@ -181,11 +172,12 @@ def _check_segment(grammar: re.Pattern[str], name: str, value: object) -> str:
     if not grammar.fullmatch(text):
         first = "a letter or digit" if grammar is ID else "a letter, digit or _"
         accepted = f"1 to 128 letters, digits and . _ ~ -, beginning with {first}"
-        raise InvalidArgumentError(_reason(name, accepted, value))
+        raise InvalidArgumentError(must_be(name, accepted, value))
     return text
 
 
-def _is_finite(value: object) -> TypeGuard[float]:
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether a value is a number that a duration or a rate can have."""
     try:
         return type(value) is not bool and isinstance(value, int | float) and math.isfinite(value)
     except OverflowError:  # an integer beyond all floats
@@ -196,7 +188,7 @@ def _is_whole(value: object, at_least: int) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= at_least
 
 
-def _reason(name: str, accepted: str, value: object) -> str:
+def must_be(name: str, accepted: str, value: object) -> str:
     """Why a value is refused; of an object of some other class, only the class is shown."""
     is_long = isinstance(value, int) and value.bit_length() >= 200  # Python may not print it
     if isinstance(value, str):
@@ -206,65 +198,6 @@ def _reason(name: str, accepted: str, value: object) -> str:
     else:
         return f"{name} must be {accepted}, got an object of class {type(value).__name__}"
     return f"{name} must be {accepted}, got {text if len(text) <= 60 else f'{text[:57]}...'}"
-
-
-@attrs.frozen(kw_only=True)
-class Timeout:
-    """How long one request may take, in seconds; None is no limit.
-
-    Not the deadline of a wait: that is the ``timeout`` argument of the wait itself.
-
-    Attributes:
-        connect: For opening one connection, TLS handshake included.
-        request: For one request from looking up the host to the last byte of the body. It starts
-            when the request has its slot, so that queueing causes no false timeouts.
-    """
-
-    connect: float | None = attrs.field(default=10.0, converter=as_optional_seconds)
-    request: float | None = attrs.field(default=30.0, converter=as_optional_seconds)
-
-    def __attrs_post_init__(self) -> None:
-        _check_more_than_zero("Timeout.connect", self.connect)
-        _check_more_than_zero("Timeout.request", self.request)
-
-
-def as_timeout(timeout: Timeout | float | timedelta) -> Timeout:
-    """The timeouts of a client; a plain duration is that of one request."""
-    if isinstance(timeout, Timeout):
-        return timeout
-    seconds = as_seconds(timeout)
-    if not _is_finite(seconds) or seconds <= 0:
-        accepted = "a Timeout, or seconds or a timedelta above 0"
-        raise ConfigError(_reason("timeout", accepted, timeout))
-    return Timeout(request=seconds)
-
-
-@attrs.frozen(kw_only=True)
-class Limits:
-    """How much the client does at once.
-
-    Attributes:
-        max_connections: Requests, and so sockets, at the same time; others queue, first come first
-            served.
-        polls_per_second: Polls a second of all waits and watches together, evenly spread: n jobs
-            are then polled every n / 100 seconds at the most. Also the rate at which requests
-            leave that a ``Retry-After`` made wait. None is as fast as the slots allow. No rate is
-            documented; a hundred is polite.
-        max_pending_jobs: Jobs that one call watches at once, terminal ones included whose outcome
-            was not taken yet. Further ids are taken from their source as outcomes are taken.
-        max_response_bytes: Bytes of one answer, after decompression.
-    """
-
-    max_connections: int = 64
-    polls_per_second: float | None = 100.0
-    max_pending_jobs: int = 100_000
-    max_response_bytes: int = 16 * 1024 * 1024
-
-    def __attrs_post_init__(self) -> None:
-        check_count("Limits.max_connections", self.max_connections)
-        check_count("Limits.max_pending_jobs", self.max_pending_jobs)
-        check_count("Limits.max_response_bytes", self.max_response_bytes)
-        _check_more_than_zero("Limits.polls_per_second", self.polls_per_second)
 
 
 @attrs.frozen

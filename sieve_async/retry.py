@@ -14,10 +14,8 @@ import attrs
 
 from sieve_async import delays
 from sieve_async.background import loop_time
-from sieve_async.config import as_optional_seconds, as_seconds, check_count, check_seconds
 from sieve_async.errors import (
     APIError,
-    ConfigError,
     ConnectError,
     ProxyError,
     RateLimitError,
@@ -31,6 +29,7 @@ from sieve_async.errors import (
 )
 from sieve_async.limiter import RequestLimiter
 from sieve_async.messages import Model, Request, Response, shorten
+from sieve_async.settings import RetryPolicy
 
 logger = logging.getLogger("sieve_async")
 
@@ -83,38 +82,6 @@ def is_throttled(error: SieveError) -> bool:
 def retry_cost(error: SieveError) -> int:
     """What trying again after this error takes from the budget."""
     return 5 if is_throttled(error) else 14
-
-
-@attrs.frozen(kw_only=True)
-class RetryPolicy:
-    """How often one request is tried, and how long to wait in between.
-
-    Retried are connection errors, attempts that took too long, 408, 421, 425, 429, 5xx but 501 and
-    505, and bodies that cannot be read. No other answer of the server is retried.
-
-    Attributes:
-        max_attempts: Tries of one request, the first included.
-        initial_delay: Upper bound of the first delay in seconds (full jitter); it doubles each
-            time.
-        max_delay: The largest such bound in seconds.
-        max_retry_after: A plain call does not wait for a ``Retry-After`` above this many seconds:
-            it raises, and the error holds the number. A wait does wait. None is no limit.
-    """
-
-    max_attempts: int = 3
-    initial_delay: float = attrs.field(default=0.5, converter=as_seconds)
-    max_delay: float = attrs.field(default=8.0, converter=as_seconds)
-    max_retry_after: float | None = attrs.field(default=120.0, converter=as_optional_seconds)
-
-    def __attrs_post_init__(self) -> None:
-        check_count("RetryPolicy.max_attempts", self.max_attempts)
-        check_seconds("RetryPolicy.initial_delay", self.initial_delay)
-        check_seconds("RetryPolicy.max_delay", self.max_delay)
-        check_seconds("RetryPolicy.max_retry_after", self.max_retry_after, optional=True)
-        if self.max_delay < self.initial_delay:
-            raise ConfigError(
-                "RetryPolicy.max_delay must not be less than RetryPolicy.initial_delay"
-            )
 
 
 @attrs.define(eq=False)

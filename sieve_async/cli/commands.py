@@ -39,12 +39,13 @@ from sieve_async.cli.parser import Options
 from sieve_async.cli.progress import DownloadBar, Progress, log_to, make_progress
 from sieve_async.cli.watch import WatchRun, known_ids, resume_line, show_state
 from sieve_async.client import SieveClient
-from sieve_async.config import Limits, find_api_key
+from sieve_async.config import find_api_key
 from sieve_async.errors import ConfigError, InvalidArgumentError, SieveError
 from sieve_async.files import distinct_names, name_of_url, safe_name
 from sieve_async.jobs import PushedJob
 from sieve_async.models import BuildStatus, File, FunctionVersion, Job, Webhook
 from sieve_async.outcomes import JobOutcome
+from sieve_async.settings import Limits
 
 if TYPE_CHECKING:  # slow to import, and only for `demo` and `serve`
     from sieve_async.testing import FakeSieve

@@ -17,7 +17,6 @@ import attrs
 from yarl import URL
 
 from sieve_async import delays
-from sieve_async.config import Timeout
 from sieve_async.decode.error_responses import retry_after
 from sieve_async.errors import DownloadError, FileExpiredError
 from sieve_async.files.hosts import (
@@ -42,7 +41,7 @@ from sieve_async.files.ranges import (
 )
 from sieve_async.files.threads import on_disk
 from sieve_async.models import File
-from sieve_async.retry import RetryPolicy
+from sieve_async.settings import RetryPolicy, Timeout
 from sieve_async.transport.session import environment_proxy
 
 Progress: TypeAlias = Callable[[int, int | None], object]

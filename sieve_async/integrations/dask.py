@@ -21,11 +21,12 @@ from typing import Any, NoReturn, Self
 import attrs
 from distributed import Client, Future, get_worker
 
-from sieve_async.config import Limits, check_choice, check_job_ids, check_timeout
+from sieve_async.config import check_choice, check_job_ids, check_timeout
 from sieve_async.errors import ConfigError, WaitTimeoutError
 from sieve_async.integrations.leases import ClientSettings, leased_client
 from sieve_async.integrations.shards import shard
 from sieve_async.outcomes import JobOutcome
+from sieve_async.settings import Limits
 from sieve_async.watch import STRATEGIES, JobWatch, Strategy
 from sieve_async.watch.source import plain_id_of
 

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from sieve_async.client import SieveClient
-from sieve_async.config import Limits
+from sieve_async.settings import Limits
 
 
 @attrs.frozen(kw_only=True)

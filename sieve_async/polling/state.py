@@ -11,8 +11,8 @@ import attrs
 from sieve_async import delays
 from sieve_async.errors import RequestTimeoutError, SieveError
 from sieve_async.models import BuildStatus, JobStatus
-from sieve_async.polling.policy import PollPolicy
 from sieve_async.retry import ErrorAction, classify
+from sieve_async.settings import PollPolicy
 
 # How long before the deadline the last poll begins, at the least, and with how much time left
 # there is no other, in seconds.

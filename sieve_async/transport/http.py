@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import aiohttp
 from yarl import URL
 
-from sieve_async.config import Config, Limits, Timeout, __version__
+from sieve_async.config import Config, __version__
 from sieve_async.errors import (
     ClientClosedError,
     ConfigError,
@@ -22,6 +22,7 @@ from sieve_async.errors import (
 )
 from sieve_async.messages import Request, Response
 from sieve_async.redaction import redactor
+from sieve_async.settings import Limits, Timeout
 from sieve_async.transport.body import ContentEncodingError, TooLargeError
 from sieve_async.transport.connection import ConnectionSender, UnsupportedError
 from sieve_async.transport.errors import Exchange, proxy_refusal, translate

@@ -12,9 +12,9 @@ from sieve_async.background import cancel
 from sieve_async.errors import ClientClosedError, WaitTimeoutError
 from sieve_async.models import Job, JobStatus
 from sieve_async.outcomes import JobOutcome
-from sieve_async.polling.policy import PollPolicy
 from sieve_async.polling.poller import JobPoller, PollContext
 from sieve_async.polling.state import PollState
+from sieve_async.settings import PollPolicy
 from sieve_async.watch.source import plain_id_of
 
 # How long before the deadline of a watch a held request is given up for a plain poll.

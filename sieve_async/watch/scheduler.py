@@ -19,10 +19,10 @@ from sieve_async.messages import shorten
 from sieve_async.models import JobStatus
 from sieve_async.outcomes import JobOutcome
 from sieve_async.polling.long_polls import LongPollLimiter
-from sieve_async.polling.policy import PollPolicy
 from sieve_async.polling.poller import PollContext
 from sieve_async.polling.state import DeadlineReached, Decision, Done, Failed, PollAt
 from sieve_async.polling.waits import notify
+from sieve_async.settings import PollPolicy
 from sieve_async.watch.jobs import JobGroup, Subscriber, WatchedJob
 from sieve_async.watch.lister import Lister
 

@@ -11,7 +11,7 @@ from sieve_async.config import check_timeout, check_whole
 from sieve_async.models import JobStatus
 from sieve_async.observer import FinishedWatch, WaitObserver
 from sieve_async.outcomes import JobOutcome, OutcomeList
-from sieve_async.polling.policy import PollPolicy
+from sieve_async.settings import PollPolicy
 from sieve_async.watch.jobs import Subscriber
 from sieve_async.watch.scheduler import Scheduler
 from sieve_async.watch.source import JobIds, close_source, recorded

@@ -16,7 +16,6 @@ from sieve_async import ConfigError, InvalidArgumentError, Limits, PollPolicy, R
 from sieve_async.config import (
     FunctionName,
     Secret,
-    as_timeout,
     check_base_url,
     check_callable,
     check_choice,
@@ -32,6 +31,7 @@ from sieve_async.config import (
     parse_function_name,
     read_config,
 )
+from sieve_async.settings import as_timeout
 
 KEY = "canary-4f1d9c7e"
 

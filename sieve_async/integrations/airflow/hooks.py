@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from sieve_async.client import SieveClient
-from sieve_async.config import Limits
 from sieve_async.errors import ConfigError, SieveError
 from sieve_async.integrations.leases import ClientSettings, leased_client
+from sieve_async.settings import Limits
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
