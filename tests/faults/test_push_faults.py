@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -162,6 +163,27 @@ async def test_rate_limit(pause: int | None) -> None:
         with pytest.raises(RateLimitError) as raised:
             await client.push_job(FUNCTION, INPUTS)
         assert raised.value.attempts == len(server.posts) == 3
+
+
+async def test_ambiguous_after_a_retry() -> None:
+    """The job can only have started since the last try: jobs from before are not looked for."""
+    rejected_at: list[datetime] = []
+
+    def plan(number: int) -> PushPlan:
+        if number:
+            return PushPlan(write=0)
+        rejected_at.append(datetime.now(UTC))
+        return PushPlan(accepts=False, status="429 Busy")
+
+    async with serving() as (server, client):
+        server.plan = plan
+
+        error = await result_of_push(client)
+
+        assert isinstance(error, AmbiguousPushError)
+        assert (len(server.posts), client.stats.retries) == (2, 1)
+        assert client.stats.retry_tokens == 495
+        assert error.started_at > rejected_at[0]
 
 
 async def test_pause_that_is_too_long() -> None:
