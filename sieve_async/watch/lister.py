@@ -23,8 +23,11 @@ logger = logging.getLogger("sieve_async")
 
 # In the order in which jobs go through them: one that changes meanwhile is listed all the same.
 _RUNNING = (JobStatus.QUEUED, JobStatus.PROCESSING)
-# Seconds for which new ids are gathered before their first round, and how long that may be off.
+# The first round of new jobs begins when no id has come for so many seconds, or at the latest
+# after so many: a round that knows few of the jobs would seem to cost more than polls. When it is
+# further off, they are polled.
 _GATHERING = 0.05
+_MAX_GATHERING = 2.0
 _MAX_WAIT = 3.0
 _MIN_INTERVAL_PER_PAGE = 0.05
 _PAGE_TIMEOUT = 10.0
@@ -43,6 +46,7 @@ class _ListPass:
     Attributes:
         started: When it began.
         jobs: The jobs that were pending then.
+        new: Those that were added since.
         listed: Those that a page shows as running.
         pages: How many pages were read.
         rows: How many jobs they held, other ones included.
@@ -51,6 +55,7 @@ class _ListPass:
 
     started: float
     jobs: dict[str, WatchedJob]
+    new: dict[str, WatchedJob] = attrs.field(factory=dict)
     listed: dict[str, WatchedJob] = attrs.field(factory=dict)
     pages: int = 0
     rows: int = 0
@@ -80,9 +85,11 @@ class Lister:
         self._poll_now = poll_now
         self._interval = 0.0
         self._next_at = self._off_until = float("-inf")
+        self._added_at = self._new_since = float("-inf")
+        self._pass: _ListPass | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        self._is_stopped = self._has_warned = False
+        self._is_stopped = self._has_warned = self._has_new = False
 
     def add(self, job: WatchedJob) -> bool:
         """Have a new job polled only if the next round comes late; False if there is none soon."""
@@ -91,6 +98,11 @@ class Lister:
             return False
         job.due = now + _MAX_WAIT
         job.draw_latest_due(now)
+        if not self._has_new:
+            self._has_new, self._new_since = True, now
+        self._added_at = now
+        if self._pass is not None:
+            self._pass.new[job.job_id] = job
         self._plan(min(max(self._next_at, now + _GATHERING), now + _MAX_WAIT))
         return True
 
@@ -119,9 +131,14 @@ class Lister:
 
     def _begin(self) -> None:
         self._timer = None
-        jobs = self._group.jobs()
-        if jobs:
-            self._task = self._background.start(self._run(_ListPass(loop_time(), jobs)))
+        now = loop_time()
+        complete_at = min(self._added_at + _GATHERING, self._new_since + _MAX_GATHERING)
+        if now < complete_at:
+            self._plan(complete_at)
+        elif jobs := self._group.jobs():
+            self._has_new = False
+            self._pass = _ListPass(now, jobs)
+            self._task = self._background.start(self._run(self._pass))
 
     async def _run(self, this: _ListPass) -> None:
         try:
@@ -136,7 +153,7 @@ class Lister:
             if self._is_too_dear(this):
                 self._turn_off("they cost more than polls")
         finally:
-            self._task = None
+            self._task = self._pass = None
         self._apply(this, is_complete=is_complete)
         self._plan(self._next_at)
 
@@ -160,7 +177,8 @@ class Lister:
             while offset is not None:
                 page = await self._page(this, status, offset)
                 self._take(this, page)
-                if this.bytes > _MAX_COST * len(this.jobs) * self._poll_size(this):
+                jobs = len(this.jobs) + len(this.new)
+                if this.bytes > _MAX_COST * jobs * self._poll_size(this):
                     return False
                 following = page.next_offset
                 offset = following if following is not None and following > offset else None
@@ -182,7 +200,7 @@ class Lister:
         this.pages += 1
         this.rows += len(page.jobs)
         for job_id, status in page.jobs:
-            job = this.jobs.get(job_id)
+            job = this.jobs.get(job_id) or this.new.get(job_id)
             if job is None or status.is_terminal or not job.is_active:
                 continue
             this.listed[job_id] = job
