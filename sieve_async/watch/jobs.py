@@ -322,7 +322,7 @@ class WatchedJob(JobPoller):
 
     def push_back(self, until: float) -> None:
         """Poll no earlier than this, as far as lists may decide; confirmations are not delayed."""
-        if self.latest_due is not None and not self.state.rejections:
+        if self.latest_due is not None and until > self.due and not self.state.rejections:
             self.due = max(self.due, min(until, self.latest_due))
 
     def set_status(self, status: JobStatus) -> None:

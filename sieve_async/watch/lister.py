@@ -106,11 +106,11 @@ class Lister:
         self._plan(min(max(self._next_at, now + _GATHERING), now + _MAX_WAIT))
         return True
 
-    def push_back(self, job: WatchedJob, now: float) -> None:
-        """Have a listed job polled only if the next round does not list it."""
+    def pushed_back_until(self, now: float) -> float:
+        """When to poll a job that is listed now, should the next round not list it."""
         if now < self._off_until:
-            return
-        job.push_back(now + _PUSH_BACK_INTERVALS * self._interval + _PUSH_BACK_SECONDS)
+            return now
+        return now + _PUSH_BACK_INTERVALS * self._interval + _PUSH_BACK_SECONDS
 
     def stop(self) -> list[asyncio.Task[None]]:
         """List no more; returns the task that is about to end."""
@@ -166,8 +166,9 @@ class Lister:
                     self._on_missing(job)
         interval = self._next_interval(this, now)
         self._interval = max(interval, now - this.started)  # a slow round delays the next one
+        until = self.pushed_back_until(now)
         for job in this.listed.values():
-            self.push_back(job, now)
+            job.push_back(until)
         self._next_at = max(now, this.started + interval, self._off_until)
 
     async def _read(self, this: _ListPass) -> bool:
@@ -196,7 +197,7 @@ class Lister:
         )
 
     def _take(self, this: _ListPass, page: JobPage) -> None:
-        now = loop_time()
+        until = self.pushed_back_until(loop_time())
         this.pages += 1
         this.rows += len(page.jobs)
         for job_id, status in page.jobs:
@@ -207,7 +208,7 @@ class Lister:
             job.is_listed = True
             job.state.was_listed = True
             job.set_status(status)
-            self.push_back(job, now)
+            job.push_back(until)
 
     def _on_missing(self, job: WatchedJob) -> None:
         is_unseen = not (job.state.was_listed or job.state.polls)

@@ -389,7 +389,7 @@ class Scheduler:
             if job.state.is_healthy:
                 job.draw_latest_due(now)
             if job.is_listed:
-                lister.push_back(job, now)
+                job.push_back(lister.pushed_back_until(now))
         self._push(job)
 
     def _finish(self, job: WatchedJob, now: float, error: SieveError | None) -> None:
