@@ -89,7 +89,7 @@ def test_interrupted_reading(stdin: BinaryIO) -> None:
 
     asyncio.run(read())
     for thread in {*threading.enumerate()} - before:
-        thread.join(5)
+        thread.join(60)
         assert not thread.is_alive()
 
 

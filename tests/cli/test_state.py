@@ -23,7 +23,7 @@ async def test_continued(sieve: FakeSieve, command: Command, state: str) -> None
     sieve.add_job("done")
     sieve.add_job("going", by="manual")
 
-    first = await command("watch", "done", "going", "--state", state, "--timeout", "1s")
+    first = await command("watch", "done", "going", "--state", state, "--timeout", "0")
     sieve.job("going").start()
     sieve.job("going").finish()
     second = await command("watch", "--state", state)
@@ -84,7 +84,7 @@ async def test_show(sieve: FakeSieve, command: Command, state: str) -> None:
     """``--show`` prints outcomes and pending ids, without a key or a request."""
     sieve.add_job("done")
     sieve.add_job("going", status=None)
-    await command("watch", "done", "going", "--state", state, "--timeout", "1s")
+    await command("watch", "done", "going", "--state", state, "--timeout", "0")
     requests = len(sieve.requests)
 
     line = ("watch", "--state", state, "--show")

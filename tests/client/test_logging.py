@@ -73,7 +73,8 @@ async def test_failed_polls_for_long(caplog: pytest.LogCaptureFixture) -> None:
     )
     async with server, server.client() as client:
         await client.wait_for_jobs([f"j{number}" for number in range(20)])
-    assert 8 <= len(lines_of(caplog, logging.WARNING)) <= 11
+    # One silences the others for a minute, and the next poll follows within another minute.
+    assert 5 <= len(lines_of(caplog, logging.WARNING)) <= 11
 
 
 @pytest.mark.looptime

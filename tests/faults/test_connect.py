@@ -1,5 +1,6 @@
 """Connections that cannot be opened, TLS, and base URLs."""
 
+import socket
 import ssl
 
 import pytest
@@ -24,8 +25,14 @@ async def test_max_attempts(attempts: int) -> None:
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example", "a" * 300, "1.2.3.4.5"])
-async def test_invalid_host(host: str) -> None:
+async def test_invalid_host(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An invalid host name is ConfigError, or ConnectError."""
+
+    def getaddrinfo(name: str, *_: object, **__: object) -> list[object]:
+        name.encode("idna")  # as the real one, which then asks a DNS server
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     try:
         client = SieveClient(KEY, base_url=f"https://{host}")
     except ConfigError as invalid:

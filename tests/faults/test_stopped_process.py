@@ -9,7 +9,8 @@ from typing import Any
 
 from sieve_async.testing import FakeSieve
 
-# All kinds of waits, a wait with a deadline, and calls within timeouts of the program.
+# All kinds of waits, a wait with a deadline, and calls within timeouts of the program. These are
+# long enough for a slow machine to send all requests before, and pass while the process is stopped.
 PROGRAM = """
 import asyncio, json, sys
 from sieve_async import *
@@ -33,12 +34,12 @@ async def outputs(client):
     return ["finished"] + [output.data async for output in client.stream_outputs("job")]
 
 async def limited(client, number):
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(5):
         return await client.get_job(f"silent-{number}")
 
 async def main():
-    timeout = Timeout(request=0.5)
-    polling = PollPolicy(min_interval=0.2, growth=0, jitter=0, outage_timeout=1)
+    timeout = Timeout(request=5)
+    polling = PollPolicy(min_interval=0.2, growth=0, jitter=0, outage_timeout=6)
     async with SieveClient(timeout=timeout, polling=polling) as client:
         waits = {
             "poll": one(client),
@@ -47,7 +48,7 @@ async def main():
             "many, long poll": many(client, "long_poll"),
             "list": many(client, "list"),
             "outputs": outputs(client),
-            "deadline": client.wait_for_job("never", timeout=0.5),
+            "deadline": client.wait_for_job("never", timeout=5),
         } | {f"limited {number}": limited(client, number) for number in range(20)}
         found = await asyncio.gather(*(result_of(kind, wait) for kind, wait in waits.items()))
         stats = client.stats
@@ -96,7 +97,7 @@ async def run_stopped(sieve: FakeSieve, seconds: float) -> dict[str, Any]:
 
 async def test_stopped_and_continued(sieve: FakeSieve) -> None:
     """Each wait ends correctly, each deadline passes, and no cancellation is lost."""
-    found = await run_stopped(sieve, 1.5)
+    found = await run_stopped(sieve, 7)
 
     assert found.pop("left") == [0, 0, 0, 0]
     assert found.pop("deadline") == "WaitTimeoutError"

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 
+from helpers.http_helpers import Get
 from sieve_async.testing import FakeSieve
 
 CONTENT = bytes(range(256)) * 4
@@ -89,9 +90,10 @@ async def test_if_range(sieve: FakeSieve, etag: str | None, condition: str, stat
 
 
 @pytest.mark.looptime
-async def test_link_expires(sieve: FakeSieve) -> None:
+async def test_link_expires(sieve: FakeSieve, get: Get) -> None:
     """A link states its end, and is refused from then on; another link to the file is not."""
     old = sieve.add_file("a", CONTENT, expires_in=10)
+    job = await get(f"/v2/jobs/{sieve.add_job()}")
     new = sieve.add_file("a", CONTENT, expires_at=datetime.now(UTC) + timedelta(hours=1))
     past = sieve.add_file("a", CONTENT, expires_at=datetime.now(UTC) - timedelta(hours=1))
 
@@ -103,7 +105,8 @@ async def test_link_expires(sieve: FakeSieve) -> None:
     _, body, headers = await fetch(old)
 
     assert query["X-Goog-Expires"] == ["172800"]
-    assert timedelta(seconds=9) < expiry - datetime.now(UTC) <= timedelta(seconds=11)
+    made_at = datetime.fromisoformat(job["created_at"]).replace(tzinfo=UTC)  # the server's clock
+    assert timedelta(seconds=10) <= expiry - made_at <= timedelta(seconds=11)
     assert (before, [(await fetch(url))[0] for url in (old, new)]) == ([200, 200, 400], [400, 200])
     assert b"<Code>ExpiredToken</Code>" in body
     assert headers["Content-Type"] == "application/xml; charset=UTF-8"

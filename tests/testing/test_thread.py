@@ -60,7 +60,7 @@ def test_everything_can_be_called_from_outside() -> None:
             while not sieve.in_flight:
                 pass
             move()
-            seen.append(waiting.result(timeout=5).get("status"))
+            seen.append(waiting.result(timeout=60).get("status"))
         with sieve.fault(status=503):
             refused = ask(sieve, "/v2/jobs/a")
         ids = list(pool.map(lambda number: sieve.add_job(f"j{number}"), range(50)))

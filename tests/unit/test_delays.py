@@ -1,6 +1,7 @@
 """Delays: always finite, never shorter than 0.05 s, within the rules."""
 
 import math
+import random
 from itertools import islice
 from statistics import mean
 
@@ -25,8 +26,9 @@ def test_transient(base: float, cap: float) -> None:
         assert MIN_DELAY <= delay <= max(MIN_DELAY, min(cap, base * 2**number))
 
 
-def test_transient_fills_its_range() -> None:
+def test_transient_fills_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
     """The default delays have full jitter: they are spread from next to nothing up to the limit."""
+    monkeypatch.setattr(delays, "random", random.Random(1))  # a mean is within 10 % only by chance
     rows = [list(islice(delays.transient(base=0.5, cap=8.0), 8)) for _ in range(500)]
     for delays_made, limit in zip(zip(*rows, strict=True), [0.5, 1, 2, 4, 8, 8, 8, 8], strict=True):
         assert min(delays_made) < limit * 0.15
