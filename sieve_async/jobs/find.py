@@ -1,6 +1,7 @@
 """Finding the job that an ambiguous push may have started."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,6 +43,7 @@ class Search:
             SieveError: The list cannot be read.
         """
         pauses = _pauses()
+        is_last = False
         while True:
             exact: list[Job] = []
             wider: list[Job] = []
@@ -55,11 +57,12 @@ class Search:
             # A job that is listed may be that of an equal push whose answer is still to come.
             if exact and not self.log.is_pushing(self.error.inputs):
                 return exact
-            now = loop_time()
-            if deadline is not None and now >= deadline:
+            left = math.inf if deadline is None else deadline - loop_time()
+            if is_last or left <= 0:
                 break
             pause = next(pauses)
-            await asyncio.sleep(pause if deadline is None else min(pause, deadline - now))
+            is_last = left <= pause
+            await asyncio.sleep(min(pause, left))
         if failure is not None:
             raise failure
         return exact or wider

@@ -240,9 +240,11 @@ class Scheduler:
     def _interrupt(self) -> list[asyncio.Task[None]]:
         """Cancel polls of jobs that no watch waits for; returns their tasks."""
         ending: list[asyncio.Task[None]] = []
-        for job, task in self._in_flight.items():
+        for job, task in list(self._in_flight.items()):
             if not job.is_active:
                 ending += cancel(task)
+                if task.done():  # its callback comes a turn later
+                    self._end_flight(job)
         return ending
 
     def _is_busy(self, job: WatchedJob) -> bool:

@@ -112,11 +112,18 @@ class JobWatch:
         subscriber = self._subscriber
         outcomes = subscriber.outcomes
         max_items = min(max_items, subscriber.max_pending)  # no more ids are taken meanwhile
+        is_over = seconds == 0
+
+        def end() -> None:
+            nonlocal is_over
+            is_over = True
+            subscriber.news.set()
+
+        # The timer decides that it is time, not the clock: a loop may fire it a little early.
         loop = asyncio.get_running_loop()
-        until = loop.time() + (_LONG_TIME if seconds is None else seconds)
-        timer = loop.call_at(until, subscriber.news.set)
+        timer = loop.call_later(_LONG_TIME if seconds is None else seconds, end)
         try:
-            while len(outcomes) < max_items and not subscriber.is_done and loop.time() < until:
+            while len(outcomes) < max_items and not subscriber.is_done and not is_over:
                 await self._wait_for_news()
         finally:
             timer.cancel()

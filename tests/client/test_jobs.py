@@ -123,6 +123,18 @@ async def test_inputs_that_look_like_documents(*, is_wrapped: bool) -> None:
         assert [job.id for job in found] == ["j"]
 
 
+async def test_search_when_the_timer_is_early(sieve: FakeSieve, client: SieveClient) -> None:
+    """A search ends in time also on a loop that fires its timers a little early."""
+    sieve.script_function("me/mine")
+    error = errors.AmbiguousPushError("me/mine", {}, datetime.now(UTC), False, "lost")  # noqa: FBT003
+    for number in range(10):
+        await asyncio.sleep(11.000002 + number / 1e6 - now() % 1)
+        started = now()
+        assert await client.find_pushed(error, timeout=5) == []
+        assert now() - started == pytest.approx(5, abs=0.1)
+    assert sieve.requests.total < 100
+
+
 async def test_an_equal_push_in_flight(sieve: FakeSieve, client: SieveClient) -> None:
     """The job of an equal push, whose answer is still to come, is not taken for the lost one."""
     sieve.script_function("me/mine", processing=60)

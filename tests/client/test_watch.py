@@ -271,6 +271,16 @@ async def test_take(sieve: FakeSieve, client: SieveClient) -> None:
     assert await watch.take() == []
 
 
+async def test_take_when_the_timer_is_early(sieve: FakeSieve, client: SieveClient) -> None:
+    """A portion ends in time also on a loop that fires its timers a little early."""
+    async with client.as_completed([sieve.add_job(processing=3600)]) as watch:
+        for number in range(40):  # some of these times are not those that the timer is set to
+            await asyncio.sleep(11.000002 + number / 1e6 - now() % 1)
+            started = now()
+            assert await watch.take(within=5) == []
+            assert now() - started == pytest.approx(5, abs=0.1)
+
+
 async def test_invalid_portions(client: SieveClient) -> None:
     """A portion needs room for one outcome; a nudge checks its id; nothing can be pickled."""
     counts: list[Any] = [0, -1, 1.5, True, None]
