@@ -127,11 +127,11 @@ class Lister:
             if self._timer.when() <= when:
                 return
             self._timer.cancel()
-        self._timer = self._background.call_at(when, self._begin)
+        self._timer = self._background.call_at(when, self._begin, when)
 
-    def _begin(self) -> None:
+    def _begin(self, when: float) -> None:
         self._timer = None
-        now = loop_time()
+        now = max(when, loop_time())  # a loop may fire the timer a little early
         complete_at = min(self._added_at + _GATHERING, self._new_since + _MAX_GATHERING)
         if now < complete_at:
             self._plan(complete_at)
