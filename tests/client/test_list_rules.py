@@ -125,6 +125,24 @@ async def test_missing_jobs_are_polled_once(sieve: FakeSieve, client: SieveClien
     assert all(sieve.requests_for(job_id) <= 1000 / 20 + 3 for job_id in lost)
 
 
+async def test_round_that_fails_says_nothing(sieve: FakeSieve) -> None:
+    """Jobs that a broken round does not list are not missing: they are polled when they are due."""
+    policy = PollPolicy(min_interval=20, max_interval=20, growth=0, jitter=0)
+    ids = [sieve.add_job(processing=300) for _ in range(20)]
+    async with (
+        SieveClient(sieve.api_key, base_url=sieve.url, polling=policy) as client,
+        client.as_completed(ids, strategy="list"),
+    ):
+        await asyncio.sleep(10)
+        sieve.fault(path="/v2/jobs", status=400)
+        await asyncio.sleep(15)
+        lists = list(filter(is_list, sieve.requests))
+        assert max(request.at for request in lists) == pytest.approx(20, abs=0.5)
+        assert len(lists) == len(sieve.requests)
+        await asyncio.sleep(10)  # 1.5 intervals and 1 s after the list that showed them
+        assert len(sieve.requests) >= len(lists) + len(ids)
+
+
 async def test_offset_that_does_not_grow(sieve: FakeSieve, client: SieveClient) -> None:
     """A list whose next page is always the same one is read once."""
     ids = [sieve.add_job(processing=20) for _ in range(100)]
