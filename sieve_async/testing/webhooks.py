@@ -61,8 +61,7 @@ class WebhookFault(Occurrence):
         super().__attrs_post_init__()
         check_at_least(0, delay=self.delay, repeats=self.repeats)
         if not (self.lose or self.delay or self.repeats or self.fields):
-            message = "a fault must do something: lose, delay, repeat or change events"
-            raise ValueError(message)
+            raise ValueError("a fault must do something: lose, delay, repeat or change events")
 
 
 @attrs.define(eq=False)
@@ -197,7 +196,6 @@ class WebhookSender:
             delivery.is_lost = lost or not is_loopback(url)
             self.deliveries.append(delivery)
             if not delivery.is_lost:
-                self._pending[delivery] = None
                 self._start(delivery, session)
 
     def _start(self, delivery: Delivery, session: aiohttp.ClientSession) -> None:
