@@ -108,8 +108,8 @@ class WebhookSender:
 
     def open(self) -> None:
         """Begin, or continue, to deliver."""
-        jar = aiohttp.DummyCookieJar()
-        self._session = session = aiohttp.ClientSession(timeout=TIMEOUT, cookie_jar=jar)
+        # It keeps no cookies: by default those of addresses are not kept, and all hosts are that.
+        self._session = session = aiohttp.ClientSession(timeout=TIMEOUT)
         for delivery in self._pending:
             self._start(delivery, session)
         for followed in [*self._followed.values()]:
