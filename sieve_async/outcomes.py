@@ -153,11 +153,7 @@ class OutcomeList(list[JobOutcome]):
 
 
 def _checked(document: Mapping[str, Any], name: str, kind: type, default: object = None) -> Any:
-    """One value of the document of an outcome.
-
-    Raises:
-        TypeError: It is of another type.
-    """
+    """One value of the document of an outcome, whose type must be right."""
     value = document.get(name, default)
     if kind is float and value.__class__ is int:
         value = float(value)

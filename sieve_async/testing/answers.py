@@ -81,8 +81,7 @@ def write_checked(name: str, value: object) -> str:
     try:
         return write(value)
     except (TypeError, ValueError) as error:
-        message = f"{name} cannot be written as JSON: {error}"
-        raise ValueError(message) from error
+        raise ValueError(f"{name} cannot be written as JSON: {error}") from error
 
 
 def input_output(value: Any, *, name: str | None = None) -> Document:
@@ -119,16 +118,14 @@ def split_function(function: str) -> tuple[str, str]:
     """Split ``owner/name``, or raise ValueError."""
     owner_name, slash, name = function.partition("/")
     if not (owner_name and slash and name) or "/" in name:
-        message = f"function must be 'owner/name', not {function!r}"
-        raise ValueError(message)
+        raise ValueError(f"function must be 'owner/name', not {function!r}")
     return owner_name, name
 
 
 def check_choice(name: str, value: str | None, choices: tuple[str | None, ...]) -> None:
     """Raise ValueError unless a value is one of the choices."""
     if value not in choices:
-        message = f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}"
-        raise ValueError(message)
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
 
 
 def check_at_least(minimum: float, **values: float) -> None:
@@ -136,8 +133,7 @@ def check_at_least(minimum: float, **values: float) -> None:
     for name, value in values.items():
         if not value >= minimum:
             word = {0: "zero", 1: "one"}[int(minimum)]
-            message = f"{name} must be {word} or more, not {value!r}"
-            raise ValueError(message)
+            raise ValueError(f"{name} must be {word} or more, not {value!r}")
 
 
 def _output_document(value: Any) -> object:
@@ -292,8 +288,7 @@ class Occurrence:
         self._dice = random.Random(self.seed)
         check_at_least(1, times=1 if self.times is None else self.times)
         if not 0 <= self.probability <= 1:
-            message = f"probability must be from 0 to 1, not {self.probability!r}"
-            raise ValueError(message)
+            raise ValueError(f"probability must be from 0 to 1, not {self.probability!r}")
 
     def __enter__(self) -> Self:
         return self

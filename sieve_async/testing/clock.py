@@ -42,8 +42,7 @@ class Clock:
 
     def __attrs_post_init__(self) -> None:
         if not 0 < self.speed < float("inf"):
-            message = f"speed must be a positive number, not {self.speed!r}"
-            raise ValueError(message)
+            raise ValueError(f"speed must be a positive number, not {self.speed!r}")
 
     def follow(self, source: Callable[[], float]) -> None:
         """Continue from the present reading at the pace of ``source``."""
@@ -229,8 +228,7 @@ def check_spans(by: str, choices: tuple[str, ...], spans: Mapping[str, float]) -
     check_at_least(0, **spans)
     for name, span in spans.items():
         if by == "polls" and span % 1 != 0:
-            message = f"{name} counts polls and must be a whole number, not {span!r}"
-            raise ValueError(message)
+            raise ValueError(f"{name} counts polls and must be a whole number, not {span!r}")
 
 
 @attrs.define

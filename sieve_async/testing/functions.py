@@ -148,8 +148,7 @@ class FunctionStore:
     def add_version(self, script: VersionScript) -> None:
         """Begin a build now; it becomes its function's latest version."""
         if script.id in self._versions:
-            message = f"there is a version {script.id!r} already"
-            raise ValueError(message)
+            raise ValueError(f"there is a version {script.id!r} already")
         progress = Progress(script.timeline(), script.by, self.clock.now())
         self._versions[script.id] = script, progress
         self._history[script.function].append(script.id)
@@ -157,12 +156,9 @@ class FunctionStore:
     def register(self, function: str) -> str:
         """Return a function's latest version, which is made for a new function."""
         if function not in self._history:
-            split_function(function)
             version_id = str(uuid.uuid5(uuid.NAMESPACE_URL, function))
-            script = VersionScript(
-                id=version_id, function=function, spans=dict.fromkeys(BUILDING, 0)
-            )
-            self.add_version(script)
+            spans = dict.fromkeys(BUILDING, 0)
+            self.add_version(VersionScript(id=version_id, function=function, spans=spans))
         return self._history[function][-1]
 
     def script(self, function: str, script: FunctionScript) -> None:

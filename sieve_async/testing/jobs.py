@@ -320,8 +320,7 @@ class JobHandle:
         elif status not in allowed:
             reason = f"is {status} and cannot {action}"
         if reason:
-            message = f"job {self.id!r} {reason}"
-            raise RuntimeError(message)
+            raise RuntimeError(f"job {self.id!r} {reason}")
         yield self._clock.now()
         self._moved(self._job)
 
@@ -338,8 +337,7 @@ def random_jobs(
     """Draw the arguments of jobs, with exact shares of errors, cancels and restarts."""
     check_at_least(0, count=count)
     if not (all(0 <= rate <= 1 for rate in rates) and sum(rates[:2]) <= 1):
-        message = f"rates must be from 0 to 1, errors and cancels together too, not {rates}"
-        raise ValueError(message)
+        raise ValueError(f"rates must be from 0 to 1, errors and cancels together too, not {rates}")
     errors, cancels, restarts = (round(count * rate) for rate in rates)
     statuses = ["error"] * errors + ["cancelled"] * cancels
     # Cut, since two halves may both have been rounded up.

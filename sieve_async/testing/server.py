@@ -72,8 +72,7 @@ class FakeSieve:
         max_await: float = 600.0,
     ) -> None:
         if not 0 <= port <= 65535:
-            message = f"port must be from 0 to 65535, not {port!r}"
-            raise ValueError(message)
+            raise ValueError(f"port must be from 0 to 65535, not {port!r}")
         check_at_least(0, max_await=max_await)
         self.requests = RequestLog()
         self._api_key = api_key
@@ -134,8 +133,7 @@ class FakeSieve:
         """
         host, port = self._listener.host, self._listener.port
         if port == 0:
-            message = "the port is chosen when the server starts: start it first"
-            raise RuntimeError(message)
+            raise RuntimeError("the port is chosen when the server starts: start it first")
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     @property
@@ -388,8 +386,7 @@ class FakeSieve:
             message = 'the clock runs by itself: only FakeSieve(clock="manual") can be advanced'
             raise RuntimeError(message)
         if not 0 <= seconds < float("inf"):
-            message = f"seconds must be zero or more, not {seconds!r}"
-            raise ValueError(message)
+            raise ValueError(f"seconds must be zero or more, not {seconds!r}")
         self._timers.advance(seconds)
 
     @run_in_server_thread

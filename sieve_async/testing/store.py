@@ -162,8 +162,7 @@ class JobStore:
     def add(self, script: JobScript, *, listed: bool = True) -> FakeJob:
         """Begin a job now."""
         if script.id in self.jobs:
-            message = f"there is a job {script.id!r} already"
-            raise ValueError(message)
+            raise ValueError(f"there is a job {script.id!r} already")
         progress = Progress(script.timeline(), script.by, self.now())
         job = self.jobs[script.id] = FakeJob(script, progress, self._added, listed)
         self._added += 1
@@ -175,8 +174,7 @@ class JobStore:
         """Find a job, without polling it."""
         if job := self.jobs.get(job_id):
             return job
-        message = f"there is no job {job_id!r}"
-        raise ValueError(message)
+        raise ValueError(f"there is no job {job_id!r}")
 
     def remove(self, job_id: str) -> None:
         """Remove a job."""

@@ -61,8 +61,7 @@ class WebhookFault(Occurrence):
         super().__attrs_post_init__()
         check_at_least(0, delay=self.delay, repeats=self.repeats)
         if not (self.lose or self.delay or self.repeats or self.fields):
-            message = "a fault must do something: lose, delay, repeat or change events"
-            raise ValueError(message)
+            raise ValueError("a fault must do something: lose, delay, repeat or change events")
 
 
 @attrs.define(eq=False)
@@ -109,10 +108,10 @@ class WebhookSender:
 
     def open(self) -> None:
         """Begin, or continue, to deliver."""
-        jar = aiohttp.DummyCookieJar()
-        self._session = aiohttp.ClientSession(timeout=TIMEOUT, cookie_jar=jar)
+        # It keeps no cookies: by default those of addresses are not kept, and all hosts are that.
+        self._session = session = aiohttp.ClientSession(timeout=TIMEOUT)
         for delivery in self._pending:
-            self._start(delivery)
+            self._start(delivery, session)
         for followed in [*self._followed.values()]:
             self._report(followed)
 
@@ -142,8 +141,8 @@ class WebhookSender:
 
     def _report(self, followed: _Followed) -> None:
         """Send the events since the last report, and come back at the next change."""
-        job, now = followed.job, self.jobs.now()
-        if not self._session:
+        job, now, session = followed.job, self.jobs.now(), self._session
+        if not session:
             return
         followed.cancel_timer()
         if job.is_removed:
@@ -152,7 +151,7 @@ class WebhookSender:
         for event, body in self._events(followed, now):
             for webhook in followed.webhooks:
                 if webhook.type.replace("_", ".") == event.replace("_", "."):
-                    self._send(webhook.url, webhook.type, job.script.id, body)
+                    self._send(webhook, job.script.id, body, session)
         if job.is_terminal(now):
             del self._followed[job.script.id]
         elif (moment := job.shows_more_at(now)) < float("inf"):
@@ -177,8 +176,11 @@ class WebhookSender:
             yield "job.complete.no_output", state
             yield "job.complete", state | {"outputs": [_as_sent(output) for output in outputs]}
 
-    def _send(self, url: str, event: str, job_id: str, body: Document) -> None:
+    def _send(
+        self, webhook: Webhook, job_id: str, body: Document, session: aiohttp.ClientSession
+    ) -> None:
         """Plan the deliveries of one event, which faults may change."""
+        url, event = webhook.url, webhook.type
         lost, delay, copies = False, 0.0, 1
         self.faults = [fault for fault in self.faults if not fault.is_over]
         for fault in self.faults:
@@ -194,13 +196,11 @@ class WebhookSender:
             delivery.is_lost = lost or not is_loopback(url)
             self.deliveries.append(delivery)
             if not delivery.is_lost:
-                self._pending[delivery] = None
-                self._start(delivery)
+                self._start(delivery, session)
 
-    def _start(self, delivery: Delivery) -> None:
-        if self._session:
-            deliver = self._deliver(delivery, self._session)
-            self._pending[delivery] = asyncio.get_running_loop().create_task(deliver)
+    def _start(self, delivery: Delivery, session: aiohttp.ClientSession) -> None:
+        deliver = self._deliver(delivery, session)
+        self._pending[delivery] = asyncio.get_running_loop().create_task(deliver)
 
     async def _deliver(self, delivery: Delivery, session: aiohttp.ClientSession) -> None:
         while len(delivery.statuses) < MAX_ATTEMPTS and not delivery.is_delivered:

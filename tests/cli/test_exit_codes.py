@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -80,6 +81,16 @@ async def test_key_file(command: Command, sieve: FakeSieve, tmp_path: Path) -> N
     assert none.stderr.count("\n") == 1
     for name in ("SIEVE_API_KEY", "SIEVE_API_KEY_FILE", "--key-file"):
         assert name in none.stderr
+
+
+async def test_no_home_directory(
+    command: Command, sieve: FakeSieve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container without one, the environment serves."""
+    sieve.add_job("a")
+    monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError("no home directory")))
+
+    assert (await command("job", "get", "a")).exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from helpers.cli_runner import (
     CommandResult,
     environment,
     finish_command,
+    reset_signals,
     start_command,
     wait_until_requested,
 )
@@ -169,5 +170,30 @@ async def test_second_signal(sieve: FakeSieve, tmp_path: Path) -> None:
     await program.stderr.readuntil(b"resume with: ")
     program.send_signal(signal.SIGTERM)
 
-    assert await program.wait() in {143, -signal.SIGTERM}
+    assert await program.wait() == -signal.SIGTERM
+    await finish_command(program)
+
+
+async def test_thread_that_hangs(sieve: FakeSieve) -> None:
+    """What cannot be cancelled, such as a host lookup in a thread, does not hold the program."""
+    lookup = "print('looking up', file=sys.stderr, flush=True) or time.sleep(60)"
+    code = f"""
+import socket, sys, time
+from sieve_async.cli import main
+socket.getaddrinfo = lambda *_, **__: {lookup}
+sys.exit(main())
+"""
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code, "job", "get", "a"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(sieve, SIEVE_API_URL="https://nowhere.example"),
+        preexec_fn=reset_signals,
+    )
+    assert program.stderr is not None
+
+    await program.stderr.readuntil(b"looking up")
+    program.send_signal(signal.SIGTERM)
+
+    assert await asyncio.wait_for(program.wait(), 30) == 143
     await finish_command(program)

@@ -5,13 +5,14 @@ import json
 import logging
 import re
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from helpers.cli_in_process import Command, TerminalCommand
 from sieve_async.cli.output import Printer
 from sieve_async.cli.parser import parse
-from sieve_async.cli.progress import LINE_INTERVAL, Lines, is_live, log_to
+from sieve_async.cli.progress import LINE_INTERVAL, Lines, WatchStats, is_live, log_to
 from sieve_async.cli.watch import WatchRun
 from sieve_async.client import SieveClient
 from sieve_async.testing import FakeSieve
@@ -60,6 +61,15 @@ async def test_live_view_of_many(at_terminal: TerminalCommand, sieve: FakeSieve)
     assert "/s, about" in shown
     rows = [int(rows) for rows in re.findall(r"\x1b\[(\d+)A", shown)]
     assert 0 < max(rows) < 24
+
+
+def test_too_many_to_search() -> None:
+    """Among very many pending jobs the slowest ones are not searched for each frame."""
+    stats = WatchStats(lambda: 0.0, map(str, range(5001)))
+    stats.watch = Mock()
+
+    assert stats.slowest(5) == []
+    assert not stats.watch.pending.called
 
 
 @pytest.mark.parametrize(

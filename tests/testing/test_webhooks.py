@@ -140,6 +140,21 @@ async def test_jobs_by_hand(sieve: FakeSieve, receiver: Receiver, push: Push) ->
     assert outputs == [1, 2]
 
 
+@pytest.mark.looptime
+async def test_cancelled_job(
+    sieve: FakeSieve, receiver: Receiver, push: Push, session: aiohttp.ClientSession
+) -> None:
+    """A job that is cancelled reports its end once, not again when it would have ended."""
+    sieve.script_function("me/mine", processing=5)
+    job_id = await push("job.complete")
+
+    async with session.delete(f"/v2/jobs/{job_id}") as response:
+        assert response.status == 200
+    await asyncio.sleep(10)
+
+    assert [event["body"]["status"] for event in receiver.events] == ["cancelled"]
+
+
 # Delivery
 
 

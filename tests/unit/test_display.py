@@ -54,7 +54,7 @@ def test_html() -> None:
     assert "<pre>Traceback\nValueError: no\n</pre>" in html
     html = html_of(FunctionVersion("v", BuildStatus("ready"), ready_at=NOON))
     assert "<td>build_status</td>" in html
-    assert ">ready</td>" in html
+    assert '<td style="color: #2a8f5a">ready</td>' in html
     assert "12:00:00" in html
     html = html_of(Job("a", JobStatus("error"), error="x" * 9999 + "the end"))
     assert "the end" in html
