@@ -50,7 +50,7 @@ class WebhookReceiver:
     """
 
     def __init__(self, nudge: Callable[[str], object], *, token: str | None = None) -> None:
-        check_callable("nudge", nudge)
+        check_callable("nudge", nudge, optional=False)
         if token is None:
             token = secrets.token_urlsafe(32)
         if not _is_token(token):

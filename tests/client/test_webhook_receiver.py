@@ -68,8 +68,10 @@ def test_tokens() -> None:
         with pytest.raises(InvalidArgumentError, match="token must be 32 to 128") as caught:
             WebhookReceiver(print, token=token)
         assert str(token) not in str(caught.value) or not token
-    with pytest.raises(InvalidArgumentError, match="nudge"):
-        WebhookReceiver("client")  # type: ignore[arg-type]  # on purpose
+    no_functions: list[Any] = ["client", None]
+    for nudge in no_functions:
+        with pytest.raises(InvalidArgumentError, match="nudge"):
+            WebhookReceiver(nudge)
 
 
 async def test_every_event_nudges_its_job() -> None:
