@@ -229,7 +229,7 @@ class Retrier:
                 limiter.acquire_nowait(poll=poll)
                 or await limiter.acquire(poll=poll, deadline=deadline, max_pause=max_pause)
             ):
-                failure = self._not_admitted(request, max_pause, failure)
+                failure = self._not_admitted(request, deadline, max_pause, failure)
                 break
             attempt += 1
             try:
@@ -241,7 +241,7 @@ class Retrier:
                 return result
             finally:
                 limiter.release()
-            if attempt >= max_attempts or not may_retry(failure):
+            if not may_retry(failure) or attempt >= max_attempts:
                 break
             retry_delays = retry_delays or RetryDelays(self._policy)
             delay = retry_delays.next(failure)
@@ -336,6 +336,7 @@ class Retrier:
     def _not_admitted(
         self,
         request: Request[Model],
+        deadline: float | None,
         max_pause: float | None,
         failure: APIError | ResponseError | TransportError | None,
     ) -> APIError | ResponseError | TransportError:
@@ -345,11 +346,12 @@ class Retrier:
         """
         if failure is not None and max_pause is None:
             return failure
-        reason = self._limiter.pause_reason
-        if reason is None or max_pause is None:
+        reason, paused_for = self._limiter.pause_reason, self._limiter.pause_remaining()
+        is_deadline = deadline is not None and not paused_for  # a pause that is over is over
+        if reason is None or max_pause is None or is_deadline:
             why = "no slot became free before the deadline"
             return RequestTimeoutError(why, request.method, request.path, attempts=0, sent=False)
-        left = self._limiter.pause_remaining() or reason.retry_after
+        left = paused_for or reason.retry_after
         return attrs.evolve(
             reason, retry_after=left, method=request.method, path=request.path, attempts=0
         )
