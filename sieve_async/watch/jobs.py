@@ -302,6 +302,10 @@ class WatchedJob(JobPoller):
         """Whether its own document has shown a terminal status."""
         return self.state.status is not None and self.state.status.is_terminal
 
+    def waiting_subscribers(self) -> Iterator[Subscriber]:
+        """Those that have no outcome of it yet: a watch that was left waits no more."""
+        return (each for each in self.subscribers if each.jobs.get(self.job_id) is self)
+
     def hold_limit(self) -> float | None:
         """Until when a request may be held; None for no limit."""
         deadlines = [

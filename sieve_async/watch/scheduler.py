@@ -38,6 +38,8 @@ _MAX_LATENCY = 5.0
 _MIN_LEAD = 0.1
 _LONG_POLL_LEAD = 1.0
 _MAX_LEAD = 5.0
+# The due time of a job whose poll is in flight.
+_NOT_DUE = float("inf")
 # A watch that is over sooner makes no use of lists.
 _MIN_LISTED = 1.0
 _LOG_INTERVAL = 60.0
@@ -119,7 +121,7 @@ class Scheduler:
         assert group is not None  # noqa: S101 - the watch has begun
         job = group.find(job_id)
         if job is not None:
-            job.subscribers += subscriber.alone
+            job.subscribers = (*job.waiting_subscribers(), subscriber)
             subscriber.add(job)
             return
         now = loop_time()
@@ -254,7 +256,7 @@ class Scheduler:
 
     def _push(self, job: WatchedJob) -> None:
         """Queue a job until it is due; an earlier entry of its own is moved when it comes up."""
-        if job.queued_at is not None and job.queued_at <= job.due:
+        if job.due == _NOT_DUE or (job.queued_at is not None and job.queued_at <= job.due):
             return
         job.queued_at = job.due
         heapq.heappush(self._later, (job.due, job))
@@ -313,6 +315,7 @@ class Scheduler:
             if self._is_busy(job) or not job.is_active:
                 continue
             if job.due <= now:
+                job.due = _NOT_DUE  # it may stand here again, for it was nudged
                 return job
             self._push(job)  # a list has pushed it back
         return None
@@ -347,8 +350,8 @@ class Scheduler:
                 notify(subscriber.on_update, job.result()), context=subscriber.context
             )
         except BaseException as error:
-            if this_task.cancelling():
-                raise
+            if this_task.cancelling():  # whatever its cleanup has raised, nobody waits for it
+                raise asyncio.CancelledError from error
             self.end(subscriber, error)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
