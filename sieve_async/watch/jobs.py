@@ -178,10 +178,15 @@ class Subscriber:
         self.news.set()
 
     def _put_unfinished(self) -> None:
-        if self._unfinished is not None and not self.outcomes:
-            for outcome in self._unfinished:
+        if self._unfinished is None or self.outcomes:
+            return
+        try:
+            outcome = next(self._unfinished, None)
+        except BaseException as error:  # noqa: BLE001 - it is of the caller's source
+            self.fail(error)
+        else:
+            if outcome is not None:
                 self._put(outcome)
-                return
 
     def _remove(self, job: "WatchedJob") -> None:
         self.jobs[job.job_id] = None
@@ -273,7 +278,7 @@ class WatchedJob(JobPoller):
         status: The status last seen, in its own document or in a list.
         is_nudged: Whether it is to be polled again at once.
         is_listed: Whether the last list showed it as running.
-        latest_due: How far a list may push back its next poll; None before that was drawn.
+        latest_due: How far a list may push back its next poll; None for not at all.
     """
 
     group: JobGroup = attrs.field(kw_only=True)

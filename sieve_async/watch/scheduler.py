@@ -224,6 +224,7 @@ class Scheduler:
         for job in subscriber.jobs.values():
             if job is None:
                 continue
+            job.latest_due = None  # no list pushes its poll back now
             if job in self._in_flight:
                 job.give_up_hold()
             elif job.due > now:
@@ -417,7 +418,8 @@ class Scheduler:
         self._documents.move_to_end(job)
         if len(self._documents) > _MAX_DOCUMENTS:
             oldest, _ = self._documents.popitem(last=False)
-            oldest.seen = None  # its status is kept
+            if not oldest.is_terminal:  # else the caller's function has it, and it is the result
+                oldest.seen = None  # its status is kept
 
 
 class PollLogger:

@@ -496,6 +496,25 @@ async def test_documents_of_pending_jobs(monkeypatch: pytest.MonkeyPatch) -> Non
     assert sum("note" in job.extra for job in kept) == 20
 
 
+async def test_document_of_a_job_that_a_callback_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result of a job is complete, however many are polled while a callback has it."""
+    monkeypatch.setattr(scheduler, "_MAX_DOCUMENTS", 20)
+
+    def reply(asked: RawRequest) -> Script:
+        ended = asked.job_id == "0" and asked.times
+        return respond(job_document(asked.job_id, "error" if ended else "processing", note="x"))
+
+    async def on_update(job: Job) -> None:
+        await asyncio.sleep(60 if job.is_terminal else 0)
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        async with client.as_completed(["0"], on_update=on_update) as watch:
+            await asyncio.sleep(5)
+            await client.wait_for_jobs([f"{place}" for place in range(1, 30)], timeout=5)
+            outcome = await anext(watch)
+    assert outcome.job.extra == {"note": "x"}
+
+
 async def test_waits_beside_lookups(sieve: FakeSieve) -> None:
     """Waits and lookups share ``max_connections`` connections."""
     jobs = [sieve.add_job(queued=1 + n % 7, processing=5 + n % 11) for n in range(20)]

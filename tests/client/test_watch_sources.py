@@ -248,6 +248,27 @@ async def test_source_that_raises(sieve: FakeSieve, make: Callable[..., Any]) ->
         assert outcome.ok
 
 
+async def test_source_that_raises_after_the_deadline(sieve: FakeSieve) -> None:
+    """What a source raises when the rest of it is read costs no outcome of the others."""
+
+    class Broken:
+        def __len__(self) -> int:
+            return 10
+
+        def __iter__(self) -> Iterator[str]:
+            for number in range(4):
+                yield sieve.add_job(f"{number}", processing=600)
+            raise SourceError
+
+    seen = []
+    async with few(sieve, 2) as client:
+        outcomes = client.as_completed(Broken(), timeout=5)
+        with pytest.raises(SourceError):  # noqa: PT012 - a loop is one statement
+            async for outcome in outcomes:
+                seen.append(outcome)  # noqa: PERF401 - they are kept when the source raises
+    assert ids_of(seen) == ["0", "1", "2", "3"]
+
+
 class Source:
     """An async source of ids without end, whose cleanup takes a second.
 
