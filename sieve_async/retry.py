@@ -186,6 +186,7 @@ class Retrier:
     ) -> None:
         self.budget = RetryBudget()
         self.counters = Counters()
+        self.max_pause = policy.max_retry_after
         self._policy = policy
         self._limiter = limiter
         self._send = send
@@ -219,7 +220,7 @@ class Retrier:
         started = loop_time()
         if max_attempts is None:
             max_attempts = self._policy.max_attempts
-        max_pause = None if waits_out_pauses else self._policy.max_retry_after
+        max_pause = None if waits_out_pauses else self.max_pause
         retry_delays: RetryDelays | None = None
         cost = 1
         attempt = 0

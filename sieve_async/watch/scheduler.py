@@ -88,6 +88,7 @@ class Scheduler:
         self._log = PollLogger()
         self._is_closed = False
         background.on_failure(self.fail)
+        limiter.on_pause = self._on_pause
 
     @property
     def pending(self) -> int:
@@ -128,7 +129,9 @@ class Scheduler:
         job = group.new_job(job_id, subscriber, now)
         subscriber.add(job)
         lister = self._listers.get(group)
-        if lister is not None and lister.add(job):
+        if group.is_single_poll and self._is_long_pause():
+            self._give_up(job)
+        elif lister is not None and lister.add(job):
             self._push(job)
         else:
             job.due = now
@@ -203,6 +206,23 @@ class Scheduler:
         """Raise an unexpected exception in every watch; later ones begin anew."""
         for subscriber in self._subscribers():
             self.end(subscriber, error)
+
+    def _is_long_pause(self) -> bool:
+        """Whether the server has asked for a longer pause than a single poll waits."""
+        limit = self._context.retrier.max_pause
+        return limit is not None and self._limiter.pause_remaining() > limit
+
+    def _on_pause(self) -> None:
+        if self._is_long_pause():
+            for group in self._groups.values():
+                for job in group.jobs().values() if group.is_single_poll else ():
+                    if not self._is_busy(job):
+                        self._give_up(job)
+
+    def _give_up(self, job: WatchedJob) -> None:
+        """End a job without a poll; its error says why."""
+        job.state.last_error = self._limiter.pause_reason
+        self._finish(job, loop_time(), None)
 
     def _plan_last_polls(self, subscriber: Subscriber) -> None:
         """Begin the last polls so early that they can be back in time."""

@@ -508,10 +508,11 @@ async def test_document_of_a_job_that_a_callback_has(monkeypatch: pytest.MonkeyP
         await asyncio.sleep(60 if job.is_terminal else 0)
 
     async with ScriptedServer(reply) as server, server.client() as client:
-        async with client.as_completed(["0"], on_update=on_update) as watch:
-            await asyncio.sleep(5)
-            await client.wait_for_jobs([f"{place}" for place in range(1, 30)], timeout=5)
-            outcome = await anext(watch)
+        watch = client.as_completed(["0"], on_update=on_update)
+        ending = asyncio.create_task(watch.take(within=None))
+        await asyncio.sleep(5)
+        await client.wait_for_jobs([f"{place}" for place in range(1, 30)], timeout=5)
+        [outcome] = await ending
     assert outcome.job.extra == {"note": "x"}
 
 

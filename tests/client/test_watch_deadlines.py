@@ -128,6 +128,24 @@ async def test_deadline_during_a_pause_of_the_server() -> None:
         await assert_no_more_requests(client, server.requests)
 
 
+async def test_zero_in_a_long_pause() -> None:
+    """One poll of each waits no longer for the server than a plain call does."""
+    reply = error_response(503, ("Retry-After", "3600"))
+    limits = Limits(max_connections=2)
+    async with (
+        ScriptedServer(lambda _: reply) as server,
+        server.client(limits=limits) as client,
+    ):
+        ids = [f"job-{number}" for number in range(10)]
+        for polls in (1, 0):
+            outcomes = await client.wait_for_jobs(ids, timeout=0)
+            assert ids_of(outcomes) == ids
+            assert all(isinstance(error_of(each).last_error, ServerError) for each in outcomes)
+            assert sum(outcome.polls for outcome in outcomes) == polls
+        assert now() < 1
+        await assert_no_more_requests(client, server.requests)
+
+
 async def test_ids_that_were_not_taken(sieve: FakeSieve) -> None:
     """Ids of a list for which there was no time have outcomes as well, each one."""
     ids = [sieve.add_job(f"{place}", processing=3600) for place in range(100)]
