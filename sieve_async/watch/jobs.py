@@ -49,6 +49,7 @@ class Subscriber:
         is_active: Whether the watch still waits.
         is_closed: Whether nothing more is handed out.
         waiting: How many callers wait for an outcome.
+        updating: How many jobs the caller's function has; the deadline does not interrupt it.
         ending: Cancelled tasks, which closing waits for.
         alone: It as the only subscriber: one tuple for thousands of jobs.
     """
@@ -73,6 +74,7 @@ class Subscriber:
     is_closed: bool = False
     failure: BaseException | None = None
     waiting: int = 0
+    updating: int = 0
     ending: "list[asyncio.Task[None]]" = attrs.Factory(list)
     alone: "tuple[Subscriber]" = attrs.field(init=False)
     _failure_callers: int = 0
@@ -93,8 +95,10 @@ class Subscriber:
 
     @property
     def is_done(self) -> bool:
-        """Whether no outcome will come any more."""
-        return not self.is_active or (self.is_fed and not self.pending)
+        """Whether no outcome will come any more, and the caller's function has returned."""
+        if self.is_closed or self.failure is not None:
+            return True
+        return not self.updating and (not self.is_active or (self.is_fed and not self.pending))
 
     def accept(self, job_id: object) -> str | None:
         """The id as a plain string; None for one that was taken before, or is invalid."""

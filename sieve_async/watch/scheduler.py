@@ -366,6 +366,7 @@ class Scheduler:
         if subscriber.on_update is None or this_task is None or not subscriber.is_active:
             return
         self._updating[job] = this_task
+        subscriber.updating += 1
         try:
             await asyncio.create_task(
                 notify(subscriber.on_update, job.result()), context=subscriber.context
@@ -373,11 +374,17 @@ class Scheduler:
         except BaseException as error:
             if this_task.cancelling():  # whatever its cleanup has raised, nobody waits for it
                 raise asyncio.CancelledError from error
-            self.end(subscriber, error)
+            if subscriber.is_active:
+                self.end(subscriber, error)
+            else:  # its deadline came first
+                subscriber.fail(error)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
         finally:
             del self._updating[job]
+            subscriber.updating -= 1
+            if not subscriber.is_active:
+                subscriber.news.set()
 
     def _end_flight(self, job: WatchedJob) -> None:
         if self._in_flight.pop(job, None) is not None:

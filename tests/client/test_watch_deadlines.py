@@ -11,7 +11,15 @@ from helpers.asserts import assert_idle, assert_no_more_requests, ids_of
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY, check_error
 from helpers.raw_server import RawRequest, Script, ScriptedServer, error_response, running_job
-from sieve_async import JobOutcome, JobStatus, Limits, ServerError, SieveClient, WaitTimeoutError
+from sieve_async import (
+    Job,
+    JobOutcome,
+    JobStatus,
+    Limits,
+    ServerError,
+    SieveClient,
+    WaitTimeoutError,
+)
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -126,6 +134,33 @@ async def test_deadline_during_a_pause_of_the_server() -> None:
         for outcome in outcomes:
             assert error_of(outcome).last is not None
         await assert_no_more_requests(client, server.requests)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_deadline_during_a_callback(
+    sieve: FakeSieve, client: SieveClient, *, fails: bool
+) -> None:
+    """The outcomes come with the deadline, which does not interrupt the callback."""
+    sieve.add_job("a", queued=8, processing=600)
+    calls: list[str] = []
+
+    async def on_update(job: Job) -> None:
+        await asyncio.sleep(5)
+        calls.append(job.status)
+        if fails and job.status == "processing":
+            raise LookupError
+
+    watch = client.as_completed(["a"], timeout=10, on_update=on_update)
+    outcome = await anext(watch)
+    assert 10 <= now() <= 10.1
+    assert error_of(outcome).last_status == "processing"
+    assert not watch.done
+    with pytest.raises(LookupError if fails else StopAsyncIteration):
+        await anext(watch)
+    assert calls == ["queued", "processing"]
+    assert 13 <= now() <= 15.1
+    assert watch.done
+    await assert_no_more_requests(client, sieve.requests)
 
 
 async def test_zero_in_a_long_pause() -> None:
