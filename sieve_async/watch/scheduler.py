@@ -155,6 +155,8 @@ class Scheduler:
             self._groups = {key: each for key, each in self._groups.items() if each is not group}
             lister = self._listers.pop(group, None)
             ending += lister.stop() if lister is not None else []
+        for job in [job for job in self._documents if not job.is_active]:
+            del self._documents[job]
         if not self.pending:  # what is left has ended; while there is more, it is dropped when due
             for queue in (self._urgent, self._ready, self._later, self._documents):
                 queue.clear()
@@ -363,7 +365,7 @@ class Scheduler:
         """Call the caller's function in the caller's context; what it raises ends its watch."""
         subscriber = job.subscribers[0]
         this_task = asyncio.current_task()
-        if subscriber.on_update is None or this_task is None or not subscriber.is_active:
+        if subscriber.on_update is None or this_task is None or not job.is_active:
             return
         self._updating[job] = this_task
         subscriber.updating += 1

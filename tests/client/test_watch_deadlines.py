@@ -154,12 +154,12 @@ async def test_deadline_during_a_callback(
     outcome = await anext(watch)
     assert 10 <= now() <= 10.1
     assert error_of(outcome).last_status == "processing"
-    assert not watch.done
+    done = [watch.done]
     with pytest.raises(LookupError if fails else StopAsyncIteration):
         await anext(watch)
     assert calls == ["queued", "processing"]
     assert 13 <= now() <= 15.1
-    assert watch.done
+    assert [*done, watch.done] == [False, True]
     await assert_no_more_requests(client, sieve.requests)
 
 
