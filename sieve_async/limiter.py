@@ -56,6 +56,7 @@ class RequestLimiter:
     Attributes:
         in_flight: How many slots are taken.
         pause_reason: The answer that asked for the last pause.
+        on_pause: Called when a pause has begun, or has become longer.
 
     Args:
         slots: How many requests may be in flight at once.
@@ -72,6 +73,7 @@ class RequestLimiter:
     ) -> None:
         self.in_flight = 0
         self.pause_reason: APIError | None = None
+        self.on_pause: Callable[[], object] = lambda: None
         self._slots = slots
         self._has_rate = polls_per_second is not None
         self._interval = _MARGIN / (polls_per_second or _RATE_AFTER_PAUSE)
@@ -201,6 +203,7 @@ class RequestLimiter:
             if waiter.latest is not None and ends > waiter.latest and waiter.result is not None:
                 _refuse(waiter.result)
         self._wake_at(ends)
+        self.on_pause()
 
     async def sleep_until(self, when: float, sleeper: "asyncio.Future[bool] | None" = None) -> None:
         """Sleep without a slot, until the time of the loop or until the sleeper is settled.

@@ -153,6 +153,7 @@ class Retrier:
     ) -> None:
         self.budget = RetryBudget()
         self.counters = Counters()
+        self.max_pause = policy.max_retry_after
         self._policy = policy
         self._limiter = limiter
         self._send = send
@@ -186,7 +187,7 @@ class Retrier:
         started = loop_time()
         if max_attempts is None:
             max_attempts = self._policy.max_attempts
-        max_pause = None if waits_out_pauses else self._policy.max_retry_after
+        max_pause = None if waits_out_pauses else self.max_pause
         retry_delays: RetryDelays | None = None
         cost = 1
         attempt = 0
@@ -196,7 +197,7 @@ class Retrier:
                 limiter.acquire_nowait(poll=poll)
                 or await limiter.acquire(poll=poll, deadline=deadline, max_pause=max_pause)
             ):
-                failure = self._not_admitted(request, max_pause, failure)
+                failure = self._not_admitted(request, deadline, max_pause, failure)
                 break
             attempt += 1
             try:
@@ -208,7 +209,7 @@ class Retrier:
                 return result
             finally:
                 limiter.release()
-            if attempt >= max_attempts or not may_retry(failure):
+            if not may_retry(failure) or attempt >= max_attempts:
                 break
             retry_delays = retry_delays or RetryDelays(self._policy)
             delay = retry_delays.next(failure)
@@ -303,6 +304,7 @@ class Retrier:
     def _not_admitted(
         self,
         request: Request[Model],
+        deadline: float | None,
         max_pause: float | None,
         failure: APIError | ResponseError | TransportError | None,
     ) -> APIError | ResponseError | TransportError:
@@ -312,11 +314,12 @@ class Retrier:
         """
         if failure is not None and max_pause is None:
             return failure
-        reason = self._limiter.pause_reason
-        if reason is None or max_pause is None:
+        reason, paused_for = self._limiter.pause_reason, self._limiter.pause_remaining()
+        is_deadline = deadline is not None and not paused_for  # a pause that is over is over
+        if reason is None or max_pause is None or is_deadline:
             why = "no slot became free before the deadline"
             return RequestTimeoutError(why, request.method, request.path, attempts=0, sent=False)
-        left = self._limiter.pause_remaining() or reason.retry_after
+        left = paused_for or reason.retry_after
         return attrs.evolve(
             reason, retry_after=left, method=request.method, path=request.path, attempts=0
         )

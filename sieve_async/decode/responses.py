@@ -31,6 +31,7 @@ class PolledState(Generic[Model]):
         output_count: How many outputs the answer holds.
         run_id: The run of the job; None where the answer does not say.
         restarts: How often the job had restarted; None where the answer does not say.
+        is_whole: Whether it holds one output that is not in an array, so that none was left out.
     """
 
     id: str
@@ -40,6 +41,7 @@ class PolledState(Generic[Model]):
     response: Response = attrs.field(repr=False)
     run_id: str | None = None
     restarts: int | None = None
+    is_whole: bool = False
     _model: Model | None = attrs.field(default=None, repr=False)
 
     def model(self) -> Model:
@@ -79,14 +81,16 @@ def parse_state(request: Request[Model], response: Response) -> PolledState[Mode
     found_id, status = _read_identity(request, response, document)
     outputs, run_id = document.get("outputs"), document.get("run_id")
     word = _status(request.model, status)
+    is_whole = not (outputs is None or isinstance(outputs, list))
     return PolledState(
         found_id,
         word,
-        len(outputs) if isinstance(outputs, list) else int(outputs is not None),
+        1 if is_whole else len(outputs or ()),
         request,
         response,
         run_id if isinstance(run_id, str) and run_id else None,
         _restart_count(document.get("restarts")),
+        is_whole,
         structure(document, request.model) if word.is_terminal else None,  # it is wanted next
     )
 

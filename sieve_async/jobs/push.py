@@ -127,13 +127,15 @@ class Pusher:
     async def _send(self, arguments: PushArguments, deadline: float | None) -> PushedJob:
         hide = _hiding(arguments.env)
         started_at = datetime.now(UTC)  # of the last try
+        is_ambiguous = False  # how it failed; there may have been no slot for another one
 
         def parse(request: Request[Any], response: Response) -> PushedJob:
             return _parse(request, attrs.evolve(response, redact=hide(response.redact)))
 
         def may_retry(error: SieveError) -> bool:
-            nonlocal started_at
-            if classify(error) is not ErrorAction.RETRY or _is_ambiguous(error):
+            nonlocal is_ambiguous, started_at
+            is_ambiguous = _is_ambiguous(error)
+            if is_ambiguous or classify(error) is not ErrorAction.RETRY:
                 return False
             started_at = datetime.now(UTC)
             return True
@@ -142,7 +144,7 @@ class Pusher:
         try:
             return await self.retrier.call(request, parse, deadline=deadline, may_retry=may_retry)
         except SieveError as error:
-            if not _is_ambiguous(error):
+            if not (is_ambiguous or (isinstance(error, ClientClosedError) and error.sent)):
                 raise
             accepted, reason = _was_accepted(error), str(error)
         raise AmbiguousPushError(arguments.function, arguments.inputs, started_at, accepted, reason)
@@ -164,8 +166,6 @@ def _is_ambiguous(error: SieveError) -> bool:
         case APIError(status=status):
             return status not in _REJECTIONS and not isinstance(error, RateLimitError)
         case TransportError(sent=sent):
-            return sent
-        case ClientClosedError(sent=sent):
             return sent
         case ResponseError():
             return True

@@ -287,7 +287,10 @@ class JobPoller(Poller[Job]):
         now = loop_time()
         if self.offset < offset:  # a new run: the outputs that were left out are not those we have
             return self.state.on_inconclusive(now)
-        if seen.output_count:
+        if seen.is_whole and self.offset:
+            if self.buffered_outputs:  # it has not been handed out
+                self.buffered_outputs = seen.model().outputs
+        elif seen.output_count:
             outputs = seen.model().outputs
             self.buffered_outputs += outputs
             self.offset += len(outputs)

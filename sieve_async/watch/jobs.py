@@ -49,6 +49,7 @@ class Subscriber:
         is_active: Whether the watch still waits.
         is_closed: Whether nothing more is handed out.
         waiting: How many callers wait for an outcome.
+        updating: How many jobs the caller's function has; the deadline does not interrupt it.
         ending: Cancelled tasks, which closing waits for.
         alone: It as the only subscriber: one tuple for thousands of jobs.
     """
@@ -73,6 +74,7 @@ class Subscriber:
     is_closed: bool = False
     failure: BaseException | None = None
     waiting: int = 0
+    updating: int = 0
     ending: "list[asyncio.Task[None]]" = attrs.Factory(list)
     alone: "tuple[Subscriber]" = attrs.field(init=False)
     _failure_callers: int = 0
@@ -93,8 +95,10 @@ class Subscriber:
 
     @property
     def is_done(self) -> bool:
-        """Whether no outcome will come any more."""
-        return not self.is_active or (self.is_fed and not self.pending)
+        """Whether no outcome will come any more, and the caller's function has returned."""
+        if self.is_closed or self.failure is not None:
+            return True
+        return not self.updating and (not self.is_active or (self.is_fed and not self.pending))
 
     def accept(self, job_id: object) -> str | None:
         """The id as a plain string; None for one that was taken before, or is invalid."""
@@ -178,10 +182,15 @@ class Subscriber:
         self.news.set()
 
     def _put_unfinished(self) -> None:
-        if self._unfinished is not None and not self.outcomes:
-            for outcome in self._unfinished:
+        if self._unfinished is None or self.outcomes:
+            return
+        try:
+            outcome = next(self._unfinished, None)
+        except BaseException as error:  # noqa: BLE001 - it is of the caller's source
+            self.fail(error)
+        else:
+            if outcome is not None:
                 self._put(outcome)
-                return
 
     def _remove(self, job: "WatchedJob") -> None:
         self.jobs[job.job_id] = None
@@ -273,7 +282,7 @@ class WatchedJob(JobPoller):
         status: The status last seen, in its own document or in a list.
         is_nudged: Whether it is to be polled again at once.
         is_listed: Whether the last list showed it as running.
-        latest_due: How far a list may push back its next poll; None before that was drawn.
+        latest_due: How far a list may push back its next poll; None for not at all.
     """
 
     group: JobGroup = attrs.field(kw_only=True)
@@ -301,6 +310,10 @@ class WatchedJob(JobPoller):
     def is_terminal(self) -> bool:
         """Whether its own document has shown a terminal status."""
         return self.state.status is not None and self.state.status.is_terminal
+
+    def waiting_subscribers(self) -> Iterator[Subscriber]:
+        """Those that have no outcome of it yet: a watch that was left waits no more."""
+        return (each for each in self.subscribers if each.jobs.get(self.job_id) is self)
 
     def hold_limit(self) -> float | None:
         """Until when a request may be held; None for no limit."""

@@ -38,6 +38,8 @@ _MAX_LATENCY = 5.0
 _MIN_LEAD = 0.1
 _LONG_POLL_LEAD = 1.0
 _MAX_LEAD = 5.0
+# The due time of a job whose poll is in flight.
+_NOT_DUE = float("inf")
 # A watch that is over sooner makes no use of lists.
 _MIN_LISTED = 1.0
 _LOG_INTERVAL = 60.0
@@ -86,6 +88,7 @@ class Scheduler:
         self._log = PollLogger()
         self._is_closed = False
         background.on_failure(self.fail)
+        limiter.on_pause = self._on_pause
 
     @property
     def pending(self) -> int:
@@ -119,14 +122,16 @@ class Scheduler:
         assert group is not None  # noqa: S101 - the watch has begun
         job = group.find(job_id)
         if job is not None:
-            job.subscribers += subscriber.alone
+            job.subscribers = (*job.waiting_subscribers(), subscriber)
             subscriber.add(job)
             return
         now = loop_time()
         job = group.new_job(job_id, subscriber, now)
         subscriber.add(job)
         lister = self._listers.get(group)
-        if lister is not None and lister.add(job):
+        if group.is_single_poll and self._is_long_pause():
+            self._give_up(job)
+        elif lister is not None and lister.add(job):
             self._push(job)
         else:
             job.due = now
@@ -150,6 +155,8 @@ class Scheduler:
             self._groups = {key: each for key, each in self._groups.items() if each is not group}
             lister = self._listers.pop(group, None)
             ending += lister.stop() if lister is not None else []
+        for job in [job for job in self._documents if not job.is_active]:
+            del self._documents[job]
         if not self.pending:  # what is left has ended; while there is more, it is dropped when due
             for queue in (self._urgent, self._ready, self._later, self._documents):
                 queue.clear()
@@ -202,6 +209,23 @@ class Scheduler:
         for subscriber in self._subscribers():
             self.end(subscriber, error)
 
+    def _is_long_pause(self) -> bool:
+        """Whether the server has asked for a longer pause than a single poll waits."""
+        limit = self._context.retrier.max_pause
+        return limit is not None and self._limiter.pause_remaining() > limit
+
+    def _on_pause(self) -> None:
+        if self._is_long_pause():
+            for group in self._groups.values():
+                for job in group.jobs().values() if group.is_single_poll else ():
+                    if not self._is_busy(job):
+                        self._give_up(job)
+
+    def _give_up(self, job: WatchedJob) -> None:
+        """End a job without a poll; its error says why."""
+        job.state.last_error = self._limiter.pause_reason
+        self._finish(job, loop_time(), None)
+
     def _plan_last_polls(self, subscriber: Subscriber) -> None:
         """Begin the last polls so early that they can be back in time."""
         deadline, group, jobs = subscriber.deadline, subscriber.group, subscriber.pending
@@ -222,6 +246,7 @@ class Scheduler:
         for job in subscriber.jobs.values():
             if job is None:
                 continue
+            job.latest_due = None  # no list pushes its poll back now
             if job in self._in_flight:
                 job.give_up_hold()
             elif job.due > now:
@@ -256,7 +281,7 @@ class Scheduler:
 
     def _push(self, job: WatchedJob) -> None:
         """Queue a job until it is due; an earlier entry of its own is moved when it comes up."""
-        if job.queued_at is not None and job.queued_at <= job.due:
+        if job.due == _NOT_DUE or (job.queued_at is not None and job.queued_at <= job.due):
             return
         job.queued_at = job.due
         heapq.heappush(self._later, (job.due, job))
@@ -315,6 +340,7 @@ class Scheduler:
             if self._is_busy(job) or not job.is_active:
                 continue
             if job.due <= now:
+                job.due = _NOT_DUE  # it may stand here again, for it was nudged
                 return job
             self._push(job)  # a list has pushed it back
         return None
@@ -341,21 +367,28 @@ class Scheduler:
         """Call the caller's function in the caller's context; what it raises ends its watch."""
         subscriber = job.subscribers[0]
         this_task = asyncio.current_task()
-        if subscriber.on_update is None or this_task is None or not subscriber.is_active:
+        if subscriber.on_update is None or this_task is None or not job.is_active:
             return
         self._updating[job] = this_task
+        subscriber.updating += 1
         try:
             await asyncio.create_task(
                 notify(subscriber.on_update, job.result()), context=subscriber.context
             )
         except BaseException as error:
-            if this_task.cancelling():
-                raise
-            self.end(subscriber, error)
+            if this_task.cancelling():  # whatever its cleanup has raised, nobody waits for it
+                raise asyncio.CancelledError from error
+            if subscriber.is_active:
+                self.end(subscriber, error)
+            else:  # its deadline came first
+                subscriber.fail(error)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise
         finally:
             del self._updating[job]
+            subscriber.updating -= 1
+            if not subscriber.is_active:
+                subscriber.news.set()
 
     def _end_flight(self, job: WatchedJob) -> None:
         if self._in_flight.pop(job, None) is not None:
@@ -416,7 +449,8 @@ class Scheduler:
         self._documents.move_to_end(job)
         if len(self._documents) > _MAX_DOCUMENTS:
             oldest, _ = self._documents.popitem(last=False)
-            oldest.seen = None  # its status is kept
+            if not oldest.is_terminal:  # else the caller's function has it, and it is the result
+                oldest.seen = None  # its status is kept
 
 
 class PollLogger:

@@ -1,7 +1,7 @@
 """The source of ids of a watch: any iterable or async iterable of job ids."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from sieve_async.config import check_job_id
 from sieve_async.display import shorten
@@ -22,7 +22,7 @@ def plain_id_of(job_id: object) -> str | JobOutcome:
 def recorded(job_ids: JobIds, taken: list[str | JobOutcome]) -> JobIds:
     """The valid ids of a source; all of it is added to a list as it is taken."""
     if isinstance(job_ids, AsyncIterable):
-        return _recorded_async(job_ids, taken)
+        return _Recorded(job_ids, taken)
     taken.extend(plain_id_of(job_id) for job_id in job_ids)
     return [item for item in taken if isinstance(item, str)]
 
@@ -34,18 +34,28 @@ async def close_source(source: object) -> None:
         await close()
 
 
-async def _recorded_async(
-    job_ids: AsyncIterable[object], taken: list[str | JobOutcome]
-) -> AsyncIterator[str]:
-    iterator = aiter(job_ids)
-    try:
-        async for job_id in iterator:
+class _Recorded:
+    """The valid ids of an async source; a generator that has not begun would not close it."""
+
+    def __init__(self, job_ids: AsyncIterable[object], taken: list[str | JobOutcome]) -> None:
+        self._source = job_ids
+        self._iterator: AsyncIterator[object] | None = None
+        self._taken = taken
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        self._iterator = self._iterator or aiter(self._source)
+        async for job_id in self._iterator:
             item = plain_id_of(job_id)
-            taken.append(item)
+            self._taken.append(item)
             if isinstance(item, str):
-                yield item
-    finally:
-        await close_source(iterator)
+                return item
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        await close_source(self._iterator or self._source)
 
 
 def _text_of(job_id: object) -> str:

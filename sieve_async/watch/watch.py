@@ -69,7 +69,8 @@ class JobWatch:
         return self
 
     async def __anext__(self) -> JobOutcome:
-        self._start()
+        if self._scheduler is None:
+            await self._begin()
         self._handed_out += 1
         if self._handed_out % _CHUNK == 0:
             await asyncio.sleep(0)
@@ -83,11 +84,7 @@ class JobWatch:
         return self._pop()
 
     async def __aenter__(self) -> Self:
-        try:
-            self._start()
-        except BaseException:
-            await close_source(self._source)
-            raise
+        await self._begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -108,22 +105,21 @@ class JobWatch:
         """
         seconds = check_timeout(within, "within")
         check_whole("max_items", max_items, at_least=1)
-        self._start()
+        await self._begin()
         subscriber = self._subscriber
         outcomes = subscriber.outcomes
         max_items = min(max_items, subscriber.max_pending)  # no more ids are taken meanwhile
         is_over = seconds == 0
 
-        def end() -> None:
+        def end() -> None:  # it decides, not the clock: a loop may call it a little early
             nonlocal is_over
             is_over = True
             subscriber.news.set()
 
-        # The timer decides that it is time, not the clock: a loop may fire it a little early.
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(_LONG_TIME if seconds is None else seconds, end)
+        delay = _LONG_TIME if seconds is None else seconds
+        timer = asyncio.get_running_loop().call_later(delay, end)
         try:
-            while len(outcomes) < max_items and not subscriber.is_done and not is_over:
+            while len(outcomes) < max_items and not (subscriber.is_done or is_over):
                 await self._wait_for_news()
         finally:
             timer.cancel()
@@ -179,6 +175,13 @@ class JobWatch:
         loop = feeder.get_loop()
         if not loop.is_closed():
             loop.call_soon_threadsafe(scheduler.leave, self._subscriber)  # it may be any thread
+
+    async def _begin(self) -> None:
+        try:
+            self._start()
+        except BaseException:
+            await close_source(self._source)
+            raise
 
     def _start(self) -> None:
         subscriber = self._subscriber

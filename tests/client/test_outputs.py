@@ -146,6 +146,14 @@ async def test_nested_outputs_count_as_one() -> None:
     assert server.offsets == [None, "1", "2"]
 
 
+async def test_outputs_that_are_no_array() -> None:
+    """They are one output, of which each answer has all: the last one counts, once."""
+    moments = running(None), *(running(None, outputs={"data": n}) for n in (1, 1, 2))
+    last = finished(None, outputs={"data": 3})
+    assert output_values((await wait_through(*moments, last))[0]) == [3]
+    assert (await stream_through(*moments, last))[0] == [1]
+
+
 async def test_offset_of_the_caller(sieve: FakeSieve, client: SieveClient) -> None:
     """With ``offset=N`` the first N outputs are neither asked for nor handed out."""
     sieve.add_job("job", processing=50, outputs=range(5), streams=True)

@@ -498,6 +498,47 @@ async def test_documents_of_pending_jobs(monkeypatch: pytest.MonkeyPatch) -> Non
     assert sum("note" in job.extra for job in kept) == 20
 
 
+async def test_documents_of_a_watch_that_was_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take no room from the documents of jobs that are pending."""
+    monkeypatch.setattr(scheduler, "_MAX_DOCUMENTS", 20)
+
+    def reply(asked: RawRequest) -> Script:
+        is_down = asked.job_id == "a" and asked.times > 0
+        return respond(job_document(asked.job_id, note="x"), status=503 if is_down else 200)
+
+    policy = PollPolicy(min_interval=100, max_interval=100)
+    async with ScriptedServer(reply) as server, server.client(polling=policy) as client:
+        waiting = asyncio.create_task(client.wait_for_jobs(["a"], timeout=20))
+        await asyncio.sleep(1)
+        for number in range(5):
+            async with client.as_completed([f"{number}-{place}" for place in range(10)]):
+                await asyncio.sleep(1)
+        [outcome] = await waiting
+    assert isinstance(outcome.error, errors.WaitTimeoutError)
+    assert isinstance(outcome.error.last, Job)
+    assert outcome.error.last.extra == {"note": "x"}
+
+
+async def test_document_of_a_job_that_a_callback_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result of a job is complete, however many are polled while a callback has it."""
+    monkeypatch.setattr(scheduler, "_MAX_DOCUMENTS", 20)
+
+    def reply(asked: RawRequest) -> Script:
+        ended = asked.job_id == "0" and asked.times
+        return respond(job_document(asked.job_id, "error" if ended else "processing", note="x"))
+
+    async def on_update(job: Job) -> None:
+        await asyncio.sleep(60 if job.is_terminal else 0)
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        watch = client.as_completed(["0"], on_update=on_update)
+        ending = asyncio.create_task(watch.take(within=None))
+        await asyncio.sleep(5)
+        await client.wait_for_jobs([f"{place}" for place in range(1, 30)], timeout=5)
+        [outcome] = await ending
+    assert outcome.job.extra == {"note": "x"}
+
+
 async def test_waits_beside_lookups(sieve: FakeSieve) -> None:
     """Waits and lookups share ``max_connections`` connections."""
     jobs = [sieve.add_job(queued=1 + n % 7, processing=5 + n % 11) for n in range(20)]

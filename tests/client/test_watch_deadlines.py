@@ -11,7 +11,15 @@ from helpers.asserts import assert_idle, assert_no_more_requests, ids_of
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY, check_error
 from helpers.raw_server import RawRequest, Script, ScriptedServer, error_response, running_job
-from sieve_async import JobOutcome, JobStatus, Limits, ServerError, SieveClient, WaitTimeoutError
+from sieve_async import (
+    Job,
+    JobOutcome,
+    JobStatus,
+    Limits,
+    ServerError,
+    SieveClient,
+    WaitTimeoutError,
+)
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -125,6 +133,51 @@ async def test_deadline_during_a_pause_of_the_server() -> None:
         assert 60 <= now() - started <= 60.1
         for outcome in outcomes:
             assert error_of(outcome).last is not None
+        await assert_no_more_requests(client, server.requests)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_deadline_during_a_callback(
+    sieve: FakeSieve, client: SieveClient, *, fails: bool
+) -> None:
+    """The outcomes come with the deadline, which does not interrupt the callback."""
+    sieve.add_job("a", queued=8, processing=600)
+    calls: list[str] = []
+
+    async def on_update(job: Job) -> None:
+        await asyncio.sleep(5)
+        calls.append(job.status)
+        if fails and job.status == "processing":
+            raise LookupError
+
+    watch = client.as_completed(["a"], timeout=10, on_update=on_update)
+    outcome = await anext(watch)
+    assert 10 <= now() <= 10.1
+    assert error_of(outcome).last_status == "processing"
+    done = [watch.done]
+    with pytest.raises(LookupError if fails else StopAsyncIteration):
+        await anext(watch)
+    assert calls == ["queued", "processing"]
+    assert 13 <= now() <= 15.1
+    assert [*done, watch.done] == [False, True]
+    await assert_no_more_requests(client, sieve.requests)
+
+
+async def test_zero_in_a_long_pause() -> None:
+    """One poll of each waits no longer for the server than a plain call does."""
+    reply = error_response(503, ("Retry-After", "3600"))
+    limits = Limits(max_connections=2)
+    async with (
+        ScriptedServer(lambda _: reply) as server,
+        server.client(limits=limits) as client,
+    ):
+        ids = [f"job-{number}" for number in range(10)]
+        for polls in (1, 0):
+            outcomes = await client.wait_for_jobs(ids, timeout=0)
+            assert ids_of(outcomes) == ids
+            assert all(isinstance(error_of(each).last_error, ServerError) for each in outcomes)
+            assert sum(outcome.polls for outcome in outcomes) == polls
+        assert now() < 1
         await assert_no_more_requests(client, server.requests)
 
 

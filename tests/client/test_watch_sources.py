@@ -12,6 +12,14 @@ import pytest
 from helpers.asserts import assert_no_more_requests, ids_of, yield_to_loop
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY
+from helpers.raw_server import (
+    RawRequest,
+    Script,
+    ScriptedServer,
+    finished_job,
+    job_document,
+    respond,
+)
 from sieve_async import (
     ClientClosedError,
     InvalidArgumentError,
@@ -240,6 +248,27 @@ async def test_source_that_raises(sieve: FakeSieve, make: Callable[..., Any]) ->
         assert outcome.ok
 
 
+async def test_source_that_raises_after_the_deadline(sieve: FakeSieve) -> None:
+    """What a source raises when the rest of it is read costs no outcome of the others."""
+
+    class Broken:
+        def __len__(self) -> int:
+            return 10
+
+        def __iter__(self) -> Iterator[str]:
+            for number in range(4):
+                yield sieve.add_job(f"{number}", processing=600)
+            raise SourceError
+
+    seen = []
+    async with few(sieve, 2) as client:
+        outcomes = client.as_completed(Broken(), timeout=5)
+        with pytest.raises(SourceError):  # noqa: PT012 - a loop is one statement
+            async for outcome in outcomes:
+                seen.append(outcome)  # noqa: PERF401 - they are kept when the source raises
+    assert ids_of(seen) == ["0", "1", "2", "3"]
+
+
 class Source:
     """An async source of ids without end, whose cleanup takes a second.
 
@@ -353,3 +382,63 @@ async def test_nudge_during_on_update(sieve: FakeSieve, client: SieveClient) -> 
     await nudging
     assert outcomes[0].ok
     assert seen == ["queued", "processing", "finished"]
+
+
+async def test_nudges_of_a_queued_job() -> None:
+    """However often a job is nudged while it waits for a slot, it is polled once."""
+    running = 0
+
+    def reply(request: RawRequest) -> Script:
+        if request.job_id == "slow":
+            return [3.0, *finished_job("slow")]
+        ended = request.times == 3
+        return finished_job("a") if ended else respond(job_document("a", outputs=[{}]))
+
+    async def on_update(_: Job) -> None:
+        nonlocal running
+        running += 1
+        await asyncio.sleep(3)
+        assert running == 1
+        running -= 1
+
+    limits = Limits(max_connections=1, polls_per_second=None)
+    async with ScriptedServer(reply) as server, server.client(limits=limits) as client:
+        slow = asyncio.create_task(client.get_job("slow"))
+        await asyncio.sleep(0.1)
+        waiting = asyncio.create_task(client.wait_for_jobs(["a"], on_update=on_update))
+        await asyncio.sleep(0.1)
+        assert all(client.nudge("a") for _ in range(5))
+        await slow
+        [outcome] = await waiting
+        assert outcome.ok
+        assert server.request_counts["a"] == 4
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+async def test_source_of_a_list_that_was_not_begun(turns: int) -> None:
+    """The source of ``wait_for_jobs`` is closed, whenever the client is closed."""
+
+    class Stream:
+        closed = 0
+
+        def __aiter__(self) -> Self:
+            return self
+
+        async def __anext__(self) -> str:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def aclose(self) -> None:
+            self.closed += 1
+
+    source = Stream()
+    async with FakeSieve(api_key=KEY) as sieve, SieveClient(KEY, base_url=sieve.url) as client:
+        waiting = asyncio.create_task(client.wait_for_jobs(source))
+        await yield_to_loop(turns)
+        await client.close()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert source.closed == 1
+        stepped = Stream()
+        with pytest.raises(ClientClosedError):
+            await anext(client.as_completed(stepped))
+        assert stepped.closed == 1

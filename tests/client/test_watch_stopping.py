@@ -1,7 +1,9 @@
 """Each way to stop watching many jobs: nothing is asked, held or running afterwards."""
 
 import asyncio
+import contextvars
 import gc
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from helpers.asserts import assert_idle, assert_no_more_requests, ids_of, yield_to_loop
 from helpers.http_helpers import now
 from helpers.raw_server import Action, RawRequest, Script, ScriptedServer, finished_job, running_job
-from sieve_async import JobOutcome, Limits, SieveClient
+from sieve_async import Job, JobOutcome, Limits, SieveClient
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -186,3 +188,43 @@ async def test_one_stop_leaves_the_other(sieve: FakeSieve, client: SieveClient) 
     outcomes = await waiting
     assert ids_of(outcomes) == ids
     assert all(outcome.ok for outcome in outcomes)
+
+
+async def test_callback_that_fails_while_its_watch_is_left(
+    sieve: FakeSieve, client: SieveClient
+) -> None:
+    """What the cleanup of a cancelled callback raises ends no other watch."""
+    ids = [sieve.add_job(processing=30) for _ in range(2)]
+
+    async def on_update(_: Job) -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            raise LookupError
+
+    other = asyncio.create_task(client.wait_for_jobs(ids))
+    async with client.as_completed(ids, on_update=on_update):
+        await asyncio.sleep(5)
+    assert all(outcome.ok for outcome in await other)
+
+
+async def test_watches_of_a_job_that_runs_on(sieve: FakeSieve, client: SieveClient) -> None:
+    """A watch that was left is forgotten, also while another one waits for the same job."""
+    sieve.add_job("runs", processing=600)
+    held = contextvars.ContextVar[object]("held")
+
+    async def watch_briefly(seconds: float | None) -> "weakref.ref[object]":
+        kept = asyncio.Event()  # it is in the context that the watch copies
+        held.set(kept)
+        async with client.as_completed(["runs"], timeout=seconds):
+            await asyncio.sleep(1)
+        return weakref.ref(kept)
+
+    async with client.as_completed(["runs"]):
+        limits = (None, 0.5, 60, None)
+        left = [await asyncio.create_task(watch_briefly(seconds)) for seconds in limits]
+        await asyncio.sleep(100)
+        async with client.as_completed(["runs"]):
+            await asyncio.sleep(1)
+            gc.collect()
+            assert [ref() for ref in left] == [None] * len(left)

@@ -341,3 +341,22 @@ async def test_last_polls_during_a_round() -> None:
 
         assert any(8 <= request.at <= 8.3 for request in server.lists)
         assert ids_of(outcome for outcome in seen if outcome.ok) == ids[:3]
+
+
+async def test_last_polls_that_queue_for_the_rate() -> None:
+    """Lists that say "processing" for ever put off no last poll that waits for its turn."""
+    ids = [f"a{number}" for number in range(100)]
+
+    def reply(request: RawRequest) -> Script:
+        if request.is_list:
+            return page_of(request, ids)
+        status = "finished" if now() >= 24.9 else "processing"
+        return respond(job_document(request.job_id, status))
+
+    settings: dict[str, Any] = {
+        "polling": PollPolicy(min_interval=2, max_interval=2),
+        "limits": Limits(polls_per_second=20, max_connections=4),
+    }
+    async with ScriptedServer(reply) as server, server.client(**settings) as client:
+        seen = await client.wait_for_jobs(ids, strategy="list", timeout=30)
+    assert sum(outcome.ok for outcome in seen) >= 80

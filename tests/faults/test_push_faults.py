@@ -13,7 +13,15 @@ import trustme
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY
 from helpers.push_server import PushPlan, PushServer
-from helpers.raw_server import Action, RawServer
+from helpers.raw_server import (
+    Action,
+    RawRequest,
+    RawServer,
+    Script,
+    ScriptedServer,
+    error_response,
+    finished_job,
+)
 from helpers.tls import server_context
 from sieve_async import (
     AmbiguousPushError,
@@ -27,7 +35,9 @@ from sieve_async import (
     PermissionDeniedError,
     PushedJob,
     RateLimitError,
+    RequestTimeoutError,
     RetryPolicy,
+    ServerError,
     SieveClient,
     SieveError,
     TLSError,
@@ -197,6 +207,30 @@ async def test_pause_that_is_too_long() -> None:
             assert raised.value.retry_after == pytest.approx(1000, abs=1)
         assert now() < 0.5
         assert len(server.posts) == 1
+
+
+async def test_push_that_was_not_sent() -> None:
+    """In a pause that a 503 asked for, and without a slot long after it, no job was started."""
+
+    def reply(request: RawRequest) -> Script:
+        if request.times:
+            return [60.0, *finished_job(request.job_id)]
+        return error_response(503, ("Retry-After", "200"))
+
+    settings: dict[str, Any] = {"retry": EAGER, "limits": Limits(max_connections=1)}
+    async with ScriptedServer(reply) as server, server.client(timeout=100, **settings) as client:
+        with pytest.raises(ServerError):
+            await client.get_job("a")
+        with pytest.raises(ServerError) as paused:
+            await client.push_job(FUNCTION, INPUTS)
+        assert paused.value.retry_after == pytest.approx(200, abs=1)
+        await asyncio.sleep(1000)
+        lookup = asyncio.create_task(client.get_job("a"))
+        await asyncio.sleep(1)
+        with pytest.raises(RequestTimeoutError, match="no slot"):
+            await client.run(FUNCTION, INPUTS, timeout=5)
+        await lookup
+        assert not [request for request in server.requests if request.method == "POST"]
 
 
 async def test_unreachable_server() -> None:
