@@ -14,24 +14,26 @@ from sieve_async.errors import (
     ClientClosedError,
     ConfigError,
     ConnectError,
-    DecodeError,
     RequestTimeoutError,
-    ResponseTooLargeError,
     SieveError,
     WrongEventLoopError,
 )
 from sieve_async.messages import Request, Response
 from sieve_async.redaction import redactor
-from sieve_async.transport.body import ContentEncodingError, TooLargeError
+from sieve_async.transport.body import BodyError
 from sieve_async.transport.connection import ConnectionSender, UnsupportedError
-from sieve_async.transport.errors import Exchange, proxy_refusal, translate
+from sieve_async.transport.errors import Exchange, translate
 from sieve_async.transport.session import SessionSender, environment_proxy, open_session
-from sieve_async.transport.settings import SenderSettings, connect_timeout, open_connector
-from sieve_async.transport.timers import RequestTimer, RequestTimers
+from sieve_async.transport.settings import SenderSettings, keepalive_socket
+from sieve_async.transport.timers import NEVER, RequestTimer, RequestTimers
 
 Sender: TypeAlias = ConnectionSender | SessionSender
 
+_NEVER_ROUND_UP = 1e9  # aiohttp rounds timeouts above five seconds up: all fire at once
+_DNS_CACHE_SECONDS = 30
+
 _OTHER_LOOP = "this client belongs to another event loop: make one for each"
+_SESSION_CLOSED = "the session of this client was closed during the request"
 
 _logger = logging.getLogger("sieve_async")
 
@@ -62,7 +64,7 @@ class Transport:
         self.bytes_received = 0
         self.closed = False
         self.slots = _slots(limits.max_connections, session)
-        self._timeout = timeout
+        self._timeout = timeout.request
         self._session = session
         base = URL(config.base_url)
         self._base_path = base.raw_path.rstrip("/")
@@ -70,7 +72,9 @@ class Transport:
         self._settings = SenderSettings(
             origin=base.origin(),
             headers=_headers(config.api_key),
-            timeout=connect_timeout(timeout.connect),
+            timeout=aiohttp.ClientTimeout(  # its ``total`` loses cancellations
+                total=None, sock_connect=timeout.connect, ceil_threshold=_NEVER_ROUND_UP
+            ),
             max_body=limits.max_response_bytes,
             proxy=environment_proxy(base) if trust_env else None,
         )
@@ -98,7 +102,9 @@ class Transport:
             WrongEventLoopError: The client or its session belongs to another loop or process.
         """
         loop = self.bind_loop()
-        sender, target = self._sender(request), self._target(request)
+        query = f"?{request.query}" if request.query else ""
+        target = f"{self._base_path}{request.path}{query}"
+        sender = self._sender(request)
         exchange = Exchange(request.method, request.path, self._over_tls)
         timer = RequestTimer(loop)
         self._timers.start(timer, self._due(loop, request, deadline))
@@ -106,15 +112,12 @@ class Transport:
         try:
             status, headers, body = await sender.send(request, target, exchange)
             self.bytes_received += len(body)
-            if not (status == 407 and exchange.via_proxy):
-                return Response(status, headers, body, self._redact)
-            failure = proxy_refusal(exchange)
+            return Response(status, headers, body, self._redact)
         except asyncio.CancelledError as error:
-            interruption = self._interruption(timer, sender, exchange, request.hold_time)
-            if interruption is None:
+            failure = self._interruption(timer, sender, exchange, request.hold_time)
+            if failure is None:
                 error.__traceback__ = None  # the frames below have locals that hold the key
                 raise
-            failure = interruption
         except UnsupportedError as error:  # nothing was sent
             self._use_session(error)
         except Exception as error:  # noqa: BLE001 - only our errors leave this package
@@ -172,20 +175,14 @@ class Transport:
             while self._timers and self._loop is asyncio.get_running_loop():  # noqa: ASYNC110
                 await asyncio.sleep(0)  # each ends within a few turns of the loop
 
-    def _target(self, request: Request[Any]) -> str:
-        query = f"?{request.query}" if request.query else ""
-        return f"{self._base_path}{request.path}{query}"
-
     def _sender(self, request: Request[Any]) -> Sender:
-        if self._is_direct and request.method == "GET":
-            try:
-                self._direct = self._direct or ConnectionSender(
-                    self._open_connector(), self._settings
-                )
-            except UnsupportedError as error:
-                self._use_session(error)
-            else:
+        try:
+            if self._is_direct and request.method == "GET":
+                if self._direct is None:
+                    self._direct = ConnectionSender(self._open_connector(), self._settings)
                 return self._direct
+        except UnsupportedError as error:
+            self._use_session(error)
         if self._pooled is None:
             session = self._session or open_session(self._open_connector())
             self._pooled = SessionSender(session, self._settings)
@@ -194,7 +191,9 @@ class Transport:
         return self._pooled
 
     def _open_connector(self) -> aiohttp.TCPConnector:
-        return open_connector(self.slots)
+        return aiohttp.TCPConnector(
+            limit=self.slots, ttl_dns_cache=_DNS_CACHE_SECONDS, socket_factory=keepalive_socket
+        )
 
     def _use_session(self, error: UnsupportedError) -> None:
         if self._is_direct:
@@ -203,56 +202,38 @@ class Transport:
 
     def _due(
         self, loop: asyncio.AbstractEventLoop, request: Request[Any], deadline: float | None
-    ) -> float | None:
+    ) -> float:
         """When a request that begins now must have ended."""
-        limit = self._timeout.request
-        if limit is None:
-            return deadline
-        due = loop.time() + limit + request.hold_time
+        limit = self._timeout
+        due = NEVER if limit is None else loop.time() + limit + request.hold_time
         return due if deadline is None else min(due, deadline)
 
     def _interruption(
-        self,
-        timer: RequestTimer,
-        sender: Sender,
-        exchange: Exchange,
-        hold_time: float,
+        self, timer: RequestTimer, sender: Sender, exchange: Exchange, hold_time: float
     ) -> SieveError | None:
         """What a cancellation that arrived means; None when it was the caller's."""
         if not timer.uncancel():
             # aiohttp cancels futures of its own when the owner of a session closes it.
-            return None if timer.is_cancelled() or not sender.closed else _session_closed(exchange)
+            is_ours = sender.closed and not timer.is_cancelled()
+            return ClientClosedError(_SESSION_CLOSED, exchange.is_sent) if is_ours else None
         if self.closed:
             return ClientClosedError("the client was closed during the request", exchange.is_sent)
         if exchange.is_reused and exchange.status is None and not hold_time:
             self._settings.pool.close_idle()  # a connection that died silently looks like this
+        place, status = (exchange.method, exchange.path), exchange.status
         return RequestTimeoutError(
-            "no complete answer in time",
-            exchange.method,
-            exchange.path,
-            sent=exchange.is_sent,
-            response_status=exchange.status,
+            "no complete answer in time", *place, sent=exchange.is_sent, response_status=status
         )
 
     def _failure(self, error: Exception, sender: Sender, exchange: Exchange) -> SieveError:
         if sender.closed:
-            return _session_closed(exchange)
-        place = (exchange.method, exchange.path, exchange.status or 0)
-        if isinstance(error, TooLargeError):
-            return ResponseTooLargeError(
-                f"the body is over {self._settings.max_body} bytes", *place
-            )
-        if isinstance(error, ContentEncodingError):
-            return DecodeError(str(error), *place)
+            return ClientClosedError(_SESSION_CLOSED, exchange.is_sent)
+        if isinstance(error, BodyError):
+            return error.kind(str(error), exchange.method, exchange.path, exchange.status or 0)
         failure = translate(error, exchange, self._redact)
         if isinstance(failure, ConnectError) and failure.reused_connection:
             self._settings.pool.close_idle()
         return failure
-
-
-def _session_closed(exchange: Exchange) -> ClientClosedError:
-    reason = "the session of this client was closed during the request"
-    return ClientClosedError(reason, exchange.is_sent)
 
 
 def _slots(max_connections: int, session: aiohttp.ClientSession | None) -> int:

@@ -64,8 +64,7 @@ class SessionSender:
             exchange: Records how far it has come.
 
         Raises:
-            TooLargeError: The body is too large.
-            ContentEncodingError: The body cannot be decompressed.
+            BodyError: The body is too large, or cannot be decompressed.
             Exception: Anything that aiohttp, the system or foreign code raises.
         """
         path, _, query = target.partition("?")
@@ -80,10 +79,14 @@ class SessionSender:
         response = await self._session.request(
             request.method, url, middlewares=(middleware,), **options
         )
+        if response.status == 407 and exchange.via_proxy:  # a proxy for plain http answers itself
+            response.close()
+            raise aiohttp.ClientHttpProxyError(response.request_info, (), status=407)
         exchange.status = status = response.status
         content, limit = response.content, self._settings.max_body
+        protocol = getattr(response.connection, "protocol", None)  # None: the body is complete
         try:
-            body = await read_body(status, content, response.headers, limit, exchange.protocol)
+            body = await read_body(status, content, response.headers, limit, protocol)
         finally:
             if not content.at_eof():
                 response.close()  # the rest is not wanted, so the connection cannot be kept
@@ -112,7 +115,6 @@ class SessionSender:
 
             def checked_send(conn: "Connection") -> Any:
                 """Called when the connection is open and the request not yet written."""
-                exchange.protocol = conn.protocol
                 exchange.is_reused = check(conn.protocol, fresh=fresh)
                 exchange.is_sent = True
                 return send(conn)

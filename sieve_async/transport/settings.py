@@ -1,4 +1,4 @@
-"""What both senders share: settings, connectors, and which pooled connections may be used."""
+"""What both senders share: settings, sockets, and which pooled connections may be used."""
 
 import asyncio
 import socket
@@ -10,8 +10,6 @@ import aiohttp
 import attrs
 from yarl import URL
 
-_NEVER_ROUND_UP = 1e9  # aiohttp rounds timeouts above five seconds up: all fire at once
-_DNS_CACHE_SECONDS = 30
 _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # seconds, and probes
 
 
@@ -85,19 +83,7 @@ class SenderSettings:
     pool: PooledConnections = attrs.Factory(PooledConnections)
 
 
-def connect_timeout(seconds: float | None) -> aiohttp.ClientTimeout:
-    """A timeout of connecting only: aiohttp's ``total`` loses cancellations."""
-    return aiohttp.ClientTimeout(total=None, sock_connect=seconds, ceil_threshold=_NEVER_ROUND_UP)
-
-
-def open_connector(limit: int) -> aiohttp.TCPConnector:
-    """A connector of our own, with so many connections at most."""
-    return aiohttp.TCPConnector(
-        limit=limit, ttl_dns_cache=_DNS_CACHE_SECONDS, socket_factory=_keepalive_socket
-    )
-
-
-def _keepalive_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+def keepalive_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     """A socket that notices within half a minute that the other side has gone."""
     family, kind, protocol, *_ = address
     opened = socket.socket(family, kind, protocol)
