@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
 
-_CONNECT_PARAMETERS = {"req", "traces", "timeout"}
-_RESPONSE_PARAMETERS = {"read_until_eof", "auto_decompress"}
-
 
 class UnsupportedError(Exception):
     """This version of aiohttp lacks a name that is used here; nothing was sent."""
@@ -46,7 +43,7 @@ class ConnectionSender:
         self._connector = connector
         self._settings = settings
         self._is_checked = False
-        if not inspect.signature(connector.connect).parameters.keys() >= _CONNECT_PARAMETERS:
+        if not _has_parameters(connector.connect, "req", "traces", "timeout"):
             raise UnsupportedError("TCPConnector.connect(req, traces, timeout)")
         _require(aiohttp.http.RawResponseMessage, "code", "headers", "raw_headers")
         try:
@@ -65,55 +62,49 @@ class ConnectionSender:
 
     async def send(self, request: Request[Any], target: str, exchange: Exchange) -> Answer:
         """Send one GET, as ``SessionSender.send`` does; or raise ``UnsupportedError`` before."""
-        connection = await self._connect(exchange, fresh=request.fresh_connection)
-        is_complete = False
-        try:
-            protocol: Any = connection.protocol
-            protocol.set_response_params(read_until_eof=True, auto_decompress=False)
-            if (transport := connection.transport) is not None:  # else reading says what happened
-                exchange.is_sent = True
-                transport.write(f"GET {target}{self._head}".encode("ascii"))
-            message, content = await protocol.read()
-            while 100 <= message.code < 200 and message.code != 101:
-                message, content = await protocol.read()
-            exchange.status = status = message.code
-            body = await read_body(
-                status, content, message.headers, self._settings.max_body, protocol
+        while True:
+            connection = await self._connector.connect(
+                req=self._target, traces=[], timeout=self._settings.timeout
             )
-            is_complete = content.at_eof()
-        finally:
-            if is_complete:
-                connection.release()
+            is_complete = False
+            try:
+                if not self._is_checked:
+                    self._check(connection)
+                protocol: Any = connection.protocol
+                exchange.is_reused = self._settings.pool.check(
+                    protocol, fresh=request.fresh_connection
+                )
+                protocol.set_response_params(read_until_eof=True, auto_decompress=False)
+                if (transport := connection.transport) is not None:  # else reading says why
+                    exchange.is_sent = True
+                    transport.write(f"GET {target}{self._head}".encode("ascii"))
+                message, content = await protocol.read()
+                while 100 <= message.code < 200 and message.code != 101:
+                    message, content = await protocol.read()
+                exchange.status = status = message.code
+                body = await read_body(
+                    status, content, message.headers, self._settings.max_body, protocol
+                )
+                is_complete = content.at_eof()
+            except UnusableConnectionError:
+                continue  # the next one may do
             else:
-                connection.close()
-        return status, message.raw_headers, body
+                return status, message.raw_headers, body
+            finally:
+                if is_complete:
+                    connection.release()
+                else:
+                    connection.close()
 
     async def close(self) -> None:
         """Close all connections."""
         await self._connector.close()
 
-    async def _connect(self, exchange: Exchange, *, fresh: bool) -> "Connection":
-        while True:
-            connection = await self._connector.connect(
-                req=self._target, traces=[], timeout=self._settings.timeout
-            )
-            try:
-                if not self._is_checked:
-                    self._check(connection)
-                exchange.is_reused = self._settings.pool.check(connection.protocol, fresh=fresh)
-            except UnusableConnectionError:
-                connection.close()
-            except BaseException:
-                connection.close()
-                raise
-            else:
-                return connection
-
     def _check(self, connection: "Connection") -> None:
         _require(connection, "protocol", "transport", "release", "close")
         _require(connection.protocol, "read", "should_close", "set_response_params")
-        parameters = inspect.signature(connection.protocol.set_response_params).parameters  # type: ignore[union-attr]
-        if not parameters.keys() >= _RESPONSE_PARAMETERS:
+        set_params = connection.protocol.set_response_params  # type: ignore[union-attr]
+        if not _has_parameters(set_params, "read_until_eof", "auto_decompress"):
             raise UnsupportedError("ResponseHandler.set_response_params")
         self._is_checked = True
 
@@ -122,3 +113,7 @@ def _require(owner: Any, *names: str) -> None:
     for name in names:
         if not hasattr(owner, name):
             raise UnsupportedError(f"{type(owner).__name__}.{name}")
+
+
+def _has_parameters(function: Any, *names: str) -> bool:
+    return inspect.signature(function).parameters.keys() >= {*names}

@@ -64,14 +64,19 @@ class Transport:
         self.bytes_received = 0
         self.closed = False
         self.slots = _slots(limits.max_connections, session)
-        self._timeout = timeout.request
+        self._timeout = NEVER if timeout.request is None else timeout.request
         self._session = session
         base = URL(config.base_url)
         self._base_path = base.raw_path.rstrip("/")
         self._over_tls = base.scheme == "https"
         self._settings = SenderSettings(
             origin=base.origin(),
-            headers=_headers(config.api_key),
+            headers={
+                "X-API-Key": config.api_key,
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",  # the same whichever decoders are installed
+                "User-Agent": f"sieve-async/{__version__}",
+            },
             timeout=aiohttp.ClientTimeout(  # its ``total`` loses cancellations
                 total=None, sock_connect=timeout.connect, ceil_threshold=_NEVER_ROUND_UP
             ),
@@ -107,24 +112,23 @@ class Transport:
         sender = self._sender(request)
         exchange = Exchange(request.method, request.path, self._over_tls)
         timer = RequestTimer(loop)
-        self._timers.start(timer, self._due(loop, request, deadline))
+        due = loop.time() + self._timeout + request.hold_time
+        self._timers.start(timer, due if deadline is None else min(due, deadline))
         failure: SieveError | None = None
         try:
             status, headers, body = await sender.send(request, target, exchange)
             self.bytes_received += len(body)
             return Response(status, headers, body, self._redact)
-        except asyncio.CancelledError as error:
-            failure = self._interruption(timer, sender, exchange, request.hold_time)
-            if failure is None:
-                error.__traceback__ = None  # the frames below have locals that hold the key
-                raise
         except UnsupportedError as error:  # nothing was sent
             self._use_session(error)
         except Exception as error:  # noqa: BLE001 - only our errors leave this package
             failure = self._failure(error, sender, exchange)
         except BaseException as error:
-            error.__traceback__ = None
-            raise
+            if isinstance(error, asyncio.CancelledError):
+                failure = self._interruption(timer, sender, exchange, request.hold_time)
+            if failure is None:
+                error.__traceback__ = None  # the frames below have locals that hold the key
+                raise
         finally:
             self._timers.stop(timer)
             timer.uncancel()  # should the cancellation have become some other error
@@ -143,7 +147,7 @@ class Transport:
         if self.closed:
             raise ClientClosedError
         # Checked first, for a fork has no running loop; what it covers, coverage does not see.
-        if self._process not in {None, os.getpid()}:  # pragma: no cover
+        if self._loop is not None and self._process != os.getpid():  # pragma: no cover
             raise WrongEventLoopError("this client was made in another process: make one in each")
         loop = asyncio.get_running_loop()
         if self._loop is None:
@@ -200,14 +204,6 @@ class Transport:
             self._is_direct = False
             _logger.info("aiohttp %s lacks %s: using its sessions", aiohttp.__version__, error)
 
-    def _due(
-        self, loop: asyncio.AbstractEventLoop, request: Request[Any], deadline: float | None
-    ) -> float:
-        """When a request that begins now must have ended."""
-        limit = self._timeout
-        due = NEVER if limit is None else loop.time() + limit + request.hold_time
-        return due if deadline is None else min(due, deadline)
-
     def _interruption(
         self, timer: RequestTimer, sender: Sender, exchange: Exchange, hold_time: float
     ) -> SieveError | None:
@@ -246,12 +242,3 @@ def _slots(max_connections: int, session: aiohttp.ClientSession | None) -> int:
     connector = None if session is None else session.connector
     limits = () if connector is None else (connector.limit, connector.limit_per_host)
     return min([max_connections, *(limit for limit in limits if limit)])
-
-
-def _headers(api_key: str) -> dict[str, str]:
-    return {
-        "X-API-Key": api_key,
-        "Accept": "application/json",
-        "Accept-Encoding": "gzip, deflate",  # the same whichever decoders are installed
-        "User-Agent": f"sieve-async/{__version__}",
-    }
