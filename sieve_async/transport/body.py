@@ -36,14 +36,7 @@ class BodyError(Exception):
 async def read_body(
     status: int, content: aiohttp.StreamReader, headers: Any, limit: int, protocol: Any
 ) -> bytes:
-    """The whole body of a good answer, the first 64 KiB of any other, as far as they are readable.
-
-    Args:
-        status: The HTTP status.
-        content: The body.
-        headers: The headers, a multidict.
-        limit: The size of a good body in bytes, before and after decompression.
-        protocol: aiohttp's protocol of the connection.
+    """The whole body of a good answer, the first 64 KiB of any other, as far as it is readable.
 
     Raises:
         BodyError: A good answer is larger than the limit, or cannot be decompressed.

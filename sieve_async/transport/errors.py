@@ -73,13 +73,7 @@ class Exchange:
 
 
 def translate(error: Exception, exchange: Exchange, redact: Callable[[str], str]) -> TransportError:
-    """The error to raise for one that aiohttp, the system, a hook, a resolver or connector raised.
-
-    Args:
-        error: What was raised.
-        exchange: How far the request had come.
-        redact: Takes the API key out of a text.
-    """
+    """The error to raise for one of aiohttp, the system, a hook, a resolver or a connector."""
     if isinstance(error, BrokenConnectionError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
     if isinstance(error, _FROM_THE_NETWORK):

@@ -23,7 +23,7 @@ from sieve_async.redaction import redactor
 from sieve_async.transport.body import BodyError
 from sieve_async.transport.connection import ConnectionSender, UnsupportedError
 from sieve_async.transport.errors import Exchange, translate
-from sieve_async.transport.session import SessionSender, environment_proxy, open_session
+from sieve_async.transport.session import SessionSender, environment_proxy
 from sieve_async.transport.settings import SenderSettings, keepalive_socket
 from sieve_async.transport.timers import NEVER, RequestTimer, RequestTimers
 
@@ -33,7 +33,6 @@ _NEVER_ROUND_UP = 1e9  # aiohttp rounds timeouts above five seconds up: all fire
 _DNS_CACHE_SECONDS = 30
 
 _OTHER_LOOP = "this client belongs to another event loop: make one for each"
-_SESSION_CLOSED = "the session of this client was closed during the request"
 
 _logger = logging.getLogger("sieve_async")
 
@@ -114,18 +113,12 @@ class Transport:
         timer = RequestTimer(loop)
         due = loop.time() + self._timeout + request.hold_time
         self._timers.start(timer, due if deadline is None else min(due, deadline))
-        failure: SieveError | None = None
         try:
             status, headers, body = await sender.send(request, target, exchange)
             self.bytes_received += len(body)
             return Response(status, headers, body, self._redact)
-        except UnsupportedError as error:  # nothing was sent
-            self._use_session(error)
-        except Exception as error:  # noqa: BLE001 - only our errors leave this package
-            failure = self._failure(error, sender, exchange)
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                failure = self._interruption(timer, sender, exchange, request.hold_time)
+            failure = self._failure(error, request, sender, exchange, timer)
             if failure is None:
                 error.__traceback__ = None  # the frames below have locals that hold the key
                 raise
@@ -133,9 +126,7 @@ class Transport:
             self._timers.stop(timer)
             timer.uncancel()  # should the cancellation have become some other error
         # Raised after the block has ended: nothing of aiohttp is its context.
-        if failure is not None:
-            raise failure
-        return await self.send(request, deadline)  # through a session
+        raise failure
 
     def bind_loop(self) -> asyncio.AbstractEventLoop:
         """The loop of this client; the first call settles which, and in which process.
@@ -175,22 +166,28 @@ class Transport:
         async with AsyncExitStack() as closing:
             for sender in (self._direct, self._pooled):
                 if sender is not None and self._session is None:
-                    closing.push_async_callback(sender.close)
+                    closing.push_async_callback(sender.resource.close)
             while self._timers and self._loop is asyncio.get_running_loop():  # noqa: ASYNC110
                 await asyncio.sleep(0)  # each ends within a few turns of the loop
 
     def _sender(self, request: Request[Any]) -> Sender:
-        try:
-            if self._is_direct and request.method == "GET":
-                if self._direct is None:
-                    self._direct = ConnectionSender(self._open_connector(), self._settings)
+        if self._is_direct and request.method == "GET":
+            try:
+                self._direct = self._direct or ConnectionSender(
+                    self._open_connector(), self._settings
+                )
+            except UnsupportedError as error:
+                self._is_direct = False
+                _logger.info("aiohttp %s lacks %s: using its sessions", aiohttp.__version__, error)
+            else:
                 return self._direct
-        except UnsupportedError as error:
-            self._use_session(error)
         if self._pooled is None:
-            session = self._session or open_session(self._open_connector())
+            # Ours has no headers: aiohttp would send those, and so the key, to a proxy, too.
+            session = self._session or aiohttp.ClientSession(
+                connector=self._open_connector(), cookie_jar=aiohttp.DummyCookieJar()
+            )
             self._pooled = SessionSender(session, self._settings)
-        if self._pooled.closed:
+        if self._pooled.resource.closed:
             raise ClientClosedError("the session of this client is closed")
         return self._pooled
 
@@ -199,19 +196,33 @@ class Transport:
             limit=self.slots, ttl_dns_cache=_DNS_CACHE_SECONDS, socket_factory=keepalive_socket
         )
 
-    def _use_session(self, error: UnsupportedError) -> None:
-        if self._is_direct:
-            self._is_direct = False
-            _logger.info("aiohttp %s lacks %s: using its sessions", aiohttp.__version__, error)
-
-    def _interruption(
-        self, timer: RequestTimer, sender: Sender, exchange: Exchange, hold_time: float
+    def _failure(
+        self,
+        error: BaseException,
+        request: Request[Any],
+        sender: Sender,
+        exchange: Exchange,
+        timer: RequestTimer,
     ) -> SieveError | None:
-        """What a cancellation that arrived means; None when it was the caller's."""
-        if not timer.uncancel():
-            # aiohttp cancels futures of its own when the owner of a session closes it.
-            is_ours = sender.closed and not timer.is_cancelled()
-            return ClientClosedError(_SESSION_CLOSED, exchange.is_sent) if is_ours else None
+        """Our error for what was raised; None where that passes, as the caller's cancellation."""
+        is_cancellation = isinstance(error, asyncio.CancelledError)
+        if is_cancellation and timer.uncancel():
+            return self._interruption(exchange, request.hold_time)
+        # aiohttp cancels futures of its own when the owner of a session closes it.
+        passes = timer.is_cancelled() if is_cancellation else not isinstance(error, Exception)
+        if sender.resource.closed and not passes:
+            reason = "the session of this client was closed during the request"
+            return ClientClosedError(reason, exchange.is_sent)
+        if not isinstance(error, Exception):
+            return None
+        if isinstance(error, BodyError):
+            return error.kind(str(error), exchange.method, exchange.path, exchange.status or 0)
+        failure = translate(error, exchange, self._redact)
+        if isinstance(failure, ConnectError) and failure.reused_connection:
+            self._settings.pool.close_idle()
+        return failure
+
+    def _interruption(self, exchange: Exchange, hold_time: float) -> SieveError:
         if self.closed:
             return ClientClosedError("the client was closed during the request", exchange.is_sent)
         if exchange.is_reused and exchange.status is None and not hold_time:
@@ -220,16 +231,6 @@ class Transport:
         return RequestTimeoutError(
             "no complete answer in time", *place, sent=exchange.is_sent, response_status=status
         )
-
-    def _failure(self, error: Exception, sender: Sender, exchange: Exchange) -> SieveError:
-        if sender.closed:
-            return ClientClosedError(_SESSION_CLOSED, exchange.is_sent)
-        if isinstance(error, BodyError):
-            return error.kind(str(error), exchange.method, exchange.path, exchange.status or 0)
-        failure = translate(error, exchange, self._redact)
-        if isinstance(failure, ConnectError) and failure.reused_connection:
-            self._settings.pool.close_idle()
-        return failure
 
 
 def _slots(max_connections: int, session: aiohttp.ClientSession | None) -> int:

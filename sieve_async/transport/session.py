@@ -24,15 +24,10 @@ if TYPE_CHECKING:
 
 
 class SessionSender:
-    """Sends requests over one session.
-
-    Args:
-        session: The session to use.
-        settings: How to send.
-    """
+    """Sends requests over one session, which others may use, too."""
 
     def __init__(self, session: aiohttp.ClientSession, settings: SenderSettings) -> None:
-        self._session = session
+        self.resource = session
         self._settings = settings
         self._headers = CIMultiDict(settings.headers)
         self._options: dict[str, Any] = {
@@ -50,18 +45,8 @@ class SessionSender:
             and aiohttp.hdrs.AUTHORIZATION not in session.headers
         )
 
-    @property
-    def closed(self) -> bool:
-        """Whether the session is closed."""
-        return self._session.closed
-
     async def send(self, request: Request[Any], target: str, exchange: Exchange) -> Answer:
-        """Send one request; status, headers and body of its answer.
-
-        Args:
-            request: The request.
-            target: Its path and query.
-            exchange: Records how far it has come.
+        """Send one request to a path and query; ``exchange`` records how far it has come.
 
         Raises:
             BodyError: The body is too large, or cannot be decompressed.
@@ -75,9 +60,9 @@ class SessionSender:
         if request.body is not None:
             headers = {aiohttp.hdrs.CONTENT_TYPE: "application/json"}
             options = {**options, "headers": headers, "data": io.BytesIO(request.body)}
-        middleware = self._middleware(exchange, fresh=request.fresh_connection)
-        response = await self._session.request(
-            request.method, url, middlewares=(middleware,), **options
+        middlewares = (self._middleware(exchange, fresh=request.fresh_connection),)
+        response = await self.resource.request(
+            request.method, url, middlewares=middlewares, **options
         )
         if response.status == 407 and exchange.via_proxy:  # a proxy for plain http answers itself
             response.close()
@@ -91,10 +76,6 @@ class SessionSender:
             if not content.at_eof():
                 response.close()  # the rest is not wanted, so the connection cannot be kept
         return status, response.raw_headers, body
-
-    async def close(self) -> None:
-        """Close the session."""
-        await self._session.close()
 
     def _middleware(self, exchange: Exchange, *, fresh: bool) -> aiohttp.ClientMiddlewareType:
         """One attempt is one request on the wire, and its connection is known."""
@@ -134,14 +115,6 @@ class SessionSender:
                 return response
 
         return no_resend_middleware
-
-
-def open_session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-    """A session of our own: no cookies, no environment, and no headers.
-
-    aiohttp would send the headers of a session to a proxy, too, and so the key.
-    """
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 def environment_proxy(base_url: URL) -> URL | None:
