@@ -51,25 +51,15 @@ class BrokenConnectionError(Exception):
 
 @attrs.define(eq=False)
 class Exchange:
-    """How far one request has come.
-
-    Attributes:
-        method: The HTTP method.
-        path: The path that was asked for, without its query.
-        over_tls: Whether the base URL is https.
-        via_proxy: Whether the request goes through a proxy.
-        is_reused: Whether it went out on a connection that had served before.
-        is_sent: Whether it may have reached the server.
-        status: The HTTP status of the answer; None while its headers have not come.
-    """
+    """How far one request has come."""
 
     method: str
-    path: str
+    path: str  # without its query
     over_tls: bool = False
     via_proxy: bool = False
-    is_reused: bool = False
-    is_sent: bool = False
-    status: int | None = None
+    is_reused: bool = False  # it went out on a connection that had served before
+    is_sent: bool = False  # it may have reached the server
+    status: int | None = None  # of the answer, once its headers have come
 
 
 def translate(error: Exception, exchange: Exchange, redact: Callable[[str], str]) -> TransportError:

@@ -40,12 +40,8 @@ _logger = logging.getLogger("sieve_async")
 class Transport:
     """Sends requests, each within its deadline.
 
-    Args:
-        config: The base URL and the key.
-        timeout: How long one request may take.
-        limits: The number of connections and the size of a body.
-        session: The caller's session, used but never changed or closed; None to open our own.
-        trust_env: Use the proxy that the environment names.
+    A session of the caller's is used but never changed or closed; without one, our own are opened.
+    With ``trust_env``, they use the proxy that the environment names.
 
     Raises:
         ConfigError: ``session`` is not a session, or the environment names an invalid proxy.
