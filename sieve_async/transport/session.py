@@ -64,13 +64,12 @@ class SessionSender:
         response = await self.resource.request(
             request.method, url, middlewares=middlewares, **options
         )
-        if response.status == 407 and exchange.via_proxy:  # a proxy for plain http answers itself
-            response.close()
-            raise aiohttp.ClientHttpProxyError(response.request_info, (), status=407)
-        exchange.status = status = response.status
-        content, limit = response.content, self._settings.max_body
+        status, content, limit = response.status, response.content, self._settings.max_body
         protocol = getattr(response.connection, "protocol", None)  # None: the body is complete
         try:
+            if status == 407 and exchange.via_proxy:  # a proxy for plain http answers itself
+                raise aiohttp.ClientHttpProxyError(response.request_info, (), status=407)
+            exchange.status = status
             body = await read_body(status, content, response.headers, limit, protocol)
         finally:
             if not content.at_eof():

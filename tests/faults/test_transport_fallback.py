@@ -4,19 +4,22 @@ import asyncio
 import inspect
 import logging
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import attrs
 import pytest
+from multidict import CIMultiDict
 
-from faults.transport_ways import GET, PUSH, send
+from faults.transport_ways import GET, PUSH, send, transport_of
 from helpers.leak_checks import KEY
 from helpers.raw_server import RawServer
 from sieve_async import Limits, Timeout
 from sieve_async.config import Config
 from sieve_async.transport import Transport
 from sieve_async.transport.connection import _NEEDED
+from sieve_async.transport.errors import Exchange
 
 pytestmark = pytest.mark.looptime
 
@@ -75,6 +78,22 @@ async def test_missing_name(
             assert lines == [f"aiohttp {aiohttp.__version__} lacks {lacking}: using its sessions"]
         else:
             assert (lines, transport._is_direct) == ([], True)
+
+
+async def test_session_without_its_hook() -> None:
+    """Where aiohttp did not call ``ClientRequest.send``, a request would count as sent."""
+
+    async def respond(_: Any) -> Any:
+        return SimpleNamespace(headers=CIMultiDict())
+
+    async with aiohttp.ClientSession() as session:
+        sender: Any = transport_of("http://localhost", session)._sender(GET)
+        exchange = Exchange("GET", "/v2/jobs/job-1")
+        request = SimpleNamespace(headers=CIMultiDict(), proxy=None)
+        await sender._middleware(exchange, fresh=False)(request, respond)
+
+        assert exchange.is_sent
+        assert request.headers["X-API-Key"] == KEY
 
 
 async def test_same_request_both_ways() -> None:
