@@ -6,10 +6,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp.base_protocol import BaseProtocol
 from multidict import CIMultiDict
 
+from faults.transport_ways import GET, transport_of
 from sieve_async.transport import body
+from sieve_async.transport.connection import ConnectionSender
+from sieve_async.transport.errors import Exchange
 from sieve_async.transport.timers import RequestTimer, RequestTimers
 
 
@@ -92,3 +96,36 @@ async def test_no_timer_is_left() -> None:
 
     assert asking.cancelled()
     assert timers._handle is None
+
+
+class LostConnection:
+    """A connection, its connector and its protocol, when it is lost before a request is written."""
+
+    transport = None
+    should_close = False
+    protocol = property(lambda self: self)
+
+    async def connect(self, **_: Any) -> "LostConnection":
+        """Open it."""
+        return self
+
+    async def read(self) -> Any:
+        """Say what happened."""
+        raise aiohttp.ServerDisconnectedError
+
+    def set_response_params(self, **_: Any) -> None:
+        """Prepare for a response."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+async def test_connection_lost_before_the_request() -> None:
+    """The error of the connection is raised, and nothing was sent."""
+    transport = transport_of("http://localhost")
+    sender = ConnectionSender(LostConnection(), transport._settings)  # type: ignore[arg-type]
+    exchange = Exchange("GET", "/v2/jobs/job-1")
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await sender.send(GET, "/v2/jobs/job-1", exchange)
+
+    assert not exchange.is_sent
