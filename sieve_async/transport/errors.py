@@ -10,7 +10,6 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any
 
 import aiohttp
 import attrs
@@ -24,24 +23,18 @@ from sieve_async.errors import (
 )
 from sieve_async.messages import shorten
 
-# ENFILE and EMFILE; aiohttp's resolver hides them as a host name that is not found.
-_OUT_OF_FILES = frozenset({23, 24})
 # How aiohttp's parser begins to say that a header line is too long, or that there are too many.
 _PARSER_LIMITS = ("Got more than", "Too many headers")
+# aiohttp's resolver hides these as a host name that is not found.
+_OUT_OF_FILES = frozenset({errno.ENFILE, errno.EMFILE})
 
 _CERTIFICATE = (
     aiohttp.ClientConnectorCertificateError,
     aiohttp.ServerFingerprintMismatch,
     ssl.CertificateError,
 )
-_HANDSHAKE_CLOSED = (
-    ConnectionResetError,
-    ConnectionAbortedError,
-    BrokenPipeError,
-    ssl.SSLEOFError,
-)
+_HANDSHAKE_CLOSED = (ConnectionResetError, ConnectionAbortedError, BrokenPipeError, ssl.SSLEOFError)
 _MALFORMED = (aiohttp.ClientResponseError, aiohttp.http.HttpProcessingError)
-_BROKEN = (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionError, OSError)
 _FROM_THE_NETWORK = (aiohttp.ClientError, OSError, UnicodeError, aiohttp.http.HttpProcessingError)
 # Raised before a request is written.
 _NOT_SENT = (
@@ -58,42 +51,34 @@ class BrokenConnectionError(Exception):
 
 @attrs.define(eq=False)
 class Exchange:
-    """How far one request has come.
-
-    Attributes:
-        method: The HTTP method.
-        path: The path that was asked for, without its query.
-        over_tls: Whether the base URL is https.
-        via_proxy: Whether the request goes through a proxy.
-        is_reused: Whether it went out on a connection that had served before.
-        is_sent: Whether it may have reached the server.
-        status: The HTTP status of the answer; None while its headers have not come.
-        protocol: aiohttp's protocol of the connection, once there is one.
-    """
+    """How far one request has come."""
 
     method: str
-    path: str
+    path: str  # without its query
     over_tls: bool = False
     via_proxy: bool = False
-    is_reused: bool = False
-    is_sent: bool = False
-    status: int | None = None
-    protocol: Any = None
+    is_reused: bool = False  # it went out on a connection that had served before
+    is_sent: bool = False  # it may have reached the server
+    status: int | None = None  # of the answer, once its headers have come
 
 
 def translate(error: Exception, exchange: Exchange, redact: Callable[[str], str]) -> TransportError:
-    """The error to raise for one that aiohttp, the system, a hook, a resolver or connector raised.
-
-    Args:
-        error: What was raised.
-        exchange: How far the request had come.
-        redact: Takes the API key out of a text.
-    """
+    """The error to raise for one of aiohttp, the system, a hook, a resolver or a connector."""
     if isinstance(error, BrokenConnectionError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
-    failure = _classify(error, exchange)
+    if isinstance(error, _FROM_THE_NETWORK):
+        failure = (
+            _tls_failure(error, exchange)
+            or _proxy_failure(error, exchange)
+            or _answer_failure(error, exchange)
+            or _connect_failure(error, exchange)
+        )
+    else:
+        failure = TransportError(f"{type(error).__name__}: {error}", is_transient=False)
     if isinstance(failure, ConnectError):
-        failure.reused_connection = exchange.is_reused and not _began_to_answer(error)
+        # The message of aiohttp's error is what had come of an answer, if one had begun.
+        has_begun = not isinstance(getattr(error, "message", ""), str)
+        failure.reused_connection = exchange.is_reused and not has_begun
     return attrs.evolve(  # a new error: an exception remembers what it was made with
         failure,
         reason=shorten(redact(failure.reason)),
@@ -101,28 +86,6 @@ def translate(error: Exception, exchange: Exchange, redact: Callable[[str], str]
         path=exchange.path,
         sent=exchange.is_sent and not isinstance(error, _NOT_SENT),
         response_status=exchange.status,
-    )
-
-
-def proxy_refusal(exchange: Exchange) -> ProxyError:
-    """Of a proxy for plain http that wants credentials: it answers instead of the server."""
-    failure = _refused_by_proxy(407)
-    return attrs.evolve(failure, method=exchange.method, path=exchange.path, sent=False)
-
-
-def _refused_by_proxy(status: int) -> ProxyError:
-    is_transient = not 400 <= status < 500
-    return ProxyError(f"the proxy answered {status}", is_transient=is_transient, status=status)
-
-
-def _classify(error: Exception, exchange: Exchange) -> TransportError:
-    if not isinstance(error, _FROM_THE_NETWORK):
-        return TransportError(f"{type(error).__name__}: {error}", is_transient=False)
-    return (
-        _tls_failure(error, exchange)
-        or _proxy_failure(error, exchange)
-        or _answer_failure(error, exchange)
-        or _connect_failure(error, exchange)
     )
 
 
@@ -138,13 +101,14 @@ def _tls_failure(error: Exception, exchange: Exchange) -> TransportError | None:
     is_connecting = exchange.over_tls and isinstance(error, aiohttp.ClientConnectorError)
     if is_connecting and isinstance(cause, _HANDSHAKE_CLOSED):
         words = "" if isinstance(cause, ssl.SSLError) else _words(cause)
-        return TLSError(f"TLS: closed during the TLS handshake{_after_colon(words)}")
+        return TLSError(_joined("TLS: closed during the TLS handshake", words))
     return None
 
 
 def _proxy_failure(error: Exception, exchange: Exchange) -> TransportError | None:
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return _refused_by_proxy(error.status)
+        reason, is_transient = f"the proxy answered {error.status}", not 400 <= error.status < 500
+        return ProxyError(reason, is_transient=is_transient, status=error.status)
     if isinstance(error, aiohttp.ClientProxyConnectionError):
         where = f"{error.host}:{error.port}"
         return ProxyError(f"cannot connect to the proxy {where}: {_words(_cause(error))}")
@@ -181,9 +145,9 @@ def _connect_failure(error: Exception, exchange: Exchange) -> TransportError:
         return ConnectError(f"the host was not found: {words}")
     if isinstance(error, aiohttp.ClientConnectorError):
         return ConnectError(f"cannot connect to {error.host}:{error.port}: {_words(cause)}")
-    if isinstance(error, _BROKEN):
+    if isinstance(error, (aiohttp.ClientConnectionError, OSError)):
         words = _words(error) if isinstance(error, OSError) else ""
-        reason = f"the connection broke before an answer{_after_colon(words)}"
+        reason = _joined("the connection broke before an answer", words)
         if exchange.over_tls and isinstance(error, aiohttp.ServerDisconnectedError):
             # With TLS 1.3 this is how a server looks that has refused us after the handshake.
             reason += "" if exchange.is_reused else ": TLS may want a certificate of ours"
@@ -207,10 +171,5 @@ def _words(cause: BaseException) -> str:
     return str(getattr(cause, "strerror", None) or cause)
 
 
-def _after_colon(words: str) -> str:
-    return f": {words}" if words else ""
-
-
-def _began_to_answer(error: Exception) -> bool:
-    """Whether the connection ended in the middle of the headers of an answer."""
-    return not isinstance(getattr(error, "message", ""), str)
+def _joined(text: str, words: str) -> str:
+    return f"{text}: {words}" if words else text

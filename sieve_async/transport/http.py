@@ -14,23 +14,24 @@ from sieve_async.errors import (
     ClientClosedError,
     ConfigError,
     ConnectError,
-    DecodeError,
     RequestTimeoutError,
-    ResponseTooLargeError,
     SieveError,
     WrongEventLoopError,
 )
 from sieve_async.messages import Request, Response
 from sieve_async.redaction import redactor
 from sieve_async.settings import Limits, Timeout
-from sieve_async.transport.body import ContentEncodingError, TooLargeError
+from sieve_async.transport.body import BodyError
 from sieve_async.transport.connection import ConnectionSender, UnsupportedError
-from sieve_async.transport.errors import Exchange, proxy_refusal, translate
-from sieve_async.transport.session import SessionSender, environment_proxy, open_session
-from sieve_async.transport.settings import SenderSettings, connect_timeout, open_connector
-from sieve_async.transport.timers import RequestTimer, RequestTimers
+from sieve_async.transport.errors import Exchange, translate
+from sieve_async.transport.session import SessionSender, environment_proxy
+from sieve_async.transport.settings import SenderSettings, keepalive_socket
+from sieve_async.transport.timers import NEVER, RequestTimer, RequestTimers
 
 Sender: TypeAlias = ConnectionSender | SessionSender
+
+_NEVER_ROUND_UP = 1e9  # aiohttp rounds timeouts above five seconds up: all fire at once
+_DNS_CACHE_SECONDS = 30
 
 _OTHER_LOOP = "this client belongs to another event loop: make one for each"
 
@@ -40,12 +41,8 @@ _logger = logging.getLogger("sieve_async")
 class Transport:
     """Sends requests, each within its deadline.
 
-    Args:
-        config: The base URL and the key.
-        timeout: How long one request may take.
-        limits: The number of connections and the size of a body.
-        session: The caller's session, used but never changed or closed; None to open our own.
-        trust_env: Use the proxy that the environment names.
+    A session of the caller's is used but never changed or closed; without one, our own are opened.
+    With ``trust_env``, they use the proxy that the environment names.
 
     Raises:
         ConfigError: ``session`` is not a session, or the environment names an invalid proxy.
@@ -63,15 +60,22 @@ class Transport:
         self.bytes_received = 0
         self.closed = False
         self.slots = _slots(limits.max_connections, session)
-        self._timeout = timeout
+        self._timeout = NEVER if timeout.request is None else timeout.request
         self._session = session
         base = URL(config.base_url)
         self._base_path = base.raw_path.rstrip("/")
         self._over_tls = base.scheme == "https"
         self._settings = SenderSettings(
             origin=base.origin(),
-            headers=_headers(config.api_key),
-            timeout=connect_timeout(timeout.connect),
+            headers={
+                "X-API-Key": config.api_key,
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",  # the same whichever decoders are installed
+                "User-Agent": f"sieve-async/{__version__}",
+            },
+            timeout=aiohttp.ClientTimeout(  # its ``total`` loses cancellations
+                total=None, sock_connect=timeout.connect, ceil_threshold=_NEVER_ROUND_UP
+            ),
             max_body=limits.max_response_bytes,
             proxy=environment_proxy(base) if trust_env else None,
         )
@@ -99,37 +103,27 @@ class Transport:
             WrongEventLoopError: The client or its session belongs to another loop or process.
         """
         loop = self.bind_loop()
-        sender, target = self._sender(request), self._target(request)
+        query = f"?{request.query}" if request.query else ""
+        target = f"{self._base_path}{request.path}{query}"
+        sender = self._sender(request)
         exchange = Exchange(request.method, request.path, self._over_tls)
         timer = RequestTimer(loop)
-        self._timers.start(timer, self._due(loop, request, deadline))
-        failure: SieveError | None = None
+        due = loop.time() + self._timeout + request.hold_time
+        self._timers.start(timer, due if deadline is None else min(due, deadline))
         try:
             status, headers, body = await sender.send(request, target, exchange)
             self.bytes_received += len(body)
-            if not (status == 407 and exchange.via_proxy):
-                return Response(status, headers, body, self._redact)
-            failure = proxy_refusal(exchange)
-        except asyncio.CancelledError as error:
-            interruption = self._interruption(timer, sender, exchange, request.hold_time)
-            if interruption is None:
+            return Response(status, headers, body, self._redact)
+        except BaseException as error:
+            failure = self._failure(error, request, sender, exchange, timer)
+            if failure is None:
                 error.__traceback__ = None  # the frames below have locals that hold the key
                 raise
-            failure = interruption
-        except UnsupportedError as error:  # nothing was sent
-            self._use_session(error)
-        except Exception as error:  # noqa: BLE001 - only our errors leave this package
-            failure = self._failure(error, sender, exchange)
-        except BaseException as error:
-            error.__traceback__ = None
-            raise
         finally:
             self._timers.stop(timer)
             timer.uncancel()  # should the cancellation have become some other error
         # Raised after the block has ended: nothing of aiohttp is its context.
-        if failure is not None:
-            raise failure
-        return await self.send(request, deadline)  # through a session
+        raise failure
 
     def bind_loop(self) -> asyncio.AbstractEventLoop:
         """The loop of this client; the first call settles which, and in which process.
@@ -141,7 +135,7 @@ class Transport:
         if self.closed:
             raise ClientClosedError
         # Checked first, for a fork has no running loop; what it covers, coverage does not see.
-        if self._process not in {None, os.getpid()}:  # pragma: no cover
+        if self._loop is not None and self._process != os.getpid():  # pragma: no cover
             raise WrongEventLoopError("this client was made in another process: make one in each")
         loop = asyncio.get_running_loop()
         if self._loop is None:
@@ -169,13 +163,9 @@ class Transport:
         async with AsyncExitStack() as closing:
             for sender in (self._direct, self._pooled):
                 if sender is not None and self._session is None:
-                    closing.push_async_callback(sender.close)
+                    closing.push_async_callback(sender.resource.close)
             while self._timers and self._loop is asyncio.get_running_loop():  # noqa: ASYNC110
                 await asyncio.sleep(0)  # each ends within a few turns of the loop
-
-    def _target(self, request: Request[Any]) -> str:
-        query = f"?{request.query}" if request.query else ""
-        return f"{self._base_path}{request.path}{query}"
 
     def _sender(self, request: Request[Any]) -> Sender:
         if self._is_direct and request.method == "GET":
@@ -184,76 +174,60 @@ class Transport:
                     self._open_connector(), self._settings
                 )
             except UnsupportedError as error:
-                self._use_session(error)
+                self._is_direct = False
+                _logger.info("aiohttp %s lacks %s: using its sessions", aiohttp.__version__, error)
             else:
                 return self._direct
         if self._pooled is None:
-            session = self._session or open_session(self._open_connector())
+            # Ours has no headers: aiohttp would send those, and so the key, to a proxy, too.
+            session = self._session or aiohttp.ClientSession(
+                connector=self._open_connector(), cookie_jar=aiohttp.DummyCookieJar()
+            )
             self._pooled = SessionSender(session, self._settings)
-        if self._pooled.closed:
+        if self._pooled.resource.closed:
             raise ClientClosedError("the session of this client is closed")
         return self._pooled
 
     def _open_connector(self) -> aiohttp.TCPConnector:
-        return open_connector(self.slots)
-
-    def _use_session(self, error: UnsupportedError) -> None:
-        if self._is_direct:
-            self._is_direct = False
-            _logger.info("aiohttp %s lacks %s: using its sessions", aiohttp.__version__, error)
-
-    def _due(
-        self, loop: asyncio.AbstractEventLoop, request: Request[Any], deadline: float | None
-    ) -> float | None:
-        """When a request that begins now must have ended."""
-        limit = self._timeout.request
-        if limit is None:
-            return deadline
-        due = loop.time() + limit + request.hold_time
-        return due if deadline is None else min(due, deadline)
-
-    def _interruption(
-        self,
-        timer: RequestTimer,
-        sender: Sender,
-        exchange: Exchange,
-        hold_time: float,
-    ) -> SieveError | None:
-        """What a cancellation that arrived means; None when it was the caller's."""
-        if not timer.uncancel():
-            # aiohttp cancels futures of its own when the owner of a session closes it.
-            return None if timer.is_cancelled() or not sender.closed else _session_closed(exchange)
-        if self.closed:
-            return ClientClosedError("the client was closed during the request", exchange.is_sent)
-        if exchange.is_reused and exchange.status is None and not hold_time:
-            self._settings.pool.close_idle()  # a connection that died silently looks like this
-        return RequestTimeoutError(
-            "no complete answer in time",
-            exchange.method,
-            exchange.path,
-            sent=exchange.is_sent,
-            response_status=exchange.status,
+        return aiohttp.TCPConnector(
+            limit=self.slots, ttl_dns_cache=_DNS_CACHE_SECONDS, socket_factory=keepalive_socket
         )
 
-    def _failure(self, error: Exception, sender: Sender, exchange: Exchange) -> SieveError:
-        if sender.closed:
-            return _session_closed(exchange)
-        place = (exchange.method, exchange.path, exchange.status or 0)
-        if isinstance(error, TooLargeError):
-            return ResponseTooLargeError(
-                f"the body is over {self._settings.max_body} bytes", *place
-            )
-        if isinstance(error, ContentEncodingError):
-            return DecodeError(str(error), *place)
+    def _failure(
+        self,
+        error: BaseException,
+        request: Request[Any],
+        sender: Sender,
+        exchange: Exchange,
+        timer: RequestTimer,
+    ) -> SieveError | None:
+        """Our error for what was raised; None where that passes, as the caller's cancellation."""
+        is_cancellation = isinstance(error, asyncio.CancelledError)
+        if is_cancellation and timer.uncancel():
+            return self._interruption(exchange, request.hold_time)
+        # aiohttp cancels futures of its own when the owner of a session closes it.
+        passes = timer.is_cancelled() if is_cancellation else not isinstance(error, Exception)
+        if sender.resource.closed and not passes:
+            reason = "the session of this client was closed during the request"
+            return ClientClosedError(reason, exchange.is_sent)
+        if not isinstance(error, Exception):
+            return None
+        if isinstance(error, BodyError):
+            return error.kind(str(error), exchange.method, exchange.path, exchange.status or 0)
         failure = translate(error, exchange, self._redact)
         if isinstance(failure, ConnectError) and failure.reused_connection:
             self._settings.pool.close_idle()
         return failure
 
-
-def _session_closed(exchange: Exchange) -> ClientClosedError:
-    reason = "the session of this client was closed during the request"
-    return ClientClosedError(reason, exchange.is_sent)
+    def _interruption(self, exchange: Exchange, hold_time: float) -> SieveError:
+        if self.closed:
+            return ClientClosedError("the client was closed during the request", exchange.is_sent)
+        if exchange.is_reused and exchange.status is None and not hold_time:
+            self._settings.pool.close_idle()  # a connection that died silently looks like this
+        place, status = (exchange.method, exchange.path), exchange.status
+        return RequestTimeoutError(
+            "no complete answer in time", *place, sent=exchange.is_sent, response_status=status
+        )
 
 
 def _slots(max_connections: int, session: aiohttp.ClientSession | None) -> int:
@@ -266,12 +240,3 @@ def _slots(max_connections: int, session: aiohttp.ClientSession | None) -> int:
     connector = None if session is None else session.connector
     limits = () if connector is None else (connector.limit, connector.limit_per_host)
     return min([max_connections, *(limit for limit in limits if limit)])
-
-
-def _headers(api_key: str) -> dict[str, str]:
-    return {
-        "X-API-Key": api_key,
-        "Accept": "application/json",
-        "Accept-Encoding": "gzip, deflate",  # the same whichever decoders are installed
-        "User-Agent": f"sieve-async/{__version__}",
-    }

@@ -10,6 +10,7 @@ from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from sieve_async.errors import ConfigError
@@ -23,18 +24,13 @@ if TYPE_CHECKING:
 
 
 class SessionSender:
-    """Sends requests over one session.
-
-    Args:
-        session: The session to use.
-        settings: How to send.
-    """
+    """Sends requests over one session, which others may use, too."""
 
     def __init__(self, session: aiohttp.ClientSession, settings: SenderSettings) -> None:
-        self._session = session
+        self.resource = session
         self._settings = settings
+        self._headers = CIMultiDict(settings.headers)
         self._options: dict[str, Any] = {
-            "headers": settings.headers,
             "timeout": settings.timeout,
             "allow_redirects": False,
             "raise_for_status": False,
@@ -49,22 +45,11 @@ class SessionSender:
             and aiohttp.hdrs.AUTHORIZATION not in session.headers
         )
 
-    @property
-    def closed(self) -> bool:
-        """Whether the session is closed."""
-        return self._session.closed
-
     async def send(self, request: Request[Any], target: str, exchange: Exchange) -> Answer:
-        """Send one request; status, headers and body of its answer.
-
-        Args:
-            request: The request.
-            target: Its path and query.
-            exchange: Records how far it has come.
+        """Send one request to a path and query; ``exchange`` records how far it has come.
 
         Raises:
-            TooLargeError: The body is too large.
-            ContentEncodingError: The body cannot be decompressed.
+            BodyError: The body is too large, or cannot be decompressed.
             Exception: Anything that aiohttp, the system or foreign code raises.
         """
         path, _, query = target.partition("?")
@@ -73,44 +58,49 @@ class SessionSender:
             url = URL(f"{url}?{query}", encoded=True)
         options = self._options
         if request.body is not None:
-            headers = {**self._settings.headers, aiohttp.hdrs.CONTENT_TYPE: "application/json"}
+            headers = {aiohttp.hdrs.CONTENT_TYPE: "application/json"}
             options = {**options, "headers": headers, "data": io.BytesIO(request.body)}
-        middleware = self._middleware(exchange, fresh=request.fresh_connection)
-        response = await self._session.request(
-            request.method, url, middlewares=(middleware,), **options
+        middlewares = (self._middleware(exchange, fresh=request.fresh_connection),)
+        response = await self.resource.request(
+            request.method, url, middlewares=middlewares, **options
         )
-        exchange.status = response.status
+        status, content, limit = response.status, response.content, self._settings.max_body
+        protocol = getattr(response.connection, "protocol", None)  # None: the body is complete
         try:
-            body = await read_body(
-                response.status,
-                response.content,
-                response.headers,
-                self._settings.max_body,
-                exchange.protocol,
-            )
-        except BaseException:
-            response.close()
-            raise
-        if not response.content.at_eof():
-            response.close()  # the rest is not wanted, so the connection cannot be kept
-        return response.status, response.raw_headers, body
-
-    async def close(self) -> None:
-        """Close the session."""
-        await self._session.close()
+            if status == 407 and exchange.via_proxy:  # a proxy for plain http answers itself
+                raise aiohttp.ClientHttpProxyError(response.request_info, (), status=407)
+            exchange.status = status
+            body = await read_body(status, content, response.headers, limit, protocol)
+        finally:
+            if not content.at_eof():
+                response.close()  # the rest is not wanted, so the connection cannot be kept
+        return status, response.raw_headers, body
 
     def _middleware(self, exchange: Exchange, *, fresh: bool) -> aiohttp.ClientMiddlewareType:
         """One attempt is one request on the wire, and its connection is known."""
+        check = self._settings.pool.check
 
         async def no_resend_middleware(
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
         ) -> aiohttp.ClientResponse:
-            request.headers.pop(aiohttp.hdrs.COOKIE, None)
+            # Here aiohttp copies the headers once; it would copy those of a call three times.
+            headers = request.headers
+            headers.update(self._headers)
+            headers.pop(aiohttp.hdrs.COOKIE, None)
             if self._drops_netrc:
-                request.headers.pop(aiohttp.hdrs.AUTHORIZATION, None)
+                headers.pop(aiohttp.hdrs.AUTHORIZATION, None)
             exchange.via_proxy = request.proxy is not None
+            send: Any = getattr(request, "send", None)
+            exchange.is_sent = send is None  # without the hook below, it may have been
+
+            def checked_send(conn: "Connection") -> Any:
+                """Called when the connection is open and the request not yet written."""
+                exchange.is_reused = check(conn.protocol, fresh=fresh)
+                exchange.is_sent = True
+                return send(conn)
+
             while True:
-                self._watch_sending(request, exchange, fresh=fresh)
+                request.send = checked_send  # type: ignore[method-assign] # of this one request
                 try:
                     response = await handler(request)
                 except UnusableConnectionError:
@@ -118,38 +108,12 @@ class SessionSender:
                 except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
                     raise BrokenConnectionError from error
                 finally:
-                    vars(request).pop("send", None)  # else the request refers to itself
+                    del request.send  # else the request refers to itself
                 if aiohttp.hdrs.SET_COOKIE in response.headers:
                     response.cookies = SimpleCookie()  # else they would go into the session's jar
                 return response
 
         return no_resend_middleware
-
-    def _watch_sending(
-        self, request: aiohttp.ClientRequest, exchange: Exchange, *, fresh: bool
-    ) -> None:
-        """See the connection after it is open and before the request is written."""
-        send = getattr(request, "send", None)
-        if send is None:  # pragma: no cover - no such hook: the request may have been sent
-            exchange.is_sent = True
-            return
-
-        async def checked_send(conn: "Connection") -> aiohttp.ClientResponse:
-            exchange.protocol = conn.protocol
-            exchange.is_reused = self._settings.pool.check(conn.protocol, fresh=fresh)
-            exchange.is_sent = True
-            response: aiohttp.ClientResponse = await send(conn)
-            return response
-
-        request.send = checked_send  # type: ignore[method-assign] # of this one request
-
-
-def open_session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-    """A session of our own: no cookies, no environment, and no headers.
-
-    aiohttp would send the headers of a session to a proxy, too, and so the key.
-    """
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 def environment_proxy(base_url: URL) -> URL | None:

@@ -1,4 +1,4 @@
-"""What both senders share: settings, connectors, and which pooled connections may be used."""
+"""What both senders share: settings, sockets, and which pooled connections may be used."""
 
 import asyncio
 import socket
@@ -10,8 +10,6 @@ import aiohttp
 import attrs
 from yarl import URL
 
-_NEVER_ROUND_UP = 1e9  # aiohttp rounds timeouts above five seconds up: all fire at once
-_DNS_CACHE_SECONDS = 30
 _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # seconds, and probes
 
 
@@ -30,13 +28,9 @@ class UnusableConnectionError(Exception):
 
 @attrs.define(eq=False)
 class PooledConnections:
-    """Which pooled connections may be used; those that may not are closed when their turn comes.
+    """Which pooled connections may be used; those that may not are closed when their turn comes."""
 
-    Attributes:
-        trusted_since: Connections that were last used before this time of the loop are not used.
-    """
-
-    trusted_since: float = float("-inf")
+    trusted_since: float = float("-inf")  # the time of the loop since which they must have served
 
     def close_idle(self) -> None:
         """Use no connection that is idle now: one had died unseen, and so may the others.
@@ -49,8 +43,8 @@ class PooledConnections:
         """Whether the connection has served before; from now on, it has.
 
         Raises:
-            UnusableConnectionError: It is not to be used: data has arrived on it that was not
-                asked for, it is not trusted any more, or a new one is wanted.
+            UnusableConnectionError: Data has arrived on it that was not asked for, it is not
+                trusted any more, or a new one is wanted.
         """
         now = asyncio.get_running_loop().time()
         last_use = _last_uses.get(protocol)
@@ -66,38 +60,17 @@ class PooledConnections:
 
 @attrs.define(eq=False, kw_only=True)
 class SenderSettings:
-    """How requests of one client are sent.
-
-    Attributes:
-        origin: The server.
-        headers: Sent with each request; among them the key.
-        timeout: How long opening a connection may take.
-        max_body: The size of a good body in bytes.
-        proxy: The proxy to use; None for what the session uses.
-        pool: Which pooled connections may be used.
-    """
+    """How requests of one client are sent."""
 
     origin: URL
-    headers: Mapping[str, str] = attrs.field(repr=False)
-    timeout: aiohttp.ClientTimeout
-    max_body: int
-    proxy: URL | None = attrs.field(repr=False)
+    headers: Mapping[str, str] = attrs.field(repr=False)  # of each request; among them the key
+    timeout: aiohttp.ClientTimeout  # of opening a connection
+    max_body: int  # the size of a good body in bytes
+    proxy: URL | None = attrs.field(repr=False)  # None for what the session uses
     pool: PooledConnections = attrs.Factory(PooledConnections)
 
 
-def connect_timeout(seconds: float | None) -> aiohttp.ClientTimeout:
-    """A timeout of connecting only: aiohttp's ``total`` loses cancellations."""
-    return aiohttp.ClientTimeout(total=None, sock_connect=seconds, ceil_threshold=_NEVER_ROUND_UP)
-
-
-def open_connector(limit: int) -> aiohttp.TCPConnector:
-    """A connector of our own, with so many connections at most."""
-    return aiohttp.TCPConnector(
-        limit=limit, ttl_dns_cache=_DNS_CACHE_SECONDS, socket_factory=_keepalive_socket
-    )
-
-
-def _keepalive_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+def keepalive_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     """A socket that notices within half a minute that the other side has gone."""
     family, kind, protocol, *_ = address
     opened = socket.socket(family, kind, protocol)

@@ -8,11 +8,11 @@ import asyncio
 
 from sieve_async.errors import WrongEventLoopError
 
-_NEVER = float("inf")
+NEVER = float("inf")
 
 
 class RequestTimer:
-    """The deadline of one request, and the means to interrupt it.
+    """The means to interrupt one request.
 
     It does what ``asyncio.timeout`` does at a fraction of the cost: it cancels the task, and takes
     that cancellation back where it arrives, unless the task was cancelled from elsewhere too.
@@ -55,14 +55,15 @@ class RequestTimers:
     def __init__(self) -> None:
         self._due: dict[RequestTimer, float] = {}
         self._handle: asyncio.TimerHandle | None = None
+        self._next = NEVER  # when it fires
 
     def __bool__(self) -> bool:
         return bool(self._due)
 
-    def start(self, timer: RequestTimer, due: float | None) -> None:
-        """Add a request; None is never due."""
-        self._due[timer] = _NEVER if due is None else due
-        if due is not None and (self._handle is None or due < self._handle.when()):
+    def start(self, timer: RequestTimer, due: float) -> None:
+        """Add a request; it may be due ``NEVER``."""
+        self._due[timer] = due
+        if due < self._next:
             self._schedule(due)
 
     def stop(self, timer: RequestTimer) -> None:
@@ -71,30 +72,24 @@ class RequestTimers:
 
     def interrupt_all(self) -> None:
         """End all requests in flight."""
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        self._schedule(NEVER)
         for timer in self._due:
             timer.interrupt()
 
     def _schedule(self, when: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
-        self._handle = asyncio.get_running_loop().call_at(when, self._interrupt_due, when)
+        self._next, self._handle = when, None
+        if when != NEVER:
+            self._handle = asyncio.get_running_loop().call_at(when, self._interrupt_due)
 
-    def _interrupt_due(self, now: float) -> None:
-        """Interrupt what is due at the time of the timer; a loop may fire it a little early."""
-        loop = asyncio.get_running_loop()
-        self._handle = None
-        earliest = _NEVER
+    def _interrupt_due(self) -> None:
+        now = self._next  # a loop may fire a little early
         for timer, due in self._due.items():
             if due <= now:
                 # One turn later than due: an answer that has arrived in this turn is read.
-                loop.call_soon(self._interrupt, timer)
-            else:
-                earliest = min(earliest, due)
-        if earliest != _NEVER:
-            self._schedule(earliest)
+                asyncio.get_running_loop().call_soon(self._interrupt, timer)
+        self._schedule(min((due for due in self._due.values() if due > now), default=NEVER))
 
     def _interrupt(self, timer: RequestTimer) -> None:
         if timer in self._due:

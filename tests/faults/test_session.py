@@ -1,8 +1,10 @@
 """A caller's session: used, not changed, and with any settings."""
 
 import asyncio
+import gc
 import gzip
 import json
+import weakref
 from typing import Any
 
 import aiohttp
@@ -45,6 +47,27 @@ async def test_cookies_are_not_kept() -> None:
             await client.get_job(JOB)
 
         assert [seen.header("Cookie") for seen in server.requests] == [None, None]
+
+
+async def test_requests_are_freed() -> None:
+    """A request with its headers is freed when it is over, not by the garbage collector."""
+    made: list[weakref.ref[aiohttp.ClientRequest]] = []
+
+    class Recorded(aiohttp.ClientRequest):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            made.append(weakref.ref(self))
+
+    async with (
+        aiohttp.ClientSession(request_class=Recorded) as session,
+        serve(respond(), session=session) as (_, client),
+    ):
+        gc.disable()
+        try:
+            await client.get_job(JOB)
+            assert [request() for request in made] == [None]
+        finally:
+            gc.enable()
 
 
 SESSIONS: dict[str, dict[str, Any]] = {

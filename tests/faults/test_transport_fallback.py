@@ -1,108 +1,99 @@
 """aiohttp without a name that the direct connection needs: the client uses sessions instead."""
 
 import asyncio
+import inspect
 import logging
+from operator import attrgetter
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import attrs
 import pytest
+from multidict import CIMultiDict
 
-from faults.transport_ways import GET, PUSH, send
+from faults.transport_ways import GET, PUSH, send, transport_of
 from helpers.leak_checks import KEY
 from helpers.raw_server import RawServer
 from sieve_async import Limits, Timeout
 from sieve_async.config import Config
 from sieve_async.transport import Transport
+from sieve_async.transport.connection import _NEEDED
+from sieve_async.transport.errors import Exchange
 
 pytestmark = pytest.mark.looptime
 
-
-class OtherSignature(aiohttp.TCPConnector):
-    """A connector with another argument."""
-
-    async def connect(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
-        """Never called."""
-        raise AssertionError(request, options)
+NAMES = [(path, name) for path, names in _NEEDED.items() for name in sorted(names)]
+REQUEST_KEY = "client_reqrep.ClientRequest.connection_key"
 
 
-class Hiding:
-    """An object of aiohttp without some of its names."""
+class CountingTransport(Transport):
+    """A transport that counts its connectors."""
 
-    def __init__(self, inner: Any, *hidden: str, **others: Any) -> None:
-        self._inner = inner
-        self._hidden = hidden
-        self._others = others
-
-    def __getattr__(self, name: str) -> Any:
-        if name in self._hidden:
-            raise AttributeError(name)
-        return self._others[name] if name in self._others else getattr(self._inner, name)
-
-
-def lacking(where: str, name: str, **others: Any) -> type[aiohttp.TCPConnector]:
-    """A class of connectors whose connections, or their protocols, lack a name."""
-
-    class Lacking(aiohttp.TCPConnector):
-        async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109
-            connection = await super().connect(req, traces, timeout)
-            if where == "connection":
-                return Hiding(connection, name)
-            return Hiding(connection, protocol=Hiding(connection.protocol, name, **others))
-
-    return Lacking
-
-
-def with_other_names(read_until_end: bool, auto_decompress: bool) -> None:  # noqa: FBT001
-    """Not what the direct connection calls."""
-    raise AssertionError(read_until_end, auto_decompress)
-
-
-CONNECTORS: dict[str, type[aiohttp.TCPConnector]] = {
-    "connect": OtherSignature,
-    "set_response_params": lacking("protocol", "set_response_params"),
-    "its parameters": lacking("protocol", "", set_response_params=with_other_names),
-    "should_close": lacking("protocol", "should_close"),
-    "read": lacking("protocol", "read"),
-    "transport": lacking("connection", "transport"),
-    "nothing": aiohttp.TCPConnector,
-}
-
-
-class TransportOn(Transport):
-    """A transport whose direct connections come from this class of connectors."""
-
-    def __init__(self, url: str, kind: type[aiohttp.TCPConnector]) -> None:
-        super().__init__(Config(api_key=KEY, base_url=url), Timeout(), Limits())
-        self.opened: list[aiohttp.TCPConnector] = []
-        self._kind = kind
+    opened = 0
 
     def _open_connector(self) -> aiohttp.TCPConnector:
-        if self.opened:
-            return super()._open_connector()
-        self.opened.append(self._kind())
-        return self.opened[0]
+        self.opened += 1
+        return super()._open_connector()
 
 
-@pytest.mark.parametrize("name", CONNECTORS)
-async def test_missing_name(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def without(path: str, name: str) -> Any:
+    """A class without this attribute, or a function without this parameter."""
+    others = _NEEDED[path] - {name}
+    if isinstance(attrgetter(path)(aiohttp), type):
+        return type("Lacking", (), dict.fromkeys(others))
+    function: Any = lambda: None  # noqa: E731 - it is never called
+    kind = inspect.Parameter.KEYWORD_ONLY
+    function.__signature__ = inspect.Signature([inspect.Parameter(each, kind) for each in others])
+    return function
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [*NAMES, ("http.RawResponseMessage", ""), (REQUEST_KEY, ""), ("", "")]
+)
+async def test_missing_name(
+    path: str, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """No request is lost or sent twice, and one line is logged; nothing lacks by default."""
     caplog.set_level(logging.INFO, "sieve_async")
     async with RawServer() as server:
-        transport = TransportOn(server.url, CONNECTORS[name])
+        transport = CountingTransport(Config(api_key=KEY, base_url=server.url), Timeout(), Limits())
+        with monkeypatch.context() as patch:
+            if name:
+                patch.setattr(f"aiohttp.{path}", without(path, name))
+            elif path:
+                patch.delattr(f"aiohttp.{path}")
+            transport._sender(GET)
         responses = await asyncio.gather(*(send(transport) for _ in range(5)))
         responses += [await send(transport), await send(transport, PUSH)]
         transport.abort()
         await transport.close()
 
         assert [response.status for response in responses] == [200] * 7
-        assert (len(server.requests), len(transport.opened)) == (7, 1)
+        assert (len(server.requests), transport.opened) == (7, 2)
         lines = [record.getMessage() for record in caplog.records if record.name == "sieve_async"]
-        if name == "nothing":
-            assert (lines, transport._is_direct) == ([], True)
+        if path:
+            lacking = f"{path}.{name}" if name else path
+            lacking = "ClientRequest(method, url)" if path == REQUEST_KEY else lacking
+            assert lines == [f"aiohttp {aiohttp.__version__} lacks {lacking}: using its sessions"]
         else:
-            assert len(lines) == 1
-            assert f"aiohttp {aiohttp.__version__} lacks" in lines[0]
+            assert (lines, transport._is_direct) == ([], True)
+
+
+async def test_session_without_its_hook() -> None:
+    """Where aiohttp did not call ``ClientRequest.send``, a request would count as sent."""
+
+    async def respond(_: Any) -> Any:
+        return SimpleNamespace(headers=CIMultiDict())
+
+    async with aiohttp.ClientSession() as session:
+        sender: Any = transport_of("http://localhost", session)._sender(GET)
+        exchange = Exchange("GET", "/v2/jobs/job-1")
+        request = SimpleNamespace(headers=CIMultiDict(), proxy=None)
+        await sender._middleware(exchange, fresh=False)(request, respond)
+
+        assert exchange.is_sent
+        assert request.headers["X-API-Key"] == KEY
 
 
 async def test_same_request_both_ways() -> None:

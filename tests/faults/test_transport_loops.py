@@ -66,6 +66,18 @@ async def test_session_closed_during_the_request(answered: int) -> None:
         assert now() == pytest.approx(1, abs=0.01)
 
 
+async def test_cancellation_while_the_session_is_closed() -> None:
+    """A cancellation of the caller passes, although the session is closed by then."""
+    async with silent_after(0) as server, aiohttp.ClientSession() as session:
+        asking = asyncio.ensure_future(send(transport_of(server.url, session)))
+        await asyncio.sleep(1)
+        asking.cancel()
+        await session.close()
+        await asyncio.wait([asking])
+
+        assert asking.cancelled()
+
+
 @all_ways
 async def test_abort(way: str) -> None:
     """Requests in flight end at once, and nothing more is sent."""
