@@ -8,6 +8,7 @@ from sieve_async.decode.responses import (
     parse_object,
     parse_page,
     parse_state,
+    parse_states,
     parse_success,
     parse_text,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "parse_object",
     "parse_page",
     "parse_state",
+    "parse_states",
     "parse_success",
     "parse_text",
 ]

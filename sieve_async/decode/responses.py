@@ -8,7 +8,7 @@ import attrs
 from sieve_async.config import ID
 from sieve_async.converter import Document, structure
 from sieve_async.decode.error_responses import error_from_response
-from sieve_async.decode.parser import NotJSONError, parse
+from sieve_async.decode.parser import NotJSONError, parse, parse_rows
 from sieve_async.errors import DecodeError
 from sieve_async.messages import Model, Request, Response
 from sieve_async.models import BuildStatus, FunctionVersion, Job, JobStatus
@@ -63,8 +63,8 @@ class JobPage:
 
     jobs: list[tuple[str, JobStatus]]
     next_offset: int | None
-    _rows: list[Document] = attrs.field(factory=list, repr=False)
     is_last: bool = True
+    _rows: list[Document] = attrs.field(factory=list, repr=False)
 
     def models(self) -> list[Job]:
         """The jobs of all rows that can be read."""
@@ -117,14 +117,29 @@ def parse_page(request: Request[Job], response: Response) -> JobPage:
     next_offset: Any = document.get("next_offset")
     if not isinstance(rows, list):
         raise _decode_error(request, response, "data must be an array")
-    is_whole = next_offset.__class__ is int
     good = [row for row in rows if _is_job(row)]
-    return JobPage(
-        [(row["id"], JobStatus(row["status"])) for row in good],
-        next_offset if is_whole and 0 < next_offset <= _MAX_OFFSET else None,
-        good,
-        next_offset is None or (is_whole and next_offset < 0),
-    )
+    jobs = [(row["id"], JobStatus(row["status"])) for row in good]
+    return JobPage(jobs, *_next(next_offset), good)
+
+
+def parse_states(request: Request[Job], response: Response) -> JobPage:
+    """The ids and states in one page of a list, to be compared with known ids; no models.
+
+    Raises:
+        SieveError: As for :func:`parse_page`.
+    """
+    parse_success(request, response)
+    found = None if response.status == _PARTIAL_CONTENT else parse_rows(response.body)
+    if found is None:
+        return parse_page(request, response)
+    rows, next_offset = found
+    words = _WORDS[Job]
+    jobs: list[Any] = [
+        (row.id, words.get(row.status) or JobStatus(row.status))
+        for row in rows
+        if row.id.__class__ is row.status.__class__ is str
+    ]
+    return JobPage(jobs, *_next(next_offset))
 
 
 def parse_text(request: Request[Any], response: Response) -> str:
@@ -186,6 +201,13 @@ def _read_identity(
 
 def _decode_error(request: Request[Any], response: Response, reason: str) -> DecodeError:
     return DecodeError(reason, request.method, request.path, response.status, response.excerpt())
+
+
+def _next(offset: Any) -> tuple[int | None, bool]:
+    """Where the next page begins, and whether there is none."""
+    is_whole = offset.__class__ is int
+    is_named = is_whole and 0 < offset <= _MAX_OFFSET
+    return offset if is_named else None, offset is None or (is_whole and offset < 0)
 
 
 def _is_job(row: object) -> bool:

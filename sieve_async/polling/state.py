@@ -101,10 +101,6 @@ class PollState:
         """Whether the last poll brought a good answer."""
         return not (self.failures or self.rejections)
 
-    def interval(self, now: float) -> float:
-        """The poll interval of now, without jitter."""
-        return self.policy.interval(now - self.changed_at)
-
     def on_response(
         self,
         status: JobStatus | BuildStatus,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import attrs
 
 from sieve_async.background import Background, cancel, loop_time
-from sieve_async.decode import JobPage, parse_page
+from sieve_async.decode import JobPage, parse_states
 from sieve_async.endpoints import MAX_PAGE, list_jobs
 from sieve_async.errors import ClientClosedError, ResponseTooLargeError, SieveError
 from sieve_async.messages import Request, Response, shorten
@@ -34,6 +34,7 @@ _PAGE_TIMEOUT = 10.0
 # A listed job is polled, should lists stop, after so many intervals and seconds.
 _PUSH_BACK_INTERVALS = 1.5
 _PUSH_BACK_SECONDS = 1.0
+_MAX_GROWTH = 1.2  # of the interval from round to round, without a part of these
 # Lists may cost so many times the bytes of polls; otherwise there are none for a while.
 _MAX_COST = 2.0
 _OFF_SECONDS = 600.0
@@ -165,10 +166,11 @@ class Lister:
                 if job_id not in this.listed:
                     self._on_missing(job)
         interval = self._next_interval(this, now)
-        self._interval = max(interval, now - this.started)  # a slow round delays the next one
-        until = self.pushed_back_until(now)
-        for job in this.listed.values():
-            job.push_back(until)
+        previous, self._interval = self._interval, max(interval, now - this.started)
+        if self._interval > _MAX_GROWTH * previous:  # the pages have not pushed them back enough
+            until = self.pushed_back_until(now)
+            for job in this.listed.values():
+                job.push_back(until)
         self._next_at = max(now, this.started + interval, self._off_until)
 
     async def _read(self, this: _ListPass) -> bool:
@@ -188,7 +190,7 @@ class Lister:
     async def _page(self, this: _ListPass, status: JobStatus, offset: int) -> JobPage:
         def parse(request: Request[Job], response: Response) -> JobPage:
             this.bytes += len(response.body)
-            return parse_page(request, response)
+            return parse_states(request, response)
 
         request = list_jobs(status=status, limit=MAX_PAGE, offset=offset)
         deadline = loop_time() + _PAGE_TIMEOUT
@@ -207,7 +209,8 @@ class Lister:
             this.listed[job_id] = job
             job.is_listed = True
             job.state.was_listed = True
-            job.set_status(status)
+            if status is not job.status:
+                job.set_status(status)
             job.push_back(until)
 
     def _on_missing(self, job: WatchedJob) -> None:
@@ -230,7 +233,8 @@ class Lister:
     def _next_interval(self, this: _ListPass, now: float) -> float:
         if not this.listed:
             return self._group.policy.max_interval
-        intervals = sum(job.state.interval(now) for job in this.listed.values())
+        interval = self._group.policy.interval
+        intervals = sum(interval(now - job.state.changed_at) for job in this.listed.values())
         return max(intervals / len(this.listed), _MIN_INTERVAL_PER_PAGE * this.pages)
 
     def _on_error(self, error: SieveError) -> None:

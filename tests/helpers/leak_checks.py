@@ -19,6 +19,7 @@ _DEPENDENCIES = (
     "cattrs",
     "backoff",
     "orjson",
+    "msgspec",
     "json",
     "yarl",
     "multidict",

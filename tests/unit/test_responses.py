@@ -15,15 +15,19 @@ from sieve_async import (
     Job,
     JobStatus,
     NotFoundError,
+    ServerError,
     SieveError,
 )
+from sieve_async.config import ID
 from sieve_async.decode import (
     JobPage,
     parse_model,
     parse_object,
     parse_page,
     parse_state,
+    parse_states,
     parse_text,
+    parser,
 )
 from sieve_async.endpoints import get_job, get_version, list_jobs
 from sieve_async.messages import Request, Response
@@ -195,6 +199,47 @@ def test_rows() -> None:
         Job("a", JobStatus.QUEUED, outputs=(InputOutput(data=1),)),
         Job("b", JobStatus("napping"), inputs={"i": InputOutput(name="i")}, extra={"restarts": 2}),
     ]
+
+
+ODD_ROWS: list[Any] = [
+    {"id": "a", "status": "queued", "outputs": [1, None]},
+    *({}, {"id": "x"}, {"id": 5, "status": "queued"}, {"id": "x", "status": ["queued"]}),
+    {"status": "napping", "id": "b", "id2": {"id": "c", "status": "queued"}},
+    {"id": "\u00fc \\u0022", "status": "queued"},
+]
+PAGES: list[Any] = [
+    json.dumps({"data": ODD_ROWS, "next_offset": 9}),
+    json.dumps({"next_offset": -1, "data": [*ODD_ROWS, None, 5, []], "more": {"data": [{}]}}),
+    '{"data": [{"id": "a", "cost": NaN, "status": "queued"}]}',
+    '\ufeff{"data": [{"id": "a", "status": "queued"}], "next_offset": 0}',
+    '{"data": [{"id": "a", "n": 1e999, "s": "\\ud800", "status": "queued"}]}',
+    f'{{"data": [{{"id": "a", "n": {"1" * 100}, "status": "queued"}}], "next_offset": {2**70}}}',
+    f'{{"data": [{{"deep": {"[" * 300}{"]" * 300}, "id": "a", "status": "queued"}}]}}',
+    '{"data": [], "next_offset": true}',
+]
+
+
+@pytest.mark.parametrize("has_msgspec", [True, False])
+@pytest.mark.parametrize("body", PAGES, ids=range(len(PAGES)))
+def test_states_in_a_page(body: str, monkeypatch: pytest.MonkeyPatch, *, has_msgspec: bool) -> None:
+    """Ids and statuses are those of the whole rows, with and without msgspec."""
+    assert parser._decode_page is not None
+    whole = parse_page(LIST, answer(body.encode()))
+    if not has_msgspec:
+        monkeypatch.setattr(parser, "_decode_page", None)
+    page = parse_states(LIST, answer(body.encode()))
+    assert [row for row in page.jobs if ID.fullmatch(row[0])] == whole.jobs
+    assert all(type(status) is JobStatus for _, status in page.jobs)
+    assert (page.next_offset, page.is_last) == (whole.next_offset, whole.is_last)
+
+
+def test_states_in_no_page() -> None:
+    """What is no page is an error, however its rows would be read."""
+    for body in (b"", b"[]", b"{}", b'{"data": {}}', b'{"data": [{"id": "a"}', b'"\xff"'):
+        assert isinstance(error_of(parse_states, LIST, answer(body)), DecodeError)
+    page = b'{"data": []}'
+    assert isinstance(error_of(parse_states, LIST, Response(206, (), page, str)), DecodeError)
+    assert isinstance(error_of(parse_states, LIST, Response(503, (), page, str)), ServerError)
 
 
 def test_large_answers() -> None:
