@@ -29,6 +29,7 @@ async def test_demo(command: Command) -> None:
     assert "50 of 50 jobs ended" in ended.stderr
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(("strategy", "jobs"), [("long_poll", 30), ("list", 30), ("poll", 0)])
 async def test_options(command: Command, strategy: str, jobs: int) -> None:
     """The demo watches as many jobs as asked for, by any strategy."""
@@ -41,6 +42,7 @@ async def test_options(command: Command, strategy: str, jobs: int) -> None:
     assert "unexpected outcomes: none\n" in ended.stdout
 
 
+@pytest.mark.programs
 async def test_terminal(at_terminal: TerminalCommand) -> None:
     """At a terminal the demo has the live view."""
     line = ("demo", "--jobs", "10", "--speed", "5")
@@ -50,6 +52,7 @@ async def test_terminal(at_terminal: TerminalCommand) -> None:
     assert shown.count("  finished") == 8
 
 
+@pytest.mark.programs
 async def test_serve(sieve: FakeSieve) -> None:
     """The server prints the variables to set, answers, and exits with 0 when it is stopped."""
     program = await start_command(sieve, "serve", "--port", "0", "--jobs", "3", "--speed", "100")

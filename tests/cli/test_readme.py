@@ -6,6 +6,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from helpers.cli_runner import reset_signals
 from sieve_async.cli import parser
 
@@ -15,6 +17,7 @@ SECTION = TEXT.split("## Command line\n")[1].split("\n## ")[0]
 COMMANDS = re.findall(r"^\$ (.*)$", BLOCK, re.MULTILINE)
 
 
+@pytest.mark.programs
 async def test_block(tmp_path: Path) -> None:
     """The block works when it is pasted as it stands."""
     program = tmp_path / "sieve-async"

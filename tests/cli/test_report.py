@@ -188,6 +188,7 @@ async def test_modes(command: Command, sieve: FakeSieve, tmp_path: Path) -> None
     assert old.read_text("utf-8").startswith("<!DOCTYPE")
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(
     ("target", "redirection", "kept"), [("/dev/stdout", ">>", 1), ("/proc/self/fd/1", ">", 0)]
 )

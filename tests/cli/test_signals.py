@@ -109,6 +109,7 @@ async def test_push_without_an_answer(command: Command, sieve: FakeSieve) -> Non
     assert ended.stderr.endswith(hint)
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(
     ("number", "code", "line"),
     [
@@ -134,6 +135,7 @@ async def test_signals(sieve: FakeSieve, number: int, code: int, line: str) -> N
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.programs
 async def test_ignored_signals(sieve: FakeSieve) -> None:
     """What is ignored at the start (nohup, background jobs) stays ignored."""
     job = sieve.job(sieve.add_job("a", by="manual"))
@@ -157,6 +159,7 @@ async def test_ignored_signals(sieve: FakeSieve) -> None:
     assert ended.stdout.startswith("a  finished")
 
 
+@pytest.mark.programs
 async def test_second_signal(sieve: FakeSieve, tmp_path: Path) -> None:
     """A second signal ends the program at once: here while a fifo has no reader."""
     sieve.add_job("going", status=None)
@@ -174,6 +177,7 @@ async def test_second_signal(sieve: FakeSieve, tmp_path: Path) -> None:
     await finish_command(program)
 
 
+@pytest.mark.programs
 async def test_thread_that_hangs(sieve: FakeSieve) -> None:
     """What cannot be cancelled, such as a host lookup in a thread, does not hold the program."""
     lookup = "print('looking up', file=sys.stderr, flush=True) or time.sleep(60)"

@@ -51,6 +51,7 @@ async def test_interrupted(sieve: FakeSieve, command: Command, state: str) -> No
     )
 
 
+@pytest.mark.programs
 async def test_killed(sieve: FakeSieve, command: Command, state: str) -> None:
     """After a kill the watch continues from the file."""
     sieve.add_job("done")

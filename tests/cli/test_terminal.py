@@ -25,6 +25,7 @@ def lines_of(shown: str) -> list[str]:
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(
     ("size", "settings"), [((80, 24), {}), ((80, 24), {"NO_COLOR": "1"}), ((30, 10), {})], ids=str
 )
@@ -48,6 +49,7 @@ async def test_live_view(
     assert last.startswith("2 of 2 jobs ended in")
 
 
+@pytest.mark.programs
 async def test_live_view_of_many(at_terminal: TerminalCommand, sieve: FakeSieve) -> None:
     """Many jobs are counted, with their rate, and the view fits on the screen."""
     ids = sieve.add_jobs(100, seed=1, queued=1, processing=0.3)
@@ -93,6 +95,7 @@ def test_is_live(settings: dict[str, str], *, expected: bool) -> None:
     assert not is_live(io.StringIO(), settings)
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("ci", ["", "true"])
 async def test_shared_terminal(at_terminal: TerminalCommand, sieve: FakeSieve, ci: str) -> None:
     """Where results and progress share a terminal, each result is shown once, above the view."""

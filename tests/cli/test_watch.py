@@ -119,6 +119,7 @@ async def test_any_and_fail_fast(command: Command, sieve: FakeSieve) -> None:
     assert [row["job_id"] for row in json.loads(failure.stdout)] == ["good", "bad"]
 
 
+@pytest.mark.programs
 async def test_closed_pipe(sieve: FakeSieve) -> None:
     """When the reader of the results has gone, the watch ends at once and without a word."""
     sieve.add_jobs(100, seed=1)
@@ -131,6 +132,7 @@ async def test_closed_pipe(sieve: FakeSieve) -> None:
     assert ended.stdout.count("\n") == 1
 
 
+@pytest.mark.programs
 async def test_closed_output(sieve: FakeSieve) -> None:
     """With closed streams the exit code is still right."""
     sieve.add_job("a", status="cancelled")
@@ -140,6 +142,7 @@ async def test_closed_output(sieve: FakeSieve) -> None:
     assert (ended.exit_code, ended.stdout, ended.stderr) == (3, "", "")
 
 
+@pytest.mark.programs
 async def test_full_disk(sieve: FakeSieve) -> None:
     """Results that cannot be written are one line and 6."""
     sieve.add_job("a")

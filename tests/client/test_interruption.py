@@ -63,6 +63,7 @@ for strategy in ("poll", "list", "long_poll"):
 """
 
 
+@pytest.mark.programs
 def test_signal_handler() -> None:
     """What a signal handler raises, wherever it lands, reaches the caller; nothing hangs."""
     command = [sys.executable, "-c", PROGRAM]

@@ -52,6 +52,7 @@ def test_first_program(
     assert (in_folder / "dubbed.mp4").read_bytes() == b"a video"
 
 
+@pytest.mark.programs
 @pytest.mark.looptime
 @pytest.mark.usefixtures("in_folder")
 async def test_cells(

@@ -218,6 +218,7 @@ asyncio.run(main(True))
 """
 
 
+@pytest.mark.programs
 def test_end_of_the_program() -> None:
     """A program that ends while it watches ends at once and in silence."""
     program = [sys.executable, "-X", "dev", "-c", PROGRAM]

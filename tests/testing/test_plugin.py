@@ -112,6 +112,7 @@ async def run(folder: Path, program: str, *options: str) -> tuple[int | None, st
     return running.returncode, printed.decode()
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("mode", ["strict", "auto"])
 async def test_with_pytest_asyncio(tmp_path: Path, mode: str) -> None:
     """Tests have a server on their own loop, of whatever scope, or in a thread without one."""
@@ -124,6 +125,7 @@ async def test_with_pytest_asyncio(tmp_path: Path, mode: str) -> None:
     assert (ended, "6 passed" in printed) == (0, True), printed
 
 
+@pytest.mark.programs
 async def test_with_anyio(tmp_path: Path) -> None:
     """It is the same with anyio's plugin."""
     program = ASYNCHRONOUS.replace("MARK", "pytest.mark.anyio") + ANYIO
@@ -133,6 +135,7 @@ async def test_with_anyio(tmp_path: Path) -> None:
     assert (ended, "2 passed" in printed) == (0, True), printed
 
 
+@pytest.mark.programs
 async def test_alone(tmp_path: Path) -> None:
     """Synchronous tests have a server made by the marker; the client says what it needs."""
     ended, printed = await run(tmp_path, SYNCHRONOUS + WITHOUT_ASYNCIO, "--strict-markers")
