@@ -68,7 +68,7 @@ class Scheduler:
         slots: int,
         polls_per_second: float | None,
     ) -> None:
-        self._latency = 0.0  # seconds that a poll takes, of late
+        self._latency = 0.0  # mean duration of the last polls, in seconds
         self._context = attrs.evolve(context, has_slot=True)
         self._long_context = attrs.evolve(self._context, long_polls=long_polls)
         self._limiter = limiter
@@ -376,7 +376,7 @@ class Scheduler:
                 notify(subscriber.on_update, job.result()), context=subscriber.context
             )
         except BaseException as error:
-            if this_task.cancelling():  # whatever its cleanup has raised, nobody waits for it
+            if this_task.cancelling():  # its cleanup may raise, but no caller waits
                 raise asyncio.CancelledError from error
             if subscriber.is_active:
                 self.end(subscriber, error)
