@@ -136,8 +136,9 @@ class Lister:
         complete_at = min(self._added_at + _GATHERING, self._new_since + _MAX_GATHERING)
         if now < complete_at:
             self._plan(complete_at)
-        elif jobs := self._group.jobs():
-            self._has_new = False
+            return
+        self._has_new = False
+        if jobs := self._group.jobs():
             self._pass = _ListPass(now, jobs)
             self._task = self._background.start(self._run(self._pass))
 
