@@ -34,7 +34,9 @@ _PAGE_TIMEOUT = 10.0
 # A listed job is polled, should lists stop, after so many intervals and seconds.
 _PUSH_BACK_INTERVALS = 1.5
 _PUSH_BACK_SECONDS = 1.0
-_MAX_GROWTH = 1.2  # of the interval from round to round, without a part of these
+# By how much the interval may grow from round to round before all listed jobs are pushed back once
+# more at its end, which takes 1 us for each of them, of 8 for the whole round.
+_MAX_GROWTH = 1.2
 # Lists may cost so many times the bytes of polls; otherwise there are none for a while.
 _MAX_COST = 2.0
 _OFF_SECONDS = 600.0

@@ -180,6 +180,7 @@ async def test_second_signal(sieve: FakeSieve, tmp_path: Path) -> None:
 @pytest.mark.programs
 async def test_thread_that_hangs(sieve: FakeSieve) -> None:
     """What cannot be cancelled, such as a host lookup in a thread, does not hold the program."""
+    # A real thread that cannot be cancelled; the signal ends the program long before it wakes.
     lookup = "print('looking up', file=sys.stderr, flush=True) or time.sleep(60)"
     code = f"""
 import socket, sys, time
