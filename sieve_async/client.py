@@ -64,7 +64,6 @@ from sieve_async.watch import (
     Scheduler,
     Strategy,
     Subscriber,
-    gather_outcomes,
 )
 
 if TYPE_CHECKING:
@@ -442,16 +441,10 @@ class SieveClient:
         Raises:
             InvalidArgumentError: An argument is invalid.
         """
-        check_job_ids(job_ids, Iterable, AsyncIterable)
-        watch = partial(
-            self.as_completed,
-            timeout=timeout,
-            polling=polling,
-            strategy=strategy,
-            on_update=on_update,
+        watch = self.as_completed(
+            job_ids, timeout=timeout, polling=polling, strategy=strategy, on_update=on_update
         )
-        watch(())  # checks the other arguments before any id is taken
-        return await gather_outcomes(job_ids, watch)
+        return await watch.collect()
 
     def resume(
         self,

@@ -28,7 +28,7 @@ from sieve_async.integrations.shards import shard
 from sieve_async.outcomes import JobOutcome
 from sieve_async.settings import Limits
 from sieve_async.watch import STRATEGIES, JobWatch, Strategy
-from sieve_async.watch.source import plain_id_of
+from sieve_async.watch.jobs import plain_id_of
 
 __all__ = ["DaskJobWatch", "as_completed", "shard"]
 

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias, get_args
 
 from sieve_async.watch.jobs import Subscriber
 from sieve_async.watch.scheduler import Scheduler
-from sieve_async.watch.watch import JobWatch, PendingJob, gather_outcomes
+from sieve_async.watch.watch import JobWatch, PendingJob
 
 Strategy: TypeAlias = Literal["poll", "long_poll", "list"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
@@ -16,5 +16,4 @@ __all__ = [
     "Scheduler",
     "Strategy",
     "Subscriber",
-    "gather_outcomes",
 ]

@@ -9,13 +9,14 @@ import attrs
 
 from sieve_async import delays
 from sieve_async.background import cancel
-from sieve_async.errors import ClientClosedError, WaitTimeoutError
+from sieve_async.config import check_job_id
+from sieve_async.display import shorten
+from sieve_async.errors import ClientClosedError, InvalidArgumentError, WaitTimeoutError
 from sieve_async.models import Job, JobStatus
 from sieve_async.outcomes import JobOutcome
 from sieve_async.polling.poller import JobPoller, PollContext
 from sieve_async.polling.state import PollState
 from sieve_async.settings import PollPolicy
-from sieve_async.watch.source import plain_id_of
 
 # How long before the deadline of a watch a held request is given up for a plain poll.
 _PLAIN_POLL_LEAD = 1.0
@@ -44,7 +45,8 @@ class Subscriber:
         capacity: Set when more ids may be taken.
         timer: Of the deadline.
         group: The jobs it shares with equal watches; None before the watch began and after it.
-        feeder: Takes the ids from their source, until ``is_fed``.
+        order: All that the source gave, in its order; None where no one asks for it.
+        feeder: Takes the ids from their source, until ``is_fed``; it ``has_begun``.
         rest: What is left of a source that has an end.
         is_active: Whether the watch still waits.
         is_closed: Whether nothing more is handed out.
@@ -68,7 +70,9 @@ class Subscriber:
     timer: asyncio.TimerHandle | None = None
     group: "JobGroup | None" = None
     feeder: "asyncio.Task[None] | None" = None
+    has_begun: bool = False
     is_fed: bool = False
+    order: list[str | JobOutcome] | None = None
     rest: Iterator[object] = attrs.Factory(lambda: iter(()))
     is_active: bool = True
     is_closed: bool = False
@@ -103,6 +107,8 @@ class Subscriber:
     def accept(self, job_id: object) -> str | None:
         """The id as a plain string; None for one that was taken before, or is invalid."""
         item = plain_id_of(job_id)
+        if self.order is not None:
+            self.order.append(item)
         if isinstance(item, JobOutcome):
             self._put(item)
             return None
@@ -360,3 +366,20 @@ def _word(status: JobStatus | None) -> str:
 def _closed(job_id: str, polls: int, elapsed: float) -> JobOutcome:
     error = ClientClosedError("the client was closed while waiting")
     return JobOutcome(job_id, None, error, polls, elapsed)
+
+
+def plain_id_of(job_id: object) -> str | JobOutcome:
+    """An id as a plain string; for what cannot be one, the outcome that says so."""
+    try:
+        return check_job_id(job_id)
+    except InvalidArgumentError as error:
+        return JobOutcome(_text_of(job_id), None, error.with_traceback(None))
+
+
+def _text_of(job_id: object) -> str:
+    if isinstance(job_id, str):
+        return job_id
+    try:
+        return shorten(str(job_id))
+    except Exception:  # noqa: BLE001 - it is the caller's own, and must not disturb the others
+        return f"<{type(job_id).__name__}>"

@@ -1,24 +1,26 @@
 """`JobWatch`: one call that waits for many jobs, as an async iterator of outcomes."""
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Sized
+from collections.abc import AsyncIterable, Callable, Iterable, Sized
 from datetime import timedelta
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TypeAlias
 
 import attrs
 
 from sieve_async.config import check_timeout, check_whole
+from sieve_async.errors import InvalidArgumentError
 from sieve_async.models import JobStatus
 from sieve_async.observer import FinishedWatch, WaitObserver
 from sieve_async.outcomes import JobOutcome, OutcomeList
 from sieve_async.settings import PollPolicy
 from sieve_async.watch.jobs import Subscriber
 from sieve_async.watch.scheduler import Scheduler
-from sieve_async.watch.source import JobIds, close_source, recorded
 
 # How many ids are taken, and outcomes handed out, before the loop may do something else.
 _CHUNK = 100
 _LONG_TIME = 1e9  # seconds
+
+JobIds: TypeAlias = Iterable[object] | AsyncIterable[object]
 
 
 @attrs.frozen
@@ -45,7 +47,6 @@ class JobWatch:
     """
 
     _scheduler: Scheduler | None = None  # since the start of the watch
-    _feeder: "_Feeder | None" = None
     _handed_out = _popped = 0
 
     def __init__(
@@ -130,6 +131,17 @@ class JobWatch:
             subscriber.raise_failure()
         return taken
 
+    async def collect(self) -> OutcomeList:
+        """All outcomes, in the order in which the ids came; one given twice stands there twice."""
+        if not isinstance(self._source, AsyncIterable):
+            self._source = list(self._source)
+        order = self._subscriber.order = []
+        async with self:
+            found = {outcome.job_id: outcome async for outcome in self if _is_of_job(outcome)}
+        ended = (found.get(item) if isinstance(item, str) else item for item in order)
+        # An id that came after the end was not watched.
+        return OutcomeList(outcome for outcome in ended if outcome is not None)
+
     @property
     def done(self) -> bool:
         """Whether nothing is pending and nothing is left to take."""
@@ -159,8 +171,8 @@ class JobWatch:
         self._report_end()
         self._leave()
         self._subscriber.close()
-        if self._feeder is None or not self._feeder.has_begun:
-            await close_source(self._source)
+        if not self._subscriber.has_begun:
+            await _close_source(self._source)
         ending = set(self._subscriber.ending) - {asyncio.current_task()}  # the source may close it
         if ending:
             await asyncio.wait(ending)
@@ -180,7 +192,7 @@ class JobWatch:
         try:
             self._start()
         except BaseException:
-            await close_source(self._source)
+            await _close_source(self._source)
             raise
 
     def _start(self) -> None:
@@ -195,10 +207,9 @@ class JobWatch:
                 subscriber.rest = source
         scheduler.join(subscriber, self._policy, self._strategy)
         self._scheduler = scheduler
-        self._feeder = _Feeder(scheduler, subscriber)
         # In the caller's context, for it runs the caller's iterator.
-        loop = asyncio.get_running_loop()
-        subscriber.feeder = asyncio.Task(self._feeder.run(source), loop=loop)
+        feeding = _feed(scheduler, subscriber, source)
+        subscriber.feeder = asyncio.Task(feeding, loop=asyncio.get_running_loop())
 
     def _leave(self) -> None:
         if self._scheduler is not None:
@@ -233,65 +244,50 @@ class JobWatch:
             observer.on_watch(watch)
 
 
-@attrs.define
-class _Feeder:
-    """Takes the ids of a watch from their source, in a task that does not keep the watch alive."""
-
-    scheduler: Scheduler
-    subscriber: Subscriber
-    has_begun: bool = False
-
-    async def run(self, source: JobIds) -> None:
-        """Read the source to its end, and close it."""
-        self.has_begun = True
-        subscriber = self.subscriber
-        try:
-            await self._read(source)
-        except BaseException as error:  # whatever it is, it is the caller's
-            if not (subscriber.is_fed and isinstance(error, asyncio.CancelledError)):
-                self.scheduler.end(subscriber, error)
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                raise
-        finally:
-            subscriber.is_fed = True
-            subscriber.news.set()
-
-    async def _read(self, source: JobIds) -> None:
-        if not isinstance(source, AsyncIterable):
+async def _feed(scheduler: Scheduler, subscriber: Subscriber, source: JobIds) -> None:
+    """Take the ids of a watch from their source, to its end; the caller may drop the `JobWatch`."""
+    subscriber.has_begun = True
+    try:
+        if isinstance(source, AsyncIterable):
+            iterator = aiter(source)
+            try:
+                async for job_id in iterator:
+                    await _add(scheduler, subscriber, job_id)
+            finally:
+                await _close_source(iterator)
+        else:
             for number, job_id in enumerate(source, 1):
-                await self._add(job_id)
+                await _add(scheduler, subscriber, job_id)
                 if number % _CHUNK == 0:
                     await asyncio.sleep(0)
-            return
-        iterator = aiter(source)
-        try:
-            async for job_id in iterator:
-                await self._add(job_id)
-        finally:
-            await close_source(iterator)
-
-    async def _add(self, job_id: object) -> None:
-        subscriber = self.subscriber
-        if subscriber.is_fed:
-            raise asyncio.CancelledError  # the source has swallowed the one that came before
-        plain_id = subscriber.accept(job_id)
-        if plain_id is not None:
-            self.scheduler.watch(plain_id, subscriber)
-        while subscriber.is_full:
-            subscriber.capacity.clear()
-            await subscriber.capacity.wait()
+    except BaseException as error:  # whatever it is, it is the caller's
+        if not (subscriber.is_fed and isinstance(error, asyncio.CancelledError)):
+            scheduler.end(subscriber, error)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise
+    finally:
+        subscriber.is_fed = True
+        subscriber.news.set()
 
 
-async def gather_outcomes(job_ids: JobIds, watch: Callable[[JobIds], JobWatch]) -> OutcomeList:
-    """Watch jobs until all have ended; an id that is given twice stands twice in the list.
+async def _add(scheduler: Scheduler, subscriber: Subscriber, job_id: object) -> None:
+    if subscriber.is_fed:
+        raise asyncio.CancelledError  # the source has swallowed the one that came before
+    plain_id = subscriber.accept(job_id)
+    if plain_id is not None:
+        scheduler.watch(plain_id, subscriber)
+    while subscriber.is_full:
+        subscriber.capacity.clear()
+        await subscriber.capacity.wait()
 
-    Args:
-        job_ids: The ids.
-        watch: Starts to watch ids.
-    """
-    taken: list[str | JobOutcome] = []
-    async with watch(recorded(job_ids, taken)) as outcomes:
-        found = {outcome.job_id: outcome async for outcome in outcomes}
-    ended = (found.get(item) if isinstance(item, str) else item for item in taken)
-    # An id that came after the end was not watched.
-    return OutcomeList(outcome for outcome in ended if outcome is not None)
+
+async def _close_source(source: object) -> None:
+    """Close an async source of ids, so that it gives back what it holds."""
+    close = getattr(source, "aclose", None)
+    if isinstance(source, AsyncIterable) and close is not None:
+        await close()
+
+
+def _is_of_job(outcome: JobOutcome) -> bool:
+    """Whether it belongs to a watched job; else it says that an id is invalid."""
+    return not isinstance(outcome.error, InvalidArgumentError)
