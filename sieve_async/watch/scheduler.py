@@ -77,7 +77,7 @@ class Scheduler:
         self._polls_per_second = polls_per_second
         self._groups: dict[object, JobGroup] = {}
         self._listers: dict[JobGroup, Lister] = {}
-        self._urgent: deque[WatchedJob] = deque()
+        self._urgent: OrderedDict[WatchedJob, None] = OrderedDict()  # each once
         self._ready: deque[WatchedJob] = deque()
         self._later: list[tuple[float, WatchedJob]] = []
         self._places = 0  # in the limiter's queue
@@ -176,7 +176,7 @@ class Scheduler:
             job.give_up_hold()
             return
         job.due = loop_time()
-        self._urgent.append(job)
+        self._urgent[job] = None
         self._dispatch()
 
     def nudge(self, job_id: str) -> bool:
@@ -336,7 +336,7 @@ class Scheduler:
         """The most urgent job that is due."""
         now = loop_time() + _TIMER_RESOLUTION
         while self._urgent or self._ready:
-            job = (self._urgent or self._ready).popleft()
+            job = self._urgent.popitem(last=False)[0] if self._urgent else self._ready.popleft()
             if self._is_busy(job) or not job.is_active:
                 continue
             if job.due <= now:

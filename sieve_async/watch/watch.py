@@ -43,7 +43,8 @@ class JobWatch:
 
     An async iterator, and an async context manager that stops watching when its block is left. The
     watch starts with the block or the first step, and stops also when it is closed or dropped. The
-    remote jobs continue. Several tasks may share one watch: each outcome is handed out once.
+    remote jobs continue. Several tasks may share one watch: each outcome is handed out once. What
+    ends the watch is raised once the outcomes so far are taken, or by the end of the block.
     """
 
     _scheduler: Scheduler | None = None  # since the start of the watch
@@ -88,8 +89,12 @@ class JobWatch:
         await self._begin()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self._subscriber.raise_failure()  # should no step have come to it
+        finally:
+            await self.aclose()
 
     async def take(
         self, max_items: int = 500, within: float | timedelta | None = 0.5

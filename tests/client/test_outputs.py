@@ -334,6 +334,18 @@ async def test_closed_while_streaming(sieve: FakeSieve, client: SieveClient) -> 
     assert client.stats.waits == 0
 
 
+async def test_closed_by_another_task(sieve: FakeSieve, client: SieveClient) -> None:
+    """A stream that is closed while a step of another task sleeps ends there at once."""
+    outputs = client.stream_outputs(add_job(sieve))
+    streaming = asyncio.create_task(collect_outputs(outputs, []))
+    await asyncio.sleep(15)
+    asked, closed_at = len(sieve.requests), now()
+    await outputs.aclose()
+    await streaming
+    assert now() == closed_at
+    assert len(sieve.requests) == asked
+
+
 async def test_close_keeps_what_was_fetched(sieve: FakeSieve, client: SieveClient) -> None:
     """What was fetched before the client was closed still comes; an end that was seen is one."""
     sieve.add_job("ended", outputs="abc")

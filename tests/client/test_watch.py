@@ -360,6 +360,31 @@ async def test_update_that_raises_the_end(sieve: FakeSieve, client: SieveClient)
         await client.wait_for_jobs(ids, on_update=callback)
 
 
+async def test_update_that_raises_while_the_caller_is_busy(
+    sieve: FakeSieve, client: SieveClient
+) -> None:
+    """What ended the watch is raised by the end of its block if no step has come to it."""
+    ids = [sieve.add_job(processing=seconds) for seconds in (0, 1000)]
+    error = RuntimeError("of the caller")
+
+    def callback(job: Job) -> None:
+        if not job.status.is_terminal:
+            raise error
+
+    async def leave_busy(*, fails: bool) -> None:
+        async with client.as_completed(ids, on_update=callback):
+            await asyncio.sleep(60)
+            if fails:
+                raise ValueError("left")
+
+    with pytest.raises(RuntimeError) as raised:
+        await leave_busy(fails=False)
+    assert raised.value is error
+    with pytest.raises(ValueError, match="left"):
+        await leave_busy(fails=True)
+    assert client.stats.waits == 0
+
+
 async def test_slow_update_holds_up_no_other(sieve: FakeSieve) -> None:
     """A callback that waits holds no slot, and only its own job."""
     ids = [sieve.add_job(f"j{n}", processing=10) for n in range(10)]
