@@ -104,6 +104,11 @@ class Subscriber:
             return True
         return not self.updating and (not self.is_active or (self.is_fed and not self.pending))
 
+    @property
+    def unraised(self) -> BaseException | None:
+        """What ended the watch, while it is still to be raised."""
+        return self.failure if self._failure_callers else None
+
     def accept(self, job_id: object) -> str | None:
         """The id as a plain string; None for one that was taken before, or is invalid."""
         item = plain_id_of(job_id)
@@ -155,11 +160,11 @@ class Subscriber:
 
     def raise_failure(self) -> None:
         """Raise what ended the watch: once, or in all that waited if it is no ``Exception``."""
-        if self.failure is not None and self._failure_callers > 0:
+        if (failure := self.unraised) is not None:
             self._failure_callers -= 1
-            if isinstance(self.failure, StopAsyncIteration):  # it would look like the end
-                raise RuntimeError("StopAsyncIteration ended the watch") from self.failure
-            raise self.failure
+            if isinstance(failure, StopAsyncIteration):  # it would look like the end
+                raise RuntimeError("StopAsyncIteration ended the watch") from failure
+            raise failure
 
     def stop(self) -> None:
         """Take no more ids, and wait for no job."""

@@ -149,8 +149,9 @@ class JobWatch:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is pending and nothing is left to take."""
-        return self._subscriber.is_done and not self._subscriber.outcomes
+        """Whether nothing is pending, and nothing is left to take or to raise."""
+        subscriber = self._subscriber
+        return subscriber.is_done and not subscriber.outcomes and subscriber.unraised is None
 
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state: by status while pending, then by ``outcome.status``.

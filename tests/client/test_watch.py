@@ -127,6 +127,14 @@ async def test_takers_of_a_broken_source(client: SieveClient) -> None:
     ends = await asyncio.gather(*takers, return_exceptions=True)
     assert sorted(type(end).__name__ for end in ends) == ["NoneType", "NoneType", "OwnError"]
 
+    taken = client.as_completed(broken())
+    await taken.take(within=0)
+    await asyncio.sleep(2)
+    assert not taken.done
+    with pytest.raises(OwnError):
+        await taken.take()
+    assert taken.done
+
 
 async def test_cancelled_taker_at_every_turn(sieve: FakeSieve, client: SieveClient) -> None:
     """Whichever turn the cancellation of a taker comes in, no outcome is lost."""
