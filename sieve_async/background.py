@@ -52,6 +52,38 @@ class Background:
             raise
 
 
+class Alarm:
+    """One timer, which calls a function at the earliest of the times it was set for.
+
+    The function gets the time: a loop may fire a timer a little early, and it decides, not the
+    clock.
+    """
+
+    def __init__(self, background: Background, function: Callable[[float], object]) -> None:
+        self._background = background
+        self._function = function
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_off = False
+
+    def set(self, when: float) -> None:
+        """Call the function at this time of the loop, unless it will be called before."""
+        if self._is_off or (self._timer is not None and self._timer.when() <= when):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._background.call_at(when, self._fire, when)
+
+    def turn_off(self) -> None:
+        """Call it no more."""
+        self._is_off = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _fire(self, when: float) -> None:
+        self._timer = None
+        self._function(max(when, loop_time()))
+
+
 def loop_time() -> float:
     """The time of the running loop, in seconds; all due times and deadlines are of this clock."""
     return asyncio.get_running_loop().time()

@@ -8,7 +8,7 @@ from operator import attrgetter
 
 import attrs
 
-from sieve_async.background import Background, loop_time
+from sieve_async.background import Alarm, Background, loop_time
 from sieve_async.errors import APIError, ClientClosedError
 from sieve_async.messages import shorten
 
@@ -77,13 +77,12 @@ class RequestLimiter:
         self._slots = slots
         self._has_rate = polls_per_second is not None
         self._interval = _MARGIN / (polls_per_second or _RATE_AFTER_PAUSE)
-        self._background = background
+        self._alarm = Alarm(background, self._dispatch)
         self._calls: deque[_Waiter] = deque()
         self._polls: deque[_Waiter] = deque()  # and the plain calls that were queued in a pause
         self._arrivals = 0
         self._was_poll = False
         self._next_turn_at = self._pause_ends = float("-inf")
-        self._timer: asyncio.TimerHandle | None = None
         self._sleepers: set[asyncio.Future[bool]] = set()
         self._closed = self._is_dispatching = False
 
@@ -202,7 +201,7 @@ class RequestLimiter:
             waiter.is_paced = True
             if waiter.latest is not None and ends > waiter.latest and waiter.result is not None:
                 _refuse(waiter.result)
-        self._wake_at(ends)
+        self._alarm.set(ends)
         self.on_pause()
 
     async def sleep_until(self, when: float, sleeper: "asyncio.Future[bool] | None" = None) -> None:
@@ -228,8 +227,7 @@ class RequestLimiter:
     def close(self) -> None:
         """Wake all that wait here; they raise ``ClientClosedError``."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.turn_off()
         for future in self._waiting():
             _refuse(future)
         self._calls.clear()
@@ -272,12 +270,12 @@ class RequestLimiter:
 
     def _hand_out(self, now: float) -> None:
         if now < self._pause_ends:
-            self._wake_at(self._pause_ends)
+            self._alarm.set(self._pause_ends)
             return
         while self.in_flight < self._slots:
             call, poll = _first(self._calls), _first(self._polls)
             if poll is not None and poll.is_paced and now < self._next_turn_at:
-                self._wake_at(self._next_turn_at)
+                self._alarm.set(self._next_turn_at)
                 poll = None
             self._was_poll = poll is not None and (call is None or not self._was_poll)
             if self._was_poll:
@@ -302,18 +300,6 @@ class RequestLimiter:
                 if not is_used:
                     self.in_flight -= 1
                     self._next_turn_at = turn_before
-
-    def _wake_at(self, when: float) -> None:
-        if self._timer is not None:
-            if self._timer.when() <= when:
-                return
-            self._timer.cancel()
-        self._timer = self._background.call_at(when, self._on_timer, when)
-
-    def _on_timer(self, when: float) -> None:
-        self._timer = None
-        # The timer decides that it is time, not the clock: a loop may fire it a little early.
-        self._dispatch(max(when, loop_time()))
 
 
 def _first(queue: deque[_Waiter]) -> _Waiter | None:

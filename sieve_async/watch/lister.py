@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import attrs
 
-from sieve_async.background import Background, cancel, loop_time
+from sieve_async.background import Alarm, Background, cancel, loop_time
 from sieve_async.decode import JobPage, parse_states
 from sieve_async.endpoints import MAX_PAGE, list_jobs
 from sieve_async.errors import ClientClosedError, ResponseTooLargeError, SieveError
@@ -90,9 +90,9 @@ class Lister:
         self._next_at = self._off_until = float("-inf")
         self._added_at = self._new_since = float("-inf")
         self._pass: _ListPass | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(background, self._begin)
         self._task: asyncio.Task[None] | None = None
-        self._is_stopped = self._has_warned = self._has_new = False
+        self._has_warned = self._has_new = False
 
     def add(self, job: WatchedJob) -> bool:
         """Have a new job polled only if the next round comes late; False if there is none soon."""
@@ -117,24 +117,15 @@ class Lister:
 
     def stop(self) -> list[asyncio.Task[None]]:
         """List no more; returns the task that is about to end."""
-        self._is_stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.turn_off()
         return cancel(self._task)
 
     def _plan(self, when: float) -> None:
         """Begin a round at this time, unless one is running or comes sooner."""
-        if self._task is not None or self._is_stopped:
-            return
-        if self._timer is not None:
-            if self._timer.when() <= when:
-                return
-            self._timer.cancel()
-        self._timer = self._background.call_at(when, self._begin, when)
+        if self._task is None:
+            self._alarm.set(when)
 
-    def _begin(self, when: float) -> None:
-        self._timer = None
-        now = max(when, loop_time())  # a loop may fire the timer a little early
+    def _begin(self, now: float) -> None:
         complete_at = min(self._added_at + _GATHERING, self._new_since + _MAX_GATHERING)
         if now < complete_at:
             self._plan(complete_at)

@@ -12,7 +12,7 @@ from functools import partial
 
 import attrs
 
-from sieve_async.background import Background, cancel, loop_time
+from sieve_async.background import Alarm, Background, cancel, loop_time
 from sieve_async.errors import SieveError
 from sieve_async.limiter import RequestLimiter
 from sieve_async.messages import shorten
@@ -81,7 +81,7 @@ class Scheduler:
         self._ready: deque[WatchedJob] = deque()
         self._later: list[tuple[float, WatchedJob]] = []
         self._places = 0  # in the limiter's queue
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(background, self._on_time)
         self._in_flight: dict[WatchedJob, asyncio.Task[None]] = {}
         self._updating: dict[WatchedJob, asyncio.Task[None]] = {}
         self._documents: OrderedDict[WatchedJob, None] = OrderedDict()
@@ -192,8 +192,7 @@ class Scheduler:
     def close(self) -> list[asyncio.Task[None]]:
         """End all watches, since the client was closed; returns the tasks that are about to end."""
         self._is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.turn_off()
         ending: list[asyncio.Task[None]] = []
         for subscriber in self._subscribers():
             subscriber.end(loop_time(), is_client_closed=True)
@@ -285,22 +284,9 @@ class Scheduler:
             return
         job.queued_at = job.due
         heapq.heappush(self._later, (job.due, job))
-        if self._later[0][1] is job:
-            self._set_timer()
+        self._alarm.set(job.due)
 
-    def _set_timer(self) -> None:
-        if self._is_closed or not self._later:
-            return
-        when = self._later[0][0]
-        if self._timer is not None:
-            if self._timer.when() <= when:
-                return
-            self._timer.cancel()
-        self._timer = self._background.call_at(when, self._on_timer, when)
-
-    def _on_timer(self, when: float) -> None:
-        self._timer = None
-        now = max(when, loop_time())
+    def _on_time(self, now: float) -> None:
         while self._later and self._later[0][0] <= now:
             at, job = heapq.heappop(self._later)
             if job.queued_at != at:
@@ -310,7 +296,8 @@ class Scheduler:
                 self._push(job)
             else:
                 self._ready.append(job)
-        self._set_timer()
+        if self._later:
+            self._alarm.set(self._later[0][0])
         self._dispatch()
 
     def _dispatch(self) -> None:
