@@ -312,14 +312,16 @@ class Retrier:
 
         The answer that asked for the pause; else the failure of the try before, or the deadline.
         """
-        if failure is not None and max_pause is None:
-            return failure
-        reason, paused_for = self._limiter.pause_reason, self._limiter.pause_remaining()
-        is_deadline = deadline is not None and not paused_for  # a pause that is over is over
-        if reason is None or max_pause is None or is_deadline:
-            why = "no slot became free before the deadline"
-            return RequestTimeoutError(why, request.method, request.path, attempts=0, sent=False)
-        left = paused_for or reason.retry_after
-        return attrs.evolve(
-            reason, retry_after=left, method=request.method, path=request.path, attempts=0
+        reason, left = self._limiter.pause_reason, self._limiter.pause_remaining()
+        if max_pause is not None and reason is not None and (left or deadline is None):
+            return attrs.evolve(
+                reason,
+                retry_after=left or reason.retry_after,  # it is over, but others leave first
+                method=request.method,
+                path=request.path,
+                attempts=0,
+            )
+        why = "no slot became free before the deadline"
+        return failure or RequestTimeoutError(
+            why, request.method, request.path, attempts=0, sent=False
         )

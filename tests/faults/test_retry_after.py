@@ -168,3 +168,22 @@ async def test_call_in_a_long_pause() -> None:
         async with server.client() as other:
             assert (await other.get_job(JOB)).succeeded
         assert now() <= 100.2
+
+
+async def test_push_without_a_slot_for_its_next_try() -> None:
+    """What the last try failed with is raised, not that there was no slot for another one."""
+
+    def reply(request: RawRequest) -> Script:
+        return throttled(429) if request.method == "POST" else [20.0, *finished_job(JOB)]
+
+    server = ScriptedServer(reply)
+    async with server, server.client(limits=Limits(max_connections=1)) as client:
+        pushing = asyncio.create_task(error_of(client.run("o/f", timeout=5)))
+        while not server.requests:  # noqa: ASYNC110 - the server has no event for this
+            await asyncio.sleep(0.02)
+        await client.get_job(JOB)
+        error = await pushing
+
+        assert isinstance(error, RateLimitError)
+        assert error.attempts == 1
+        assert len(server.requests) == 2
