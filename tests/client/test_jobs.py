@@ -13,7 +13,7 @@ from helpers.http_helpers import now
 from helpers.leak_checks import KEY
 from helpers.push_server import PushPlan, push_server
 from helpers.raw_server import respond, serve
-from sieve_async import Job, JobStatus, Limits, PushedJob, SieveClient, errors
+from sieve_async import Job, JobStatus, Limits, PushedJob, SieveClient, WaitTimeoutError, errors
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -421,3 +421,16 @@ async def test_a_next_offset_that_leads_nowhere() -> None:
     for end in (None, -1, 0):
         async with serve(respond({"data": [], "next_offset": end})) as (_, client):
             assert await ids_of(client) == []
+
+
+async def test_timeout_of_a_callback_cancels_no_job(sieve: FakeSieve, client: SieveClient) -> None:
+    """Only the deadline of the run itself cancels its job."""
+    sieve.add_job("other", processing=600)
+
+    async def on_update(_: Job) -> None:
+        await client.wait_for_job("other", timeout=1)
+
+    with pytest.raises(WaitTimeoutError, match="other"):
+        await client.run("sieve/demo", {}, on_update=on_update, timeout=60, cancel_on_timeout=True)
+
+    assert not [entry for entry in sieve.requests if entry.method == "DELETE"]
