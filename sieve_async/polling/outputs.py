@@ -23,6 +23,7 @@ class OutputStream:
     _wait: SingleWait | None = None
     _is_over = False
     _decision: Decision | None = None  # of the last poll, while it is to be acted on
+    _step: asyncio.Timeout | None = None  # ends the step that some task is in
 
     def __init__(
         self, waits: SingleWaits, begin: Callable[[], JobPoller], *, raises_on_restart: bool
@@ -40,13 +41,9 @@ class OutputStream:
         while not self._outputs:
             if self._is_over:
                 raise StopAsyncIteration
-            try:
-                async with self._lock:
-                    if not (self._outputs or self._is_over):
-                        await self._advance()
-            except Exception:
-                self._end()
-                raise
+            async with self._lock:
+                if not (self._outputs or self._is_over):
+                    await self._take_step()
         return self._outputs.popleft()
 
     async def __aenter__(self) -> Self:
@@ -59,6 +56,8 @@ class OutputStream:
         """End here; nothing more is sent."""
         self._end()
         self._outputs.clear()
+        if self._step is not None and not self._step.expired():
+            self._step.reschedule(loop_time())
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a stream of outputs cannot be copied or pickled")
@@ -71,12 +70,24 @@ class OutputStream:
         if self._wait is not None:
             self._wait.end()
 
-    async def _advance(self) -> None:
-        """Poll once more, or act on the last poll."""
-        if self._poller is None or self._wait is None:
-            self._poller = self._begin()
-            self._wait = SingleWait(self._waits, self._poller)
-        poller, wait = self._poller, self._wait
+    async def _take_step(self) -> None:
+        """Poll once more, or act on the last poll, unless another task closes the stream."""
+        self._step = step = asyncio.Timeout(None)
+        try:
+            if self._poller is None:
+                self._poller = self._begin()
+            wait = self._wait = self._wait or SingleWait(self._waits, self._poller)
+            async with step:
+                await self._advance(self._poller, wait)
+        except Exception:
+            self._end()
+            if not step.expired():
+                raise
+        finally:
+            self._step = None
+            del step  # it knows the task, whose exception would keep all of this alive
+
+    async def _advance(self, poller: JobPoller, wait: SingleWait) -> None:
         if self._decision is None:
             decision = await wait.poll()
             if poller.restart is not None and self._raises_on_restart:

@@ -88,10 +88,8 @@ class SingleWait:
         waits.active.add(self)
 
     def end(self) -> None:
-        """Count it no longer, and let it sleep no longer."""
+        """Count it no longer."""
         self._waits.active.discard(self)
-        if self._sleeper is not None and not self._sleeper.done():
-            self._sleeper.set_result(True)
 
     async def poll(self) -> Decision:
         """Poll once; the answer says how to continue."""

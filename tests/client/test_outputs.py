@@ -25,7 +25,7 @@ from helpers.job_snapshots import (
     wait_through,
 )
 from helpers.leak_checks import check_error, error_of
-from helpers.raw_server import JOB
+from helpers.raw_server import JOB, Action, ScriptedServer
 from sieve_async import (
     ClientClosedError,
     InputOutput,
@@ -344,6 +344,15 @@ async def test_closed_by_another_task(sieve: FakeSieve, client: SieveClient) -> 
     await streaming
     assert now() == closed_at
     assert len(sieve.requests) == asked
+
+    async with ScriptedServer(lambda _: [Action.SILENCE]) as silent, silent.client() as other:
+        outputs = other.stream_outputs("job")
+        polling = asyncio.create_task(collect_outputs(outputs, []))
+        await asyncio.sleep(1)
+        await outputs.aclose()
+        await polling
+        assert now() == closed_at + 1
+        assert len(silent.requests) == 1
 
 
 async def test_close_keeps_what_was_fetched(sieve: FakeSieve, client: SieveClient) -> None:
