@@ -13,7 +13,7 @@ import backoff
 MIN_DELAY = 0.05
 _MAX_DELAY = 86_400.0
 _MAX_THROTTLED_DELAY = 30.0
-_MAX_DELAY_AFTER_FAILED_POLL = 60.0
+MAX_DELAY_AFTER_FAILED_POLL = 60.0
 
 
 def transient(*, base: float, cap: float) -> Iterator[float]:
@@ -34,7 +34,7 @@ def jittered(delay: float, jitter: float) -> float:
 
 def after_failed_polls(interval: float, failures: int) -> float:
     """The delay after polls that failed in a row: it doubles with each, then is jittered."""
-    cap = max(_MAX_DELAY_AFTER_FAILED_POLL, interval)
+    cap = max(MAX_DELAY_AFTER_FAILED_POLL, interval)
     doubled = min(interval * 2.0 ** min(failures, 32), cap)
     return max(MIN_DELAY, doubled * random.uniform(0.5, 1))
 

@@ -283,9 +283,6 @@ class Retrier:
         self, request: Request[Model], deadline: float | None, number: int, started: float
     ) -> Response:
         self.counters.requests += 1
-        if request.hold_time:
-            held_until = started + request.hold_time
-            deadline = held_until if deadline is None else min(deadline, held_until)
         outcome = "cancelled"
         try:
             response = await self._send(request, deadline)

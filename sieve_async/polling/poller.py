@@ -56,13 +56,13 @@ class PollContext:
     long_polls: LongPollLimiter | None = None
 
     def send(
-        self, request: Request[Model], state: PollState
+        self, request: Request[Model], state: PollState, *, held_until: float | None = None
     ) -> Coroutine[Any, Any, PolledState[Model]]:
-        """Send one poll."""
+        """Send one poll, which the server may hold until a time of the loop."""
         retrier = self.retrier
         retrier.counters.polls += 1
         is_single = state.is_single_poll
-        deadline = None if is_single else state.deadline
+        deadline = None if is_single else held_until or state.deadline
         if self.has_slot:
             return retrier.attempt(request, parse_state, deadline, poll=True)
         return retrier.call(
@@ -252,8 +252,7 @@ class JobPoller(Poller[Job]):
         try:
             async with hold:
                 request = endpoints.await_job(self.job_id, offset=self.offset)
-                request = attrs.evolve(request, hold_time=seconds)
-                seen = await self.context.send(request, self.state)
+                seen = await self.context.send(request, self.state, held_until=sent_at + seconds)
         except SieveError as error:
             failure = error.with_traceback(None)
         except TimeoutError:

@@ -70,6 +70,7 @@ class PollState:
         failures: How many polls in a row have failed transiently.
         rejections: How many rejections in a row have counted.
         last_error: What the last failed poll failed with.
+        outage: For how many seconds polls have failed, without the time in which none was due.
         was_listed: Whether a list has shown the job as running: rejections are confirmed then.
     """
 
@@ -84,12 +85,13 @@ class PollState:
     rejections: int = 0
     last_error: SieveError | None = None
     was_listed: bool = False
+    outage: float = 0.0
     changed_at: float = attrs.field(init=False)
-    last_success_at: float = attrs.field(init=False)
+    _polled_at: float = attrs.field(init=False)
     _next_confirmation_at: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.changed_at = self.last_success_at = self._next_confirmation_at = self.started
+        self.changed_at = self._polled_at = self._next_confirmation_at = self.started
 
     @property
     def is_single_poll(self) -> bool:
@@ -148,9 +150,8 @@ class PollState:
         It says nothing about the job. The plain poll that follows is made at once, or paced from
         the start of the long poll if that was not held.
         """
-        self.polls += 1
-        self.has_changed = False
-        if error is not None:
+        self._count_poll(error)
+        if error is not None and not isinstance(error, RequestTimeoutError):  # else we gave it up
             self.last_error = error
         return self._poll_after(sent_at, now)
 
@@ -170,9 +171,7 @@ class PollState:
             now: When it failed.
             action: What the error means, if not what ``classify`` says.
         """
-        if getattr(error, "attempts", 1):  # else the deadline came before it was sent
-            self.polls += 1
-        self.has_changed = False
+        self._count_poll(error)
         if not (self._has_passed(now) and isinstance(error, RequestTimeoutError)):
             self.last_error = error  # a poll that the deadline cut off says nothing
         match action or classify(error):
@@ -193,21 +192,28 @@ class PollState:
             return DeadlineReached(now)
         return decision
 
-    def _record_success(self, now: float) -> None:
-        self.polls += 1
-        self.failures = self.rejections = 0
-        self.last_success_at = now
+    def _count_poll(self, error: SieveError | None) -> None:
+        if getattr(error, "attempts", 1):  # else the time was over before it was sent
+            self.polls += 1
         self.has_changed = False
 
+    def _record_success(self, now: float) -> None:
+        self._count_poll(None)
+        self.failures = self.rejections = 0
+        self.outage, self._polled_at = 0.0, now
+
     def _record_failure(self, sent_at: float, now: float) -> None:
-        """Count a failure; before the first one in a row, time without a poll is no outage.
+        """Count a failure, and the outage; longer than an interval without a poll is none.
 
         The caller may have been busy, the server may have held a request, or there are many jobs.
         """
-        if self.failures == 0:
-            began = max(sent_at, now - _MAX_POLL_TIME)
-            self.last_success_at = max(self.last_success_at, began - self.policy.max_interval)
+        longest = self.policy.max_interval
+        if self.failures:
+            longest = max(longest, delays.MAX_DELAY_AFTER_FAILED_POLL)
+        began = max(sent_at, now - _MAX_POLL_TIME)
+        self.outage += now - began + min(began - self._polled_at, longest)
         self.failures += 1
+        self._polled_at = now
 
     def _after_rejection(self, error: SieveError, sent_at: float, now: float) -> Decision:
         if self.rejections == 0 or sent_at >= self._next_confirmation_at:
@@ -221,7 +227,7 @@ class PollState:
     def _after_failure(self, error: SieveError, now: float, *, took: float) -> Decision:
         delay = delays.after_failed_polls(self.policy.delay(now - self.changed_at), self.failures)
         if self.policy.outage_timeout is not None and not self._has_passed(now):
-            left = self.last_success_at + self.policy.outage_timeout - now
+            left = self.policy.outage_timeout - self.outage
             if left <= 0:
                 return Failed(error)
             delay = max(delays.MIN_DELAY, min(delay, left))
@@ -241,7 +247,7 @@ class PollState:
         if self.deadline is None:
             return PollAt(now + delay)
         left = self.deadline - now
-        if left <= max(_MIN_LEFT, took):
+        if left <= _MIN_LEFT:
             return DeadlineReached(self.deadline)
         # As late as a poll like the last one can still be back in time.
         last = self.deadline - min(max(_LAST_POLL_LEAD, 1.5 * took), left / 2)

@@ -331,3 +331,16 @@ async def test_half_of_the_slots(sieve: FakeSieve, slots: int, *, single: bool) 
     assert sieve.max_in_flight <= slots
     assert max(took) < 0.5
     assert now() <= 100 * 1.1 + 1 + 7
+
+
+async def test_a_hold_that_expired_is_no_error() -> None:
+    """A request that was held as long as we hold it is no failed poll."""
+
+    def reply(request: RawRequest) -> Script:
+        return [Action.SILENCE] if request.is_await else job_until(1000, request.job_id)
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        with pytest.raises(WaitTimeoutError) as caught:
+            await client.wait_for_job("a", timeout=70, strategy="long_poll")
+
+    assert caught.value.last_error is None

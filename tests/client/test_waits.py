@@ -19,10 +19,13 @@ from helpers.raw_server import (
     RawServer,
     Script,
     ScriptedServer,
+    error_response,
     job_document,
     job_json,
+    job_until,
     respond,
     serve,
+    version_json,
 )
 from sieve_async import (
     BuildStatus,
@@ -575,3 +578,60 @@ async def test_no_timeouts(sieve: FakeSieve) -> None:
     async with SieveClient(KEY, base_url=sieve.url, timeout=unlimited) as client:
         with pytest.raises(errors.WaitTimeoutError):
             await client.wait_for_job("job", timeout=0)
+
+
+@pytest.mark.parametrize(
+    ("status", "pause", "seconds"), [(429, 6, 10), (503, 60, 120), (503, 1800, 3500)]
+)
+async def test_polls_go_on_after_a_pause(status: int, pause: int, seconds: float) -> None:
+    """A pause is not the duration of a poll: polls continue until the deadline."""
+
+    def reply(request: RawRequest) -> Script:
+        if request.times == 1:
+            return error_response(status, ("Retry-After", str(pause)))
+        return job_until(pause + 2.0, request.job_id)
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        job = await client.wait_for_job("job", timeout=seconds)
+
+    assert job.succeeded
+    assert now() <= pause + 2 + 12.5
+
+
+async def test_polls_go_on_after_an_outage() -> None:
+    """A poll whose tries took long is not the last one."""
+
+    def reply(request: RawRequest) -> Script:
+        return [Action.SILENCE] if 1 < now() < 85 else job_until(100, request.job_id)
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        job = await client.wait_for_job("job", timeout=180)
+
+    assert job.succeeded
+
+
+async def test_build_after_a_pause() -> None:
+    """The same for builds."""
+    pauses = iter([error_response(429, ("Retry-After", "6"))])
+
+    def reply(_: RawRequest) -> Script:
+        state = "ready" if now() > 7 else "building"
+        return next(pauses, respond(version_json(build_status=state)))
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        await client.wait_until_ready("owner/name", timeout=10)
+
+
+async def test_polls_after_queueing_for_the_rate() -> None:
+    """Waits that queued for their first poll are polled to the end."""
+
+    def reply(request: RawRequest) -> Script:
+        is_late = int(request.job_id) >= 190
+        return job_until(22 if is_late else 0, request.job_id)
+
+    limits = Limits(polls_per_second=10)
+    async with ScriptedServer(reply) as server, server.client(limits=limits) as client:
+        waits = (client.wait_for_job(f"{number}", timeout=30) for number in range(200))
+        jobs = await asyncio.gather(*waits)
+
+    assert all(job.succeeded for job in jobs)

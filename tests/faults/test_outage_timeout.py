@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from helpers.http_helpers import now
-from sieve_async import PollPolicy, SieveClient, SieveError
+from helpers.raw_server import RawRequest, Script, ScriptedServer, error_response, job_until
+from sieve_async import Limits, PollPolicy, SieveClient, SieveError
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -78,3 +79,30 @@ async def test_long_pause(sieve: FakeSieve, client: SieveClient) -> None:
     outcomes = await watching
 
     assert [outcome.ok for outcome in outcomes] == [True] * 5
+
+
+async def test_failed_polls_around_a_pause() -> None:
+    """Time without polls between two failed ones is no outage."""
+    script = {1: error_response(503, ("Retry-After", "2000")), 2: error_response(502)}
+
+    def reply(request: RawRequest) -> Script:
+        return script.get(request.times) or job_until(2500, request.job_id)
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        [outcome] = await client.wait_for_jobs(["a"])
+
+    assert outcome.ok
+
+
+async def test_two_failed_polls_at_a_low_rate() -> None:
+    """Nor is the time that the rate leaves between them."""
+
+    def reply(request: RawRequest) -> Script:
+        is_bad = request.job_id == "3" and request.times in (1, 2)
+        return error_response(502) if is_bad else job_until(20_000, request.job_id)
+
+    limits = Limits(polls_per_second=0.01)
+    async with ScriptedServer(reply) as server, server.client(limits=limits) as client:
+        outcomes = await client.wait_for_jobs([f"{number}" for number in range(20)])
+
+    assert all(outcome.ok for outcome in outcomes)
