@@ -406,13 +406,14 @@ class SieveClient:
         seconds, policy = self._check_wait(timeout, polling)
         check_choice("strategy", strategy, STRATEGIES)
         check_callable("on_update", on_update)
-        subscriber = Subscriber(seconds, self._limits.max_pending_jobs, on_update)
+        subscriber = Subscriber(seconds, self._limits.max_pending_jobs)
         return JobWatch(
             self._attach,
             job_ids,
             subscriber,
             policy=policy,
             strategy=strategy,
+            on_update=on_update,
             observer=self._observer,
         )
 

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextvars
+import copy
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
 import attrs
 
 from sieve_async import delays
-from sieve_async.background import cancel
 from sieve_async.config import check_job_id
 from sieve_async.display import shorten
 from sieve_async.errors import ClientClosedError, InvalidArgumentError, WaitTimeoutError
@@ -58,7 +58,7 @@ class Subscriber:
 
     timeout: float | None
     max_pending: int
-    on_update: Callable[[Job], object] | None
+    on_update: Callable[[Job], object] | None = None
     context: contextvars.Context = attrs.Factory(contextvars.copy_context)
     jobs: "dict[str, WatchedJob | None]" = attrs.Factory(dict)
     pending: int = 0
@@ -182,10 +182,15 @@ class Subscriber:
         self._unfinished = self.failure = None
 
     def _stop_feeding(self) -> None:
-        self.is_fed = True
         if self.timer is not None:
             self.timer.cancel()
-        self.ending += cancel(self.feeder)
+        if self.feeder is not None and not self.feeder.done():
+            # Once, for its clean-up is not to be cancelled; and not before it has begun, since it
+            # closes the source.
+            if self.has_begun and not self.is_fed:
+                self.feeder.cancel()
+            self.ending.append(self.feeder)
+        self.is_fed = True
 
     def _put(self, outcome: JobOutcome) -> None:
         self.counts[outcome.status] += 1
@@ -268,6 +273,7 @@ class JobGroup:
         return {
             job_id: job
             for subscriber in self.subscribers
+            if subscriber.is_active
             for job_id, job in subscriber.jobs.items()
             if job is not None
         }
@@ -334,6 +340,11 @@ class WatchedJob(JobPoller):
             if subscriber.is_active and subscriber.deadline is not None
         ]
         return min(deadlines) - _PLAIN_POLL_LEAD if deadlines else None
+
+    def last(self) -> Job | None:
+        """The last state seen; each watch gets one of its own."""
+        job = super().last()
+        return copy.deepcopy(job) if len(self.subscribers) > 1 else job
 
     def draw_latest_due(self, now: float) -> None:
         """Say how far lists may push back the next poll, after an answer of its own."""

@@ -30,7 +30,7 @@ _GATHERING = 0.05
 _MAX_GATHERING = 2.0
 _MAX_WAIT = 3.0
 _MIN_INTERVAL_PER_PAGE = 0.05
-_PAGE_TIMEOUT = 10.0
+PAGE_TIMEOUT = 10.0
 # A listed job is polled, should lists stop, after so many intervals and seconds.
 _PUSH_BACK_INTERVALS = 1.5
 _PUSH_BACK_SECONDS = 1.0
@@ -73,6 +73,7 @@ class Lister:
         retrier: Sends the requests for pages.
         background: Runs the rounds.
         poll_now: Polls a job before those that are merely due.
+        page_timeout: How long to try to get a page, in seconds.
     """
 
     def __init__(
@@ -81,11 +82,14 @@ class Lister:
         retrier: Retrier,
         background: Background,
         poll_now: Callable[[WatchedJob], None],
+        *,
+        page_timeout: float,
     ) -> None:
         self._group = group
         self._retrier = retrier
         self._background = background
         self._poll_now = poll_now
+        self._page_timeout = page_timeout
         self._interval = 0.0
         self._next_at = self._off_until = float("-inf")
         self._added_at = self._new_since = float("-inf")
@@ -187,7 +191,7 @@ class Lister:
             return parse_states(request, response)
 
         request = list_jobs(status=status, limit=MAX_PAGE, offset=offset)
-        deadline = loop_time() + _PAGE_TIMEOUT
+        deadline = loop_time() + self._page_timeout
         return await self._retrier.call(
             request, parse, poll=True, deadline=deadline, waits_out_pauses=True
         )

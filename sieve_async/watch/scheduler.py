@@ -24,7 +24,7 @@ from sieve_async.polling.state import DeadlineReached, Decision, Done, Failed, P
 from sieve_async.polling.waits import notify
 from sieve_async.settings import PollPolicy
 from sieve_async.watch.jobs import JobGroup, Subscriber, WatchedJob
-from sieve_async.watch.lister import Lister
+from sieve_async.watch.lister import PAGE_TIMEOUT, Lister
 
 logger = logging.getLogger("sieve_async")
 
@@ -107,8 +107,14 @@ class Scheduler:
             context = self._long_context if strategy == "long_poll" else self._context
             group = self._groups[key] = JobGroup(policy, context, is_single_poll=timeout == 0)
             if strategy == "list":
+                # A page may have to queue behind as many polls as there are slots.
+                in_queue = self._slots / (self._polls_per_second or float("inf"))
                 self._listers[group] = Lister(
-                    group, context.retrier, self._background, self.poll_now
+                    group,
+                    context.retrier,
+                    self._background,
+                    self.poll_now,
+                    page_timeout=PAGE_TIMEOUT + in_queue,
                 )
         group.subscribers.append(subscriber)
         subscriber.group = group
@@ -246,9 +252,9 @@ class Scheduler:
             if job is None:
                 continue
             job.latest_due = None  # no list pushes its poll back now
-            if job in self._in_flight:
-                job.give_up_hold()
-            elif job.due > now:
+            if job in self._updating or job.give_up_hold():
+                job.is_nudged = True
+            elif job not in self._in_flight and job.due > now:
                 job.due = now
                 self._ready.append(job)
         self._dispatch()
@@ -339,8 +345,9 @@ class Scheduler:
         finally:
             self._end_flight(job)
         now = loop_time()
-        if now - started < _MAX_LATENCY:
-            self._latency += 0.1 * (now - started - self._latency)
+        took = now - started
+        if took < _MAX_LATENCY:
+            self._latency += (0.1 if self._latency else 1.0) * (took - self._latency)
         status = job.state.status
         if status is not None and status != job.status:
             job.set_status(JobStatus(status))

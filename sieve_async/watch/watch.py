@@ -1,6 +1,7 @@
 """`JobWatch`: one call that waits for many jobs, as an async iterator of outcomes."""
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterable, Callable, Iterable, Sized
 from datetime import timedelta
 from typing import NoReturn, Self, TypeAlias
@@ -9,7 +10,7 @@ import attrs
 
 from sieve_async.config import check_timeout, check_whole
 from sieve_async.errors import InvalidArgumentError
-from sieve_async.models import JobStatus
+from sieve_async.models import Job, JobStatus
 from sieve_async.observer import FinishedWatch, WaitObserver
 from sieve_async.outcomes import JobOutcome, OutcomeList
 from sieve_async.settings import PollPolicy
@@ -58,6 +59,7 @@ class JobWatch:
         *,
         policy: PollPolicy,
         strategy: str,
+        on_update: Callable[[Job], object] | None = None,
         observer: WaitObserver | None = None,
     ) -> None:
         self._attach = attach
@@ -66,6 +68,11 @@ class JobWatch:
         self._policy = policy
         self._strategy = strategy
         self._observer = observer
+        if on_update is not None:
+            self._on_update = on_update
+            # Weakly, for it may refer to this watch, which may be dropped all the same.
+            update = weakref.WeakMethod(self._update)
+            subscriber.on_update = lambda job: (call := update()) and call(job)
 
     def __aiter__(self) -> Self:
         return self
@@ -177,7 +184,7 @@ class JobWatch:
         self._report_end()
         self._leave()
         self._subscriber.close()
-        if not self._subscriber.has_begun:
+        if self._subscriber.feeder is None:
             await _close_source(self._source)
         ending = set(self._subscriber.ending) - {asyncio.current_task()}  # the source may close it
         if ending:
@@ -217,6 +224,9 @@ class JobWatch:
         feeding = _feed(scheduler, subscriber, source)
         subscriber.feeder = asyncio.Task(feeding, loop=asyncio.get_running_loop())
 
+    def _update(self, job: Job) -> object:
+        return self._on_update(job)
+
     def _leave(self) -> None:
         if self._scheduler is not None:
             self._scheduler.leave(self._subscriber)
@@ -254,18 +264,7 @@ async def _feed(scheduler: Scheduler, subscriber: Subscriber, source: JobIds) ->
     """Take the ids of a watch from their source, to its end; the caller may drop the `JobWatch`."""
     subscriber.has_begun = True
     try:
-        if isinstance(source, AsyncIterable):
-            iterator = aiter(source)
-            try:
-                async for job_id in iterator:
-                    await _add(scheduler, subscriber, job_id)
-            finally:
-                await _close_source(iterator)
-        else:
-            for number, job_id in enumerate(source, 1):
-                await _add(scheduler, subscriber, job_id)
-                if number % _CHUNK == 0:
-                    await asyncio.sleep(0)
+        await _read(scheduler, subscriber, source)
     except BaseException as error:  # whatever it is, it is the caller's
         if not (subscriber.is_fed and isinstance(error, asyncio.CancelledError)):
             scheduler.end(subscriber, error)
@@ -274,6 +273,28 @@ async def _feed(scheduler: Scheduler, subscriber: Subscriber, source: JobIds) ->
     finally:
         subscriber.is_fed = True
         subscriber.news.set()
+
+
+async def _read(scheduler: Scheduler, subscriber: Subscriber, source: JobIds) -> None:
+    iterator: object = source
+    try:
+        if subscriber.is_fed:
+            return  # the watch has ended before this could begin
+        if isinstance(source, AsyncIterable):
+            iterator = aiter(source)
+            async for job_id in iterator:
+                await _add(scheduler, subscriber, job_id)
+        else:
+            for number, job_id in enumerate(source, 1):
+                await _add(scheduler, subscriber, job_id)
+                if number % _CHUNK == 0:
+                    await asyncio.sleep(0)
+    finally:
+        try:
+            await _close_source(iterator)
+        finally:
+            if iterator is not source:
+                await _close_source(source)
 
 
 async def _add(scheduler: Scheduler, subscriber: Subscriber, job_id: object) -> None:

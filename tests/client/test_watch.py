@@ -127,14 +127,6 @@ async def test_takers_of_a_broken_source(client: SieveClient) -> None:
     ends = await asyncio.gather(*takers, return_exceptions=True)
     assert sorted(type(end).__name__ for end in ends) == ["NoneType", "NoneType", "OwnError"]
 
-    taken = client.as_completed(broken())
-    await taken.take(within=0)
-    await asyncio.sleep(2)
-    assert not taken.done
-    with pytest.raises(OwnError):
-        await taken.take()
-    assert taken.done
-
 
 async def test_cancelled_taker_at_every_turn(sieve: FakeSieve, client: SieveClient) -> None:
     """Whichever turn the cancellation of a taker comes in, no outcome is lost."""
@@ -532,3 +524,29 @@ async def test_unknown_words(
     assert all(outcome.ok for outcome in outcomes)
     assert "baking" in warnings[0].getMessage()
     assert len(warnings) <= 3
+
+
+@pytest.mark.parametrize("where", ["source", "on_update"])
+async def test_a_failure_is_left_to_take(sieve: FakeSieve, client: SieveClient, where: str) -> None:
+    """A watch is not done before what ended it was raised."""
+    sieve.add_job("a", queued=2, processing=600)
+
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        await asyncio.sleep(2 if where == "source" else 3600)
+        raise LookupError
+
+    def on_update(job: Job) -> None:
+        if where == "on_update" and job.status == "processing":
+            raise LookupError
+
+    async def take_all() -> None:
+        while not watch.done:
+            await watch.take(within=1)
+            await asyncio.sleep(2)
+
+    watch = client.as_completed(source(), on_update=on_update)
+    with pytest.raises(LookupError):
+        await take_all()
+    assert watch.done
+    await watch.aclose()

@@ -10,12 +10,20 @@ import pytest
 from helpers.asserts import assert_idle, assert_no_more_requests, ids_of
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY, check_error
-from helpers.raw_server import RawRequest, Script, ScriptedServer, error_response, running_job
+from helpers.raw_server import (
+    RawRequest,
+    Script,
+    ScriptedServer,
+    error_response,
+    job_until,
+    running_job,
+)
 from sieve_async import (
     Job,
     JobOutcome,
     JobStatus,
     Limits,
+    PollPolicy,
     ServerError,
     SieveClient,
     WaitTimeoutError,
@@ -250,3 +258,16 @@ async def test_two_deadlines(sieve: FakeSieve, client: SieveClient) -> None:
     assert (none, also_none, most, most_too) == (0, 0, 10, 10)
     assert short == pytest.approx(10, abs=0.1)
     assert same == pytest.approx(10, abs=0.1)
+
+
+async def test_last_poll_of_a_short_watch() -> None:
+    """The last polls begin as early as the first polls took, not as a mean that begins at 0."""
+
+    def reply(request: RawRequest) -> Script:
+        return [0.5, *job_until(3.2, request.job_id)]
+
+    policy = PollPolicy(min_interval=1, jitter=0)  # polls at 0, 1.5 and 3.0 s
+    async with ScriptedServer(reply) as server, server.client(polling=policy) as client:
+        [outcome] = await client.wait_for_jobs(["a"], timeout=4.6)
+
+    assert outcome.ok

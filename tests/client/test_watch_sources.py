@@ -442,3 +442,33 @@ async def test_source_of_a_list_that_was_not_begun(turns: int) -> None:
         with pytest.raises(ClientClosedError):
             await anext(client.as_completed(stepped))
         assert stepped.closed == 1
+    async with FakeSieve(api_key=KEY) as sieve, SieveClient(KEY, base_url=sieve.url) as client:
+        begun = Stream()
+        stepping = asyncio.create_task(anext(client.as_completed(begun), None))
+        await yield_to_loop(turns)
+        await client.close()
+        await asyncio.gather(stepping, return_exceptions=True)
+        assert begun.closed == 1
+
+
+@pytest.mark.parametrize("gathered", [False, True])
+async def test_source_with_an_iterator_of_its_own(
+    sieve: FakeSieve, client: SieveClient, *, gathered: bool
+) -> None:
+    """The source is closed, not only what iterates over it."""
+    closed: list[str] = []
+
+    class Rows:
+        async def aclose(self) -> None:
+            closed.append("rows")
+
+        async def __aiter__(self) -> AsyncIterator[str]:
+            yield "a"
+
+    sieve.add_job("a")
+    if gathered:
+        await client.wait_for_jobs(Rows())
+    else:
+        assert [each.ok async for each in client.as_completed(Rows())] == [True]
+
+    assert closed == ["rows"]

@@ -228,3 +228,25 @@ async def test_watches_of_a_job_that_runs_on(sieve: FakeSieve, client: SieveClie
             await asyncio.sleep(1)
             gc.collect()
             assert [ref() for ref in left] == [None] * len(left)
+
+
+async def test_dropped_with_a_callback_that_knows_it(sieve: FakeSieve, client: SieveClient) -> None:
+    """A watch whose callback refers to it can be dropped."""
+    sieve.add_job("a", processing=600)
+
+    class Monitor:
+        def __init__(self) -> None:
+            self.watch = client.as_completed(["a"], on_update=self.report)
+
+        def report(self, _: Job) -> None:
+            pass
+
+    monitor = Monitor()
+    await monitor.watch.take(within=1)
+    del monitor
+    gc.collect()
+    await asyncio.sleep(1)
+    before = len(sieve.requests)
+    await asyncio.sleep(100)
+
+    assert len(sieve.requests) == before

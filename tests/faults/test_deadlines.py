@@ -22,6 +22,7 @@ from helpers.raw_server import (
     ScriptedServer,
     error_response,
     job_document,
+    job_until,
     respond,
     running_job,
     version_json,
@@ -269,3 +270,26 @@ async def test_deadline_between_confirmations(wait: str) -> None:
             for error in await wait_until_deadline(client, WAITS[wait], seconds):
                 check_last(error, was_seen=True)
                 assert isinstance(error.last_error, NotFoundError)
+
+
+async def test_last_poll_behind_a_callback() -> None:
+    """A job whose callback runs as the last polls begin is polled after it."""
+
+    def reply(request: RawRequest) -> Script:
+        if request.job_id != "0" or now() < 285:
+            return job_until(1000, request.job_id)
+        outputs = [{"data": 1}][request.offset :]
+        status = "finished" if now() >= 294.1 else "processing"
+        return respond(job_document("0", status, outputs=outputs))
+
+    async def on_update(job: Job) -> None:
+        if job.outputs and not job.is_terminal:
+            await asyncio.sleep(294.3 - now())  # the last polls begin at 294
+
+    policy = PollPolicy(min_interval=10, jitter=0)
+    limits = Limits(polls_per_second=2)
+    ids = [f"{number}" for number in range(10)]
+    async with ScriptedServer(reply) as server, server.client(limits=limits) as client:
+        outcomes = await client.wait_for_jobs(ids, timeout=299, polling=policy, on_update=on_update)
+
+    assert outcomes[0].ok

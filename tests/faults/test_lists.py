@@ -360,3 +360,23 @@ async def test_last_polls_that_queue_for_the_rate() -> None:
     async with ScriptedServer(reply) as server, server.client(**settings) as client:
         seen = await client.wait_for_jobs(ids, strategy="list", timeout=30)
     assert sum(outcome.ok for outcome in seen) >= 80
+
+
+async def test_no_lists_after_the_deadline(sieve: FakeSieve, client: SieveClient) -> None:
+    """A watch that is over sends nothing, also while its outcomes wait to be taken."""
+    ids = [sieve.add_job(f"{number}", processing=36_000) for number in range(10)]
+    async with client.as_completed(ids, timeout=20, strategy="list"):
+        await asyncio.sleep(21)
+        before = len(sieve.requests)
+        await asyncio.sleep(3000)
+
+        assert len(sieve.requests) == before
+
+
+async def test_pages_find_their_turn_at_a_low_rate() -> None:
+    """Pages may queue behind as many polls as there are slots: lists go on."""
+    ends = {f"j{number}": 600.0 if number % 2 else 0.0 for number in range(1000)}
+    async with ListServer(ends=ends) as server:
+        async with server.client(limits=Limits(polls_per_second=5)) as client:
+            await client.wait_for_jobs([*ends], timeout=300, strategy="list")
+        assert len(server.lists) >= 10

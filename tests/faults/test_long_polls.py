@@ -27,6 +27,7 @@ from sieve_async import (
     PollPolicy,
     RequestTimeoutError,
     RetryPolicy,
+    ServerError,
     SieveClient,
 )
 from sieve_async.testing import FakeSieve
@@ -209,3 +210,33 @@ async def test_outputs_are_fetched_once() -> None:
     assert data_of(job) == sent == reported[-1] == made
     assert reported == [list(each) for each in dict.fromkeys(map(tuple, reported))]
     assert [request.offset for request in server.awaits] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("seconds", [304, 306, 362])
+async def test_deadline_soon_after_a_long_poll_began(seconds: float) -> None:
+    """The plain poll before the deadline of a watch does not wait for an interval."""
+
+    def reply(request: RawRequest) -> Script:
+        return [Action.SILENCE] if request.is_await else job_until(seconds - 1.5, request.job_id)
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        [outcome] = await client.wait_for_jobs(["a"], timeout=seconds, strategy="long_poll")
+
+    assert outcome.ok
+
+
+async def test_deadline_of_a_long_poll_that_queued() -> None:
+    """A long poll that a pause held back ends early enough for the plain poll."""
+
+    def reply(request: RawRequest) -> Script:
+        if request.job_id == "other":
+            return error_response(503, ("Retry-After", "20"))
+        return [Action.SILENCE] if request.is_await else job_until(40, request.job_id)
+
+    settings: dict[str, Any] = {"retry": RetryPolicy(max_attempts=1)}
+    async with ScriptedServer(reply) as server, server.client(**settings) as client:
+        with pytest.raises(ServerError):
+            await client.get_job("other")
+        job = await client.wait_for_job("a", timeout=60, strategy="long_poll")
+
+    assert job.succeeded

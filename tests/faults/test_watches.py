@@ -264,3 +264,42 @@ async def test_calls_beside_many_jobs(sieve: FakeSieve, client: SieveClient) -> 
             await slow.get_job("other")
             assert now() - began <= 1.1
         assert len(asyncio.all_tasks()) <= 20
+
+
+@pytest.mark.parametrize("ends", ["left", "closed"])
+async def test_source_that_is_cancelled_by_its_own_timeout(
+    sieve: FakeSieve, client: SieveClient, ends: str
+) -> None:
+    """A source ends with its watch, also when a timeout of its own fires in the same turn."""
+    sieve.add_job("a", processing=600)
+    queue = asyncio.Queue[str]()
+    queue.put_nowait("a")
+
+    async def source() -> AsyncIterator[str]:
+        while True:
+            try:
+                async with asyncio.timeout(0.5):
+                    job_id = await queue.get()
+            except TimeoutError:
+                continue
+            yield job_id
+
+    async with asyncio.timeout(60):
+        async with client.as_completed(source()):
+            await asyncio.sleep(1.0)
+            if ends == "closed":
+                await client.close()
+
+    assert now() == 1.0
+
+
+async def test_results_are_not_shared(sieve: FakeSieve, client: SieveClient) -> None:
+    """What one watch does with a result does not show in that of another."""
+    sieve.add_job("a", processing=3, outputs=[{"x": 1}])
+    [[one], [other]] = await asyncio.gather(
+        client.wait_for_jobs(["a"]), client.wait_for_jobs(["a"])
+    )
+
+    one.result().outputs[0].data["x"] = 2  # type: ignore[union-attr]
+
+    assert other.result().outputs[0].data["x"] == 1  # type: ignore[union-attr]
