@@ -18,6 +18,7 @@ from sieve_async.testing.answers import (
     input_output,
     raw_fields,
     split_function,
+    write,
 )
 from sieve_async.testing.clock import By, ByClock, Clock, Progress, Timeline, check_spans
 from sieve_async.testing.jobs import JobEnd, JobScript, Stamp
@@ -247,9 +248,9 @@ class Push:
     job_id: str
     function: str  # "owner/name"
     version_id: str
-    inputs: Any
+    inputs: Any = attrs.field(hash=False)
     webhooks: tuple[Webhook, ...] = ()
-    env: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    env: Mapping[str, Any] = attrs.field(factory=dict, repr=False, hash=False)
     at: float  # on the server's clock
 
 
@@ -266,7 +267,8 @@ def parse_push(body: bytes) -> tuple[str | None, str, dict[str, Any]]:
     """
     try:
         push = json.loads(body)
-    except ValueError:
+        write(push)  # a job that it starts shows it
+    except (ValueError, RecursionError):  # also NaN, and what is nested too deeply
         raise _refused("json_invalid", [0], "JSON decode error") from None
     if not isinstance(push, dict):
         raise _refused("model_attributes_type", [], "Input should be an object")

@@ -95,6 +95,7 @@ async def test_pushes_are_recorded(sieve: FakeSieve, push: Send) -> None:
     assert made.env == {"TOKEN": "canary"}
     assert [(each.type, each.url) for each in made.webhooks] == [(hook["type"], hook["url"])]
     assert "canary" not in repr(made)
+    assert hash(made) == hash(sieve.pushes[0])
 
 
 async def test_version(sieve: FakeSieve, get: Get, send: Send, push: Send) -> None:
@@ -175,7 +176,14 @@ async def test_invalid_body(
 
 @pytest.mark.parametrize(
     ("body", "kind"),
-    [(b"{", "json_invalid"), (b"[]", "model_attributes_type"), (b'{"function":"a/b"}', "missing")],
+    [
+        (b"{", "json_invalid"),
+        (b"[]", "model_attributes_type"),
+        (b'{"function":"a/b"}', "missing"),
+        (b'{"function":"a/b","inputs":{"x":NaN}}', "json_invalid"),
+        (b'{"function":"a/b","inputs":{"x":1e999}}', "json_invalid"),
+        (b'{"function":"a/b","inputs":{"x":' + b"[" * 9999 + b"]" * 9999 + b"}}", "json_invalid"),
+    ],
 )
 async def test_malformed_body(
     sieve: FakeSieve, session: aiohttp.ClientSession, body: bytes, kind: str
