@@ -6,6 +6,7 @@ file that its command line writes.
 
 import contextlib
 import ipaddress
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -281,7 +282,7 @@ def _read_key_file(path: Path, source: str) -> str:
         reason = f"the file of {source} cannot be read: {getattr(error, 'strerror', None) or error}"
     else:
         if len(raw) <= _MAX_KEY_FILE:
-            key = Secret(raw.decode("utf-8", "replace").strip())
+            key = Secret(raw.decode(json.detect_encoding(raw), "replace").strip())
             del raw  # a traceback with locals would show it
             return _check_key(key, f"the file of {source}")
         reason = f"the file of {source} is too large to be a key"
