@@ -23,7 +23,8 @@ _MAX_ROWS = 200
 _COLORS = {"finished": "#2a8f5a", "ready": "#2a8f5a", "error": "#d93036", "cancelled": "#d08700"}
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line ends
 # The query of a signed URL is as good as a password, and a text may end in a log.
-_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*")
+# JSON may spell a slash as "\/".
+_URL_QUERY = re.compile(r"(?i)(https?:(?:\\?/){2}[^\s\"'<>?]+)\?[^\s\"'<>]*")
 
 
 def printable(text: str) -> str:
@@ -102,12 +103,12 @@ def fields_not_default(value: Any) -> Iterable[tuple["attrs.Attribute[Any]", Any
 
 def job_text(job: "Job") -> str:
     """One line about a job."""
-    return f"job {job.id}: {', '.join([str(job.status), *_job_notes(job)])}"
+    return f"job {job.id}: {shorten(', '.join([job.status, *_job_notes(job)]))}"
 
 
 def version_text(version: "FunctionVersion") -> str:
     """One line about a function version."""
-    return f"version {version.id}: {version.build_status}"
+    return f"version {version.id}: {shorten(version.build_status)}"
 
 
 def job_html(job: "Job") -> str:
@@ -120,7 +121,8 @@ def job_html(job: "Job") -> str:
         run_duration=job.run_duration,
         outputs=len(job.outputs),
     )
-    return f"{table}<pre>{_cell(job.error)}</pre>" if job.error else table
+    error = error_text(job)
+    return f"{table}<pre>{_cell(error)}</pre>" if error else table
 
 
 def version_html(version: "FunctionVersion") -> str:
@@ -146,7 +148,7 @@ def _outcome_cells(outcome: "JobOutcome") -> tuple[object, ...]:
     job = outcome.job
     if job is None:
         return outcome.job_id, outcome.status, "", "", outcome.error
-    note = last_line(job.error) if job.error else _outputs_text(job)
+    note = last_line(error_text(job)) or _outputs_text(job)
     return job.id, job.status, job.queue_duration, job.run_duration, note
 
 
@@ -156,8 +158,8 @@ def _job_notes(job: "Job") -> Iterable[str]:
             yield f"{word} {_text(duration)}"
     if job.outputs:
         yield _outputs_text(job)
-    if job.error:
-        yield last_line(job.error)
+    if error := error_text(job):
+        yield last_line(error)
 
 
 def _outputs_text(job: "Job") -> str:
@@ -192,7 +194,11 @@ def _text(value: object) -> str:
     return "" if value is None else str(value)
 
 
+def error_text(job: "Job") -> str:
+    """The error of a job, empty for none; what is no text is kept in ``extra``."""
+    return job.error or value_text(job.extra.get("error") or "")
+
+
 def last_line(error: str) -> str:
     """The last line of a job's error, which is often a traceback: it says what went wrong."""
-    lines = error.strip().splitlines() or [""]
-    return "".join(each for each in lines[-1] if each.isprintable())[:_MAX_CELL]
+    return shorten((error.strip().splitlines() or [""])[-1])

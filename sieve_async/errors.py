@@ -45,7 +45,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from sieve_async.display import last_line, shorten, value_text
+from sieve_async.display import error_text, last_line, shorten
 
 if TYPE_CHECKING:  # models raise these errors, so at run time they come later
     from sieve_async.models import FunctionVersion, Job
@@ -312,7 +312,7 @@ class WaitTimeoutError(SieveError, TimeoutError):
     def __str__(self) -> str:
         kind = "version" if ":" in self.target else "job"
         polls = "1 poll" if self.polls == 1 else f"{self.polls} polls"
-        status = f"last status: {self.last_status or 'unknown'}"
+        status = f"last status: {shorten(self.last_status or 'unknown')}"
         last_error = "" if self.last_error is None else f"; last error: {self.last_error}"
         after = f"timed out after {self.elapsed:.1f} s and {polls} ({status})"
         return f"{kind} {self.target}: {after}{last_error}"
@@ -332,9 +332,7 @@ class JobFailedError(SieveError):
     job: "Job"
 
     def __str__(self) -> str:
-        # It is often a traceback, whose last line says what went wrong; in `extra` it is no text.
-        error = self.job.error or self.job.extra.get("error")
-        text = shorten(last_line(value_text(error))) if error else ""
+        text = last_line(error_text(self.job))
         return f"job {self.job.id} failed: {text or 'no error text was given'}"
 
     __repr__ = _short_repr
@@ -392,7 +390,7 @@ class JobNotCancellableError(SieveError):
     job: "Job"
 
     def __str__(self) -> str:
-        return f"job {self.job.id} cannot be cancelled (status: {self.job.status})"
+        return f"job {self.job.id} cannot be cancelled (status: {shorten(self.job.status)})"
 
     __repr__ = _short_repr
 

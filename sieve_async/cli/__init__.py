@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sieve_async.cli.parser import parse
+from sieve_async.cli.parser import parse, redirect_to_null
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(asyncio.run(run_command(options)))
     except KeyboardInterrupt:
         return 130
+    except OSError as error:  # the help or the version cannot be written
+        redirect_to_null(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            return 141
+        print(f"sieve-async: {error}", file=sys.stderr)
+        return 6
 
 
 def _open_closed_streams() -> None:

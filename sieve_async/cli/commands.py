@@ -31,11 +31,10 @@ from sieve_async.cli.output import (
     job_row,
     job_text,
     outcome_line,
-    redirect_to_null,
     to_json,
     version_text,
 )
-from sieve_async.cli.parser import Options
+from sieve_async.cli.parser import Options, redirect_to_null
 from sieve_async.cli.progress import DownloadBar, Progress, log_to, make_progress
 from sieve_async.cli.watch import WatchRun, known_ids, resume_line, show_state
 from sieve_async.client import SieveClient

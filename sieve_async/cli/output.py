@@ -7,12 +7,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Self, TextIO
+from typing import Self
 
 from sieve_async import errors
-from sieve_async.cli.parser import Options
+from sieve_async.cli.parser import Options, redirect_to_null
 from sieve_async.converter import unstructure
-from sieve_async.display import shorten
+from sieve_async.display import error_text, last_line, shorten
 from sieve_async.errors import ConfigError, SieveError
 from sieve_async.models import FunctionVersion, InputOutput, Job, JobStatus
 from sieve_async.outcomes import JobOutcome
@@ -145,13 +145,6 @@ class Printer:
             raise
 
 
-def redirect_to_null(stream: TextIO) -> None:
-    """Discard what is still written to this stream, also when the interpreter flushes it."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
-    os.close(null)
-
-
 def to_json(value: object, *, indent: int | None = None) -> str:
     """A value as JSON in plain ASCII, which every terminal and pipe can carry."""
     if isinstance(value, tuple):  # an output of several parts
@@ -205,17 +198,12 @@ def _notes(job: Job) -> Iterator[str]:
     for word, length in (("queued", job.queue_duration), ("ran", job.run_duration)):
         if length is not None:
             yield f"{word} {format_duration(length.total_seconds())}"
-    if job.error:
-        yield last_line(job.error)
+    if error := error_text(job):
+        yield last_line(error)
     elif job.succeeded and len(job.files) == 1:
         yield shorten(job.files[0].url)
     elif job.succeeded and job.outputs:
         yield f"{len(job.outputs)} output{'s'[: len(job.outputs) > 1]}"
-
-
-def last_line(error: str) -> str:
-    """The last line of an error text, which in a traceback is the most specific one."""
-    return shorten((error.strip().splitlines() or [""])[-1])
 
 
 def job_row(job: Job) -> str:
@@ -241,7 +229,7 @@ def job_text(job: Job) -> str:
         ("restarts", len(job.restarts) or None),
         ("outputs", len(job.outputs)),
         *(("" if number else "file", file.url) for number, file in enumerate(job.files)),
-        ("error", last_line(job.error or "")),
+        ("error", last_line(error_text(job))),
     )
 
 

@@ -4,13 +4,15 @@ import argparse
 import difflib
 import json
 import math
+import os
 import re
 import shutil
+import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TextIO
 
 FORMATS = ("text", "json", "jsonl", "quiet")
 STRATEGIES = ("poll", "long_poll", "list")  # as in the library, whose import takes long
@@ -108,7 +110,7 @@ def _json(text: str, *, otherwise: object = None) -> Any:
 
 
 def _webhook(text: str) -> tuple[str, str]:
-    if re.match(r"https?://", text):
+    if re.match(r"(?i)https?://", text):
         return "job.complete", text
     kind, separator, url = text.partition("=")
     if not separator:
@@ -334,6 +336,13 @@ class Parser(argparse.ArgumentParser):
             self.error(f"there is no command '{f'{area} {value}'.strip()}'{hint}")
         super()._check_value(action, value)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is not sys.stdout:
+            super()._print_message(message, file)
+            return
+        sys.stdout.write(message)  # argparse would ignore that it cannot be written
+        sys.stdout.flush()
+
     def unknown_option(self, word: str) -> None:
         """End the program: this option does not exist."""
         name = word.split("=", 1)[0]
@@ -342,6 +351,13 @@ class Parser(argparse.ArgumentParser):
         if meant.split(" ")[0] not in known:
             meant = next(iter(_similar_words(name, known)), "")
         self.error(f"there is no option {name}" + (f"; did you mean {meant}?" if meant else ""))
+
+
+def redirect_to_null(stream: TextIO) -> None:
+    """Discard what is still written to this stream, also when the interpreter flushes it."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def parse(arguments: Sequence[str] | None) -> Options:
@@ -453,9 +469,10 @@ class _Print(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, _: Any, values: Any, *__: Any) -> None:
         try:
-            print(self._make(str(values)))
+            text = self._make(str(values))
         except ImportError:
             parser.error('completion needs shtab: pip install "sieve-async[cli]"')
+        parser._print_message(f"{text}\n", sys.stdout)  # noqa: SLF001 - as that of the help
         parser.exit()
 
 
