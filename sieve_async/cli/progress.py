@@ -165,7 +165,7 @@ class LiveView(Progress):
         columns, rows = self._size()
         width = columns - 1
         if columns < _MIN_COLUMNS or rows < _MIN_ROWS:
-            self.draw([stats.with_counts(stats.headline())[:width]])
+            self.draw_line(stats.with_counts(stats.headline()))
             return
         counted: list[tuple[str, str]] = []
         for status, count in stats.counts().items():
@@ -178,6 +178,10 @@ class LiveView(Progress):
         headline = [(f"{stats.headline()}, {stats.duration} so far", "")]
         lines = [[(_bar(stats.share, width), "")], headline, counted, *slowest]
         self.draw([self._paint(line, width) for line in lines])
+
+    def draw_line(self, line: str) -> None:
+        """Replace the lines on the screen by one, cut to its width."""
+        self.draw([line[: self._size()[0] - 1]])
 
     def draw(self, lines: Sequence[str]) -> None:
         """Replace the lines on the screen."""
@@ -250,7 +254,7 @@ class DownloadBar:
         now = time.monotonic()
         if isinstance(self._progress, LiveView) and now - self._drawn_at >= _FRAME_INTERVAL:
             self._drawn_at = now
-            self._progress.draw([self.line()])
+            self._progress.draw_line(self.line())
 
     def line(self) -> str:
         """The state of all files."""

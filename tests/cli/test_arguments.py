@@ -157,6 +157,36 @@ def test_help_is_quick() -> None:
     assert {"aiohttp", "asyncio", "shtab"}.isdisjoint(ended.stderr.split())
 
 
+@pytest.mark.parametrize("line", ["--help", "watch --help", "--version", "--print-completion bash"])
+def test_texts_that_cannot_be_written(line: str) -> None:
+    """A closed pipe and a full disk have their exit codes, and no traceback."""
+    program = f'"{sys.executable}" -m sieve_async {line}'
+    for shell_line, codes, reason in (
+        (f"({program}) | true; echo ${{PIPESTATUS[0]}}", "141\n", ""),
+        (f"{program} > /dev/full; echo $?", "6\n", "No space left on device"),
+    ):
+        ended = subprocess.run(  # noqa: S603 - our own program
+            ["bash", "-c", shell_line],  # noqa: S607 - as users have it
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        assert (ended.stdout, ended.stderr.count("\n")) == (codes, bool(reason))
+        assert reason in ended.stderr
+
+
+def test_webhooks() -> None:
+    """A webhook is a URL, whose scheme may be in capitals, or an event and a URL."""
+    texts = {
+        "HTTPS://a.example/?b=c": ("job.complete", "HTTPS://a.example/?b=c"),
+        "job.start=http://a.example/?b=c": ("job.start", "http://a.example/?b=c"),
+    }
+
+    for text, webhook in texts.items():
+        assert parse(["push", "me/mine", "--webhook", text]).webhooks == [webhook]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
 def test_completion_scripts(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With shtab there is a completion script for each shell, which knows the commands."""
