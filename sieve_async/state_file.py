@@ -236,16 +236,24 @@ class StateFile:
 
         Raises:
             InvalidArgumentError: It was acknowledged before, or a statement ends the transaction.
+            sqlite3.Error: A statement is wrong.
         """
-        with self._transaction() as db:
-            db.set_authorizer(_deny_transactions)
-            try:
-                for sql, parameters in statements:
-                    _execute(db, sql, parameters)
-            finally:
-                db.set_authorizer(None)
-            if not db.execute(_ACKNOWLEDGE, (time.time(), job_id)).rowcount:
-                raise InvalidArgumentError(f"the outcome of job {job_id} was acknowledged before")
+        try:
+            with self._transaction() as db:
+                db.set_authorizer(_deny_transactions)
+                try:
+                    for sql, parameters in statements:
+                        _execute(db, sql, parameters)
+                finally:
+                    db.set_authorizer(None)
+                if not db.execute(_ACKNOWLEDGE, (time.time(), job_id)).rowcount:
+                    reason = f"the outcome of job {job_id} was acknowledged before"
+                    raise InvalidArgumentError(reason)
+        except _StatementError as wrapper:
+            error = wrapper.error
+        else:
+            return
+        raise error
 
     def _select_outcomes(self, where: str, values: tuple[int, ...]) -> list[StoredOutcome]:
         with self._reading() as db:
@@ -296,12 +304,22 @@ def _deny_transactions(action: int, *_: object) -> int:
     return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_OK
 
 
+class _StatementError(Exception):
+    """Brings the error of a caller's statement out of the transaction as it is."""
+
+    def __init__(self, error: sqlite3.Error) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 def _execute(db: sqlite3.Connection, sql: str, parameters: Any) -> None:
     try:
         db.execute(sql, parameters)
-    except sqlite3.DatabaseError as error:
-        if _code(error) != sqlite3.SQLITE_AUTH:
+    except sqlite3.Error as error:
+        if _code(error) in _FILE_ERRORS:
             raise
+        if _code(error) != sqlite3.SQLITE_AUTH:
+            raise _StatementError(error) from None
         reason = f"sql must not begin or end a transaction, got {sql!r}"
     else:
         return
@@ -319,12 +337,10 @@ def _encode(outcome: JobOutcome) -> str | None:
 
 @contextmanager
 def _typed_errors(path: Path) -> Iterator[None]:
-    """Raise errors of the file as ours; errors of a caller's statement stay what they are."""
+    """Raise errors of SQLite and of the system as ours."""
     try:
         yield
     except sqlite3.Error as error:
-        if not _is_of_file(error):
-            raise
         raise StateFileError(str(path), shorten(_reason_of(error, path))) from error
     except UnicodeDecodeError as error:  # even a message of SQLite may be cut within a character
         raise StateFileError(str(path), f"it is damaged: {error.reason}") from error
@@ -337,12 +353,6 @@ def _reason_of(error: sqlite3.Error, path: Path) -> str:
     if _code(error) == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < _MIN_FREE:
         return f"the disk is full: {error}"
     return str(error)
-
-
-def _is_of_file(error: sqlite3.Error) -> bool:
-    """Whether an error is one of the file or the disk, or text in the file is not UTF-8."""
-    code = _code(error)
-    return code in _FILE_ERRORS or (code == 0 and isinstance(error, sqlite3.OperationalError))
 
 
 def _code(error: sqlite3.Error) -> int:

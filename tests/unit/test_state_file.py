@@ -253,6 +253,17 @@ async def test_a_damaged_outcome(path: Path, damaged: bytes) -> None:
     assert len(str(caught.value)) < 600
 
 
+async def test_damaged_tables(path: Path) -> None:
+    """So is a table that lacks a column."""
+    await _open_and_close(path)
+    _replace(path, b"job_id TEXT", b"job_it TEXT")
+    async with WatchState.open(path) as state:
+        with pytest.raises(StateFileError, match="no such column: job_id"):
+            await state.pending()
+        with pytest.raises(StateFileError, match="no column named job_id"):
+            await state.add(["j1"])
+
+
 async def test_invalid_paths(path: Path) -> None:
     """What cannot be a path raises in the call itself; a missing directory is a typed error."""
     paths: list[Any] = [None, 7, "a\0b", b"bytes"]
