@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -381,7 +382,7 @@ def _normalize_url(base_url: str) -> str:
 
 def _check_regular(path: Path) -> None:
     """Refuse a pipe, whose opening would block, a device or a directory."""
-    if path.exists() and not path.is_file():
+    if not stat.S_ISREG(path.stat().st_mode):
         raise StateFileError(str(path), "it is not a regular file")
 
 

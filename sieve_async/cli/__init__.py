@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sieve_async.cli.parser import parse, redirect_to_null
+from sieve_async.cli.parser import parse
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:  # the help or the version cannot be written
-        redirect_to_null(sys.stdout)
         if isinstance(error, BrokenPipeError):
             return 141
         print(f"sieve-async: {error}", file=sys.stderr)

@@ -337,11 +337,15 @@ class Parser(argparse.ArgumentParser):
         super()._check_value(action, value)
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        if file is not sys.stdout:
-            super()._print_message(message, file)
-            return
-        sys.stdout.write(message)  # argparse would ignore that it cannot be written
-        sys.stdout.flush()
+        """Write a text; on standard output a failure counts, which argparse itself ignores."""
+        stream = file or sys.stderr
+        try:
+            stream.write(message)
+            stream.flush()
+        except OSError:
+            redirect_to_null(stream)
+            if stream is sys.stdout:
+                raise
 
     def unknown_option(self, word: str) -> None:
         """End the program: this option does not exist."""
@@ -429,6 +433,14 @@ def _check(options: Options) -> None:
     for name in names:
         if names.count(name) > 1:
             error(f"argument --input: {name} is given twice")
+    _check_targets(options)
+
+
+def _check_targets(options: Options) -> None:
+    """Check where files are to be written: after the wait it would be too late."""
+    error = options.parser.error
+    if options.download is not None and options.download.exists() and not options.download.is_dir():
+        error(f"argument --download: {options.download} is not a directory")
     if options.report is not None:
         try:
             _check_writable(options.report)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TextIO
 
 from sieve_async.cli.output import format_duration
+from sieve_async.cli.parser import redirect_to_null
 from sieve_async.display import shorten
 from sieve_async.durable import DurableWatch
 from sieve_async.models import JobStatus
@@ -129,9 +130,14 @@ class Progress:
         """Show again what was cleared."""
 
     def _write(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # closed, or its reader has gone
+        try:
             self._stream.write(text)
             self._stream.flush()
+        except BlockingIOError:
+            pass
+        except (OSError, ValueError):  # closed, or its reader has gone
+            with contextlib.suppress(OSError, ValueError):
+                redirect_to_null(self._stream)  # or the exit code would be 120
 
 
 class Lines(Progress):

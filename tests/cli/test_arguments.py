@@ -51,6 +51,7 @@ def usage_error(capsys: pytest.CaptureFixture[str], line: str) -> str:
         "push me/mine --env =1",
         "push me/mine --webhook here",
         "run me/mine --strategy list",
+        f"run me/mine --download {__file__}",
     ],
 )
 def test_usage_errors(line: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,7 +158,7 @@ def test_help_is_quick() -> None:
     assert {"aiohttp", "asyncio", "shtab"}.isdisjoint(ended.stderr.split())
 
 
-@pytest.mark.parametrize("line", ["--help", "watch --help", "--version", "--print-completion bash"])
+@pytest.mark.parametrize("line", ["watch --help", "--version"])
 def test_texts_that_cannot_be_written(line: str) -> None:
     """A closed pipe and a full disk have their exit codes, and no traceback."""
     program = f'"{sys.executable}" -m sieve_async {line}'

@@ -175,7 +175,7 @@ async def test_a_killed_process_frees_the_file(path: Path) -> None:
 
 async def test_reading_only(path: Path) -> None:
     """A file that is read only cannot be changed, and is not created."""
-    with pytest.raises(StateFileError, match="unable to open"):
+    with pytest.raises(StateFileError, match="No such file"):
         await _open_and_close(path, read_only=True)
     assert not list(path.parent.iterdir())
     async with WatchState.open(path) as state:
