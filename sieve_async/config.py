@@ -233,9 +233,9 @@ def find_api_key(api_key: Secret | None, environment: Mapping[str, str], home: P
     if environment.get("SIEVE_API_KEY"):
         return _check_key(Secret(environment["SIEVE_API_KEY"]), "SIEVE_API_KEY")
     if path := environment.get("SIEVE_API_KEY_FILE"):
-        return _read_key_file(Path(path), "SIEVE_API_KEY_FILE")
+        return read_key_file(Path(path), "SIEVE_API_KEY_FILE")
     if home is not None and _exists(official := home / ".config" / ".sieve" / "config"):
-        return _read_key_file(official, "~/.config/.sieve/config")
+        return read_key_file(official, "~/.config/.sieve/config")
     raise ConfigError(
         "no API key: pass SieveClient(api_key=...), set SIEVE_API_KEY to the key or "
         "SIEVE_API_KEY_FILE to a file that holds it, or put it into ~/.config/.sieve/config"
@@ -274,7 +274,8 @@ def _check_key(key: Secret, source: str) -> str:
     return key.value
 
 
-def _read_key_file(path: Path, source: str) -> str:
+def read_key_file(path: Path, source: str) -> str:
+    """The key in a file that was named by some source."""
     try:
         with path.expanduser().open("rb") as file:
             raw = file.read(_MAX_KEY_FILE + 1)

@@ -103,7 +103,7 @@ def fields_not_default(value: Any) -> Iterable[tuple["attrs.Attribute[Any]", Any
 
 def job_text(job: "Job") -> str:
     """One line about a job."""
-    return f"job {job.id}: {shorten(', '.join([job.status, *_job_notes(job)]))}"
+    return f"job {job.id}: {shorten(', '.join([job.status, *job_notes(job)]))}"
 
 
 def version_text(version: "FunctionVersion") -> str:
@@ -152,11 +152,14 @@ def _outcome_cells(outcome: "JobOutcome") -> tuple[object, ...]:
     return job.id, job.status, job.queue_duration, job.run_duration, note
 
 
-def _job_notes(job: "Job") -> Iterable[str]:
+def job_notes(job: "Job") -> Iterable[str]:
+    """The durations, outputs and error of a job, each in a few words."""
     for word, duration in (("queued", job.queue_duration), ("ran", job.run_duration)):
         if duration is not None:
-            yield f"{word} {_text(duration)}"
-    if job.outputs:
+            yield f"{word} {text_of(duration)}"
+    if job.succeeded and len(job.files) == 1:
+        yield shorten(job.files[0].url)
+    elif job.outputs:
         yield _outputs_text(job)
     if error := error_text(job):
         yield last_line(error)
@@ -167,13 +170,13 @@ def _outputs_text(job: "Job") -> str:
 
 
 def _facts_table(**facts: object) -> str:
-    rows = "".join(_row(name, value) for name, value in facts.items() if _text(value))
+    rows = "".join(_row(name, value) for name, value in facts.items() if text_of(value))
     return f"<table>{rows}</table>"
 
 
 def _row(*values: object) -> str:
     cells = ""
-    for text in map(_text, values):
+    for text in map(text_of, values):
         style = f' style="color: {_COLORS[text]}"' if text in _COLORS else ""
         cells += f"<td{style}>{_cell(text)}</td>"
     return f"<tr>{cells}</tr>"
@@ -185,13 +188,24 @@ def _cell(text: str) -> str:
     return escape("".join(each for each in shown if each.isprintable() or each == "\n"))
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A fact as text: times to the second, durations in at most two units; None is empty."""
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-        return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+        return format_duration(value.total_seconds())
     return "" if value is None else str(value)
+
+
+def format_duration(seconds: float) -> str:
+    """A duration of any size, in at most two units."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, days = minutes // 60, minutes // 1440
+    if hours == 0:
+        return f"{minutes} min {rest} s"
+    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
 
 
 def error_text(job: "Job") -> str:

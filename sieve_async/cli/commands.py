@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from sieve_async.cli.output import (
-    NO_KEY,
     BrokenPipe,
     Exit,
     NoKeyError,
@@ -38,7 +37,7 @@ from sieve_async.cli.parser import Options, redirect_to_null
 from sieve_async.cli.progress import DownloadBar, Progress, log_to, make_progress
 from sieve_async.cli.watch import WatchRun, known_ids, resume_line, show_state
 from sieve_async.client import SieveClient
-from sieve_async.config import find_api_key
+from sieve_async.config import find_api_key, read_key_file
 from sieve_async.errors import ConfigError, InvalidArgumentError, SieveError
 from sieve_async.files import distinct_names, name_of_url, safe_name
 from sieve_async.jobs import PushedJob
@@ -481,18 +480,13 @@ async def _run(options: Options, progress: Progress) -> Exit:
 
 
 def _key(options: Options) -> str:
-    environment: Mapping[str, str] = os.environ
     home = None
     with contextlib.suppress(RuntimeError):  # there is no home directory
         home = Path.home()
-    if options.key_file is not None:
-        environment, home = {"SIEVE_API_KEY_FILE": str(options.key_file)}, None
     try:
-        return find_api_key(None, environment, home)
+        if options.key_file is not None:
+            return read_key_file(options.key_file, "--key-file")
+        return find_api_key(None, os.environ, home)
     except ConfigError as error:
-        reason = str(error)
-    if reason.startswith("no API key"):
-        reason = NO_KEY
-    elif options.key_file is not None:
-        reason = reason.replace("SIEVE_API_KEY_FILE", "--key-file")
+        reason = str(error).replace("pass SieveClient(api_key=...)", "give --key-file FILE")
     raise NoKeyError(reason)

@@ -11,9 +11,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TextIO
 
-from sieve_async.cli.output import format_duration
 from sieve_async.cli.parser import redirect_to_null
-from sieve_async.display import shorten
+from sieve_async.display import format_duration, shorten
 from sieve_async.durable import DurableWatch
 from sieve_async.models import JobStatus
 from sieve_async.watch import JobWatch, PendingJob

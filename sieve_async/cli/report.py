@@ -9,8 +9,7 @@ from itertools import chain
 
 import attrs
 
-from sieve_async.cli.output import format_duration
-from sieve_async.display import error_text, last_line, printable, shorten
+from sieve_async.display import error_text, format_duration, last_line, printable, shorten
 from sieve_async.models import Job
 from sieve_async.outcomes import JobOutcome
 

@@ -40,7 +40,7 @@ def html_of(value: Any) -> str:
 
 def test_texts() -> None:
     """A job or a version is one readable line."""
-    assert str(FAILED) == "job a: error, queued 5.0 s, ran 0:09:55, 1 output, ValueError: no"
+    assert str(FAILED) == "job a: error, queued 5.0 s, ran 9 min 55 s, 1 output, ValueError: no"
     assert str(Job("b", JobStatus("napping"))) == "job b: napping"
     odd = Job("b", JobStatus("error"), error="x\ry\x1b\n", outputs=(InputOutput(),) * 2)
     assert "\n" not in str(odd)
