@@ -1,4 +1,4 @@
-"""Downloads of files: one to a path, or all of a job into a directory."""
+"""Downloads of files: one to a path, or all of a job into a directory; fresh URLs for expired ones."""
 
 import asyncio
 import errno
@@ -8,13 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from sieve_async.config import check_whole
-from sieve_async.errors import DownloadError, InvalidArgumentError, SieveError
+from sieve_async.errors import DownloadError, FileExpiredError, InvalidArgumentError, SieveError
 from sieve_async.files.hosts import ForbiddenUrlError, HostRules, parse_url, without_query
 from sieve_async.files.names import distinct_names, name_of_url, safe_name
-from sieve_async.files.parts import PartFile
-from sieve_async.files.threads import on_disk, run_blocking
+from sieve_async.files.parts import PartFile, on_disk, run_blocking
 from sieve_async.files.transfer import DownloadSettings, Progress, Renew, Transfer
-from sieve_async.models import File
+from sieve_async.models import File, Job
 
 
 async def download(
@@ -89,6 +88,41 @@ async def download_each(
     results = [task.result() for task in tasks]
     saved = [result for result in results if isinstance(result, Path)]
     return saved, [result for result in results if isinstance(result, Exception)]
+
+
+class Renewal:
+    """Looks up the job of an expired file, each job once, however many of its files have expired.
+
+    Args:
+        get_job: Looks up a job.
+    """
+
+    def __init__(self, get_job: Callable[[str], Awaitable[Job]]) -> None:
+        self._get_job = get_job
+        self._jobs: dict[str, Job] = {}
+        self._lock = asyncio.Lock()
+
+    async def __call__(self, file: File) -> File | None:
+        """The same file with the URL that the API gives now; None where it gives none.
+
+        Raises:
+            FileExpiredError: The job is not known, or could not be looked up.
+        """
+        url = without_query(file.url)
+        if file.job_id is None:
+            raise FileExpiredError("the URL has expired, and its job is not known", url)
+        async with self._lock:
+            if file.job_id not in self._jobs:
+                try:
+                    self._jobs[file.job_id] = await self._get_job(file.job_id)
+                except SieveError as error:
+                    reason = f"the URL has expired, and its job cannot be looked up: {error}"
+                else:
+                    reason = ""
+                if reason:
+                    raise FileExpiredError(reason, url)
+        files = self._jobs[file.job_id].files
+        return next((each for each in files if without_query(each.url) == url), None)
 
 
 def _paths_in(directory: Path, files: Sequence[File]) -> list[Path]:

@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 
 from sieve_async.files import distinct_names, name_of_url, safe_name, without_query
 from sieve_async.files.hosts import CheckedResolver, ForbiddenUrlError, HostRules, parse_url
-from sieve_async.files.parts import PartFile
+from sieve_async.files.parts import PartFile, run_blocking
 from sieve_async.files.ranges import (
     Complete,
     Content,
@@ -24,7 +24,6 @@ from sieve_async.files.ranges import (
     is_expired,
     range_headers,
 )
-from sieve_async.files.threads import run_blocking
 
 HELD = Content('"v1"', 100, None)
 
