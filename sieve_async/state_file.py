@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
@@ -66,20 +66,8 @@ class StateCounts(NamedTuple):
     acknowledged: int
 
 
-@attrs.frozen
-class ResumePoint:
-    """Where a watch starts: the pending ids, and the number of the last stored outcome."""
-
-    pending: list[str]
-    last: int
-
-
-@attrs.frozen
-class StoredOutcome:
-    """One stored outcome and its number in the order of ending."""
-
-    number: int
-    outcome: JobOutcome
+# A stored outcome, and its number in the order of ending.
+StoredOutcome: TypeAlias = tuple[int, JobOutcome]
 
 
 class StateFile:
@@ -172,8 +160,11 @@ class StateFile:
             )
             return db.total_changes - before
 
-    def begin(self, base_url: str) -> ResumePoint:
-        """Record the server of the jobs, or check that it is the same one as before."""
+    def begin(self, base_url: str) -> tuple[list[str], int]:
+        """The pending ids, and the number of the last stored outcome.
+
+        Records the server of the jobs, or checks that it is the same one as before.
+        """
         base_url = _normalize_url(base_url)
         with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO sieve_settings VALUES ('base_url', ?)", (base_url,))
@@ -183,7 +174,7 @@ class StateFile:
                 reason = f"its jobs belong to another server: {known}, not {base_url}"
                 raise StateFileError(str(self.path), reason)
             (last,) = db.execute("SELECT coalesce(max(number), 0) FROM sieve_outcomes").fetchone()
-        return ResumePoint(self.pending(), last)
+        return self.pending(), last
 
     def pending(self) -> list[str]:
         """The ids without an outcome, in the order of adding."""
@@ -265,7 +256,7 @@ class StateFile:
             ).fetchall()
         now = time.time()
         return [
-            StoredOutcome(number, self._read_outcome(document, age=max(0.0, now - ended_at)))
+            (number, self._read_outcome(document, age=max(0.0, now - ended_at)))
             for number, ended_at, document in rows
         ]
 

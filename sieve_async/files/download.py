@@ -1,4 +1,4 @@
-"""Downloads of files: one to a path, or all of a job into a directory; fresh URLs for expired ones."""
+"""Downloads: one file to a path, or all of a job into a directory; fresh URLs for expired ones."""
 
 import asyncio
 import errno
