@@ -51,10 +51,6 @@ if TYPE_CHECKING:  # models raise these errors, so at run time they come later
     from sieve_async.models import FunctionVersion, Job
 
 
-def _reason(error: Any) -> str:
-    return str(error.reason)
-
-
 def _short_repr(error: BaseException) -> str:
     """The class and the text: a job may be long."""
     return f"{type(error).__name__}({error!s:.300})"
@@ -74,16 +70,12 @@ class ConfigError(SieveError, ValueError):
 
     reason: str
 
-    __str__ = _reason
-
 
 @attrs.define(slots=False)
 class InvalidArgumentError(SieveError, ValueError):
     """An argument that cannot be right; raised before anything is sent."""
 
     reason: str
-
-    __str__ = _reason
 
 
 @attrs.define(slots=False)
@@ -98,7 +90,8 @@ class ClientClosedError(SieveError):
     reason: str = "the client is closed"
     sent: bool = False
 
-    __str__ = _reason
+    def __str__(self) -> str:
+        return self.reason
 
 
 @attrs.define(slots=False)
@@ -106,8 +99,6 @@ class WrongEventLoopError(SieveError):
     """The client, or the session passed to it, belongs to another event loop or process."""
 
     reason: str
-
-    __str__ = _reason
 
 
 @attrs.define(slots=False)
