@@ -21,7 +21,8 @@ _MAX_REPR = 2000
 _MAX_CELL = 500
 _MAX_ROWS = 200
 _COLORS = {"finished": "#2a8f5a", "ready": "#2a8f5a", "error": "#d93036", "cancelled": "#d08700"}
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line ends
+# All but tabs and line ends; also marks that reverse the direction of a text.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # The query of a signed URL is as good as a password, and a text may end in a log.
 # JSON may spell a slash as "\/".
 _URL_QUERY = re.compile(r"(?i)(https?:(?:\\?/){2}[^\s\"'<>?]+)\?[^\s\"'<>]*")

@@ -47,6 +47,7 @@ def test_texts() -> None:
     assert str(FunctionVersion("v", BuildStatus("building"))) == "version v: building"
     assert str(FunctionVersion("v", BuildStatus("a\x1b[2J\nb"))) == "version v: a [2J b"
     assert str(Job("b", JobStatus("a\x1b[2J\nb"))) == "job b: a [2J b"
+    assert str(Job("b", JobStatus("error"), error="\u202ea\u2067")) == "job b: error, a"
 
 
 def test_error_of_another_shape() -> None:
