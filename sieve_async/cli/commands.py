@@ -26,8 +26,8 @@ from sieve_async.cli.output import (
     Printer,
     describe_error,
     exit_of_error,
-    exit_of_job,
     exit_of_many,
+    exit_of_outcome,
     job_row,
     job_text,
     outcome_line,
@@ -164,9 +164,10 @@ async def _run_job(context: _Context) -> Exit:
             check = f"sieve-async job list --function {options.function}"
             progress.write_line(f"the job may have been started; check with: {check}")
         raise
-    context.printer.only(job, outcome_line(JobOutcome(job.id, job)))
+    outcome = JobOutcome(job.id, job)
+    context.printer.only(job, outcome_line(outcome))
     if options.download is None or not job.succeeded:
-        return exit_of_job(job)
+        return exit_of_outcome(outcome)
     saved, code = await _download(context, job, options.download)
     for path in saved:
         progress.write_line(f"saved {path}")

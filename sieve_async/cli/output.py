@@ -13,7 +13,7 @@ from sieve_async.cli.parser import Options, redirect_to_null
 from sieve_async.converter import unstructure
 from sieve_async.display import error_text, job_notes, last_line, shorten, text_of
 from sieve_async.errors import ConfigError, SieveError
-from sieve_async.models import FunctionVersion, InputOutput, Job, JobStatus
+from sieve_async.models import FunctionVersion, InputOutput, Job
 from sieve_async.outcomes import JobOutcome
 
 
@@ -72,15 +72,13 @@ def exit_of_error(error: BaseException | None) -> Exit:
     return next((code for kind, code, _ in _ERRORS if isinstance(error, kind)), Exit.ERROR)
 
 
-def exit_of_job(job: Job) -> Exit:
-    """The exit code of a job that has ended."""
-    others = {JobStatus.FINISHED: Exit.OK, JobStatus.CANCELLED: Exit.CANCELLED}
-    return others.get(job.status, Exit.FAILED)
-
-
 def exit_of_outcome(outcome: JobOutcome) -> Exit:
     """The exit code of one outcome."""
-    return exit_of_error(outcome.error) if outcome.job is None else exit_of_job(outcome.job)
+    try:
+        outcome.result()
+    except SieveError as error:
+        return exit_of_error(error)
+    return Exit.OK
 
 
 def exit_of_many(codes: Iterable[Exit]) -> Exit:

@@ -65,12 +65,12 @@ class WatchRun:
         """Watch until all jobs have ended, or one that ends the watch."""
         try:
             code = await self._watch()
-            self.progress.note(self._stats.summary())
         except asyncio.CancelledError:
             self.progress.note(self._stats.summary())
             self._print_resume_line()
             raise
         else:
+            self.progress.note(self._stats.summary())
             return code
         finally:
             if self.options.report is not None:
