@@ -242,7 +242,11 @@ def test_encoded_bodies() -> None:
     assert answer(200, Content_Encoding="gzip") == Refused(
         "the body has content-encoding gzip, not asked for"
     )
-    assert isinstance(answer(200, Content(), 0, Content_Encoding="identity"), Receive)
+    assert answer(200, Transfer_Encoding="gzip, chunked") == Refused(
+        "the body has transfer-encoding gzip, chunked, not asked for"
+    )
+    for headers in ({"Content_Encoding": "identity"}, {"Transfer_Encoding": "Chunked"}):
+        assert isinstance(answer(200, Content(), 0, **headers), Receive)
 
 
 def test_refusals() -> None:
