@@ -57,15 +57,16 @@ _SEE_ROOT = "Global options, environment and exit codes: sieve-async --help"
 
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([dhms]|$)")
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([dhms])")
 _FUNCTION = re.compile(r"[^/:\s]+/[^/:\s]+(?::[^/:\s]+)?")
 
 
 def _duration(text: str) -> float:
-    pieces = list(_DURATION.finditer(text))
-    if not pieces or "".join(piece[0] for piece in pieces) != text:
+    written = text if text.strip("0123456789.") else f"{text}s"  # 1h30 may be minutes or seconds
+    pieces = list(_DURATION.finditer(written))
+    if not pieces or "".join(piece[0] for piece in pieces) != written:
         raise ArgumentTypeError(f"{text!r} is not a time: write 90m, 1h30m, 45s, 2d or seconds")
-    return sum(float(piece[1]) * _UNITS[piece[2] or "s"] for piece in pieces)
+    return sum(float(piece[1]) * _UNITS[piece[2]] for piece in pieces)
 
 
 def _function_name(text: str) -> str:

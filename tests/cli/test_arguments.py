@@ -51,6 +51,10 @@ def usage_error(capsys: pytest.CaptureFixture[str], line: str) -> str:
         "push me/mine --env =1",
         "push me/mine --webhook here",
         "run me/mine --strategy list",
+        *(
+            f"watch a --timeout={time}"
+            for time in ("", "1h30", "1.2.3", ".", "1H", "-1", "1e3", "m")
+        ),
         f"run me/mine --download {__file__}",
     ],
 )
