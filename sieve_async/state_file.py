@@ -242,10 +242,7 @@ class StateFile:
                     reason = f"the outcome of job {job_id} was acknowledged before"
                     raise InvalidArgumentError(reason)
         except _StatementError as wrapper:
-            error = wrapper.error
-        else:
-            return
-        raise error
+            raise wrapper.error from None
 
     def _select_outcomes(self, where: str, values: tuple[int, ...]) -> list[StoredOutcome]:
         with self._reading() as db:
