@@ -432,7 +432,7 @@ class FakeSieve:
         """
         made = FaultEffect(**effect)
         made.check()
-        where = {"method": method, "path": path, "job": job}
+        where = {"method": method and method.upper(), "path": path, "job": job}
         fault = Fault(effect=made, times=times, probability=probability, seed=seed, **where)
         self._faults.append(fault)
         return fault
