@@ -16,6 +16,7 @@ from sieve_async.testing.answers import (
     check_choice,
     encode,
     input_output,
+    output_documents,
     raw_fields,
     split_function,
     write,
@@ -122,7 +123,7 @@ class FunctionScript:
         outputs, options = self.outputs, self.options.copy()
         if callable(outputs):
             try:
-                outputs = tuple(outputs(inputs))
+                outputs = output_documents(outputs(inputs))
             except Exception:  # noqa: BLE001 - a function of the server fails as a job does
                 outputs, options["status"], options["error"] = (), "error", traceback.format_exc()
         named = inputs if isinstance(inputs, dict) else dict(enumerate(inputs))
@@ -164,7 +165,7 @@ class FunctionStore:
 
     def script(self, function: str, script: FunctionScript) -> None:
         """Set the script of a function's jobs, or that of all functions without one."""
-        check = FunctionScript(() if callable(script.outputs) else script.outputs, script.options)
+        check = FunctionScript((0,) if callable(script.outputs) else script.outputs, script.options)
         name = "sieve/demo" if function == ANY_FUNCTION else function
         check.job(name, "", {})
         if function != ANY_FUNCTION:

@@ -81,6 +81,19 @@ async def test_outputs_from_the_inputs(sieve: FakeSieve, get: Get, push: Send) -
     assert {name: each["data"] for name, each in bad["inputs"].items()} == {"0": "a", "1": "b"}
 
 
+@pytest.mark.parametrize("made", ["text", {"url": "u"}, [object()], None])
+async def test_callables_that_make_no_outputs(
+    sieve: FakeSieve, get: Get, push: Send, made: Any
+) -> None:
+    """So it does when what the callable returns is no list of JSON values."""
+    sieve.script_function("me/mine", outputs=lambda _: made)
+
+    failed = await get(f"/v2/jobs/{(await push())['id']}")
+
+    assert (failed["status"], failed["outputs"]) == ("error", [])
+    assert failed["error"].startswith("Traceback")
+
+
 async def test_pushes_are_recorded(sieve: FakeSieve, push: Send) -> None:
     """Every accepted push is there with all that was sent; the environment is never printed."""
     sieve.script_function("me/mine")
