@@ -25,12 +25,17 @@ _COLORS = {"finished": "#2a8f5a", "ready": "#2a8f5a", "error": "#d93036", "cance
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # The query of a signed URL is as good as a password, and a text may end in a log.
 # JSON may spell a slash as "\/".
-_URL_QUERY = re.compile(r"(?i)(https?:(?:\\?/){2}[^\s\"'<>?]+)\?[^\s\"'<>]*")
+_URL = re.compile(r"(?i)(https?:(?:\\?/){2}[^\s\"'<>?]*)(\?[^\s\"'<>]*)?")
+
+
+def _without_queries(text: str) -> str:
+    # A URL without a query matches too: a text of many is not searched again from each of them.
+    return _URL.sub(lambda url: f"{url[1]}?..." if url[2] else url[1], text)
 
 
 def printable(text: str) -> str:
     """A text fit to be logged: no queries of URLs, no terminal controls, no lone surrogates."""
-    text = _CONTROLS.sub(" ", _URL_QUERY.sub(r"\1?...", text))
+    text = _CONTROLS.sub(" ", _without_queries(text))
     return text.encode("utf-8", "replace").decode()
 
 
@@ -78,7 +83,7 @@ class _ShortRepr(reprlib.Repr):
         return repr(x.isoformat())
 
     def repr_str(self, x: str, level: int) -> str:
-        return super().repr_str(_URL_QUERY.sub(r"\1?...", x[: 4 * self.maxstring]), level)
+        return super().repr_str(_without_queries(x[: 4 * self.maxstring]), level)
 
 
 _SHORT_REPR = _ShortRepr()

@@ -64,6 +64,8 @@ def test_queries_of_urls() -> None:
     """No query of a URL is shown, however the URL is spelled."""
     for url in ("HTTPS://a.example/b", r"https:\/\/a.example\/b", "http://a.example"):
         assert shorten(f'{{"url":"{url}?X-Goog-Signature=5ec"}}') == f'{{"url":"{url}?..."}}'
+    assert shorten("https://a https://b?c https://?d") == "https://a https://b?... https://?..."
+    assert len(shorten("http://" * 200_000)) == 300  # which took hours once
 
 
 def test_html() -> None:
