@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:  # values use these functions, so at run time the values come later
-    from sieve_async.models import FunctionVersion, Job
+    from sieve_async.models import File, FunctionVersion, Job
     from sieve_async.outcomes import JobOutcome
 
 _EXCERPT_LENGTH = 300
@@ -158,13 +158,13 @@ def _outcome_cells(outcome: "JobOutcome") -> tuple[object, ...]:
     return job.id, job.status, job.queue_duration, job.run_duration, note
 
 
-def job_notes(job: "Job") -> Iterable[str]:
-    """The durations, outputs and error of a job, each in a few words."""
+def job_notes(job: "Job", files: "Sequence[File]" = ()) -> Iterable[str]:
+    """The durations, outputs and error of a job; instead of its outputs, its only file."""
     for word, duration in (("queued", job.queue_duration), ("ran", job.run_duration)):
         if duration is not None:
             yield f"{word} {text_of(duration)}"
-    if job.succeeded and len(job.files) == 1:
-        yield shorten(job.files[0].url)
+    if job.succeeded and len(files) == 1:
+        yield shorten(files[0].url)
     elif job.outputs:
         yield _outputs_text(job)
     if error := error_text(job):

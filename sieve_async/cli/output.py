@@ -172,7 +172,7 @@ def _key_source(options: Options) -> str:
 def outcome_line(outcome: JobOutcome) -> str:
     """One line: id, status, and durations and files, or the error."""
     job = outcome.job
-    note = shorten(str(outcome.error)) if job is None else ", ".join(job_notes(job))
+    note = shorten(str(outcome.error)) if job is None else ", ".join(job_notes(job, job.files))
     return f"{shorten(outcome.job_id)}  {shorten(outcome.status):<9}  {note}".rstrip()
 
 
