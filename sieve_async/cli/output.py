@@ -74,8 +74,10 @@ def exit_of_error(error: BaseException | None) -> Exit:
 
 def exit_of_outcome(outcome: JobOutcome) -> Exit:
     """The exit code of one outcome."""
+    if outcome.job is None:
+        return exit_of_error(outcome.error)
     try:
-        outcome.result()
+        outcome.job.raise_for_status()
     except SieveError as error:
         return exit_of_error(error)
     return Exit.OK
