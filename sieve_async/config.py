@@ -6,6 +6,7 @@ file that its command line writes.
 
 import contextlib
 import ipaddress
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -232,9 +233,9 @@ def find_api_key(api_key: Secret | None, environment: Mapping[str, str], home: P
     if environment.get("SIEVE_API_KEY"):
         return _check_key(Secret(environment["SIEVE_API_KEY"]), "SIEVE_API_KEY")
     if path := environment.get("SIEVE_API_KEY_FILE"):
-        return _read_key_file(Path(path), "SIEVE_API_KEY_FILE")
+        return read_key_file(Path(path), "SIEVE_API_KEY_FILE")
     if home is not None and _exists(official := home / ".config" / ".sieve" / "config"):
-        return _read_key_file(official, "~/.config/.sieve/config")
+        return read_key_file(official, "~/.config/.sieve/config")
     raise ConfigError(
         "no API key: pass SieveClient(api_key=...), set SIEVE_API_KEY to the key or "
         "SIEVE_API_KEY_FILE to a file that holds it, or put it into ~/.config/.sieve/config"
@@ -273,7 +274,8 @@ def _check_key(key: Secret, source: str) -> str:
     return key.value
 
 
-def _read_key_file(path: Path, source: str) -> str:
+def read_key_file(path: Path, source: str) -> str:
+    """The key in a file that was named by some source."""
     try:
         with path.expanduser().open("rb") as file:
             raw = file.read(_MAX_KEY_FILE + 1)
@@ -281,7 +283,7 @@ def _read_key_file(path: Path, source: str) -> str:
         reason = f"the file of {source} cannot be read: {getattr(error, 'strerror', None) or error}"
     else:
         if len(raw) <= _MAX_KEY_FILE:
-            key = Secret(raw.decode("utf-8", "replace").strip())
+            key = Secret(raw.decode(json.detect_encoding(raw), "replace").strip())
             del raw  # a traceback with locals would show it
             return _check_key(key, f"the file of {source}")
         reason = f"the file of {source} is too large to be a key"

@@ -102,10 +102,10 @@ def _to_json(value: Any) -> Any:
 def _input_to_json(name: str, value: Any) -> Any:
     """An input of a job; one that says no more than its name and its data is written as data."""
     is_bare = value == InputOutput(name=name, data=value.data)
-    return copy_json(value.data) if is_bare and not _is_document(value.data) else _to_json(value)
+    return copy_json(value.data) if is_bare and not is_document(value.data) else _to_json(value)
 
 
-def _is_document(value: Any) -> bool:
+def is_document(value: Any) -> bool:
     """Whether a JSON value is an InputOutput, and no bare value."""
     return value.__class__ is dict and (not value or not _INPUT_OUTPUT_KEYS.isdisjoint(value))
 
@@ -218,7 +218,7 @@ def _inputs() -> Hook:
         if value.__class__ is dict:
             return {
                 name: hook(each, InputOutput)
-                if _is_document(each)
+                if is_document(each)
                 else InputOutput(name=name, data=each)
                 for name, each in value.items()
             }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 if TYPE_CHECKING:  # values use these functions, so at run time the values come later
-    from sieve_async.models import FunctionVersion, Job
+    from sieve_async.models import File, FunctionVersion, Job
     from sieve_async.outcomes import JobOutcome
 
 _EXCERPT_LENGTH = 300
@@ -21,14 +21,21 @@ _MAX_REPR = 2000
 _MAX_CELL = 500
 _MAX_ROWS = 200
 _COLORS = {"finished": "#2a8f5a", "ready": "#2a8f5a", "error": "#d93036", "cancelled": "#d08700"}
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line ends
+# All but tabs and line ends; also marks that reverse the direction of a text.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # The query of a signed URL is as good as a password, and a text may end in a log.
-_URL_QUERY = re.compile(r"(https?://[^\s\"'<>?]+)\?[^\s\"'<>]*")
+# JSON may spell a slash as "\/".
+_URL = re.compile(r"(?i)(https?:(?:\\?/){2}[^\s\"'<>?]*)(\?[^\s\"'<>]*)?")
+
+
+def _without_queries(text: str) -> str:
+    # A URL without a query matches too: a text of many is not searched again from each of them.
+    return _URL.sub(lambda url: f"{url[1]}?..." if url[2] else url[1], text)
 
 
 def printable(text: str) -> str:
     """A text fit to be logged: no queries of URLs, no terminal controls, no lone surrogates."""
-    text = _CONTROLS.sub(" ", _URL_QUERY.sub(r"\1?...", text))
+    text = _CONTROLS.sub(" ", _without_queries(text))
     return text.encode("utf-8", "replace").decode()
 
 
@@ -76,7 +83,7 @@ class _ShortRepr(reprlib.Repr):
         return repr(x.isoformat())
 
     def repr_str(self, x: str, level: int) -> str:
-        return super().repr_str(_URL_QUERY.sub(r"\1?...", x[: 4 * self.maxstring]), level)
+        return super().repr_str(_without_queries(x[: 4 * self.maxstring]), level)
 
 
 _SHORT_REPR = _ShortRepr()
@@ -102,12 +109,12 @@ def fields_not_default(value: Any) -> Iterable[tuple["attrs.Attribute[Any]", Any
 
 def job_text(job: "Job") -> str:
     """One line about a job."""
-    return f"job {job.id}: {', '.join([str(job.status), *_job_notes(job)])}"
+    return f"job {job.id}: {shorten(', '.join([job.status, *job_notes(job)]))}"
 
 
 def version_text(version: "FunctionVersion") -> str:
     """One line about a function version."""
-    return f"version {version.id}: {version.build_status}"
+    return f"version {version.id}: {shorten(version.build_status)}"
 
 
 def job_html(job: "Job") -> str:
@@ -120,7 +127,8 @@ def job_html(job: "Job") -> str:
         run_duration=job.run_duration,
         outputs=len(job.outputs),
     )
-    return f"{table}<pre>{_cell(job.error)}</pre>" if job.error else table
+    error = error_text(job)
+    return f"{table}<pre>{_cell(error)}</pre>" if error else table
 
 
 def version_html(version: "FunctionVersion") -> str:
@@ -146,18 +154,21 @@ def _outcome_cells(outcome: "JobOutcome") -> tuple[object, ...]:
     job = outcome.job
     if job is None:
         return outcome.job_id, outcome.status, "", "", outcome.error
-    note = last_line(job.error) if job.error else _outputs_text(job)
+    note = last_line(error_text(job)) or _outputs_text(job)
     return job.id, job.status, job.queue_duration, job.run_duration, note
 
 
-def _job_notes(job: "Job") -> Iterable[str]:
+def job_notes(job: "Job", files: "Sequence[File]" = ()) -> Iterable[str]:
+    """The durations, outputs and error of a job; instead of its outputs, its only file."""
     for word, duration in (("queued", job.queue_duration), ("ran", job.run_duration)):
         if duration is not None:
-            yield f"{word} {_text(duration)}"
-    if job.outputs:
+            yield f"{word} {text_of(duration)}"
+    if job.succeeded and len(files) == 1:
+        yield shorten(files[0].url)
+    elif job.outputs:
         yield _outputs_text(job)
-    if job.error:
-        yield last_line(job.error)
+    if error := error_text(job):
+        yield last_line(error)
 
 
 def _outputs_text(job: "Job") -> str:
@@ -165,13 +176,13 @@ def _outputs_text(job: "Job") -> str:
 
 
 def _facts_table(**facts: object) -> str:
-    rows = "".join(_row(name, value) for name, value in facts.items() if _text(value))
+    rows = "".join(_row(name, value) for name, value in facts.items() if text_of(value))
     return f"<table>{rows}</table>"
 
 
 def _row(*values: object) -> str:
     cells = ""
-    for text in map(_text, values):
+    for text in map(text_of, values):
         style = f' style="color: {_COLORS[text]}"' if text in _COLORS else ""
         cells += f"<td{style}>{_cell(text)}</td>"
     return f"<tr>{cells}</tr>"
@@ -183,16 +194,31 @@ def _cell(text: str) -> str:
     return escape("".join(each for each in shown if each.isprintable() or each == "\n"))
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A fact as text: times to the second, durations in at most two units; None is empty."""
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-        return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+        return format_duration(value.total_seconds())
     return "" if value is None else str(value)
+
+
+def format_duration(seconds: float) -> str:
+    """A duration of any size, in at most two units."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, days = minutes // 60, minutes // 1440
+    if hours == 0:
+        return f"{minutes} min {rest} s"
+    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
+
+
+def error_text(job: "Job") -> str:
+    """The error of a job, empty for none; what is no text is kept in ``extra``."""
+    return job.error or value_text(job.extra.get("error") or "")
 
 
 def last_line(error: str) -> str:
     """The last line of a job's error, which is often a traceback: it says what went wrong."""
-    lines = error.strip().splitlines() or [""]
-    return "".join(each for each in lines[-1] if each.isprintable())[:_MAX_CELL]
+    return shorten((error.strip().splitlines() or [""])[-1])

@@ -24,7 +24,7 @@ from sieve_async.errors import (
     WrongEventLoopError,
 )
 from sieve_async.outcomes import JobOutcome
-from sieve_async.state_file import ResumePoint, StateCounts, StateFile, StoredOutcome
+from sieve_async.state_file import StateCounts, StateFile, StoredOutcome
 from sieve_async.watch import JobWatch, PendingJob
 
 _LOG = logging.getLogger("sieve_async")
@@ -137,12 +137,12 @@ class WatchState:
         """All outcomes that are stored, in the order of ending; ``age`` is in seconds."""
         number = 0
         while portion := await self._run(self._file.outcomes, number):
-            for stored in portion:
-                yield stored.outcome
-            number = portion[-1].number
+            for _, outcome in portion:
+                yield outcome
+            number = portion[-1][0]
 
-    async def begin(self, watch: object, base_url: str) -> ResumePoint:
-        """Reserve the state for one watch, on the server that it belongs to.
+    async def begin(self, watch: object, base_url: str) -> tuple[list[str], int]:
+        """Reserve the state for one watch, on the server that it belongs to; as `StateFile.begin`.
 
         Raises:
             StateBusyError: Another watch of this program uses it.
@@ -310,9 +310,8 @@ class DurableWatch:
 
     async def _begin(self) -> JobWatch:
         if self._watch is None:
-            resumed = await self._state.begin(self, self._base_url)
-            self._last_stored = resumed.last
-            self._watch = self._watch_jobs(resumed.pending)
+            pending, self._last_stored = await self._state.begin(self, self._base_url)
+            self._watch = self._watch_jobs(pending)
             await self._watch.__aenter__()
         return self._watch
 
@@ -332,9 +331,9 @@ class DurableWatch:
         """
         if self._stored < self._last_stored:
             portion = await self._state.unacknowledged(self._stored, self._last_stored)
-            self._stored = portion[-1].number if portion else self._last_stored
-            self._ready.extend(stored.outcome for stored in portion)
-            self._redelivered.update(stored.outcome.status for stored in portion)
+            self._stored = portion[-1][0] if portion else self._last_stored
+            self._ready.extend(outcome for _, outcome in portion)
+            self._redelivered.update(outcome.status for _, outcome in portion)
             return
         if not self._unsaved:
             limit = asyncio.timeout(_ACKNOWLEDGE_WITHIN if self._acknowledged else None)

@@ -45,14 +45,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from sieve_async.display import last_line, shorten, value_text
+from sieve_async.display import error_text, last_line, shorten
 
 if TYPE_CHECKING:  # models raise these errors, so at run time they come later
     from sieve_async.models import FunctionVersion, Job
-
-
-def _reason(error: Any) -> str:
-    return str(error.reason)
 
 
 def _short_repr(error: BaseException) -> str:
@@ -74,16 +70,12 @@ class ConfigError(SieveError, ValueError):
 
     reason: str
 
-    __str__ = _reason
-
 
 @attrs.define(slots=False)
 class InvalidArgumentError(SieveError, ValueError):
     """An argument that cannot be right; raised before anything is sent."""
 
     reason: str
-
-    __str__ = _reason
 
 
 @attrs.define(slots=False)
@@ -98,7 +90,8 @@ class ClientClosedError(SieveError):
     reason: str = "the client is closed"
     sent: bool = False
 
-    __str__ = _reason
+    def __str__(self) -> str:
+        return self.reason
 
 
 @attrs.define(slots=False)
@@ -106,8 +99,6 @@ class WrongEventLoopError(SieveError):
     """The client, or the session passed to it, belongs to another event loop or process."""
 
     reason: str
-
-    __str__ = _reason
 
 
 @attrs.define(slots=False)
@@ -312,7 +303,7 @@ class WaitTimeoutError(SieveError, TimeoutError):
     def __str__(self) -> str:
         kind = "version" if ":" in self.target else "job"
         polls = "1 poll" if self.polls == 1 else f"{self.polls} polls"
-        status = f"last status: {self.last_status or 'unknown'}"
+        status = f"last status: {shorten(self.last_status or 'unknown')}"
         last_error = "" if self.last_error is None else f"; last error: {self.last_error}"
         after = f"timed out after {self.elapsed:.1f} s and {polls} ({status})"
         return f"{kind} {self.target}: {after}{last_error}"
@@ -332,9 +323,7 @@ class JobFailedError(SieveError):
     job: "Job"
 
     def __str__(self) -> str:
-        # It is often a traceback, whose last line says what went wrong; in `extra` it is no text.
-        error = self.job.error or self.job.extra.get("error")
-        text = shorten(last_line(value_text(error))) if error else ""
+        text = last_line(error_text(self.job))
         return f"job {self.job.id} failed: {text or 'no error text was given'}"
 
     __repr__ = _short_repr
@@ -392,7 +381,7 @@ class JobNotCancellableError(SieveError):
     job: "Job"
 
     def __str__(self) -> str:
-        return f"job {self.job.id} cannot be cancelled (status: {self.job.status})"
+        return f"job {self.job.id} cannot be cancelled (status: {shorten(self.job.status)})"
 
     __repr__ = _short_repr
 

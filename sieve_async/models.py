@@ -119,6 +119,8 @@ class FunctionVersion:
     extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
 
     __repr__ = short_repr
+    __str__ = version_text
+    _repr_html_ = version_html
 
     @property
     def is_ready(self) -> bool:
@@ -151,12 +153,6 @@ class FunctionVersion:
             InvalidArgumentError: It is no dict, or its id or status cannot be read.
         """
         return _from_dict(cls, document)
-
-    def __str__(self) -> str:
-        return version_text(self)
-
-    def _repr_html_(self) -> str:
-        return version_html(self)
 
 
 @attrs.frozen
@@ -215,6 +211,8 @@ class Job:
     extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
 
     __repr__ = short_repr
+    __str__ = job_text
+    _repr_html_ = job_html
 
     @property
     def is_terminal(self) -> bool:
@@ -288,12 +286,6 @@ class Job:
             InvalidArgumentError: It is no dict, or its id or status cannot be read.
         """
         return _from_dict(cls, document)
-
-    def __str__(self) -> str:
-        return job_text(self)
-
-    def _repr_html_(self) -> str:
-        return job_html(self)
 
 
 def _between(start: datetime | None, end: datetime | None) -> timedelta | None:

@@ -1,7 +1,7 @@
 """How the wait for one of many jobs ended: ``JobOutcome``, and lists of them."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Self
 
@@ -176,10 +176,26 @@ def error_from_dict(document: Mapping[str, Any]) -> SieveError:
     cls = getattr(errors, str(document.get("type")), None)
     if not (isinstance(cls, type) and issubclass(cls, SieveError) and attrs.has(cls)):
         return SieveError(document.get("message", ""))
-    names = {field.name for field in attrs.fields(cls)} & document.keys()
+    # Ids have no colon; the target of a version is "owner/name:slug".
+    last = FunctionVersion if ":" in str(document.get("target")) else Job
+    readers = {**_READERS, "last": last.from_dict}
+    fields = {}
+    for name in {field.name for field in attrs.fields(cls)} & document.keys():
+        value = document[name]
+        fields[name] = None if value is None else readers.get(name, copy_json)(value)
     build: Any = cls
-    error: SieveError = build(**{name: _field_from_json(name, document[name]) for name in names})
+    error: SieveError = build(**fields)
     return error
+
+
+# By the name of a field; all others are read as they are.
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "job": Job.from_dict,
+    "version": FunctionVersion.from_dict,
+    "last_error": error_from_dict,
+    "started_at": datetime.fromisoformat,
+    "problems": tuple,
+}
 
 
 def _field_to_json(value: Any) -> Any:
@@ -188,18 +204,3 @@ def _field_to_json(value: Any) -> Any:
     if isinstance(value, Job | FunctionVersion):
         return value.to_dict()
     return value.isoformat() if isinstance(value, datetime) else copy_json(value)
-
-
-def _field_from_json(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    match name:
-        case "last_error":
-            return error_from_dict(value)
-        case "job" | "version" | "last":
-            return (FunctionVersion if "build_status" in value else Job).from_dict(value)
-        case "started_at":
-            return datetime.fromisoformat(value)
-        case "problems":
-            return tuple(value)
-    return copy_json(value)

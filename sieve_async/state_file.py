@@ -8,11 +8,12 @@ import logging
 import os
 import shutil
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
@@ -65,20 +66,8 @@ class StateCounts(NamedTuple):
     acknowledged: int
 
 
-@attrs.frozen
-class ResumePoint:
-    """Where a watch starts: the pending ids, and the number of the last stored outcome."""
-
-    pending: list[str]
-    last: int
-
-
-@attrs.frozen
-class StoredOutcome:
-    """One stored outcome and its number in the order of ending."""
-
-    number: int
-    outcome: JobOutcome
+# A stored outcome, and its number in the order of ending.
+StoredOutcome: TypeAlias = tuple[int, JobOutcome]
 
 
 class StateFile:
@@ -171,8 +160,11 @@ class StateFile:
             )
             return db.total_changes - before
 
-    def begin(self, base_url: str) -> ResumePoint:
-        """Record the server of the jobs, or check that it is the same one as before."""
+    def begin(self, base_url: str) -> tuple[list[str], int]:
+        """The pending ids, and the number of the last stored outcome.
+
+        Records the server of the jobs, or checks that it is the same one as before.
+        """
         base_url = _normalize_url(base_url)
         with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO sieve_settings VALUES ('base_url', ?)", (base_url,))
@@ -182,7 +174,7 @@ class StateFile:
                 reason = f"its jobs belong to another server: {known}, not {base_url}"
                 raise StateFileError(str(self.path), reason)
             (last,) = db.execute("SELECT coalesce(max(number), 0) FROM sieve_outcomes").fetchone()
-        return ResumePoint(self.pending(), last)
+        return self.pending(), last
 
     def pending(self) -> list[str]:
         """The ids without an outcome, in the order of adding."""
@@ -236,16 +228,21 @@ class StateFile:
 
         Raises:
             InvalidArgumentError: It was acknowledged before, or a statement ends the transaction.
+            sqlite3.Error: A statement is wrong.
         """
-        with self._transaction() as db:
-            db.set_authorizer(_deny_transactions)
-            try:
-                for sql, parameters in statements:
-                    _execute(db, sql, parameters)
-            finally:
-                db.set_authorizer(None)
-            if not db.execute(_ACKNOWLEDGE, (time.time(), job_id)).rowcount:
-                raise InvalidArgumentError(f"the outcome of job {job_id} was acknowledged before")
+        try:
+            with self._transaction() as db:
+                db.set_authorizer(_deny_transactions)
+                try:
+                    for sql, parameters in statements:
+                        _execute(db, sql, parameters)
+                finally:
+                    db.set_authorizer(None)
+                if not db.execute(_ACKNOWLEDGE, (time.time(), job_id)).rowcount:
+                    reason = f"the outcome of job {job_id} was acknowledged before"
+                    raise InvalidArgumentError(reason)
+        except _StatementError as wrapper:
+            raise wrapper.error from None
 
     def _select_outcomes(self, where: str, values: tuple[int, ...]) -> list[StoredOutcome]:
         with self._reading() as db:
@@ -256,7 +253,7 @@ class StateFile:
             ).fetchall()
         now = time.time()
         return [
-            StoredOutcome(number, self._read_outcome(document, age=max(0.0, now - ended_at)))
+            (number, self._read_outcome(document, age=max(0.0, now - ended_at)))
             for number, ended_at, document in rows
         ]
 
@@ -296,12 +293,22 @@ def _deny_transactions(action: int, *_: object) -> int:
     return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_TRANSACTION else sqlite3.SQLITE_OK
 
 
+class _StatementError(Exception):
+    """Brings the error of a caller's statement out of the transaction as it is."""
+
+    def __init__(self, error: sqlite3.Error) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 def _execute(db: sqlite3.Connection, sql: str, parameters: Any) -> None:
     try:
         db.execute(sql, parameters)
-    except sqlite3.DatabaseError as error:
-        if _code(error) != sqlite3.SQLITE_AUTH:
+    except sqlite3.Error as error:
+        if _code(error) in _FILE_ERRORS:
             raise
+        if _code(error) != sqlite3.SQLITE_AUTH:
+            raise _StatementError(error) from None
         reason = f"sql must not begin or end a transaction, got {sql!r}"
     else:
         return
@@ -319,12 +326,10 @@ def _encode(outcome: JobOutcome) -> str | None:
 
 @contextmanager
 def _typed_errors(path: Path) -> Iterator[None]:
-    """Raise errors of the file as ours; errors of a caller's statement stay what they are."""
+    """Raise errors of SQLite and of the system as ours."""
     try:
         yield
     except sqlite3.Error as error:
-        if not _is_of_file(error):
-            raise
         raise StateFileError(str(path), shorten(_reason_of(error, path))) from error
     except UnicodeDecodeError as error:  # even a message of SQLite may be cut within a character
         raise StateFileError(str(path), f"it is damaged: {error.reason}") from error
@@ -337,12 +342,6 @@ def _reason_of(error: sqlite3.Error, path: Path) -> str:
     if _code(error) == sqlite3.SQLITE_IOERR and shutil.disk_usage(path.parent).free < _MIN_FREE:
         return f"the disk is full: {error}"
     return str(error)
-
-
-def _is_of_file(error: sqlite3.Error) -> bool:
-    """Whether an error is one of the file or the disk, or text in the file is not UTF-8."""
-    code = _code(error)
-    return code in _FILE_ERRORS or (code == 0 and isinstance(error, sqlite3.OperationalError))
 
 
 def _code(error: sqlite3.Error) -> int:
@@ -371,7 +370,7 @@ def _normalize_url(base_url: str) -> str:
 
 def _check_regular(path: Path) -> None:
     """Refuse a pipe, whose opening would block, a device or a directory."""
-    if path.exists() and not path.is_file():
+    if not stat.S_ISREG(path.stat().st_mode):
         raise StateFileError(str(path), "it is not a regular file")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from sieve_async.config import check_job_id
-from sieve_async.converter import copy_json
+from sieve_async.converter import copy_json, is_document
 from sieve_async.display import short_repr
 from sieve_async.errors import InvalidArgumentError
 from sieve_async.models import File, Job, JobStatus, Output
@@ -106,7 +106,19 @@ def parse_webhook(body: bytes | str | Mapping[str, Any]) -> WebhookEvent:
 
 
 def _outputs_of(value: Any) -> tuple[Output, ...]:
+    if isinstance(value, str):
+        value = _output_in(value)
     return Job.from_dict({"id": "j", "status": "", "outputs": [value]}).outputs
+
+
+def _output_in(text: str) -> Any:
+    """The output whose JSON a text is, as the API describes it; else the text itself."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    parts = value if isinstance(value, list) else [value]
+    return value if parts and all(each and is_document(each) for each in parts) else text
 
 
 def _parse(body: object) -> Mapping[str, Any]:

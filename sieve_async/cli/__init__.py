@@ -29,6 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(asyncio.run(run_command(options)))
     except KeyboardInterrupt:
         return 130
+    except OSError as error:  # the help or the version cannot be written
+        if isinstance(error, BrokenPipeError):
+            return 141
+        print(f"sieve-async: {error}", file=sys.stderr)
+        return 6
 
 
 def _open_closed_streams() -> None:

@@ -11,37 +11,36 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 from sieve_async.cli.output import (
-    NO_KEY,
     BrokenPipe,
     Exit,
     NoKeyError,
     Printer,
     describe_error,
     exit_of_error,
-    exit_of_job,
     exit_of_many,
+    exit_of_outcome,
     job_row,
     job_text,
     outcome_line,
-    redirect_to_null,
     to_json,
     version_text,
 )
-from sieve_async.cli.parser import Options
+from sieve_async.cli.parser import Options, redirect_to_null
 from sieve_async.cli.progress import DownloadBar, Progress, log_to, make_progress
 from sieve_async.cli.watch import WatchRun, known_ids, resume_line, show_state
 from sieve_async.client import SieveClient
-from sieve_async.config import find_api_key
+from sieve_async.config import find_api_key, read_key_file
 from sieve_async.errors import ConfigError, InvalidArgumentError, SieveError
-from sieve_async.files import distinct_names, name_of_url, safe_name
+from sieve_async.files import download_each
 from sieve_async.jobs import PushedJob
 from sieve_async.models import BuildStatus, File, FunctionVersion, Job, Webhook
 from sieve_async.outcomes import JobOutcome
@@ -50,7 +49,6 @@ from sieve_async.settings import Limits
 if TYPE_CHECKING:  # slow to import, and only for `demo` and `serve`
     from sieve_async.testing import FakeSieve
 
-_MAX_DOWNLOADS = 4  # at a time
 _EXITS = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 if hasattr(signal, "SIGHUP"):  # not on Windows
     _EXITS[signal.SIGHUP] = Exit.HANGUP
@@ -166,9 +164,10 @@ async def _run_job(context: _Context) -> Exit:
             check = f"sieve-async job list --function {options.function}"
             progress.write_line(f"the job may have been started; check with: {check}")
         raise
-    context.printer.only(job, outcome_line(JobOutcome(job.id, job)))
+    outcome = JobOutcome(job.id, job)
+    context.printer.only(job, outcome_line(outcome))
     if options.download is None or not job.succeeded:
-        return exit_of_job(job)
+        return exit_of_outcome(outcome)
     saved, code = await _download(context, job, options.download)
     for path in saved:
         progress.write_line(f"saved {path}")
@@ -243,30 +242,20 @@ async def _download(context: _Context, job: Job, directory: Path) -> tuple[list[
     """Download all files of a job; one that fails does not stop the others."""
     if not job.files:
         context.progress.note(f"job {job.id} has no files (status: {job.status})")
-    names = distinct_names(
-        safe_name(file.name) if file.name else name_of_url(file.url) for file in job.files
-    )
-    await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
-    bar = DownloadBar(context.progress, len(names))
-    slots = asyncio.Semaphore(_MAX_DOWNLOADS)
+    bar = DownloadBar(context.progress, len(job.files))
 
-    async def one(file: File, name: str) -> Path:
-        async with slots:
-            return await context.client.download(
-                file,
-                directory / name,
-                overwrite=context.options.overwrite,
-                on_progress=lambda done, total: bar.update(name, done, total),
-            )
+    async def one(file: File, path: Path) -> Path:
+        return await context.client.download(
+            file,
+            path,
+            overwrite=context.options.overwrite,
+            on_progress=partial(bar.update, path.name),
+        )
 
-    results = await asyncio.gather(*map(one, job.files, names), return_exceptions=True)
+    saved, errors = await download_each(one, job.files, directory)
     context.progress.clear()
-    errors = [result for result in results if isinstance(result, BaseException)]
     for error in errors:
-        if not isinstance(error, (SieveError, OSError)):
-            raise error
         context.progress.write_line(f"sieve-async: {describe_error(error, context.options)}")
-    saved = [result for result in results if isinstance(result, Path)]
     return saved, exit_of_many(map(exit_of_error, errors))
 
 
@@ -482,18 +471,13 @@ async def _run(options: Options, progress: Progress) -> Exit:
 
 
 def _key(options: Options) -> str:
-    environment: Mapping[str, str] = os.environ
     home = None
     with contextlib.suppress(RuntimeError):  # there is no home directory
         home = Path.home()
-    if options.key_file is not None:
-        environment, home = {"SIEVE_API_KEY_FILE": str(options.key_file)}, None
     try:
-        return find_api_key(None, environment, home)
+        if options.key_file is not None:
+            return read_key_file(options.key_file, "--key-file")
+        return find_api_key(None, os.environ, home)
     except ConfigError as error:
-        reason = str(error)
-    if reason.startswith("no API key"):
-        reason = NO_KEY
-    elif options.key_file is not None:
-        reason = reason.replace("SIEVE_API_KEY_FILE", "--key-file")
+        reason = str(error).replace("pass SieveClient(api_key=...)", "give --key-file FILE")
     raise NoKeyError(reason)

@@ -4,17 +4,16 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterable
 from enum import IntEnum
-from typing import Self, TextIO
+from typing import Self
 
 from sieve_async import errors
-from sieve_async.cli.parser import Options
+from sieve_async.cli.parser import Options, redirect_to_null
 from sieve_async.converter import unstructure
-from sieve_async.display import shorten
+from sieve_async.display import error_text, job_notes, last_line, shorten, text_of
 from sieve_async.errors import ConfigError, SieveError
-from sieve_async.models import FunctionVersion, InputOutput, Job, JobStatus
+from sieve_async.models import FunctionVersion, InputOutput, Job
 from sieve_async.outcomes import JobOutcome
 
 
@@ -46,10 +45,6 @@ class BrokenPipe(Exception):  # noqa: N818 - not an error: the reader has what i
 _CHECK_ID = "check the id, and that the key from {key} belongs to the same organisation"
 _CHECK_JOBS = "before another try, check with: sieve-async job list --function {function}"
 _VOID = "the outputs printed so far are void; see --on-restart continue"
-NO_KEY = (
-    "no API key: set SIEVE_API_KEY to the key, or SIEVE_API_KEY_FILE to a file that holds it, "
-    "or give --key-file FILE, or put the key into ~/.config/.sieve/config"
-)
 
 # Exit codes of errors, and what to do about them.
 _ERRORS: tuple[tuple[type[SieveError], Exit, str], ...] = (
@@ -77,15 +72,15 @@ def exit_of_error(error: BaseException | None) -> Exit:
     return next((code for kind, code, _ in _ERRORS if isinstance(error, kind)), Exit.ERROR)
 
 
-def exit_of_job(job: Job) -> Exit:
-    """The exit code of a job that has ended."""
-    others = {JobStatus.FINISHED: Exit.OK, JobStatus.CANCELLED: Exit.CANCELLED}
-    return others.get(job.status, Exit.FAILED)
-
-
 def exit_of_outcome(outcome: JobOutcome) -> Exit:
     """The exit code of one outcome."""
-    return exit_of_error(outcome.error) if outcome.job is None else exit_of_job(outcome.job)
+    if outcome.job is None:
+        return exit_of_error(outcome.error)
+    try:
+        outcome.job.raise_for_status()
+    except SieveError as error:
+        return exit_of_error(error)
+    return Exit.OK
 
 
 def exit_of_many(codes: Iterable[Exit]) -> Exit:
@@ -145,13 +140,6 @@ class Printer:
             raise
 
 
-def redirect_to_null(stream: TextIO) -> None:
-    """Discard what is still written to this stream, also when the interpreter flushes it."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, stream.fileno())
-    os.close(null)
-
-
 def to_json(value: object, *, indent: int | None = None) -> str:
     """A value as JSON in plain ASCII, which every terminal and pipe can carry."""
     if isinstance(value, tuple):  # an output of several parts
@@ -183,39 +171,11 @@ def _key_source(options: Options) -> str:
     return next((name for name in names if os.environ.get(name)), "~/.config/.sieve/config")
 
 
-def format_duration(seconds: float) -> str:
-    """A duration of any size, in at most two units."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, days = minutes // 60, minutes // 1440
-    if hours == 0:
-        return f"{minutes} min {rest} s"
-    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
-
-
 def outcome_line(outcome: JobOutcome) -> str:
     """One line: id, status, and durations and files, or the error."""
     job = outcome.job
-    note = shorten(str(outcome.error)) if job is None else ", ".join(_notes(job))
+    note = shorten(str(outcome.error)) if job is None else ", ".join(job_notes(job, job.files))
     return f"{shorten(outcome.job_id)}  {shorten(outcome.status):<9}  {note}".rstrip()
-
-
-def _notes(job: Job) -> Iterator[str]:
-    for word, length in (("queued", job.queue_duration), ("ran", job.run_duration)):
-        if length is not None:
-            yield f"{word} {format_duration(length.total_seconds())}"
-    if job.error:
-        yield last_line(job.error)
-    elif job.succeeded and len(job.files) == 1:
-        yield shorten(job.files[0].url)
-    elif job.succeeded and job.outputs:
-        yield f"{len(job.outputs)} output{'s'[: len(job.outputs) > 1]}"
-
-
-def last_line(error: str) -> str:
-    """The last line of an error text, which in a traceback is the most specific one."""
-    return shorten((error.strip().splitlines() or [""])[-1])
 
 
 def job_row(job: Job) -> str:
@@ -241,7 +201,7 @@ def job_text(job: Job) -> str:
         ("restarts", len(job.restarts) or None),
         ("outputs", len(job.outputs)),
         *(("" if number else "file", file.url) for number, file in enumerate(job.files)),
-        ("error", last_line(job.error or "")),
+        ("error", last_line(error_text(job))),
     )
 
 
@@ -258,13 +218,5 @@ def version_text(version: FunctionVersion) -> str:
 
 def _table(*facts: tuple[str, object]) -> str:
     """A line for each fact; those that are None or empty are left out."""
-    lines = []
-    for label, value in facts:
-        text = str(value)
-        if isinstance(value, datetime):
-            text = value.isoformat(sep=" ", timespec="seconds")
-        elif isinstance(value, timedelta):
-            text = format_duration(value.total_seconds())
-        if value is not None and text:
-            lines.append(f"{label:<16}  {shorten(text)}")
-    return "\n".join(lines)
+    texts = ((label, shorten(text_of(value))) for label, value in facts)
+    return "\n".join(f"{label:<16}  {text}" for label, text in texts if text)

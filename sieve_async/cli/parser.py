@@ -4,13 +4,15 @@ import argparse
 import difflib
 import json
 import math
+import os
 import re
 import shutil
+import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TextIO
 
 FORMATS = ("text", "json", "jsonl", "quiet")
 STRATEGIES = ("poll", "long_poll", "list")  # as in the library, whose import takes long
@@ -55,15 +57,16 @@ _SEE_ROOT = "Global options, environment and exit codes: sieve-async --help"
 
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([dhms]|$)")
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([dhms])")
 _FUNCTION = re.compile(r"[^/:\s]+/[^/:\s]+(?::[^/:\s]+)?")
 
 
 def _duration(text: str) -> float:
-    pieces = list(_DURATION.finditer(text))
-    if not pieces or "".join(piece[0] for piece in pieces) != text:
+    written = text if text.strip("0123456789.") else f"{text}s"  # 1h30 may be minutes or seconds
+    pieces = list(_DURATION.finditer(written))
+    if not pieces or "".join(piece[0] for piece in pieces) != written:
         raise ArgumentTypeError(f"{text!r} is not a time: write 90m, 1h30m, 45s, 2d or seconds")
-    return sum(float(piece[1]) * _UNITS[piece[2] or "s"] for piece in pieces)
+    return sum(float(piece[1]) * _UNITS[piece[2]] for piece in pieces)
 
 
 def _function_name(text: str) -> str:
@@ -108,7 +111,7 @@ def _json(text: str, *, otherwise: object = None) -> Any:
 
 
 def _webhook(text: str) -> tuple[str, str]:
-    if re.match(r"https?://", text):
+    if re.match(r"(?i)https?://", text):
         return "job.complete", text
     kind, separator, url = text.partition("=")
     if not separator:
@@ -334,6 +337,17 @@ class Parser(argparse.ArgumentParser):
             self.error(f"there is no command '{f'{area} {value}'.strip()}'{hint}")
         super()._check_value(action, value)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write a text; on standard output a failure counts, which argparse itself ignores."""
+        stream = file or sys.stderr
+        try:
+            stream.write(message)
+            stream.flush()
+        except OSError:
+            redirect_to_null(stream)
+            if stream is sys.stdout:
+                raise
+
     def unknown_option(self, word: str) -> None:
         """End the program: this option does not exist."""
         name = word.split("=", 1)[0]
@@ -342,6 +356,13 @@ class Parser(argparse.ArgumentParser):
         if meant.split(" ")[0] not in known:
             meant = next(iter(_similar_words(name, known)), "")
         self.error(f"there is no option {name}" + (f"; did you mean {meant}?" if meant else ""))
+
+
+def redirect_to_null(stream: TextIO) -> None:
+    """Discard what is still written to this stream, also when the interpreter flushes it."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 def parse(arguments: Sequence[str] | None) -> Options:
@@ -413,6 +434,14 @@ def _check(options: Options) -> None:
     for name in names:
         if names.count(name) > 1:
             error(f"argument --input: {name} is given twice")
+    _check_targets(options)
+
+
+def _check_targets(options: Options) -> None:
+    """Check where files are to be written: after the wait it would be too late."""
+    error = options.parser.error
+    if options.download is not None and options.download.exists() and not options.download.is_dir():
+        error(f"argument --download: {options.download} is not a directory")
     if options.report is not None:
         try:
             _check_writable(options.report)
@@ -453,9 +482,10 @@ class _Print(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, _: Any, values: Any, *__: Any) -> None:
         try:
-            print(self._make(str(values)))
+            text = self._make(str(values))
         except ImportError:
             parser.error('completion needs shtab: pip install "sieve-async[cli]"')
+        parser._print_message(f"{text}\n", sys.stdout)  # noqa: SLF001 - as that of the help
         parser.exit()
 
 

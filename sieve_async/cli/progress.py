@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TextIO
 
-from sieve_async.cli.output import format_duration
-from sieve_async.display import shorten
+from sieve_async.cli.parser import redirect_to_null
+from sieve_async.display import format_duration, shorten
 from sieve_async.durable import DurableWatch
 from sieve_async.models import JobStatus
 from sieve_async.watch import JobWatch, PendingJob
@@ -129,9 +129,14 @@ class Progress:
         """Show again what was cleared."""
 
     def _write(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # closed, or its reader has gone
+        try:
             self._stream.write(text)
             self._stream.flush()
+        except BlockingIOError:
+            pass
+        except (OSError, ValueError):  # closed, or its reader has gone
+            with contextlib.suppress(OSError, ValueError):
+                redirect_to_null(self._stream)  # or the exit code would be 120
 
 
 class Lines(Progress):
@@ -165,7 +170,7 @@ class LiveView(Progress):
         columns, rows = self._size()
         width = columns - 1
         if columns < _MIN_COLUMNS or rows < _MIN_ROWS:
-            self.draw([stats.with_counts(stats.headline())[:width]])
+            self.draw_line(stats.with_counts(stats.headline()))
             return
         counted: list[tuple[str, str]] = []
         for status, count in stats.counts().items():
@@ -178,6 +183,10 @@ class LiveView(Progress):
         headline = [(f"{stats.headline()}, {stats.duration} so far", "")]
         lines = [[(_bar(stats.share, width), "")], headline, counted, *slowest]
         self.draw([self._paint(line, width) for line in lines])
+
+    def draw_line(self, line: str) -> None:
+        """Replace the lines on the screen by one, cut to its width."""
+        self.draw([line[: self._size()[0] - 1]])
 
     def draw(self, lines: Sequence[str]) -> None:
         """Replace the lines on the screen."""
@@ -250,7 +259,7 @@ class DownloadBar:
         now = time.monotonic()
         if isinstance(self._progress, LiveView) and now - self._drawn_at >= _FRAME_INTERVAL:
             self._drawn_at = now
-            self._progress.draw([self.line()])
+            self._progress.draw_line(self.line())
 
     def line(self) -> str:
         """The state of all files."""

@@ -3,14 +3,13 @@
 import statistics
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from html import escape
 from itertools import chain
 
 import attrs
 
-from sieve_async.cli.output import format_duration, last_line
-from sieve_async.display import printable, shorten
+from sieve_async.display import error_text, format_duration, last_line, printable, shorten
 from sieve_async.models import Job
 from sieve_async.outcomes import JobOutcome
 
@@ -157,7 +156,7 @@ def _failure(outcome: JobOutcome) -> str:
         return ""
     if outcome.job is None:
         return shorten(str(outcome.error))
-    return printable((outcome.job.error or "")[:_MAX_ERROR_LENGTH]).strip() or outcome.status
+    return printable(error_text(outcome.job)[:_MAX_ERROR_LENGTH]).strip() or outcome.status
 
 
 def _totals(rows: Sequence[Row], pending: int) -> Iterator[str]:
@@ -226,7 +225,10 @@ class _Axis:
     left: float
 
     def position(self, time: datetime) -> float:
-        share = (time - self.start).total_seconds() / self.length
+        return self.position_after((time - self.start).total_seconds())
+
+    def position_after(self, seconds: float) -> float:
+        share = seconds / self.length
         return self.left + min(max(share, 0.0), 1.0) * (_WIDTH - self.left)
 
 
@@ -268,7 +270,7 @@ def _ticks(axis: _Axis, height: float) -> Iterator[str]:
     """Lines at round times after the start."""
     step = next((step for step in _TICK_STEPS if axis.length / step <= _MAX_TICKS), axis.length)
     for number in range(int(axis.length / step) + 1):
-        x = axis.position(axis.start + timedelta(seconds=step * number))
+        x = axis.position_after(step * number)
         anchor = "middle" if number and x < _WIDTH - 30 else "end" if number else "start"
         label = format_duration(step * number).removesuffix(" 0 s").removesuffix(" 0 min")
         yield f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="16" y2="{height:g}"/>'

@@ -65,12 +65,12 @@ class WatchRun:
         """Watch until all jobs have ended, or one that ends the watch."""
         try:
             code = await self._watch()
-            self.progress.note(self._stats.summary())
         except asyncio.CancelledError:
             self.progress.note(self._stats.summary())
             self._print_resume_line()
             raise
         else:
+            self.progress.note(self._stats.summary())
             return code
         finally:
             if self.options.report is not None:
@@ -166,8 +166,9 @@ def resume_line(options: Options, words: Sequence[str], *, command: str | None =
     for name in _RESUMED_OPTIONS:
         value = getattr(options, name)
         if value != getattr(Options, name):
-            text = f"{value:.12g}" if isinstance(value, float) else str(value)
-            line += [f"--{name.replace('_', '-')}", text]
+            text = f"{value:f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+            option = f"--{name.replace('_', '-')}"
+            line += [f"{option}={text}"] if text.startswith("-") else [option, text]
     return f"resume with: {shlex.join([*line, *words])}"
 
 

@@ -81,7 +81,9 @@ def _read_date(value: str) -> datetime | None:
 
 def _api_error(request: Request[Any], response: Response) -> APIError:
     body = _read_body(response)
-    detail = body.get("detail") or body.get("description") or body.get("message") or ""
+    # The API's word, that of its first version, and those of gateways before it.
+    words = ("detail", "description", "message", "error")
+    detail = next(filter(None, map(body.get, words)), "")
     error_id = body.get("error_id")
     request_ids = response.header("X-Request-Id")
     error = api_error_class(response.status)(

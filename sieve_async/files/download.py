@@ -1,20 +1,19 @@
-"""Downloads of files: one to a path, or all of a job into a directory."""
+"""Downloads: one file to a path, or all of a job into a directory; fresh URLs for expired ones."""
 
 import asyncio
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from sieve_async.config import check_whole
-from sieve_async.errors import DownloadError, InvalidArgumentError, SieveError
+from sieve_async.errors import DownloadError, FileExpiredError, InvalidArgumentError, SieveError
 from sieve_async.files.hosts import ForbiddenUrlError, HostRules, parse_url, without_query
 from sieve_async.files.names import distinct_names, name_of_url, safe_name
-from sieve_async.files.parts import PartFile
-from sieve_async.files.threads import on_disk, run_blocking
+from sieve_async.files.parts import PartFile, on_disk, run_blocking
 from sieve_async.files.transfer import DownloadSettings, Progress, Renew, Transfer
-from sieve_async.models import File
+from sieve_async.models import File, Job
 
 
 async def download(
@@ -56,30 +55,80 @@ async def download_all(
     """Download files side by side; ``SieveClient.download_all`` describes what it promises."""
     check_whole("concurrency", concurrency, at_least=1)
     folder = _check_path("directory", directory, "directory")
-    names = distinct_names(
-        safe_name(file.name) if file.name else name_of_url(file.url) for file in files
-    )
-    paths = [folder / name for name in names]
-    for path in paths:
+    for path in _paths_in(folder, files):
         _check_absent(path)
-    await on_disk(folder, "", partial(folder.mkdir, parents=True, exist_ok=True))
+    one = partial(download, settings=settings, renew=renew)
+    saved, errors = await download_each(one, files, folder, concurrency)
+    if errors:
+        errors[0].add_note(f"{len(saved)} of {len(files)} files were downloaded")
+        raise errors[0]
+    return saved
+
+
+async def download_each(
+    one: Callable[[File, Path], Awaitable[Path]],
+    files: Sequence[File],
+    directory: Path,
+    concurrency: int = 4,
+) -> tuple[list[Path], list[Exception]]:
+    """Download files side by side into a directory, each by a call; what was saved, what failed."""
+    await on_disk(directory, "", partial(directory.mkdir, parents=True, exist_ok=True))
+    paths = _paths_in(directory, files)
     slots = asyncio.Semaphore(concurrency)
 
-    async def one(file: File, path: Path) -> Exception | None:
+    async def attempt(file: File, path: Path) -> Path | Exception:
         async with slots:
             try:
-                await download(file, path, settings=settings, renew=renew)
+                return await one(file, path)
             except (SieveError, OSError) as error:
                 return error
-        return None
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(*pair)) for pair in zip(files, paths, strict=True)]
-    errors = [error for task in tasks if (error := task.result()) is not None]
-    if errors:
-        errors[0].add_note(f"{len(files) - len(errors)} of {len(files)} files were downloaded")
-        raise errors[0]
-    return paths
+        tasks = [group.create_task(attempt(*pair)) for pair in zip(files, paths, strict=True)]
+    results = [task.result() for task in tasks]
+    saved = [result for result in results if isinstance(result, Path)]
+    return saved, [result for result in results if isinstance(result, Exception)]
+
+
+class Renewal:
+    """Looks up the job of an expired file, each job once, however many of its files have expired.
+
+    Args:
+        get_job: Looks up a job.
+    """
+
+    def __init__(self, get_job: Callable[[str], Awaitable[Job]]) -> None:
+        self._get_job = get_job
+        self._jobs: dict[str, Job] = {}
+        self._lock = asyncio.Lock()
+
+    async def __call__(self, file: File) -> File | None:
+        """The same file with the URL that the API gives now; None where it gives none.
+
+        Raises:
+            FileExpiredError: The job is not known, or could not be looked up.
+        """
+        url = without_query(file.url)
+        if file.job_id is None:
+            raise FileExpiredError("the URL has expired, and its job is not known", url)
+        async with self._lock:
+            if file.job_id not in self._jobs:
+                try:
+                    self._jobs[file.job_id] = await self._get_job(file.job_id)
+                except SieveError as error:
+                    reason = f"the URL has expired, and its job cannot be looked up: {error}"
+                else:
+                    reason = ""
+                if reason:
+                    raise FileExpiredError(reason, url)
+        files = self._jobs[file.job_id].files
+        return next((each for each in files if without_query(each.url) == url), None)
+
+
+def _paths_in(directory: Path, files: Sequence[File]) -> list[Path]:
+    """Where files go in a directory: their names are made safe, and equal ones get numbers."""
+    names = (safe_name(file.name) if file.name else name_of_url(file.url) for file in files)
+    return [directory / name for name in distinct_names(names)]
 
 
 def check_target(path: object) -> Path:

@@ -7,6 +7,7 @@ the new one takes the next name. A second file beside it remembers which content
 of.
 """
 
+import asyncio
 import contextlib
 import errno
 import hashlib
@@ -15,13 +16,17 @@ import os
 import shutil
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, TypeVar
 
 import attrs
 
+from sieve_async.errors import DownloadError
 from sieve_async.files.names import cut_bytes
 from sieve_async.files.ranges import Content
+
+Result = TypeVar("Result")
 
 _MAX_WRITERS = 100  # of one file at a time
 _MAX_NAME_BYTES = 210  # of the target's name in that of the part
@@ -158,6 +163,44 @@ class PartFile:
             return
         if content.length is None or self.size <= content.length:
             self.content = content
+
+
+async def run_blocking(function: Callable[..., Result], *arguments: object) -> Result:
+    """Call a function in a thread.
+
+    A cancellation waits for the end of the call, and passes then: a file must not be closed while a
+    thread still writes it.
+    """
+    call = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        while not call.done():
+            try:
+                await asyncio.wait([call])
+            except asyncio.CancelledError:
+                continue
+        if not call.cancelled():
+            call.exception()  # seen, so that nothing warns of it
+        raise
+
+
+async def on_disk(
+    place: Path, url: str, function: Callable[..., Result], *arguments: object
+) -> Result:
+    """Call a function of the disk in a thread; what the system refuses is a download error.
+
+    Raises:
+        FileExistsError: As the function raises it.
+        DownloadError: Any other error of the system; it names the place and the URL.
+    """
+    try:
+        return await run_blocking(function, *arguments)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        reason = f"{place}: {error.strerror or error}"
+    raise DownloadError(reason, url)
 
 
 def _parse_record(raw: bytes) -> Content:

@@ -28,7 +28,7 @@ _EXPIRED = re.compile(
 )
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({408, 425, 429})
-_PLAIN = frozenset({"", "identity"})
+_PLAIN = frozenset({"", "identity", "chunked"})
 
 
 @attrs.frozen
@@ -105,7 +105,7 @@ def decide(status: int, headers: "MultiMapping[str]", held: Content, offset: int
     if status in _REDIRECTS and (location := headers.get("Location")):
         return Redirect(location)
     if status in {200, 206} and (coding := _coding(headers)):
-        return Refused(f"the body has content-encoding {coding:.40}, not asked for")
+        return Refused(f"the body has {coding}, not asked for")
     if status == 200:
         return _complete(headers, held, offset)
     if status == 206 and offset:
@@ -188,8 +188,12 @@ def _md5(headers: "MultiMapping[str]") -> str | None:
 
 
 def _coding(headers: "MultiMapping[str]") -> str:
-    coding = (headers.get("Content-Encoding") or "").strip().lower()
-    return "" if coding in _PLAIN else coding
+    """What the body is encoded with, beside being sent in chunks."""
+    for name in ("content-encoding", "transfer-encoding"):
+        coding = headers.get(name, "").strip().lower()
+        if coding not in _PLAIN:
+            return f"{name} {coding:.40}"
+    return ""
 
 
 def _describe(status: int) -> str:

@@ -26,7 +26,7 @@ from sieve_async.files.hosts import (
     parse_url,
     without_query,
 )
-from sieve_async.files.parts import PartFile
+from sieve_async.files.parts import PartFile, on_disk
 from sieve_async.files.ranges import (
     Complete,
     Content,
@@ -39,7 +39,6 @@ from sieve_async.files.ranges import (
     is_expired,
     range_headers,
 )
-from sieve_async.files.threads import on_disk
 from sieve_async.models import File
 from sieve_async.settings import RetryPolicy, Timeout
 from sieve_async.transport.session import environment_proxy

@@ -279,7 +279,7 @@ def _attributes_of(last: Any, error: BaseException | None) -> Attributes:
         # Unknown words would make a metric for each.
         attributes["sieve.job.status"] = str(last.status) if last.status.is_known else "_OTHER"
         function = last.function
-        if function is not None:
+        if function is not None and function.owner_name and function.name:
             attributes["sieve.function"] = f"{function.owner_name}/{function.name}"
     elif isinstance(last, FunctionVersion):
         status = last.build_status

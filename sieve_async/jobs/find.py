@@ -72,7 +72,10 @@ class Search:
         wanted = canonical(self.error.inputs)
         exact, wider = [], []
         async for job in _recent(self.list_jobs(), self.error.started_at - _MAX_CLOCK_DIFFERENCE):
-            found = inputs_of(job, wanted)
+            try:
+                found = inputs_of(job, wanted)
+            except RecursionError:  # nested deeper than a push may be
+                continue
             if found == wanted:
                 exact.append(job)
             elif wanted and found.items() >= wanted.items():

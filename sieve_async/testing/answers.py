@@ -104,7 +104,10 @@ def input_documents(values: Mapping[str, object] | None) -> Document:
 
 
 def output_documents(values: Iterable[object]) -> tuple[Any, ...]:
-    """Make the ``outputs`` of a job."""
+    """Make the ``outputs`` of a job; one that was made already stays as it is."""
+    if isinstance(values, str | bytes | Mapping):  # each letter or key would be an output
+        message = f"outputs must be a list of outputs, not {values!r:.60}"
+        raise ValueError(message)  # noqa: TRY004 - as for all arguments
     texts = [write_checked("an output", _output_document(value)) for value in values]
     return tuple(map(json.loads, texts))
 

@@ -16,8 +16,10 @@ from sieve_async.testing.answers import (
     check_choice,
     encode,
     input_output,
+    output_documents,
     raw_fields,
     split_function,
+    write,
 )
 from sieve_async.testing.clock import By, ByClock, Clock, Progress, Timeline, check_spans
 from sieve_async.testing.jobs import JobEnd, JobScript, Stamp
@@ -121,7 +123,7 @@ class FunctionScript:
         outputs, options = self.outputs, self.options.copy()
         if callable(outputs):
             try:
-                outputs = tuple(outputs(inputs))
+                outputs = output_documents(outputs(inputs))
             except Exception:  # noqa: BLE001 - a function of the server fails as a job does
                 outputs, options["status"], options["error"] = (), "error", traceback.format_exc()
         named = inputs if isinstance(inputs, dict) else dict(enumerate(inputs))
@@ -163,7 +165,7 @@ class FunctionStore:
 
     def script(self, function: str, script: FunctionScript) -> None:
         """Set the script of a function's jobs, or that of all functions without one."""
-        check = FunctionScript(() if callable(script.outputs) else script.outputs, script.options)
+        check = FunctionScript((0,) if callable(script.outputs) else script.outputs, script.options)
         name = "sieve/demo" if function == ANY_FUNCTION else function
         check.job(name, "", {})
         if function != ANY_FUNCTION:
@@ -247,9 +249,9 @@ class Push:
     job_id: str
     function: str  # "owner/name"
     version_id: str
-    inputs: Any
+    inputs: Any = attrs.field(hash=False)
     webhooks: tuple[Webhook, ...] = ()
-    env: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    env: Mapping[str, Any] = attrs.field(factory=dict, repr=False, hash=False)
     at: float  # on the server's clock
 
 
@@ -266,7 +268,8 @@ def parse_push(body: bytes) -> tuple[str | None, str, dict[str, Any]]:
     """
     try:
         push = json.loads(body)
-    except ValueError:
+        write(push)  # a job that it starts shows it
+    except (ValueError, RecursionError):  # also NaN, and what is nested too deeply
         raise _refused("json_invalid", [0], "JSON decode error") from None
     if not isinstance(push, dict):
         raise _refused("model_attributes_type", [], "Input should be an object")

@@ -204,8 +204,7 @@ class RequestHandler:
         headers = {**_all_headers(reply), "Content-Length": str(len(reply.body))}
         response = web.StreamResponse(status=reply.status, headers=headers)
         await response.prepare(request)
-        is_bodiless = request.method == "HEAD" or reply.status in BODILESS
-        body = b"" if is_bodiless else reply.body
+        body = _sent_body(request.method, reply)
         starts = range(0, len(body), max(1, -(-len(body) // PIECES)))
         for number, start in enumerate(starts, 1):
             # Moments and not pauses: a manual clock may pass several at once.
@@ -215,8 +214,12 @@ class RequestHandler:
         return response
 
     def _end(self, entry: LoggedRequest, reply: Answer) -> None:
-        has_body = entry.method != "HEAD" and reply.status not in BODILESS
-        self.log.end(entry, reply, len(reply.body) if has_body else 0)
+        self.log.end(entry, reply, len(_sent_body(entry.method, reply)))
+
+
+def _sent_body(method: str, reply: Answer) -> bytes:
+    """The body that HTTP sends with an answer."""
+    return b"" if method == "HEAD" or reply.status in BODILESS else reply.body
 
 
 def _all_headers(reply: Answer) -> Mapping[str, str]:
@@ -229,9 +232,10 @@ async def _send_part(request: web.BaseRequest, reply: Answer, drop: Drop) -> NoR
     phrase = HTTPStatus(reply.status).phrase if reply.status in set(HTTPStatus) else ""
     lines = [f"HTTP/1.1 {reply.status} {phrase}", *(f"{name}: {headers[name]}" for name in headers)]
     head = "\r\n".join([*lines, "", ""]).encode()
+    body = _sent_body(request.method, reply)
     parts = {
         "headers": head[:-4],  # without their last bytes
-        "body": head + reply.body[: len(reply.body) // 2],
+        "body": head + body[: len(body) // 2],
     }
     transport = request.transport
     if transport:  # pragma: no branch - a client that hangs up cancels this, a turn later at most

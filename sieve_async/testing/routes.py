@@ -370,7 +370,9 @@ def headers_of(body: bytes, content_type: str, etag: str | None, *, md5: bool) -
 def _in_range(content: bytes, described: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
     """Answer with the one range that was asked for, or with the whole file."""
     size, whole = len(content), Answer(200, content, described)
-    matches = re.fullmatch(r"bytes=(\d*)-(\d*)", headers.get("Range", "").replace(" ", ""))
+    matches = re.fullmatch(
+        r"bytes=(\d{0,18})-(\d{0,18})", headers.get("Range", "").replace(" ", "")
+    )
     tag = headers.get("If-Range")
     # Weak tags never match here, and dates are not supported.
     is_same = tag is None or (tag == described.get("ETag") and not tag.startswith("W/"))

@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Literal, Self, TypedDict, Unpack
 
-from sieve_async.testing.answers import EffectOptions, Fault, FaultEffect, check_at_least, job_paths
+from sieve_async.testing.answers import (
+    EffectOptions,
+    Fault,
+    FaultEffect,
+    check_at_least,
+    job_paths,
+    output_documents,
+)
 from sieve_async.testing.clock import ByClock, Clock, ServerThread, Timers, run_in_server_thread
 from sieve_async.testing.functions import (
     BUILDING,
@@ -347,7 +354,7 @@ class FakeSieve:
         Example:
             >>> sieve.script_function("me/upper", processing=2, outputs=lambda i: [i["text"]])
         """
-        made = outputs if callable(outputs) else tuple(outputs)
+        made = outputs if callable(outputs) else output_documents(outputs)
         self._functions.script(function, FunctionScript(made, script))
 
     @run_in_server_thread
@@ -432,7 +439,7 @@ class FakeSieve:
         """
         made = FaultEffect(**effect)
         made.check()
-        where = {"method": method, "path": path, "job": job}
+        where = {"method": method and method.upper(), "path": path, "job": job}
         fault = Fault(effect=made, times=times, probability=probability, seed=seed, **where)
         self._faults.append(fault)
         return fault

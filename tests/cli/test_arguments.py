@@ -51,6 +51,11 @@ def usage_error(capsys: pytest.CaptureFixture[str], line: str) -> str:
         "push me/mine --env =1",
         "push me/mine --webhook here",
         "run me/mine --strategy list",
+        *(
+            f"watch a --timeout={time}"
+            for time in ("", "1h30", "1.2.3", ".", "1H", "-1", "1e3", "m")
+        ),
+        f"run me/mine --download {__file__}",
     ],
 )
 def test_usage_errors(line: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,6 +160,36 @@ def test_help_is_quick() -> None:
 
     assert re.search(r"^usage: sieve-async .*sieve-async \d+\.\d+\.\d+\n$", ended.stdout, re.DOTALL)
     assert {"aiohttp", "asyncio", "shtab"}.isdisjoint(ended.stderr.split())
+
+
+@pytest.mark.parametrize("line", ["watch --help", "--version"])
+def test_texts_that_cannot_be_written(line: str) -> None:
+    """A closed pipe and a full disk have their exit codes, and no traceback."""
+    program = f'"{sys.executable}" -m sieve_async {line}'
+    for shell_line, codes, reason in (
+        (f"({program}) | true; echo ${{PIPESTATUS[0]}}", "141\n", ""),
+        (f"{program} > /dev/full; echo $?", "6\n", "No space left on device"),
+    ):
+        ended = subprocess.run(  # noqa: S603 - our own program
+            ["bash", "-c", shell_line],  # noqa: S607 - as users have it
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+        assert (ended.stdout, ended.stderr.count("\n")) == (codes, bool(reason))
+        assert reason in ended.stderr
+
+
+def test_webhooks() -> None:
+    """A webhook is a URL, whose scheme may be in capitals, or an event and a URL."""
+    texts = {
+        "HTTPS://a.example/?b=c": ("job.complete", "HTTPS://a.example/?b=c"),
+        "job.start=http://a.example/?b=c": ("job.start", "http://a.example/?b=c"),
+    }
+
+    for text, webhook in texts.items():
+        assert parse(["push", "me/mine", "--webhook", text]).webhooks == [webhook]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])

@@ -1,6 +1,7 @@
 """``job get``, ``job list``, ``job cancel``, ``job download``, ``job outputs`` and ``version``."""
 
 import asyncio
+import io
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from helpers.cli_in_process import Command, TerminalCommand
 from helpers.cli_runner import wait_until_requested
-from sieve_async.cli.progress import DownloadBar, Progress
+from sieve_async.cli.progress import DownloadBar, LiveView, Progress
 from sieve_async.testing import FakeSieve
 
 OUTPUTS = [{"url": "https://files.example/a.mp4"}, {"text": "höre"}]
@@ -157,6 +158,17 @@ def test_bar(capsys: pytest.CaptureFixture[str]) -> None:
     bar.update("a", 500_000, None)
     assert bar.line() == "1 of 2 files, 3.5 MB"
     assert capsys.readouterr().err == ""
+
+
+def test_bar_at_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar stays on one line, for only one is cleared."""
+    monkeypatch.setenv("COLUMNS", "20")
+    stream = io.StringIO()
+    bar = DownloadBar(LiveView(stream, has_colours=False), 1)
+
+    bar.update("a", 1_000_000, 3_000_000)
+
+    assert stream.getvalue() == "[##########--------"
 
 
 @pytest.mark.looptime

@@ -144,6 +144,22 @@ def test_jobs_without_end() -> None:
     assert "Still pending (1)" in page
 
 
+def test_times_far_apart() -> None:
+    """The first and the last day of the calendar fit on the axis."""
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    endless = Job("a", JobStatus.FINISHED, created_at=NOON, completed_at=last)
+
+    for one in (endless, attrs.evolve(endless, created_at=first, started_at=NOON)):
+        assert len(chart_of(page_of(JobOutcome("a", one))).findall("g")) == 1
+
+
+def test_error_of_another_shape() -> None:
+    """An error that is no text stands there as well."""
+    odd = Job.from_dict({"id": "a", "status": "error", "error": ["no space"]})
+
+    assert "[&#x27;no space&#x27;]" in page_of(JobOutcome("a", odd))
+
+
 def test_thousands() -> None:
     """The chart of thousands stays one or two screens high, and the page small enough to open."""
     count = 6000

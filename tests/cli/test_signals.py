@@ -20,6 +20,8 @@ from helpers.cli_runner import (
     start_command,
     wait_until_requested,
 )
+from sieve_async.cli.parser import parse
+from sieve_async.cli.watch import resume_line
 from sieve_async.testing import FakeSieve
 
 
@@ -133,6 +135,26 @@ async def test_signals(sieve: FakeSieve, number: int, code: int, line: str) -> N
 
     assert exit_code == code
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "watch --timeout 1000000000000000 --rate 0.001",
+        "watch --timeout 0.000001 --rate 1000000 --strategy list --any --state=-x",
+        "job wait --key-file=-k --base-url 'https://a.example/b c' --format json --fail-fast",
+        "job outputs --offset 5 --on-restart continue --timeout 1h30m",
+    ],
+)
+def test_resume_lines(line: str) -> None:
+    """The line parses to the options that it was made from, whatever their values."""
+    options = parse([*shlex.split(line), "a"])
+
+    again = parse(shlex.split(resume_line(options, ["a"]))[3:])
+
+    parsed, expected = vars(again), vars(options)
+    assert parsed.pop("parser").prog == expected.pop("parser").prog
+    assert parsed == expected
 
 
 @pytest.mark.programs

@@ -143,6 +143,17 @@ async def test_closed_output(sieve: FakeSieve) -> None:
 
 
 @pytest.mark.programs
+@pytest.mark.parametrize(("line", "code"), [("watch a", 3), ("watch a --nope", 2)])
+async def test_lost_errors(sieve: FakeSieve, line: str, code: int) -> None:
+    """It is right also when standard error cannot be written."""
+    sieve.add_job("a", status="cancelled")
+
+    ended = await run_shell(sieve, f"sieve-async {line} 2>/dev/full", PYTHONUNBUFFERED="")
+
+    assert (ended.exit_code, ended.stdout.count("\n")) == (code, code - 2)
+
+
+@pytest.mark.programs
 async def test_full_disk(sieve: FakeSieve) -> None:
     """Results that cannot be written are one line and 6."""
     sieve.add_job("a")

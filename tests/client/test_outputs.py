@@ -178,7 +178,7 @@ async def test_jobs_that_do_not_finish(
     streams: bool,
 ) -> None:
     """A job that fails or is cancelled raises it after its last output."""
-    sieve.add_job("job", processing=20, outputs="abc", streams=streams, status=status)
+    sieve.add_job("job", processing=20, outputs=["a", "b", "c"], streams=streams, status=status)
     found: list[Any] = []
     with pytest.raises(error) as caught:
         await collect_outputs(client.stream_outputs("job"), found)
@@ -221,7 +221,7 @@ async def test_deadline(sieve: FakeSieve, client: SieveClient) -> None:
 async def test_one_poll(sieve: FakeSieve, client: SieveClient) -> None:
     """``timeout=0`` asks exactly once: what there is comes, and then the end or the deadline."""
     job = add_job(sieve)
-    sieve.add_job("ended", outputs="ab")
+    sieve.add_job("ended", outputs=["a", "b"])
     await asyncio.sleep(25)
     ended: list[Any] = []
     found: list[Any] = []
@@ -357,7 +357,7 @@ async def test_closed_by_another_task(sieve: FakeSieve, client: SieveClient) -> 
 
 async def test_close_keeps_what_was_fetched(sieve: FakeSieve, client: SieveClient) -> None:
     """What was fetched before the client was closed still comes; an end that was seen is one."""
-    sieve.add_job("ended", outputs="abc")
+    sieve.add_job("ended", outputs=["a", "b", "c"])
     outputs = client.stream_outputs("ended")
     found = [output_value(await anext(outputs))]
     await client.close()

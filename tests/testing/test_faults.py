@@ -257,6 +257,16 @@ async def test_dropped_connections(sieve: FakeSieve, caplog: pytest.LogCaptureFi
     assert sieve.job("j").status == "queued"  # the two answers that were begun were polls
 
 
+async def test_dropped_head(sieve: FakeSieve) -> None:
+    """An answer to HEAD has no body that could be cut; its method may be in small letters."""
+    url = sieve.add_file("a", b"content")
+    fault = sieve.fault(method="head", drop="body")
+
+    async with aiohttp.request("HEAD", url) as response:
+        assert (response.status, response.content_length) == (200, 7)
+    assert fault.hits == 1
+
+
 @pytest.mark.looptime
 async def test_held_request_can_be_dropped(sieve: FakeSieve) -> None:
     """An await is held first, and its connection closed when it would be answered."""

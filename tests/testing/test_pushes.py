@@ -81,6 +81,19 @@ async def test_outputs_from_the_inputs(sieve: FakeSieve, get: Get, push: Send) -
     assert {name: each["data"] for name, each in bad["inputs"].items()} == {"0": "a", "1": "b"}
 
 
+@pytest.mark.parametrize("made", ["text", {"url": "u"}, [object()], None])
+async def test_callables_that_make_no_outputs(
+    sieve: FakeSieve, get: Get, push: Send, made: Any
+) -> None:
+    """So it does when what the callable returns is no list of JSON values."""
+    sieve.script_function("me/mine", outputs=lambda _: made)
+
+    failed = await get(f"/v2/jobs/{(await push())['id']}")
+
+    assert (failed["status"], failed["outputs"]) == ("error", [])
+    assert failed["error"].startswith("Traceback")
+
+
 async def test_pushes_are_recorded(sieve: FakeSieve, push: Send) -> None:
     """Every accepted push is there with all that was sent; the environment is never printed."""
     sieve.script_function("me/mine")
@@ -95,6 +108,7 @@ async def test_pushes_are_recorded(sieve: FakeSieve, push: Send) -> None:
     assert made.env == {"TOKEN": "canary"}
     assert [(each.type, each.url) for each in made.webhooks] == [(hook["type"], hook["url"])]
     assert "canary" not in repr(made)
+    assert hash(made) == hash(sieve.pushes[0])
 
 
 async def test_version(sieve: FakeSieve, get: Get, send: Send, push: Send) -> None:
@@ -175,7 +189,17 @@ async def test_invalid_body(
 
 @pytest.mark.parametrize(
     ("body", "kind"),
-    [(b"{", "json_invalid"), (b"[]", "model_attributes_type"), (b'{"function":"a/b"}', "missing")],
+    [
+        (b"{", "json_invalid"),
+        (b"[]", "model_attributes_type"),
+        (b'{"function":"a/b"}', "missing"),
+        (b'{"function":"a/b","inputs":{"x":NaN}}', "json_invalid"),
+        (b'{"function":"a/b","inputs":{"x":1e999}}', "json_invalid"),
+        (
+            b'{"function":"a/b","inputs":{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+            "json_invalid",
+        ),
+    ],
 )
 async def test_malformed_body(
     sieve: FakeSieve, session: aiohttp.ClientSession, body: bytes, kind: str

@@ -85,16 +85,17 @@ def test_keys() -> None:
 
 
 def test_key_files(official: Path, tmp_path: Path) -> None:
-    """White space around the key in a file, such as the newline of an editor, is ignored."""
-    for content in (KEY, f" \t{KEY}\r\n\n", f"{KEY}{' ' * 4000}"):
-        official.write_bytes(content.encode())
+    """White space and byte order marks, as editors and shells write them, are ignored."""
+    texts = (KEY, f" \t{KEY}\r\n\n", f"{KEY}{' ' * 4000}", f"\ufeff{KEY}\n")
+    for content in (*(text.encode() for text in texts), f"{KEY}\r\n".encode("utf-16")):
+        official.write_bytes(content)
         assert find_api_key(None, {}, tmp_path) == KEY
         assert find_api_key(None, {"SIEVE_API_KEY_FILE": str(official)}, None) == KEY
 
 
 def test_key_files_without_a_key(official: Path, tmp_path: Path) -> None:
     """A file that does not hold a key is refused by its source, without a word of its content."""
-    for content in (b"\n", b"key\nkey", b"\xff\xfe", b"\xef\xbb\xbfkey", b"k" * 4097):
+    for content in (b"\n", b"key\nkey", b"\xff\xfe", b"\xfekey", b"k" * 4097):
         official.write_bytes(content)
         reason = "is too large to be a key" if len(content) > 4096 else "is not an API key"
 

@@ -17,6 +17,7 @@ from sieve_async import (
     OutcomeList,
     Restart,
 )
+from sieve_async.cli.output import job_text, outcome_line
 from sieve_async.display import shorten
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -39,11 +40,32 @@ def html_of(value: Any) -> str:
 
 def test_texts() -> None:
     """A job or a version is one readable line."""
-    assert str(FAILED) == "job a: error, queued 5.0 s, ran 0:09:55, 1 output, ValueError: no"
+    assert str(FAILED) == "job a: error, queued 5.0 s, ran 9 min 55 s, 1 output, ValueError: no"
     assert str(Job("b", JobStatus("napping"))) == "job b: napping"
     odd = Job("b", JobStatus("error"), error="x\ry\x1b\n", outputs=(InputOutput(),) * 2)
     assert "\n" not in str(odd)
     assert str(FunctionVersion("v", BuildStatus("building"))) == "version v: building"
+    assert str(FunctionVersion("v", BuildStatus("a\x1b[2J\nb"))) == "version v: a [2J b"
+    assert str(Job("b", JobStatus("a\x1b[2J\nb"))) == "job b: a [2J b"
+    assert str(Job("b", JobStatus("error"), error="\u202ea\u2067")) == "job b: error, a"
+
+
+def test_error_of_another_shape() -> None:
+    """An error that is no text is shown as well."""
+    job = Job.from_dict({"id": "a", "status": "error", "error": {"code": "no space"}})
+    assert str(job) == "job a: error, {'code': 'no space'}"
+    for html in (html_of(job), html_of(OutcomeList([JobOutcome("a", job)]))):
+        assert "no space" in html
+    assert outcome_line(JobOutcome("a", job)) == "a  error      {'code': 'no space'}"
+    assert "no space" in job_text(job)
+
+
+def test_queries_of_urls() -> None:
+    """No query of a URL is shown, however the URL is spelled."""
+    for url in ("HTTPS://a.example/b", r"https:\/\/a.example\/b", "http://a.example"):
+        assert shorten(f'{{"url":"{url}?X-Goog-Signature=5ec"}}') == f'{{"url":"{url}?..."}}'
+    assert shorten("https://a https://b?c https://?d") == "https://a https://b?... https://?..."
+    assert len(shorten("http://" * 200_000)) == 300  # in one pass, not one for each URL
 
 
 def test_html() -> None:

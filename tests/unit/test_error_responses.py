@@ -70,6 +70,9 @@ def test_classes_of_errors() -> None:
         (b"  ", ""),
         ({"detail": "text"}, "text"),
         ({"message": "other"}, "other"),
+        ({"error": "too many requests"}, "too many requests"),
+        ({"error": {"code": 7}, "message": "other"}, "other"),
+        ({"error": {"code": 7}}, "{'code': 7}"),
         ({"detail": None, "description": "old"}, "old"),
         ({"detail": ""}, ""),
         ({"detail": 5}, "5"),
@@ -86,7 +89,7 @@ def test_classes_of_errors() -> None:
         (f"headers: X-API-Key: {KEY}".encode(), "headers: X-API-Key: [API key]"),
         ({"detail": [{"loc": ["path", "id", 0], "msg": "long"}, "and"]}, "path.id.0: long; and"),
     ],
-    ids=range(18),
+    ids=range(21),
 )
 def test_details_of_errors(body: object, detail: str) -> None:
     """Whatever the body of an error is, its text is the detail: bounded, redacted, never HTML."""

@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 
 from sieve_async.files import distinct_names, name_of_url, safe_name, without_query
 from sieve_async.files.hosts import CheckedResolver, ForbiddenUrlError, HostRules, parse_url
-from sieve_async.files.parts import PartFile
+from sieve_async.files.parts import PartFile, run_blocking
 from sieve_async.files.ranges import (
     Complete,
     Content,
@@ -24,7 +24,6 @@ from sieve_async.files.ranges import (
     is_expired,
     range_headers,
 )
-from sieve_async.files.threads import run_blocking
 
 HELD = Content('"v1"', 100, None)
 
@@ -243,7 +242,11 @@ def test_encoded_bodies() -> None:
     assert answer(200, Content_Encoding="gzip") == Refused(
         "the body has content-encoding gzip, not asked for"
     )
-    assert isinstance(answer(200, Content(), 0, Content_Encoding="identity"), Receive)
+    assert answer(200, Transfer_Encoding="gzip, chunked") == Refused(
+        "the body has transfer-encoding gzip, chunked, not asked for"
+    )
+    for headers in ({"Content_Encoding": "identity"}, {"Transfer_Encoding": "Chunked"}):
+        assert isinstance(answer(200, Content(), 0, **headers), Receive)
 
 
 def test_refusals() -> None:

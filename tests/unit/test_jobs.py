@@ -244,6 +244,14 @@ async def test_inputs_as_answers_spell_them() -> None:
     assert (await found([job("a", {**INPUTS, "n": 1.0})]))[0] == ["a"]
 
 
+async def test_inputs_nested_deeper_than_a_push() -> None:
+    """A job of others does not end the search, however deep its inputs are."""
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    assert (await found([job("deep", {"n": deep}), job("a")]))[0] == ["a"]
+
+
 async def test_further_inputs_count_only_if_there_is_no_equal_job() -> None:
     """The server may fill in defaults: such a job is found when the time is over."""
     more = {**INPUTS, "voice": "x"}

@@ -95,6 +95,17 @@ async def test_wait(sieve: FakeSieve, client: SieveClient, telemetry: Telemetry)
     assert span.status.status_code is StatusCode.UNSET  # the job failed, the wait did not
 
 
+@pytest.mark.parametrize("function", [{"name": "demo"}, {"owner_name": "sieve"}, {}])
+async def test_function_without_a_name(
+    sieve: FakeSieve, client: SieveClient, telemetry: Telemetry, function: dict[str, str]
+) -> None:
+    """A span names no function that the answer does not name."""
+    instrument(client, **telemetry.providers)
+    await client.wait_for_job(sieve.add_job(fields={"function": function}))
+    (span,) = telemetry.spans()
+    assert "sieve.function" not in attributes_of(span)
+
+
 async def test_build(sieve: FakeSieve, client: SieveClient, telemetry: Telemetry) -> None:
     """A wait for a build names the function; an undocumented status word becomes `_OTHER`."""
     instrument(client, **telemetry.providers)

@@ -104,6 +104,9 @@ HARD_ERRORS: list[errors.SieveError] = [
     errors.BuildFailedError(FunctionVersion("v", BuildStatus.ERROR)),
     errors.WaitTimeoutError("o/f:v", FunctionVersion("v", BuildStatus.QUEUED), 1, 0.5),
     errors.WaitTimeoutError("j", None, 1, 0.5),
+    # Keys of the other kind of document say nothing.
+    errors.WaitTimeoutError("j", attrs.evolve(DONE, extra={"build_status": "ready"}), 1, 0.5),
+    errors.JobFailedError(attrs.evolve(FAILED, extra={"build_status": "error"})),
     errors.JobRestartedError("j", "j-2"),
     errors.AmbiguousPushError("o/f", {"a": [1]}, NOON, accepted=True, reason="cut off"),
 ]

@@ -175,7 +175,7 @@ async def test_a_killed_process_frees_the_file(path: Path) -> None:
 
 async def test_reading_only(path: Path) -> None:
     """A file that is read only cannot be changed, and is not created."""
-    with pytest.raises(StateFileError, match="unable to open"):
+    with pytest.raises(StateFileError, match="No such file"):
         await _open_and_close(path, read_only=True)
     assert not list(path.parent.iterdir())
     async with WatchState.open(path) as state:
@@ -251,6 +251,17 @@ async def test_a_damaged_outcome(path: Path, damaged: bytes) -> None:
         with pytest.raises(StateFileError) as caught:
             assert [outcome async for outcome in state.outcomes()]
     assert len(str(caught.value)) < 600
+
+
+async def test_damaged_tables(path: Path) -> None:
+    """So is a table that lacks a column."""
+    await _open_and_close(path)
+    _replace(path, b"job_id TEXT", b"job_it TEXT")
+    async with WatchState.open(path) as state:
+        with pytest.raises(StateFileError, match="no such column: job_id"):
+            await state.pending()
+        with pytest.raises(StateFileError, match="no column named job_id"):
+            await state.add(["j1"])
 
 
 async def test_invalid_paths(path: Path) -> None:

@@ -60,8 +60,14 @@ def test_a_new_output() -> None:
         ({"data": 1}, InputOutput(data=1)),
         ([{"data": 1}, {"data": 2}], (InputOutput(data=1), InputOutput(data=2))),
     ):
-        event = parse_webhook({"type": "job.new_output", "body": {"job_id": "j", "output": output}})
-        assert (event.output, event.outputs, event.status) == (expected, (), None)
+        for sent in (output, json.dumps(output)):
+            event = parse_webhook(
+                {"type": "job.new_output", "body": {"job_id": "j", "output": sent}}
+            )
+            assert (event.output, event.outputs, event.status) == (expected, (), None)
+    for text in ("text", "", "[]", "{}", "7", '{"a": 1}', '[{"data": 1}, 7]', "[" * 9999):
+        event = parse_webhook({"type": "job.new_output", "body": {"job_id": "j", "output": text}})
+        assert event.output == InputOutput(data=text)
 
 
 def test_files_as_keys_and_values() -> None:

@@ -19,6 +19,7 @@ from airflow.triggers.base import (
     TriggerEvent,
 )
 
+from sieve_async.display import error_text
 from sieve_async.errors import SieveError
 from sieve_async.integrations.airflow.hooks import SieveHook
 
@@ -177,7 +178,7 @@ class SieveJobTrigger(_SieveTrigger):
             async for outcome in watch:
                 statuses[outcome.job_id] = outcome.status
                 if not outcome.ok:  # an end event of Airflow cannot hold the reason
-                    reason = outcome.error or (outcome.job and outcome.job.error) or ""
+                    reason = outcome.error or error_text(outcome.job)
                     self.log.error("job %s: %s %s", outcome.job_id, outcome.status, reason)
         return {job_id: statuses[job_id] for job_id in self.job_ids}
 
