@@ -81,7 +81,6 @@ def test_suggestions(line: str, suggestion: str, capsys: pytest.CaptureFixture[s
 def test_durations() -> None:
     """Durations are written as people write them."""
     texts = {"90m": 5400, "1h30m": 5400, "45s": 45, "2d": 172800, "1.5h": 5400, "7": 7, "0": 0}
-
     assert {text: parse(["watch", "a", "--timeout", text]).timeout for text in texts} == texts
 
 
@@ -94,7 +93,6 @@ def test_inputs() -> None:
         '{"url": "https://a.example/?b=c"}': {"url": "https://a.example/?b=c"},
         **{text: text for text in ("spanish", "", "a=b", "NaN", "Infinity", "007", "[1,")},
     }
-
     for text, value in texts.items():
         assert parse(["push", "me/mine", "--input", f"x={text}"]).inputs == [("x", value)]
 
@@ -104,9 +102,7 @@ def test_options_anywhere(place: int) -> None:
     """Global options are accepted anywhere on the line, and ids on both sides of options."""
     line = ["watch", "a", "--any", "b"]
     line[place:place] = ["--debug", "--base-url", "https://a.example", "--key-file", "k"]
-
     options = parse(line)
-
     assert (options.debug, options.base_url) == (True, "https://a.example")
     assert (options.key_file, options.job_ids) == (Path("k"), ["a", "b"])
 
@@ -127,7 +123,6 @@ def test_help(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", columns)
         for parser in (root, *commands):
             assert max(map(len, parser.format_help().splitlines())) <= 80, parser.prog
-
     assert "exit codes" in root.format_help()
     assert len(commands) == len(COMMANDS)
     for command in commands:
@@ -148,11 +143,9 @@ def test_help_is_quick() -> None:
         "    try: main(line.split())\n"
         "    except SystemExit: print(*sys.modules, file=sys.stderr)"
     )
-
     ended = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-
     assert re.search(r"^usage: sieve-async .*sieve-async \d+\.\d+\.\d+\n$", ended.stdout, re.DOTALL)
     assert {"aiohttp", "asyncio", "shtab"}.isdisjoint(ended.stderr.split())
 
@@ -162,7 +155,6 @@ def test_completion_scripts(shell: str, capsys: pytest.CaptureFixture[str]) -> N
     """With shtab there is a completion script for each shell, which knows the commands."""
     with pytest.raises(SystemExit):
         main(["--print-completion", shell])
-
     script = capsys.readouterr().out
     assert all(word in script for word in ("watch", "outputs", "report"))
 
@@ -188,12 +180,10 @@ def test_completion_in_bash(
     for words in expected:
         lines += [f"COMP_WORDS=(sieve-async {words}) COMP_CWORD={len(words.split())}"]
         lines += ["COMPREPLY=(); _shtab_sieve_async; echo ${COMPREPLY[@]}"]
-
     monkeypatch.chdir(tmp_path)
     ended = subprocess.run(  # noqa: S603 - our own script
         ["/bin/bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=False
     )
-
     for reply, word in zip(ended.stdout.splitlines(), expected.values(), strict=True):
         assert word in reply.split()
 
@@ -203,5 +193,4 @@ def test_completion_without_shtab(
 ) -> None:
     """Without shtab one line says what to install."""
     monkeypatch.setitem(sys.modules, "shtab", None)
-
     assert 'pip install "sieve-async[cli]"' in usage_error(capsys, "--print-completion bash")

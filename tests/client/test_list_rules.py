@@ -25,9 +25,7 @@ async def test_lists_that_cost_too_much_are_off_for_ten_minutes(
     for _ in range(1000):
         sieve.add_job(processing=1e6)
     ids = [sieve.add_job(processing=1900) for _ in range(2)]
-
     outcomes = await client.wait_for_jobs(ids, strategy="list")
-
     assert all(outcome.ok for outcome in outcomes)
     rounds: list[float] = []
     for request in filter(is_list, sieve.requests):
@@ -52,7 +50,6 @@ async def test_ids_that_come_little_by_little(
                 await asyncio.sleep(pause)
 
     outcomes = await client.wait_for_jobs(source(), strategy="list")
-
     assert all(outcome.ok for outcome in outcomes)
     polls = [request for request in sieve.requests if not is_list(request)]
     assert len(polls) < 4 * len(ids)  # by polls alone it is more than 20 for each job
@@ -63,9 +60,7 @@ async def test_round_that_costs_too_much_stops(sieve: FakeSieve, client: SieveCl
     for _ in range(1500):
         sieve.add_job(processing=1e6)
     ids = [sieve.add_job(processing=30) for _ in range(10)]
-
     outcomes = await client.wait_for_jobs(ids, strategy="list")
-
     assert all(outcome.ok for outcome in outcomes)
     assert len([request for request in sieve.requests if is_list(request)]) <= 2
 
@@ -86,7 +81,6 @@ async def test_new_jobs_wait_three_seconds_for_their_first_round(
     rare = PollPolicy(min_interval=60, max_interval=60, growth=0, jitter=0)
     async with client.as_completed(ids(), strategy="list", polling=rare) as outcomes:
         first = await anext(outcomes)
-
     assert first.job_id == "new"
     assert 130 <= now() <= 133.5
 
@@ -97,7 +91,6 @@ async def test_rounds_follow_the_poll_interval(sieve: FakeSieve) -> None:
     ids = [sieve.add_job(processing=300) for _ in range(50)]
     async with SieveClient(sieve.api_key, base_url=sieve.url, polling=policy) as client:
         await client.wait_for_jobs(ids, strategy="list")
-
     pages = [request.at for request in sieve.requests if is_list(request)]
     gaps = [later - earlier for earlier, later in pairwise(pages) if later - earlier > 1]
     assert len(gaps) > 30
@@ -120,7 +113,6 @@ async def test_missing_jobs_are_polled_once(sieve: FakeSieve, client: SieveClien
             yield sieve.add_job(status="finished")  # each begins a round
 
     outcomes = await client.wait_for_jobs(ids(), strategy="list", polling=policy)
-
     assert all(outcome.ok for outcome in outcomes)
     assert len(outcomes) == 50
     assert all(sieve.requests_for(job_id) <= 300 / 20 + 3 for job_id in lost)
@@ -148,8 +140,6 @@ async def test_offset_that_does_not_grow(sieve: FakeSieve, client: SieveClient) 
     """A list whose next page is always the same one is read once."""
     ids = [sieve.add_job(processing=10) for _ in range(20)]
     sieve.fault(path="/v2/jobs", body={"data": [], "next_offset": 500})
-
     outcomes = await client.wait_for_jobs(ids, strategy="list")
-
     assert all(outcome.ok for outcome in outcomes)
     assert len([request for request in sieve.requests if is_list(request)]) <= 4

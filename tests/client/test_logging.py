@@ -65,7 +65,6 @@ async def test_failed_polls_for_long(caplog: pytest.LogCaptureFixture) -> None:
         await asyncio.gather(client.wait_for_job("a"), client.wait_for_job("b"))
         single = lines_of(caplog, logging.WARNING)
     assert sorted(line.split(":")[0] for line in single) == ["job a", "job b"]
-
     caplog.clear()
     begun = now()
     server = ScriptedServer(

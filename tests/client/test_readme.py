@@ -113,7 +113,6 @@ def test_settings_table(settings: type) -> None:
     call = row.split("`")[1]
     shown = eval(call, vars(sieve_async))  # noqa: S307 - it is our own
     names = [field.name for field in settings.__attrs_attrs__]  # type: ignore[attr-defined]
-
     assert shown == settings()
     assert re.findall(r"(\w+)=", call) == names
 

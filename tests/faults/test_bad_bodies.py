@@ -52,7 +52,6 @@ async def test_unusable_body(body: bytes) -> None:
     bad = respond(body)
     async with serve(*[bad] * 7, respond()) as (server, client):
         error = await error_of(client.get_job(JOB))
-
         assert type(error) is DecodeError
         assert (error.status, error.attempts, len(server.requests)) == (200, 3, 3)
         assert len(error.excerpt) <= 3000
@@ -67,7 +66,6 @@ async def test_version_without_id_or_status(key: str, value: object) -> None:
     """The same for versions."""
     async with serve_once(respond(version_json(**{key: value}))) as (_, client):
         error = await error_of(client.get_version("o", "f"))
-
         assert isinstance(error, DecodeError)
         assert error.reason.startswith(f"{key} ")
 
@@ -78,7 +76,6 @@ async def test_id_of_another_job(other: str) -> None:
     async with serve(respond(job_json(id=other))) as (_, client):
         error = await error_of(client.get_job(JOB))
         late = await error_of(client.wait_for_job(JOB, timeout=5))
-
         assert isinstance(error, DecodeError)
         assert len(str(error)) < 4000
         assert isinstance(late, WaitTimeoutError)
@@ -93,7 +90,6 @@ async def test_unknown_status(word: str) -> None:
     async with serve(unknown, unknown, respond()) as (server, client):
         first = await client.get_job(JOB)
         last = await client.wait_for_job(JOB)
-
         assert (str(first.status), first.is_terminal) == (word, False)
         assert last.succeeded
         assert len(server.requests) == 3
@@ -117,6 +113,5 @@ async def test_success_without_a_job(status: int) -> None:
     for script in ([b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status], respond(status=206)):
         async with serve_once(script) as (_, client):
             error = await error_of(client.get_job(JOB))
-
             assert isinstance(error, DecodeError)
             assert error.status in {status, 206}

@@ -242,7 +242,6 @@ async def test_cancelled_call(name: str, when: CancelWhen) -> None:
             if not driver.is_cancelled:
                 assert task.result() is None
                 continue
-
             assert task.cancelled(), driver
             assert driver.cancelling == 1
             assert driver.turns <= scenario.max_turns, driver

@@ -102,9 +102,7 @@ async def test_cancelled_close(close_client: Close, when: CancelWhen) -> None:
         async with ScriptedServer(reply) as server:
             client = server.client(limits=FEW)
             tasks = await start_calls(client)
-
             task = await driver.run(partial(close_client, client))
-
             assert task.cancelled() is driver.is_cancelled
             assert driver.cancelling == (1 if driver.is_cancelled else None)
             assert client.closed or close_client is leave_block
@@ -120,9 +118,7 @@ async def test_concurrent_close() -> None:
     async with ScriptedServer(reply) as server:
         client = server.client(limits=FEW)
         tasks = await start_calls(client)
-
         await asyncio.gather(*(client.close() for _ in range(50)))
-
         await assert_closed(client, tasks)
 
 
@@ -140,6 +136,5 @@ async def test_close_twice_as_a_request_times_out() -> None:
         loop.call_at(loop.time() + 5, close_twice)
         await asyncio.gather(call, return_exceptions=True)
         await asyncio.gather(*closing)
-
         assert isinstance(call.exception(), (ClientClosedError, RequestTimeoutError))
         assert client.closed

@@ -37,7 +37,6 @@ async def test_cancelled_while_connecting(authority: trustme.CA, when: CancelWhe
             if not driver.is_cancelled:
                 assert task.result().succeeded
                 continue
-
             assert task.cancelled()
             assert (driver.cancelling, driver.turns <= 3) == (1, True), driver
             assert_idle(client)

@@ -93,7 +93,6 @@ async def test_cancelled_stream_step(when: CancelWhen) -> None:
     for driver in each_suspension(when, at_least=15):
         async with ScriptedServer(streaming) as server, server.client() as client:
             found = await cancel_and_continue(lambda one: one.stream_outputs(JOB), client, driver)
-
             assert "".join(output.data for output in found) == RESPONSES[-1], driver
 
 
@@ -106,6 +105,5 @@ async def test_cancelled_watch_step(strategy: Any, when: CancelWhen) -> None:
             found = await cancel_and_continue(
                 lambda one: one.as_completed(IDS, strategy=strategy), client, driver
             )
-
             assert sorted(ids_of(found)) == IDS, driver
             assert all(outcome.ok for outcome in found)

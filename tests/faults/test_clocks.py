@@ -43,7 +43,6 @@ async def test_local_clock_that_jumps(sieve: FakeSieve, strategy: Any) -> None:
         found = {outcome.job_id: (outcome, now() - began) async for outcome in watching}
         sieve.fault(status=500, times=2)  # the third attempt succeeds
         assert len([output async for output in streaming]) == 2
-
     (soon, soon_at), (late, late_at) = found["soon"], found["late"]
     assert soon.result().succeeded
     assert 60 <= soon_at <= 122  # a poll that fails is repeated after a minute at the most
@@ -70,7 +69,6 @@ async def test_dead_connections(pooled: int, end: Action) -> None:
         lookup_at = now()
         dead = server.connections
         await asyncio.gather(*(client.wait_for_job(f"wait-{number}") for number in range(pooled)))
-
     assert dead >= pooled
     assert lookup_at - began <= 0.6
     assert now() - lookup_at <= 0.6 + 0.5 * pooled
@@ -93,7 +91,6 @@ async def test_waits_of_a_day(sieve: FakeSieve, caplog: pytest.LogCaptureFixture
         await asyncio.sleep(DAY * 3 / 4)
         after = object_count(sieve)
         results = await asyncio.gather(*waits)
-
     assert {type(each) for each in results[:2]} == {Job}
     assert now() <= DAY + 751
     assert after - before <= 500  # after 1,400 polls

@@ -19,7 +19,6 @@ async def test_max_attempts(attempts: int) -> None:
     """The policy limits the attempts."""
     async with serve([Action.RESET], retry=RetryPolicy(max_attempts=attempts)) as (server, client):
         error = await error_of(client.get_job(JOB))
-
         assert isinstance(error, ConnectError)
         assert (error.attempts, server.connections, len(server.requests)) == (attempts,) * 3
 
@@ -48,7 +47,6 @@ async def test_unknown_authority(authority: trustme.CA) -> None:
     async with RawServer(respond(), tls=tls) as server, server.client() as client:
         for call in (client.get_job(JOB), client.wait_for_job(JOB)):
             error = await error_of(call)
-
             assert isinstance(error, TLSError)
             assert (error.attempts, server.requests) == (1, [])
 
@@ -71,7 +69,6 @@ async def test_server_that_requires_a_client_certificate(authority: trustme.CA) 
     authority.configure_trust(tls)
     async with trusting_session(authority) as session, RawServer(tls=tls) as server:
         error = await error_of(server.client(session=session).get_job(JOB))
-
         assert type(error) is ConnectError
         assert "TLS may want a certificate" in str(error)
         assert server.requests == []
@@ -82,6 +79,5 @@ async def test_base_path() -> None:
     async with serve() as (server, _), server.client(base_url=f"{server.url}/a/b%20c/") as client:
         await client.get_job(JOB)
         await client.get_job(JOB, offset=3)
-
         targets = [request.target for request in server.requests]
         assert targets == ["/a/b%20c/v2/jobs/job-1", "/a/b%20c/v2/jobs/job-1?offset=3"]

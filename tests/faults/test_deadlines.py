@@ -107,9 +107,7 @@ async def wait_until_deadline(
 ) -> list[WaitTimeoutError]:
     """Wait until the deadline; check its time and its errors."""
     started, in_flight = now(), client.stats.in_flight
-
     errors = await wait(client, seconds)
-
     assert seconds - 1e-6 <= now() - started <= seconds + 0.1
     stats = client.stats
     assert (stats.waits, stats.queued, stats.in_flight) == (0, 0, in_flight)
@@ -192,7 +190,6 @@ async def test_deadline_in_each_phase(name: str, wait: str, *, from_start: bool)
             server.client(**phase.settings) as client,
         ):
             errors = await wait_until_deadline(client, WAITS[wait], seconds)
-
             for error in errors:
                 # A job that is listed as running may have had no poll of its own.
                 has_polls = "list" not in wait or error.polls > 0

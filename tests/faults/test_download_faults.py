@@ -102,7 +102,6 @@ async def test_wrong_resumes(storage: StorageServer, name: str, tmp_path: Path) 
         await get(storage, target)
         assert target.read_bytes() == CONTENT
         assert listed(tmp_path) == ["clip.bin", "clip.bin.part"]
-
     assert foreign.read_bytes() == b"foreign"
     assert storage.requests[1].header("range") == f"bytes={HALF}-"
     assert storage.requests[1].header("if-range") == '"v1"'
@@ -116,7 +115,6 @@ async def test_content_changes_between_attempts(storage: StorageServer, tmp_path
         return serve(server, request)
 
     storage.script += [cut_after(HALF), changed]
-
     assert (await get(storage, tmp_path / "clip.bin")).read_bytes() == CONTENT[::-1]
 
 
@@ -127,7 +125,6 @@ async def test_no_resume_without_a_strong_etag(
     """Two answers are joined only if a strong ETag proves that they are of one content."""
     storage.etag = etag
     storage.script += [cut_after(HALF)]
-
     assert (await get(storage, tmp_path / "clip.bin")).read_bytes() == CONTENT
     assert storage.requests[1].header("range") is None
 
@@ -138,7 +135,6 @@ async def test_host_that_always_cuts(storage: StorageServer, tmp_path: Path) -> 
     storage.script += [cut_after(100_000)] * 10
     assert (await get(storage, tmp_path / "clip.bin")).read_bytes() == CONTENT * 4
     assert len(storage.requests) == 11
-
     storage.script += [cut_after(10)] * 20
     with pytest.raises(DownloadError, match="cut off"):
         await get(storage, tmp_path / "two.bin")
@@ -171,7 +167,6 @@ async def test_transient_answers(storage: StorageServer, status: str, tmp_path: 
     storage.script += [reply(status, Retry_After="100000")]
     with pytest.raises(DownloadError) as raised:
         await get(storage, tmp_path / "b.bin")
-
     assert raised.value.status == int(status[:3])
 
 
@@ -181,7 +176,6 @@ async def test_lasting_answers(storage: StorageServer, status: str, tmp_path: Pa
     storage.script += [reply(status, b"" if status == "304 E" else b"secret=1")]
     with pytest.raises(DownloadError) as raised:
         await get(storage, tmp_path / "clip.bin")
-
     assert type(raised.value) is DownloadError
     assert raised.value.status == int(status[:3])
     assert raised.value.url == f"{storage.url}/clip"
@@ -200,7 +194,6 @@ async def test_md5(storage: StorageServer, tmp_path: Path) -> None:
         await get(storage, tmp_path / "b.bin")
     storage.script += [cut_after(HALF)]
     assert (await get(storage, tmp_path / "c.bin")).read_bytes() == CONTENT
-
     assert listed(tmp_path) == ["c.bin", "clip.bin"]
 
 
@@ -213,7 +206,6 @@ async def test_bodies_of_unknown_length(storage: StorageServer, tmp_path: Path) 
     storage.script += [reply("200 OK", chunk, **head)]
     assert (await get(storage, tmp_path / "2.bin")).read_bytes() == CONTENT
     assert storage.requests[2].header("range") == f"bytes={SIZE}-"
-
     endless = reply("200 OK", CONTENT, Content_Length=None)
     storage.script += [endless]
     with pytest.raises(DownloadError, match="neither how long"):
@@ -221,7 +213,6 @@ async def test_bodies_of_unknown_length(storage: StorageServer, tmp_path: Path) 
     storage.sent_headers["x-goog-hash"] = hash_header(CONTENT)
     storage.script += [reply("200 OK", CONTENT[:-1], Content_Length=None), endless]
     assert (await get(storage, tmp_path / "3.bin")).read_bytes() == CONTENT
-
     storage.sent_headers.clear()
     storage.content = b""
     assert (await get(storage, tmp_path / "4.bin")).read_bytes() == b""
@@ -248,7 +239,6 @@ async def test_forbidden_redirects(storage: StorageServer, location: str, tmp_pa
     storage.script += [reply("302 Found", Location=location)]
     with pytest.raises(DownloadError, match="must not be contacted"):
         await get(storage, tmp_path / "clip.bin")
-
     assert len(storage.requests) == 1
 
 
@@ -281,12 +271,10 @@ async def test_expired_urls(storage: StorageServer, tmp_path: Path) -> None:
     assert renewed == [old]
     assert [request.target[-5:] for request in storage.requests] == ["s=old", "s=old", "fresh"]
     assert storage.requests[2].header("range") == f"bytes={HALF}-"
-
     storage.script += [EXPIRED] * 2
     with pytest.raises(FileExpiredError):
         await download(old, tmp_path / "b.bin", settings=SETTINGS, renew=renew)
     assert len(renewed) == 2
-
     storage.script += [EXPIRED]
     with pytest.raises(FileExpiredError, match="its job is not known"):
         await download(old.url, tmp_path / "b.bin", settings=SETTINGS)
@@ -303,7 +291,6 @@ async def test_urls_beyond_their_time(storage: StorageServer, tmp_path: Path) ->
 
         with pytest.raises(FileExpiredError):
             await download(old, tmp_path / "clip.bin", settings=SETTINGS, renew=renew)
-
     assert not storage.requests
 
 
@@ -349,7 +336,6 @@ async def test_resume_false(storage: StorageServer, tmp_path: Path) -> None:
     with pytest.raises(DownloadError):
         await get(storage, tmp_path / "a")
     assert len(listed(tmp_path)) == 2
-
     assert (await get(storage, tmp_path / "a", resume=False)).read_bytes() == CONTENT
     assert storage.requests[2].header("range") is None
 
@@ -418,7 +404,6 @@ async def test_random_answers(
                 assert target.read_bytes() in {CONTENT, CONTENT[::-1]}
                 target.unlink()
                 break
-
     assert good > bad > 0
 
 
@@ -434,7 +419,6 @@ async def test_memory_stays_flat(storage: StorageServer, tmp_path: Path) -> None
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-
     assert path.stat().st_size == 128 * SIZE
     assert peak < 12 * 2**20
 
@@ -450,7 +434,6 @@ async def test_existing_targets(storage: StorageServer, tmp_path: Path) -> None:
     assert not storage.requests
     assert target.read_bytes() == b"old"
     await get(storage, target, overwrite=True)
-
     assert target.read_bytes() == CONTENT
 
 
@@ -522,7 +505,6 @@ async def test_silent_host(storage: StorageServer, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match="did not answer in time"):
         await get(storage, tmp_path / "x", settings=patient)
     assert now() == pytest.approx(5, abs=0.1)
-
     assert (await get(storage, tmp_path / "y", settings=patient)).read_bytes() == b"xxxx"
 
 
@@ -537,7 +519,6 @@ async def test_failures_of_the_caller(storage: StorageServer, tmp_path: Path) ->
     with pytest.raises(TimeoutError, match="mine"):
         await get(storage, target, on_progress=fail)
     assert (len(storage.requests), len(listed(tmp_path))) == (1, 2)
-
     # A target that cannot be replaced is an error with the words of the system.
     with pytest.raises(DownloadError, match="directory"):
         await get(
@@ -567,7 +548,6 @@ async def test_all_files_of_a_job(storage: StorageServer, tmp_path: Path) -> Non
     files = [File(url=f"{storage.url}/{name}") for name in names]
     files += [File(url=f"{storage.url}/c", name="../../A.mp4"), File(storage.url, name="CON")]
     paths = await download_all(files, tmp_path / "out", settings=SETTINGS, concurrency=2)
-
     assert [path.name for path in paths] == [
         "a.mp4",
         "a-2.mp4",
@@ -586,7 +566,6 @@ async def test_one_of_many_files_fails(storage: StorageServer, tmp_path: Path) -
     files = [File(url=f"{storage.url}/{name}") for name in "abc"]
     with pytest.raises(DownloadError) as raised:
         await download_all(files, tmp_path, settings=SETTINGS, concurrency=1)
-
     assert raised.value.__notes__ == ["2 of 3 files were downloaded"]
     assert listed(tmp_path) == ["b", "c"]
 

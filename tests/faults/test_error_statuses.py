@@ -42,7 +42,6 @@ async def test_status(status: int) -> None:
     attempts = 3 if status in TRANSIENT else 1
     async with serve(*[rejection] * 7, respond()) as (server, client):
         error = await error_of(client.get_job(JOB))
-
         expected = SPECIAL.get(status, BadRequestError if status < 500 else ServerError)
         assert type(error) is expected
         assert isinstance(error, APIError)
@@ -67,7 +66,6 @@ async def test_rejection_after_a_good_poll(status: int) -> None:
     rejection = respond({}, status=status, headers=[("Location", "https://login.example")])
     async with serve(RUNNING, rejection) as (server, client):
         error = await error_of(client.wait_for_job(JOB))
-
         assert isinstance(error, APIError | RedirectError)
         assert (error.status, len(server.requests)) == (status, 4)
         assert all(2.5 - 1e-6 <= gap <= 15 for gap in server.gaps[1:])
@@ -82,12 +80,10 @@ async def test_retry_budget() -> None:
     async with serve(respond({}, status=500)) as (server, client):
         for _ in range(60):
             await error_of(client.get_job(JOB))
-
         assert 0 <= client.stats.retry_tokens < 14
         assert len(server.requests) == client.stats.requests == 60 + 500 // 14
     async with serve(respond({}, status=500), respond()) as (_, client):
         await client.get_job(JOB)
-
         assert (client.stats.retry_tokens, client.stats.retries) == (500, 1)
 
 
@@ -96,7 +92,6 @@ async def test_other_statuses(status: int) -> None:
     """Every 3xx and every undocumented status is an error that holds it, without a retry of 3xx."""
     async with serve_once([b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status]) as (_, client):
         error = await error_of(client.get_job(JOB))
-
         assert isinstance(error, APIError | ResponseError)
         assert error.status == status
         assert isinstance(error, RedirectError) is (300 <= status < 400)

@@ -69,7 +69,6 @@ async def test_truncated(sent: bytes, end: Action) -> None:
     script = [end, Action.CLOSE] if end is Action.DONT_READ else [sent, end]
     async with serve(script, timeout=Timeout(request=2)) as (server, client):
         error = await error_of(client.get_job(JOB))
-
         assert isinstance(error, TransportError)
         assert isinstance(error, RequestTimeoutError) is (end is Action.SILENCE)
         assert isinstance(error, ConnectError) or sent or end is Action.SILENCE
@@ -85,7 +84,6 @@ async def test_malformed(sent: bytes, end: Action) -> None:
     """Invalid HTTP is never HTTP 400, and its connection is closed."""
     async with serve([sent, end]) as (server, client):
         error = await error_of(client.get_job(JOB))
-
         assert isinstance(error, TransportError)
         assert not isinstance(error, APIError)
         assert "400" not in str(error)
@@ -102,7 +100,6 @@ async def test_wait_after_half_a_response(bad: Script) -> None:
     good = respond(job_json(status="error", error="failed"))
     async with serve(*[bad] * 10, good) as (server, client):
         ended = await client.wait_for_job(JOB)
-
         assert (ended.status, ended.error) == (JobStatus.ERROR, "failed")
         assert len(server.requests) == 11
 
@@ -113,7 +110,6 @@ async def test_retry_after_a_reset(pieces: int) -> None:
     good = respond_chunked(BODY, pieces=pieces)
     async with serve([b"", Action.RESET], good) as (server, client):
         seen = await client.get_job(JOB)
-
         assert seen.outputs[0].data == "done"  # type: ignore[union-attr] # the job has one
         assert (client.stats.requests, client.stats.retries, len(server.requests)) == (2, 1, 2)
 
@@ -142,7 +138,6 @@ async def test_slow_response(slow: Script) -> None:
     """An attempt ends at its timeout, however the bytes arrive."""
     async with serve_once(slow, timeout=Timeout(request=7.3)) as (server, client):
         error = await error_of(client.get_job(JOB))
-
         assert isinstance(error, RequestTimeoutError)
         assert 7.3 <= error.elapsed <= 7.4
         assert server.connections == 1
@@ -153,6 +148,5 @@ async def test_time_in_the_queue() -> None:
     settings = {"limits": Limits(max_connections=2), "timeout": Timeout(request=3)}
     async with serve([2.9, *respond()], **settings) as (server, client):
         jobs = await asyncio.gather(*(client.get_job(JOB) for _ in range(20)))
-
         assert all(job.succeeded for job in jobs)
         assert (len(server.requests), server.connections) == (20, 2)

@@ -129,9 +129,7 @@ async def test_restart_and_end_between_two_polls(wait: Wait) -> None:
     for outputs in ([], ["b1"], ["b1", "b2", "b3"]):
         last = finished(RUNS[1], *outputs, restarts=[RESTART])
         expected = outputs or (["a1", "a2"] if wait is stream else [])
-
         result = await result_after(wait, running(RUNS[0], "a1", "a2"), last)
-
         assert result == ("finished", expected)
 
 
@@ -148,9 +146,7 @@ async def test_stale_replica(wait: Wait, stale: Document) -> None:
     """An older state after a newer one removes and adds nothing."""
     newer = running(RUNS[0], "a1", "a2")
     last = finished(RUNS[0], "a1", "a2", "a3")
-
     job = await result_after(wait, newer, stale, newer, stale, stale, last)
-
     assert job == ("finished", ["a1", "a2", "a3"])
 
 
@@ -162,9 +158,7 @@ async def test_failed_polls(wait: Wait, fault: Snapshot) -> None:
     first = [] if fault in {404, 401} else faults
     snapshots = [running(RUNS[0], *["a1", "a2", "a3"][:number]) for number in range(3)]
     sequence = [*first, snapshots[0], *faults, snapshots[1], *faults, snapshots[2], *faults]
-
     result = await result_after(wait, *sequence, finished(RUNS[0], "a1", "a2", "a3"))
-
     assert result == ("finished", ["a1", "a2", "a3"])
 
 
@@ -174,7 +168,6 @@ async def test_404_that_stays(wait: Wait) -> None:
     async with serve_snapshots(running(RUNS[0], "a1"), 404) as server, server.client() as client:
         with pytest.raises(NotFoundError):
             await wait(client)
-
         assert 4 <= server.request_counts[JOB] <= 6
         assert server.requests[-1].at - server.requests[0].at <= 15
 
@@ -187,7 +180,6 @@ async def test_id_of_another_job(wait: Wait) -> None:
         other = finished(RUNS[0], "x1", "x2") | {"id": another}
         result = await result_after(wait, other, seen, other, other, last)
         assert result == ("finished", ["a1", "a2"])
-
     with pytest.raises(DecodeError, match="id is not"):
         await result_after(wait, seen, finished(RUNS[0], "x1") | {"id": "job-2"})
 
@@ -206,7 +198,6 @@ async def test_errors_hold_the_whole_job() -> None:
     assert isinstance(error.last, Job)
     assert result_of(error.last) == ("processing", [1, 2, [3]])
     assert error.last.run_id == "r"
-
     last = snapshot("error", "r", 1, 2, 3, error="failed")
     snapshots = running("r", 1), running("r", 1, 2), last
     async with serve_snapshots(*snapshots) as server, server.client() as client:

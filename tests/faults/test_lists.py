@@ -33,16 +33,13 @@ async def test_next_offset_that_is_rejected() -> None:
         lambda request: (server.running(request)[:10], 2**63 - 1),
         fault=lambda request: rejected if request.offset > 2**62 else None,
     )
-
     await server.watch_cheaply()
 
 
 async def test_pages_without_end() -> None:
     """Of lists that always have another page, few pages are read."""
     server = ListServer(lambda request: ([row(f"x{request.offset}")], request.offset + 1))
-
     await server.watch_cheaply()
-
     assert len(server.lists) <= 50 * 20
 
 
@@ -52,9 +49,7 @@ async def test_same_page_for_ever() -> None:
         lambda request: (server.running(request)[:5], request.offset + 500),
         {f"j{n}": 30.0 + n / 10 for n in range(60)},
     )
-
     await server.watch_cheaply()
-
     assert len(server.lists) <= 600
 
 
@@ -71,9 +66,7 @@ async def test_unreadable_rows() -> None:
         return [bad, *(each for each in server.running(request) if each["id"] != "j1"), bad], -1
 
     server = ListServer(rows)
-
     await server.watch_cheaply()
-
     others = [request for request in server.polls if request.job_id != "j1"]
     assert len(others) <= 2 * 20 + 70  # the last two are polled
 
@@ -90,9 +83,7 @@ async def test_status_of_rows(word: str) -> None:
             -1,
         )
     )
-
     await server.watch_cheaply()
-
     assert len(server.polls) <= 2 * 20 + 70
 
 
@@ -102,7 +93,6 @@ async def test_rows_with_a_wrong_end() -> None:
         lambda request: ([row(r["id"], "finished") for r in server.running(request)], -1),
         {f"j{n}": 600.0 + n for n in range(5)},
     )
-
     await server.watch_cheaply(2 * 130)
 
 
@@ -118,7 +108,6 @@ async def test_rows_that_lag() -> None:
             -1,
         )
     )
-
     await server.watch_cheaply(late=23)
 
 
@@ -134,9 +123,7 @@ async def test_status_that_no_list_has(caplog: pytest.LogCaptureFixture) -> None
         {f"j{n}": 1200.0 + n for n in range(5)},
         word="started",
     )
-
     await server.watch_cheaply(270)  # one and a half of what polling needs
-
     assert len([line for line in warnings_of(caplog) if "started" in line]) == 1
 
 
@@ -144,14 +131,12 @@ async def test_deadlines(sieve: FakeSieve, client: SieveClient) -> None:
     """A short deadline loses no terminal job; a longer one returns the last state."""
     ids = [sieve.add_job(queued=20, processing=n % 2 * 3600) for n in range(10)]
     done = [sieve.add_job() for _ in range(3)]
-
     outcomes = await client.wait_for_jobs([*ids, *done], strategy="list", timeout=0)
     assert [outcome.ok for outcome in outcomes] == [False] * 10 + [True] * 3
     assert [sieve.requests_for(job_id) for job_id in ids + done] == [1] * 13
     outcomes = await client.wait_for_jobs(done, strategy="list", timeout=0.1)
     assert [outcome.ok for outcome in outcomes] == [True] * 3
     outcomes = await client.wait_for_jobs(ids, strategy="list", timeout=60)
-
     assert [outcome.ok for outcome in outcomes] == [True, False] * 5
     assert 60 <= now() <= 60.5
     for outcome in outcomes[1::2]:
@@ -167,7 +152,6 @@ async def test_revoked_key(sieve: FakeSieve, client: SieveClient, revoked_at: fl
         waiting = group.create_task(client.wait_for_jobs(ids, strategy="list"))
         await asyncio.sleep(revoked_at)
         sieve.revoke_key()
-
     assert {type(outcome.error) for outcome in waiting.result()} == {AuthenticationError}
     assert now() <= revoked_at + 20
 
@@ -184,7 +168,6 @@ async def test_lists_that_always_fail(status: str | None) -> None:
     async with server, server.client() as client:
         ids = [*server.finish_times, "missing"]
         outcomes = await client.wait_for_jobs(ids, strategy="list")
-
     assert [outcome.ok for outcome in outcomes] == [True] * 12 + [False]
     assert len(server.lists) >= 1
     assert now() <= 312 + 13
@@ -196,7 +179,6 @@ async def test_lists_that_fail_sometimes() -> None:
         ends={f"j{n}": 30.0 + n for n in range(60)},
         fault=lambda request: DOWN if request.is_list and request.times % 3 == 2 else None,
     )
-
     await server.watch_cheaply(4, late=30)
 
 
@@ -213,7 +195,6 @@ async def test_lists_that_fail_for_a_while(sieve: FakeSieve, client: SieveClient
         assert fault.hits
 
     await asyncio.gather(watch_listed(client, ends), fail())
-
     polls = sieve.requests.total - sieve.requests_for("/v2/jobs")
     assert polls <= 20 * 40  # a tenth of what polling needs
 
@@ -239,7 +220,6 @@ async def test_one_round_at_a_time() -> None:
 
     async with ScriptedServer(reply) as server, server.client() as client:
         seen = [outcome async for outcome in client.as_completed(source(), strategy="list")]
-
     assert [outcome.ok for outcome in seen] == [True] * 20
     assert most == 1
 
@@ -262,10 +242,8 @@ async def test_leaving_and_watching_again() -> None:
             await first.__aenter__()
             await asyncio.sleep(0.5)
             assert len(server.lists) == 1
-
             await first.aclose()
             seen = await client.wait_for_jobs(others, strategy="list", timeout=30)
-
         assert [outcome.ok for outcome in seen] == [True] * 5
         await assert_no_more_requests(client, server.requests)
 
@@ -290,7 +268,6 @@ async def test_deadline_in_an_outage(caplog: pytest.LogCaptureFixture) -> None:
             await asyncio.sleep(5)  # the failure of the list comes now
             seen += [outcome async for outcome in outcomes]
         rest = await other
-
     assert sorted(ids_of(seen)) == ids
     assert all(isinstance(outcome.error, WaitTimeoutError) for outcome in seen)
     assert [outcome.ok for outcome in rest] == [True]
@@ -316,7 +293,6 @@ async def test_failure_after_idleness() -> None:
     policy = PollPolicy(outage_timeout=30)
     async with ScriptedServer(reply) as server, server.client(polling=policy) as client:
         seen = [outcome async for outcome in client.as_completed(source(), strategy="list")]
-
     assert failures >= 2
     assert [outcome.ok for outcome in seen] == [True] * 5
 
@@ -338,7 +314,6 @@ async def test_last_polls_during_a_round() -> None:
     }
     async with ScriptedServer(reply) as server, server.client(**settings) as client:
         seen = await client.wait_for_jobs(ids, strategy="list", timeout=10.6)
-
         assert any(8 <= request.at <= 8.3 for request in server.lists)
         assert ids_of(outcome for outcome in seen if outcome.ok) == ids[:3]
 

@@ -71,7 +71,6 @@ async def test_cut_every_minute(cut: Script, *, many: bool) -> None:
     policy = PollPolicy(outage_timeout=300)
     async with ScriptedServer(reply) as server, server.client(polling=policy) as client:
         job = await wait(client, many=many)
-
     assert data_of(job) == ["of job"]
     assert 1830 <= now() <= 1831
     assert len(server.requests) <= 2 * 31 + 2
@@ -89,7 +88,6 @@ async def test_timeout_of_the_plain_poll() -> None:
     )
     async with server, server.client(**settings) as client:
         error = await error_of(wait(client))
-
     assert isinstance(error, RequestTimeoutError)
     assert now() <= 200 + 60 + 30 + 1
 
@@ -106,7 +104,6 @@ async def test_closed_idle_connection() -> None:
     async with ScriptedServer(reply) as server, server.client(polling=slow) as client:
         await client.get_job("job")
         await wait(client)
-
     assert server.requests[0].connection == server.requests[1].connection
     assert server.requests[2].at - server.requests[1].at <= 0.1
 
@@ -115,9 +112,7 @@ async def test_missing_endpoint(sieve: FakeSieve, client: SieveClient) -> None:
     """That the endpoint is missing costs some requests, not one for each job."""
     ids = [sieve.add_job() for _ in range(300)]
     missing = sieve.fault(path="/v2/jobs/*/await", status=404)
-
     outcomes = await client.wait_for_jobs(ids, strategy="long_poll")
-
     assert all(outcome.ok for outcome in outcomes)
     assert missing.hits <= 64
     assert sieve.requests.total - missing.hits <= 300
@@ -138,7 +133,6 @@ async def test_job_that_vanishes(caplog: pytest.LogCaptureFixture) -> None:
         error = await error_of(wait(client))
         gone_at = now()
         other = await wait(client, "other")
-
     assert isinstance(error, NotFoundError)
     assert gone_at <= 40
     assert other.succeeded
@@ -151,7 +145,6 @@ async def test_early_responses() -> None:
     server = ScriptedServer(lambda request: job_until(300, request.job_id))
     async with server, server.client() as client:
         job = await wait(client)
-
     assert job.succeeded
     assert now() <= 300 + 12.5
     # At the shortest intervals: 27 in ten seconds, 82 until 200 s (each 3.75 % later), then 14.
@@ -170,17 +163,14 @@ async def test_id_of_another_job(other: object) -> None:
 
     async with ScriptedServer(reply) as server, server.client() as client:
         job = await wait(client)
-
     assert job.status == "error"
     assert 100 <= now() <= 130
     assert max_per_second(server.times) <= 3
-
     policy = PollPolicy(outage_timeout=60)
     server = ScriptedServer(lambda _: finished_job("other"))
     async with server, server.client(polling=policy) as client:
         started = now()
         assert isinstance(await error_of(wait(client)), DecodeError)
-
     assert 60 <= now() - started <= 121
     assert max_per_second(server.times) <= 7  # a long poll, and two polls of three tries
     assert len(server.requests) <= 40  # twelve polls: the intervals grow
@@ -205,7 +195,6 @@ async def test_outputs_are_fetched_once() -> None:
         job = await client.wait_for_job(
             "job", strategy="long_poll", on_update=lambda each: reported.append(data_of(each))
         )
-
     assert data_of(job) == sent == reported[-1] == made
     assert reported == [list(each) for each in dict.fromkeys(map(tuple, reported))]
     assert [request.offset for request in server.awaits] == [0, 1, 2]

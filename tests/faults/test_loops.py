@@ -92,7 +92,6 @@ async def test_invalid_arguments(bad: Any) -> None:
             client.get_job(JOB, offset=seconds),
         ):
             error = await error_of(call)
-
             assert isinstance(error, InvalidArgumentError)
             assert len(str(error)) < 400
         assert (server.connections, client.stats.requests) == (0, 0)
@@ -117,9 +116,7 @@ async def test_closed_client() -> None:
         async with server.client() as client:
             await client.get_job(JOB)
         before = len(server.requests)
-
         messages = await messages_of_calls(client, ClientClosedError)
-
         assert set(messages.values()) == {"the client is closed"}
         assert isinstance(await error_of(client.get_job("a/b")), InvalidArgumentError)
         await client.close()
@@ -162,7 +159,6 @@ async def test_another_loop() -> None:
         await client.get_job(JOB)
         messages = await asyncio.to_thread(asyncio.run, messages_of_calls(client))
         closing = await asyncio.to_thread(asyncio.run, error_of(client.close()))
-
         assert all("another event loop" in reason for reason in {*messages.values(), str(closing)})
         assert not client.closed
         assert (await client.get_job(JOB)).succeeded
@@ -173,10 +169,8 @@ def test_loop_that_is_closed() -> None:
     retry = RetryPolicy(max_attempts=1)
     client = SieveClient(KEY, base_url="http://127.0.0.1:1", retry=retry)
     asyncio.run(error_of(client.get_job(JOB)))
-
     messages = asyncio.run(messages_of_calls(client))
     asyncio.run(client.close())
-
     assert all("another event loop" in reason for reason in messages.values())
     assert client.closed
 
@@ -208,7 +202,6 @@ async def test_forked_process() -> None:
         with os.fdopen(reading, "rb") as pipe:
             messages = json.loads(await asyncio.to_thread(pipe.read))
         await asyncio.to_thread(os.wait)
-
         assert messages.keys() == CALLS.keys()
         assert all("another process" in reason for reason in messages.values())
         assert (await client.get_job(JOB)).succeeded
@@ -289,7 +282,6 @@ def test_each_kind_of_loop(
     """Every kind of call works on each kind of loop, without a warning of asyncio."""
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(use_everything())
-
     warnings_ = [
         record.getMessage()
         for record in caplog.records
@@ -308,6 +300,5 @@ async def test_copies(twin: Callable[[object], object]) -> None:
                 with pytest.raises(TypeError, match="cannot be copied or pickled") as caught:
                     twin(original)
                 assert KEY not in str(caught.value)
-
             assert sorted(ids_of([outcome async for outcome in outcomes])) == IDS
         assert_idle(client)

@@ -25,13 +25,11 @@ async def test_busy_caller_of_a_stream(sieve: FakeSieve, client: SieveClient) ->
         job.yield_output("second")
         sieve.fault(status=503, times=4)  # one poll with its retries, and one request more
         await anext(outputs)
-
         await sieve.stop()
         await asyncio.sleep(1000)
         began = now()
         with pytest.raises(SieveError, match="cannot connect"):
             await anext(outputs)
-
     assert now() - began == pytest.approx(300, abs=15)
 
 
@@ -60,7 +58,6 @@ async def test_outage_during_a_long_poll(
         return
     await asyncio.sleep(10)
     await sieve.start()
-
     assert await waiting == "finished"
     assert now() <= 1070
 
@@ -74,7 +71,5 @@ async def test_long_pause(sieve: FakeSieve, client: SieveClient) -> None:
     with pytest.raises(SieveError, match="503"):
         await client.get_job("another")
     sieve.fault(path="/v2/jobs", status=503, times=1)
-
     outcomes = await watching
-
     assert [outcome.ok for outcome in outcomes] == [True] * 5

@@ -73,7 +73,6 @@ async def test_unread_request(end: Action) -> None:
     """A connection that ends before the request was read: a job may have started."""
     async with RawServer([Action.DONT_READ, 0.01, end]) as server, server.client() as client:
         error = await result_of_push(client)
-
         assert server.connections == 1
         assert isinstance(error, AmbiguousPushError)
         assert not error.accepted
@@ -90,9 +89,7 @@ async def test_cut_responses(end: str) -> None:
             server.posts.clear()
             plan = PushPlan(write=write, resets=end == "resets", hangs=end == "hangs")
             server.plan = lambda _, plan=plan: plan  # type: ignore[misc]
-
             error = await result_of_push(client)
-
             assert len(server.posts) == 1, write
             assert isinstance(error, AmbiguousPushError), (write, error)
             if end == "resets":
@@ -119,9 +116,7 @@ async def test_statuses(status: str) -> None:
     async with serving(retry=EAGER) as (server, client):
         headers = "Location: /v2/push\r\nRetry-After: 1\r\n"
         server.plan = lambda _: PushPlan(accepts=False, status=status, headers=headers)
-
         error = await result_of_push(client)
-
         assert len(server.posts) == 1
         assert type(error) is REJECTED.get(status, AmbiguousPushError)
         assert not getattr(error, "accepted", False)
@@ -135,9 +130,7 @@ async def test_accepted_but_unreadable(status: str, body: bytes) -> None:
     """A good response without an id says that there is a job, but not which."""
     async with serving(retry=EAGER) as (server, client):
         server.plan = lambda _: PushPlan(status=status, body=body)
-
         error = await result_of_push(client)
-
         assert len(server.posts) == 1
         assert isinstance(error, AmbiguousPushError)
         assert error.accepted
@@ -149,9 +142,7 @@ async def test_response_that_is_too_large() -> None:
     """A response beyond the limit cannot be read."""
     async with serving(limits=Limits(max_response_bytes=1000)) as (server, client):
         server.plan = lambda _: PushPlan(body=b"x" * 2000)
-
         error = await result_of_push(client)
-
         assert isinstance(error, AmbiguousPushError)
         assert (error.accepted, len(server.posts)) == (True, 1)
 
@@ -163,9 +154,7 @@ async def test_rate_limit(pause: int | None) -> None:
         headers = "" if pause is None else f"Retry-After: {pause}\r\n"
         busy = PushPlan(accepts=False, status="429 Busy", headers=headers)
         server.plan = lambda number: busy if number < 2 else PushPlan()
-
         assert (await client.push_job(FUNCTION, INPUTS)).id == "job-0"
-
         assert len(server.posts) == 3
         assert now() >= 2 * (pause or 0.5)
         server.posts.clear()
@@ -187,9 +176,7 @@ async def test_ambiguous_after_a_retry() -> None:
 
     async with serving() as (server, client):
         server.plan = plan
-
         error = await result_of_push(client)
-
         assert isinstance(error, AmbiguousPushError)
         assert (len(server.posts), client.stats.retries) == (2, 1)
         assert client.stats.retry_tokens == 495
@@ -237,13 +224,11 @@ async def test_unreachable_server() -> None:
     """A push without a connection was not sent: it is retried, and not ambiguous at the end."""
     async with SieveClient(KEY, base_url="http://127.0.0.1:1") as client:
         error = await result_of_push(client)
-
         assert isinstance(error, ConnectError)
         assert (error.sent, error.attempts, client.stats.requests) == (False, 3, 3)
     tls = server_context(trustme.CA())
     async with RawServer(tls=tls) as server, server.client(retry=EAGER) as client:
         error = await result_of_push(client)
-
         assert isinstance(error, TLSError)
         assert (error.sent, client.stats.requests) == (False, 1)
 
@@ -320,7 +305,6 @@ async def test_random_faults(pushes: int, seed: int) -> None:
             for _ in range(10):
                 group.create_task(worker(client))
         found = [await client.find_pushed(error, timeout=5.0) for error in errors]
-
     ids = [job.id for jobs in found for job in jobs]
     assert sorted(known + ids) == sorted(server.jobs)
     for error, jobs in zip(errors, found, strict=True):

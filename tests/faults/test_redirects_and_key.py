@@ -33,7 +33,6 @@ async def test_redirect_to_another_origin(status: int, other_origin: RawServer) 
         error = await error_of(client.get_job(JOB))
         waited = await error_of(client.wait_for_job(JOB))
         built = await error_of(client.wait_until_ready("o", "f"))
-
         for one in (error, waited, built):
             assert isinstance(one, RedirectError)
             assert (one.status, one.attempts) == (status, 1)
@@ -46,7 +45,6 @@ async def test_redirect_on_the_same_origin(location: str) -> None:
     """Nor is a redirect on the same origin, or an invalid one."""
     async with serve(respond({}, status=302, headers=[("Location", location)])) as (server, client):
         error = await error_of(client.get_job(JOB))
-
         assert isinstance(error, RedirectError)
         assert len(str(error)) < 1000
         assert len(server.requests) == 1
@@ -74,7 +72,6 @@ async def test_key_in_a_response(body: Callable[[str], bytes]) -> None:
     async with serve_once(*(respond(body(each)) for each in SPELLINGS.values())) as (_, client):
         for _ in SPELLINGS:
             error = await error_of(client.get_job(JOB))  # checks that the key is nowhere
-
             assert isinstance(error, DecodeError)
             assert KEY not in error.excerpt
 
@@ -109,7 +106,6 @@ async def test_key_in_logs(script: Script, caplog: pytest.LogCaptureFixture) -> 
         await error_of(client.wait_for_job(JOB, timeout=3))
         shown = f"{client!r} {client.stats!r}"
     loop.set_debug(False)
-
     assert caplog.handler.level <= logging.DEBUG
     assert KEY not in caplog.text
     assert KEY not in shown
@@ -120,7 +116,6 @@ async def test_key_in_a_timeout_error() -> None:
     running = respond(job_json(status="processing"))
     async with serve_once(running, respond({"detail": KEY}, status=500)) as (_, client):
         error = await error_of(client.wait_for_job(JOB, timeout=5))
-
         assert isinstance(error, WaitTimeoutError)
         assert error.last is not None
         assert isinstance(error.last_error, ServerError)
@@ -145,7 +140,6 @@ async def test_key_in_an_error_response(body: dict[str, Any], status: int) -> No
     """An error response that repeats the headers does not reveal the key."""
     async with serve(respond(status=status, **body)) as (_, client):
         error = await error_of(client.get_job(JOB))  # checks that the key is nowhere
-
         assert isinstance(error, APIError | RedirectError)
 
 
@@ -165,7 +159,6 @@ async def test_key_in_another_spelling(key: str, echoed: str) -> None:
     async with RawServer(respond(body, status=400)) as server:
         async with server.client(api_key=key, retry=retry) as client:
             error = await error_of(client.get_job(JOB))
-
         assert isinstance(error, BadRequestError)
         assert key not in html.unescape(error.detail)
         assert key not in html.unescape(str(error))

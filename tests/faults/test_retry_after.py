@@ -92,12 +92,10 @@ async def test_plain_call(status: int) -> None:
             started = now()
             if seconds is None or seconds <= MAX_PAUSE_OF_CALL:
                 await client.get_job(JOB)
-
                 assert server.gaps[0] >= (seconds or 0) - EARLY
                 assert now() - started <= (seconds or 0) + 3
             else:
                 error = await error_of(client.get_job(JOB))
-
                 assert isinstance(error, APIError)
                 assert isinstance(error, RateLimitError) is (status == 429)
                 assert (error.retry_after, error.attempts) == (seconds, 1)
@@ -113,9 +111,7 @@ async def test_wait(name: str) -> None:
         async with throttle_once(429, headers) as server, server.client() as client:
             started = now()
             other = asyncio.create_task(lookup_in_the_pause(server, client))
-
             assert await WAITS[name](client)
-
             first, *later = server.requests
             pause = min(seconds or 0.0, MAX_PAUSE)
             assert all(request.at - first.at >= pause - EARLY for request in later), headers
@@ -145,7 +141,6 @@ async def test_requests_queued_for_a_slot() -> None:
     scripts: list[Script] = [[1.0, *throttled(429, ("Retry-After", "10"))], respond()]
     async with serve(*scripts, limits=Limits(max_connections=1)) as (server, client):
         jobs = await asyncio.gather(*(client.get_job(JOB) for _ in range(5)))
-
         assert all(job.succeeded for job in jobs)
         assert len(server.requests) == 6
         assert server.gaps[0] >= 11 - EARLY
@@ -156,7 +151,6 @@ async def test_call_in_a_long_pause() -> None:
     async with serve(throttled(429, ("Retry-After", "600")), respond()) as (server, client):
         waited = await error_of(client.wait_for_job(JOB, timeout=100))
         error = await error_of(client.get_version("o", "f"))
-
         assert isinstance(waited, WaitTimeoutError)
         assert 100 - EARLY <= waited.elapsed <= 100.1
         assert isinstance(waited.last_error, RateLimitError)

@@ -29,7 +29,6 @@ async def test_session_is_not_changed() -> None:
             await client.get_job(JOB)
             await client.get_job(JOB)
         await client.close()
-
         assert not session.closed
         assert (dict(session.headers), [str(cookie) for cookie in session.cookie_jar]) == before
         assert [seen.header("X-Mine") for seen in server.requests] == ["yes", "yes"]
@@ -45,7 +44,6 @@ async def test_cookies_are_not_kept() -> None:
         async with server.client(base_url=url) as client:
             await client.get_job(JOB)
             await client.get_job(JOB)
-
         assert [seen.header("Cookie") for seen in server.requests] == [None, None]
 
 
@@ -99,7 +97,6 @@ async def test_session_settings(settings: dict[str, Any]) -> None:
         missing = await error_of(client.get_job(JOB))
         plain, packed = await client.get_job(JOB), await client.get_job(JOB)
         redirect = await error_of(client.get_job(JOB))
-
         assert isinstance(missing, NotFoundError)
         assert missing.detail == "no"
         assert (plain.succeeded, packed.succeeded) == (True, True)
@@ -118,7 +115,6 @@ async def test_one_request_per_attempt(end: Action) -> None:
     ):
         await client.get_job(JOB)
         error = await error_of(client.get_job(JOB))
-
         assert isinstance(error, SieveError)
         # A stale connection is replaced at once, without counting as an attempt.
         assert getattr(error, "attempts", None) == 3
@@ -143,7 +139,6 @@ async def test_small_pool(pool: dict[str, Any], connections: int) -> None:
         serve([1.0, *respond()], session=session, **settings) as (server, client),
     ):
         jobs = await asyncio.gather(*(client.get_job(JOB) for _ in range(20)))
-
         assert [job.succeeded for job in jobs] == [True] * 20
         assert (client.stats.requests, client.stats.retries) == (20, 0)
         assert (len(server.requests), server.connections) == (20, connections)

@@ -82,14 +82,12 @@ async def run_stopped(sieve: FakeSieve, seconds: float) -> dict[str, Any]:
         env=environment,
     )
     await wait_until_requested(sieve, 22)  # the silent ones and two long polls
-
     program.send_signal(signal.SIGSTOP)
     job.yield_output("second")
     job.finish()
     await asyncio.sleep(seconds)
     program.send_signal(signal.SIGCONT)
     stdout, stderr = await program.communicate()
-
     assert (program.returncode, stderr) == (0, b"")
     found: dict[str, Any] = json.loads(stdout)
     return found
@@ -98,7 +96,6 @@ async def run_stopped(sieve: FakeSieve, seconds: float) -> dict[str, Any]:
 async def test_stopped_and_continued(sieve: FakeSieve) -> None:
     """Each wait ends correctly, each deadline passes, and no cancellation is lost."""
     found = await run_stopped(sieve, 7)
-
     assert found.pop("left") == [0, 0, 0, 0]
     assert found.pop("deadline") == "WaitTimeoutError"
     for kind in ("poll", "long poll", "many", "many, long poll", "list", "outputs"):

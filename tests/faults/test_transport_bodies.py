@@ -88,7 +88,6 @@ async def test_unreadable(way: str, coding: str, body: bytes) -> None:
     """A good response that cannot be decompressed is a DecodeError with its status."""
     async with responding(way, response(body, coding)) as transport:
         error = await error_of(send(transport))
-
     assert type(error) is DecodeError
     assert error.status == 200
     assert "body" in error.reason
@@ -121,7 +120,6 @@ async def test_beginning_of_an_error_body(way: str, coding: str | None) -> None:
         async with responding(way, head + b"\r\n", body) as one:
             for _ in range(2):  # the connection is not used again
                 received = await send(one)
-
                 assert (received.status, received.body) == (500, b"x" * 65536)
 
 
@@ -136,7 +134,6 @@ async def test_limit(way: str, coding: str | None) -> None:
                 assert (await send(transport)).body == body
                 continue
             error = await error_of(send(transport))
-
         assert type(error) is ResponseTooLargeError
         assert (error.status, "1000 bytes" in error.reason) == (200, True)
 

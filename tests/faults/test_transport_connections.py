@@ -49,7 +49,6 @@ async def test_stale_connection(way: str, end: Action) -> None:
         await fill_pool(transport, 3)
         await asyncio.sleep(1)
         error = await failure(transport)
-
         assert (await send(transport)).status == 200
         assert error.sent
         if end is Action.SILENCE:
@@ -71,7 +70,6 @@ async def test_alive_connections_are_not_stale(way: str) -> None:
         errors = [await failure(transport)]
         await send(transport)
         errors.append(await failure(transport))
-
         assert not any(getattr(error, "reused_connection", False) for error in errors)
 
 
@@ -93,7 +91,6 @@ async def test_unrequested_data(way: str, data: bytes, delay: float) -> None:
     async with RawServer(*scripts) as server, sending(way, server.url) as transport:
         await send(transport)
         await asyncio.sleep(1)
-
         assert b"finished" in (await send(transport)).body
         assert [request.connection for request in server.requests] == [1, 2]
 
@@ -107,7 +104,6 @@ async def test_fresh_connection(way: str, request_: Any) -> None:
         assert server.connections == 1
         for _ in range(3):
             await send(transport, request_)
-
         pushes = server.requests[5:]
         assert [request.number for request in pushes] == [1, 1, 1]
         assert pushes[0].body == (request_.body or b"")
@@ -128,7 +124,6 @@ async def test_push_that_breaks_is_sent_once(way: str, request_: Any, end: Scrip
         await fill_pool(transport, 3)
         error = await failure(transport, request_)
         await asyncio.sleep(5)
-
         assert error.sent
         assert not getattr(error, "reused_connection", False)
         assert len(server.requests) == 4
@@ -140,13 +135,11 @@ async def test_large_push(way: str) -> None:
     async with RawServer() as server, sending(way, server.url) as transport:
         await send(transport, request)
         assert server.requests[0].body == request.body
-
     unread: Script = [Action.DONT_READ, 20.0, Action.RESET]
     timeout = Timeout(request=2)
     async with RawServer(unread) as server, sending(way, server.url, timeout=timeout) as transport:
         started = now()
         error = await failure(transport, attrs.evolve(request, body=request.body * 4))
-
         assert (type(error), error.sent) == (RequestTimeoutError, True)
         assert now() - started <= 2.1
 
@@ -156,7 +149,6 @@ async def test_pool_is_bounded(way: str) -> None:
     limits = Limits(max_connections=3)
     async with RawServer() as server, sending(way, server.url, limits=limits) as transport:
         await fill_pool(transport, transport.slots)
-
         assert server.connections <= 3 or way == "caller's session"
 
 
@@ -172,7 +164,6 @@ async def test_connection_of_a_cancelled_request_is_closed(way: str) -> None:
         await asyncio.sleep(0.9)
         task.cancel()
         await asyncio.wait([task])
-
         assert b"finished" in (await send(transport)).body
         assert server.connections == 2
 
@@ -184,6 +175,5 @@ async def test_two_clients_on_one_session(way: str) -> None:
         first, second = (transport_of(server.url, session) for _ in range(2))
         await send(first)
         error = await failure(second)
-
         assert isinstance(error, ConnectError)
         assert error.reused_connection

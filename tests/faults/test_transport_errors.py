@@ -39,7 +39,6 @@ async def test_resolver_errors(way: str, error: OSError, reason: str) -> None:
     resolver = FakeResolver(error)
     async with sending(way, "https://sieve.test", resolver=resolver) as transport:
         raised = await failure(transport)
-
     assert isinstance(raised, ConnectError)
     assert raised.reason == reason
     assert (raised.sent, raised.is_transient, resolver.calls) == (False, True, 1)
@@ -58,7 +57,6 @@ async def test_unexpected_error_of_a_resolver(way: str, error: Exception) -> Non
     resolver = FakeResolver(error)
     async with sending(way, "https://sieve.test", resolver=resolver) as transport:
         raised = await failure(transport)
-
     assert type(raised) is TransportError
     assert raised.reason.startswith(type(error).__name__)
     assert str(error).replace(KEY, "[API key]") in raised.reason
@@ -83,7 +81,6 @@ async def test_unexpected_error_of_a_trace_hook(hook: str, *, is_sent: bool) -> 
         server.client(session=session) as client,
     ):
         raised = await error_of(client.get_job(JOB))
-
         assert isinstance(raised, TransportError)
         assert raised.reason == "KeyError: 'span'"
         assert (raised.sent, raised.is_transient, raised.attempts) == (is_sent, False, 1)
@@ -101,7 +98,6 @@ async def test_base_exceptions_pass(way: str) -> None:
     async with sending(way, "https://sieve.test", resolver=resolver) as transport:
         with pytest.raises(Interrupted) as caught:
             await send(transport)
-
     shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert KEY not in "".join(shown.format())
 
@@ -131,7 +127,6 @@ async def test_not_sent_when_refused(way: str, request_: Any) -> None:
     """A refused connection has sent nothing."""
     async with sending(way, "http://127.0.0.1:1") as transport:
         raised = await failure(transport, request_)
-
     assert type(raised) is ConnectError
     assert "Connection refused" in raised.reason
     assert raised.sent is False
@@ -146,7 +141,6 @@ async def test_not_sent_without_a_connection(way: str, request_: Any, limit: Tim
         url = server.url.replace("http:", "https:")
         async with sending(way, url, timeout=limit) as transport:
             raised = await failure(transport, request_)
-
     assert type(raised) is RequestTimeoutError
     assert raised.sent is False
 
@@ -169,7 +163,6 @@ async def test_broken_handshakes(way: str, script: Script, reason: str) -> None:
         sending(way, server.url.replace("http:", "https:")) as transport,
     ):
         raised = await failure(transport)
-
     assert type(raised) is TLSError
     assert raised.reason.startswith(reason)
     assert (raised.sent, raised.is_certificate_error, raised.is_transient) == (False, False, True)
@@ -199,7 +192,6 @@ async def test_certificate_problem_is_lasting(way: str, kind: str, authority: tr
     ):
         raised = await failure(transport)
         await asyncio.sleep(0.1)  # aiohttp closes a connection with a wrong fingerprint later
-
     assert type(raised) is TLSError
     assert raised.reason.startswith("TLS: ")
     assert "certificate" in raised.reason
@@ -223,7 +215,6 @@ async def test_limits_of_the_parser(way: str, sent: bytes) -> None:
     script: Script = [sent, Action.SILENCE]
     async with RawServer(script) as server, sending(way, server.url) as transport:
         raised = await failure(transport)
-
         assert type(raised) is TransportError
         assert "limits of the HTTP parser" in raised.reason
         assert (raised.sent, raised.is_transient, len(server.requests)) == (True, False, 1)

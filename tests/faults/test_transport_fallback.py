@@ -68,7 +68,6 @@ async def test_missing_name(
         responses += [await send(transport), await send(transport, PUSH)]
         transport.abort()
         await transport.close()
-
         assert [response.status for response in responses] == [200] * 7
         assert (len(server.requests), transport.opened) == (7, 2)
         lines = [record.getMessage() for record in caplog.records if record.name == "sieve_async"]
@@ -91,7 +90,6 @@ async def test_session_without_its_hook() -> None:
         exchange = Exchange("GET", "/v2/jobs/job-1")
         request = SimpleNamespace(headers=CIMultiDict(), proxy=None)
         await sender._middleware(exchange, fresh=False)(request, respond)
-
         assert exchange.is_sent
         assert request.headers["X-API-Key"] == KEY
 
@@ -106,7 +104,6 @@ async def test_same_request_both_ways() -> None:
             await send(transport, attrs.evolve(GET, query="offset=5"))
             transport.abort()
             await transport.close()
-
         first, second = (request.head for request in server.requests)
         assert sorted(first.lower().split(b"\r\n")) == sorted(second.lower().split(b"\r\n"))
         assert first.startswith(b"GET /base/v2/jobs/job-1?offset=5 HTTP/1.1\r\n")

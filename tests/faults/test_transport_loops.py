@@ -43,7 +43,6 @@ async def test_transport_on_another_loop(way: str) -> None:
         for request in (GET, PUSH):
             call = error_of(send(transport, request))
             error = await asyncio.to_thread(asyncio.run, call)
-
             assert type(error) is WrongEventLoopError
         assert (await send(transport)).status == 200
 
@@ -60,7 +59,6 @@ async def test_session_closed_during_the_request(answered: int) -> None:
         await asyncio.sleep(1)
         await session.close()
         errors = [*await asyncio.gather(*calls), await error_of(send(transport))]
-
         assert {type(error) for error in errors} == {ClientClosedError}
         assert all("session" in str(error) for error in errors)
         assert now() == pytest.approx(1, abs=0.01)
@@ -74,7 +72,6 @@ async def test_cancellation_while_the_session_is_closed() -> None:
         asking.cancel()
         await session.close()
         await asyncio.wait([asking])
-
         assert asking.cancelled()
 
 
@@ -88,7 +85,6 @@ async def test_abort(way: str) -> None:
         transport.abort()
         await transport.close()
         errors = [*await asyncio.gather(*calls), await error_of(send(transport))]
-
         assert {type(error) for error in errors} == {ClientClosedError}
         await asyncio.sleep(0.1)
         assert server.connections == 3
@@ -109,7 +105,6 @@ async def test_cancelled_close_closes(way: str, turns: int) -> None:
             await asyncio.sleep(0)
         await asyncio.wait([closing])
         await asyncio.sleep(0.1)
-
         assert server.connections >= 3
         assert (server.closed == server.connections) is (way != "caller's session")
 
@@ -132,7 +127,6 @@ async def test_cancellation_passes(way: str, request_: Any, answered: int) -> No
             await asyncio.wait([task], timeout=0)
             for _ in range(2):
                 await asyncio.sleep(0)
-
             assert task.cancelled()
             assert not transport._timers
             try:
@@ -157,7 +151,6 @@ async def test_deadline_that_becomes_another_error(way: str) -> None:
     how: dict[str, Any] = {"resolver": FakeResolver(act), "use_dns_cache": False}
     async with sending(way, "https://sieve.test", timeout=Timeout(request=1), **how) as transport:
         error = await failure(transport)
-
         assert "KeyError" in str(error)
         assert task.cancelling() == 0
 
@@ -170,5 +163,4 @@ async def test_deadline(way: str) -> None:
         for limit, expected in ((None, 7.3), (5.2, 5.2), (9.0, 7.3), (0.3, 0.3)):
             started = now()
             await error_of(transport.send(GET, None if limit is None else started + limit))
-
             assert expected <= now() - started <= expected + 0.1

@@ -54,7 +54,6 @@ async def test_rejected_connect(way: str, status: int, monkeypatch: pytest.Monke
     """The proxy's own response is reported as such; 4xx are lasting, and nothing was sent."""
     async with proxy_with(status) as proxy, client_through(way, proxy.url, monkeypatch) as client:
         error = await error_of(client.get_job(JOB))
-
         assert type(error) is ProxyError
         assert error.reason == f"the proxy answered {status}"
         assert (error.status, error.sent, error.is_transient) == (status, False, status >= 500)
@@ -72,7 +71,6 @@ async def test_broken_proxy(way: str, garbage: bytes, monkeypatch: pytest.Monkey
         client_through(way, proxy.url, monkeypatch) as client,
     ):
         error = await error_of(client.get_job(JOB))
-
         assert type(error) is ProxyError
         assert "proxy" in error.reason
         assert (error.status, error.sent, error.is_transient) == (None, False, True)
@@ -85,7 +83,6 @@ async def test_plain_http_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         async with SieveClient(KEY, base_url="http://127.0.0.2:9", trust_env=True) as client:
             error = await error_of(client.get_job(JOB))
-
     assert type(error) is ProxyError
     assert (error.status, error.sent, error.attempts) == (407, False, 1)
 
@@ -103,7 +100,6 @@ async def test_urls_of_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         for url in (proxy.url.replace("//", "//user:hidden@"), proxy.url.removeprefix("http://")):
             async with client_through("environment", url, monkeypatch) as client:
                 error = await error_of(client.get_job(JOB))
-
             assert "hidden" not in f"{error!r} {error}"
         assert proxy.requests[0].header("Proxy-Authorization") == "Basic dXNlcjpoaWRkZW4="
         assert len(proxy.requests) == 2
@@ -113,10 +109,8 @@ async def test_urls_of_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_invalid_proxy(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unusable proxy is a ConfigError, which shows no password."""
     monkeypatch.setenv("HTTPS_PROXY", proxy)
-
     with pytest.raises(ConfigError, match="HTTPS_PROXY must be") as caught:
         SieveClient(KEY, base_url=TARGET, trust_env=True)
-
     assert "hidden" not in str(caught.value)
 
 
@@ -138,6 +132,5 @@ async def test_authorization(
             await client.get_job(JOB)
         async with server.client(trust_env=True) as client:
             await client.get_job(JOB)
-
         sent = [request.header("Authorization") for request in server.requests]
         assert sent == [authorization, None]

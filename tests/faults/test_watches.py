@@ -76,7 +76,6 @@ async def test_some_responses_fail(bad: str) -> None:
 
     async with ScriptedServer(reply) as server, server.client() as client:
         seen = [outcome async for outcome in client.as_completed(ids)]
-
         assert Counter(ids_of(seen)) == Counter(ids)
         assert [outcome.result().id for outcome in seen] == ids_of(seen)
         assert client.stats.retries == 0
@@ -91,14 +90,12 @@ async def test_lasting_failures(sieve: FakeSieve, client: SieveClient) -> None:
         outcomes = await other.wait_for_jobs(ids)
         assert {type(outcome.error) for outcome in outcomes} == {AuthenticationError}
         assert len(sieve.requests) <= 30
-
     kinds: list[tuple[int, Any]] = [(503, ServerError), (429, RateLimitError)]
     for status, kind in kinds:
         started = now()
         body = {"detail": f"no, and {KEY} is your key"}
         with sieve.fault(status=status, body=body, retry_after=30 if status == 429 else None):
             outcomes = await client.wait_for_jobs(ids, polling=policy)
-
         assert 60 <= now() - started <= (75 if status == 503 else 3600)
         assert {type(outcome.error) for outcome in outcomes} == {kind}
         assert not any(KEY in repr(outcome) + str(outcome.error) for outcome in outcomes)
@@ -110,9 +107,7 @@ async def test_eager_tasks(sieve: FakeSieve, client: SieveClient, strategy: Stra
     ids = [sieve.add_job(processing=number / 10) for number in range(30)]
     factory = getattr(asyncio, "eager_task_factory", None)
     asyncio.get_running_loop().set_task_factory(factory)
-
     seen = await client.wait_for_jobs(ids, strategy=strategy, timeout=60)
-
     assert [outcome.ok for outcome in seen] == [True] * 30
     assert now() <= 20
     await assert_no_more_requests(client, sieve.requests)
@@ -135,7 +130,6 @@ async def test_source_that_ends_the_program(sieve: FakeSieve, client: SieveClien
     async with asyncio.timeout(60):
         with pytest.raises(StopRun):
             await anext(outcomes)
-
     assert [outcome async for outcome in outcomes] == []
     await assert_no_more_requests(client, sieve.requests)
 
@@ -146,13 +140,11 @@ async def test_deadlines_of_a_shared_job(sieve: FakeSieve, client: SieveClient) 
     job.start()
     policy = PollPolicy(jitter=0)
     longer = asyncio.create_task(client.wait_for_jobs(["a"], polling=policy))
-
     async with client.as_completed(["a"], timeout=5, polling=policy) as outcomes:
         await asyncio.sleep(10)
         job.finish()
         [shared] = await longer
         error = (await anext(outcomes)).error
-
     assert shared.ok
     assert isinstance(error, WaitTimeoutError)
     assert error.last_status == "processing"
@@ -177,9 +169,7 @@ async def test_tasks_after_closing(strategy: Strategy, after: float | None) -> N
         if after is not None:  # else nothing has begun yet
             await asyncio.sleep(after)
         assert server.foreign_tasks() or strategy == "list"  # a sleeping lister has no task
-
         await client.close()
-
         assert not server.foreign_tasks()
         assert len([outcome async for outcome in outcomes]) == 10
 
@@ -201,7 +191,6 @@ async def test_shared_stream() -> None:
             seen.extend([getattr(output, "data", None) async for output in stream])
 
         await asyncio.gather(take(), take(), take())
-
         assert sorted(seen) == [0, 1, 2, 3, 4, 5]
         await assert_no_more_requests(client, server.requests)
 
@@ -211,10 +200,8 @@ async def test_rate(sieve: FakeSieve, per_second: float, number: int) -> None:
     """Polls are spread evenly over time and jobs, never above the rate in any second."""
     ids = [sieve.add_job(processing=600) for _ in range(number)]
     seconds = 30 * max(1.0, 2 / per_second)
-
     async with limited(sieve, per_second) as client:
         await client.wait_for_jobs(ids, timeout=seconds)
-
     times = times_of(sieve)
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     polls = [sieve.requests_for(job_id) for job_id in ids]
@@ -235,7 +222,6 @@ async def test_two_calls_share_the_rate(sieve: FakeSieve) -> None:
 
     async with limited(sieve, 20) as client:
         await asyncio.gather(*(later(ids, 7.0 * place) for place, ids in enumerate(batches)))
-
     assert max_per_second(times_of(sieve)) <= 20
     assert all(sieve.requests_for(job_id) for ids in batches for job_id in ids)
 
@@ -244,7 +230,6 @@ async def test_calls_beside_many_jobs(sieve: FakeSieve, client: SieveClient) -> 
     """While 3,000 jobs are watched, lookups and waits are not delayed, and there are few tasks."""
     ids = [sieve.add_job(processing=3600) for _ in range(3000)]
     sieve.add_job("other", processing=3)
-
     async with client.as_completed(ids):
         for _ in range(10):
             await asyncio.sleep(0.5)
@@ -255,7 +240,6 @@ async def test_calls_beside_many_jobs(sieve: FakeSieve, client: SieveClient) -> 
         assert client.stats.waits == 3000
         assert len(asyncio.all_tasks()) <= 2 * 64 + 10
         assert max_per_second(times_of(sieve)) <= 100 + 5
-
     sieve.fault(delay=0.5)
     async with limited(sieve, None, slots=4) as slow, slow.as_completed(ids):
         await asyncio.sleep(3.1)

@@ -24,7 +24,6 @@ def test_many_kills(tmp_path: Path, mode: str) -> None:
 
 def _check(path: Path, mode: str, *, number: int, kills: int, seconds: float) -> None:
     result = run_campaign(path, number=number, kills=kills, seconds=seconds, mode=mode)
-
     print(f"{mode}: {result.printed_again} outcomes printed again")  # noqa: T201
     assert result.acknowledged == number
     assert set(result.printed) <= set(result.expected), "wrong"

@@ -17,7 +17,6 @@ def test_few_descriptors(mode: str) -> None:
         run_program("wait", url, "--number", number, "--mode", mode, "--descriptors", 32) as waits,
     ):
         summary = json.loads(waits.communicate()[0])
-
     assert summary["ends"] == {f"job-{each}": status_of(each) for each in range(number)}
     assert summary["errors"] == {}
     assert (summary["outcomes"], summary["tasks"]) == (number, 0)

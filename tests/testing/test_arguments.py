@@ -76,7 +76,6 @@ def test_invalid_arguments(method: str, arguments: Document, error: str) -> None
     sieve.add_job("taken")
     sieve.add_version("me", "mine", "taken")
     call: Any = getattr(sieve, method)
-
     with pytest.raises(ValueError, match=error):
         call(**DEFAULTS.get(method, {}) | arguments)
 

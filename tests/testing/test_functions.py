@@ -18,9 +18,7 @@ async def test_function_document_is_complete(sieve: FakeSieve, get: Get) -> None
     """Every documented member is there, the latest version included."""
     sieve.add_version("me", "mine", "old")
     sieve.add_version("me", "mine", "new", building=1, by="polls")
-
     function = [await get("/v2/functions/me/mine") for _ in range(3)][-1]  # which is no poll
-
     assert " ".join(function) == f"{FUNCTION_KEYS} http"
     assert (function["owner_name"], function["name"]) == ("me", "mine")
     latest = function["latest_version"]
@@ -30,7 +28,6 @@ async def test_function_document_is_complete(sieve: FakeSieve, get: Get) -> None
 async def test_function_of_a_job_has_a_version(sieve: FakeSieve, get: Get) -> None:
     """A function that only jobs name has a ready version, whose id jobs begin to name."""
     sieve.add_job("j", function="me/mine", fields={"visibility": "private", "new_key": [1]})
-
     job = await get("/v2/jobs/j")
     path = "/v2/functions/me/mine/versions"
     latest = await get(f"{path}/latest")
@@ -41,7 +38,6 @@ async def test_function_of_a_job_has_a_version(sieve: FakeSieve, get: Get) -> No
         [row["id"] for row in (await get(f"{path}/{slug}/jobs"))["data"]]
         for slug in (latest["id"], "newer")
     ]
-
     assert " ".join(job) == f"{JOB_KEYS} new_key http"
     assert (job["visibility"], job["new_key"]) == ("private", [1])
     assert job["function"] == {"name": "mine", "owner_name": "me"}
@@ -66,7 +62,6 @@ async def test_lists_of_functions_and_versions(
     queries = ("", "?limit=1", "?limit=1&offset=1", "?offset=2")
     functions = [await rows(f"/v2/functions{query}", "name") for query in queries]
     versions = await rows("/v2/functions/me/first/versions", "id")
-
     assert functions == [["first", "second"], ["first"], ["second"], []]
     assert versions == ["b", "a"]
     for end in ("", "/versions", "/jobs"):
@@ -78,7 +73,6 @@ async def test_id_that_begins_another(sieve: FakeSieve, get: Get) -> None:
     """A complete id means its version, whatever other ids begin with it."""
     for version_id in ("v1", "v10"):
         sieve.add_version("me", "mine", version_id)
-
     assert (await get("/v2/functions/me/mine/versions/v1"))["id"] == "v1"
 
 
@@ -87,10 +81,8 @@ async def test_jobs_of_a_version(sieve: FakeSieve, get: Get) -> None:
     for number in range(3):
         sieve.add_job(str(number), function="me/mine")
     path = "/v2/functions/me/mine/versions"
-
     pages = [await get(f"{path}/latest/jobs?limit=2&offset={o}") for o in (0, 2, 10**30)]
     unknown = await get(f"{path}/zzz/jobs")
-
     ids = [[row["id"] for row in page["data"]] for page in pages]
     assert (ids, [page["next_offset"] for page in pages]) == ([["2", "1"], ["0"], []], [2, -1, -1])
     assert unknown == {"detail": "Function version not found.", "http": 404}
@@ -100,12 +92,10 @@ async def test_jobs_of_a_version(sieve: FakeSieve, get: Get) -> None:
 async def test_usage_of_a_job(sieve: FakeSieve, get: Get) -> None:
     """A job costs in proportion to its time of processing, and nothing in the queue."""
     sieve.add_job("j", queued=10, processing=100, function="me/mine")
-
     seen = []
     for pause in (5, 55, 1000, 0):
         seen.append(await get("/v2/usage/job/j"))
         await asyncio.sleep(pause)
-
     version = await get("/v2/functions/me/mine/versions/latest")
     assert [usage["cost"] for usage in seen] == [0, 0, 0.005, 0.01]
     assert (seen[0]["function_owner_name"], seen[0]["function_name"]) == ("me", "mine")
@@ -118,11 +108,9 @@ async def test_concurrency(sieve: FakeSieve, get: Get) -> None:
     """Running jobs are counted as they are now."""
     sieve.add_job(queued=10, processing=10)
     sieve.add_job(processing=15)
-
     seen = []
     for _ in range(3):
         counts = await get("/v2/user/concurrency")
         seen.append([counts[f"num_{name}"] for name in ("current", "queued", "processing")])
         await asyncio.sleep(12)
-
     assert seen == [[2, 1, 1], [2, 0, 2], [0, 0, 0]]

@@ -20,14 +20,12 @@ async def test_restart(sieve: FakeSieve, get: Get) -> None:
     job.start()
     job.yield_output("lost")
     first = await get("/v2/jobs/j")
-
     job.restart("OOM")
     second = await get("/v2/jobs/j")
     job.restart()
     job.yield_output("kept")
     job.finish()
     last = await get("/v2/jobs/j")
-
     assert (second["status"], second["outputs"]) == ("processing", [])
     assert [each["type"] for each in last["restarts"]] == ["OOM", "preemption"]
     assert [each["run_id"] for each in last["restarts"]] == [first["run_id"], second["run_id"]]
@@ -49,10 +47,8 @@ async def test_queued_job_can_end(
 ) -> None:
     """A job may end from the queue; only one that is cancelled there has never started."""
     job = sieve.job(sieve.add_job("j", by="manual"))
-
     move(job)
     seen = await get("/v2/jobs/j")
-
     assert (seen["status"], job.status, job.final_status) == (status, status, status)
     assert seen["error"].startswith(error)
     assert bool(seen["error"]) == bool(error)
@@ -77,7 +73,6 @@ def test_impossible_moves() -> None:
         (gone.start, "job 'g' was removed and cannot start"),
         (sieve.job(sieve.add_job("timed")).start, 'moved by time; only by="manual" can start'),
     ]
-
     for move, error in moves:
         with pytest.raises(RuntimeError, match=error):
             move()
@@ -89,24 +84,20 @@ def test_invalid_moves() -> None:
     sieve = FakeSieve()
     job = sieve.job(sieve.add_job("j", by="manual"))
     job.start()
-
     with pytest.raises(ValueError, match="an output cannot be written as JSON"):
         job.yield_output(math.nan)
     with pytest.raises(ValueError, match="kind must be one of 'preemption', 'OOM', 'error'"):
         job.restart("boredom")  # type: ignore[arg-type] # that is the point
-
     assert (job.status, job.restarts, repr(job)) == ("processing", 0, "<job 'j', processing>")
 
 
 async def test_scripted_jobs(sieve: FakeSieve, get: Get) -> None:
     """A handle shows how any job is, which is no poll."""
     job = sieve.job(sieve.add_job("j", queued=1, by="polls", status="error", restarts=2))
-
     seen = [job.status, job.status]
     for _ in range(2):
         await get("/v2/jobs/j")
         seen.append(job.status)
-
     assert seen == ["queued", "queued", "queued", "error"]
     assert (job.id, job.final_status, job.restarts) == ("j", "error", 2)
 
@@ -122,7 +113,6 @@ def test_shares_of_random_jobs() -> None:
     )
     few = [len(sieve.add_jobs(n, prefix=f"f{n}", error_rate=0.5, cancel_rate=0.5)) for n in (0, 3)]
     thousands = sieve.add_jobs(1001, prefix="t")
-
     jobs = [sieve.job(job_id) for job_id in ids]
     statuses = [job.final_status for job in jobs]
     assert (ids[0], ids[-1], thousands[0], few) == ("p-00", "p-99", "t-0000", [0, 3])
@@ -135,12 +125,10 @@ def test_shares_of_random_jobs() -> None:
 async def test_spans_of_random_jobs(sieve: FakeSieve, get: Get) -> None:
     """Runs have the lengths asked for, and outputs stream if they are to."""
     sieve.add_jobs(200, processing=100, queued=10, outputs=3, streams=True, function="me/mine")
-
     await asyncio.sleep(60)
     running = (await get("/v2/functions/me/mine/jobs"))["data"]
     await asyncio.sleep(1e4)
     ended = (await get("/v2/jobs"))["data"]
-
     queued = [duration_between(job, "created_at", "started_at").total_seconds() for job in ended]
     ran = sorted(
         duration_between(job, "started_at", "completed_at").total_seconds() for job in ended

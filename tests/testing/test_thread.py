@@ -35,7 +35,6 @@ def test_server_in_a_thread() -> None:
         during = threading.active_count()
         with pytest.raises(ValueError, match="there is a job 'j' already"):
             sieve.add_job("j")  # an error is raised where the call was made
-
     assert (seen["status"], during - before, threading.active_count()) == ("finished", 1, before)
     assert (sieve.api_key, sieve.requests_for("j")) == ("key", 1)
     with pytest.raises(urllib.error.URLError):
@@ -65,7 +64,6 @@ def test_everything_can_be_called_from_outside() -> None:
             refused = ask(sieve, "/v2/jobs/a")
         ids = list(pool.map(lambda number: sieve.add_job(f"j{number}"), range(50)))
         statuses = set(pool.map(lambda job_id: ask(sieve, f"/v2/jobs/{job_id}")["status"], ids))
-
     assert seen == ["finished", "error", "cancelled", None, "finished"]
     assert (refused["http"], jobs[0].status, statuses) == (503, "finished", {"finished"})
 
@@ -74,6 +72,5 @@ def test_start_that_fails() -> None:
     """A server that cannot start raises where it is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = FakeSieve.in_thread(port=taken.getsockname()[1])
-
         with pytest.raises(OSError, match="in use"), server:
             pass

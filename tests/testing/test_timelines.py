@@ -17,12 +17,10 @@ from sieve_async.testing.jobs import FakeJob, JobScript
 async def test_job_goes_by_polls(sieve: FakeSieve, get: Get) -> None:
     """A job that counts polls does not care for the clock, and never changes once it ended."""
     sieve.add_job("j", queued=2, processing=2, restarts=1, by="polls")
-
     seen = []
     for _ in range(9):
         seen.append(await get("/v2/jobs/j"))
         await asyncio.sleep(1)
-
     words = ["queued"] * 2 + ["processing"] * 4 + ["finished"] * 3
     assert [job["status"] for job in seen] == words
     assert [len(job["restarts"] or []) for job in seen] == [0] * 4 + [1] * 5
@@ -37,11 +35,9 @@ async def test_job_without_an_end(sieve: FakeSieve, get: Get) -> None:
     sieve.add_job("j", queued=1, processing=2, status=None, outputs=[1, 2], streams=True)
     sieve.add_job("waiting", queued=math.inf)
     default = sieve.add_job()
-
     await asyncio.sleep(1e6)
     job = await get("/v2/jobs/j")
     ended = await get(f"/v2/jobs/{default}")
-
     assert (job["status"], job["completed_at"], output_data(job)) == ("processing", None, [1, 2])
     assert (await get("/v2/jobs/waiting"))["status"] == "queued"
     assert (ended["id"], ended["status"], ended["error"]) == (default, "finished", "")
@@ -53,10 +49,8 @@ async def test_error_texts(sieve: FakeSieve, get: Get) -> None:
     sieve.add_job("given", status="error", error="no disk", outputs=["lost"])
     sieve.add_job("streaming", status="error", error="no disk", outputs=["kept"], streams=True)
     sieve.add_job("default", status="error", by="polls", processing=1)
-
     names = ("given", "streaming", "default", "default")
     given, streaming, before, after = [await get(f"/v2/jobs/{name}") for name in names]
-
     assert (given["status"], given["error"], given["outputs"]) == ("error", "no disk", [])
     assert output_data(streaming) == ["kept"]
     assert before["error"] == ""
@@ -68,9 +62,7 @@ async def test_cancelled_job_may_never_have_started(sieve: FakeSieve, get: Get) 
     """A job cancelled without processing has no time of starting; one that processed has."""
     sieve.add_job("waiting", status="cancelled")
     sieve.add_job("working", status="cancelled", processing=1, by="polls")
-
     seen = [await get(f"/v2/jobs/{name}") for name in ("waiting", "working", "working")]
-
     assert [job["status"] for job in seen] == ["cancelled", "processing", "cancelled"]
     assert [job["started_at"] is None for job in seen] == [True, False, False]
     assert seen[0]["completed_at"] is not None
@@ -80,12 +72,10 @@ async def test_cancelled_job_may_never_have_started(sieve: FakeSieve, get: Get) 
 async def test_job_restarts(sieve: FakeSieve, get: Get) -> None:
     """Each run has an id of its own, begins without outputs, and is listed with when it died."""
     sieve.add_job("j", queued=1, processing=4, restarts=2, outputs=["a", "b"], streams=True)
-
     seen = []
     for _ in range(8):
         seen.append(await get("/v2/jobs/j"))
         await asyncio.sleep(2)
-
     assert [job["status"] for job in seen] == ["queued"] + ["processing"] * 6 + ["finished"]
     assert [len(output_data(job)) for job in seen] == [0, 0, 1, 0, 1, 0, 1, 2]
     assert [len(job["restarts"] or []) for job in seen] == [0, 0, 0, 1, 1, 2, 2, 2]
@@ -110,9 +100,7 @@ async def test_job_restarts(sieve: FakeSieve, get: Get) -> None:
 async def test_invalid_offset(sieve: FakeSieve, get: Get, offset: str) -> None:
     """The error names the place and shows the value, and the job has not moved."""
     sieve.add_job("j", queued=1, by="polls", outputs=[1, 2, 3])
-
     refused = await get(f"/v2/jobs/j?offset={offset}")
-
     [problem] = refused["detail"]
     kind = "greater_than_equal" if offset == "-1" else "int_parsing"
     assert (refused["http"], problem["type"]) == (422, kind)
@@ -142,9 +130,7 @@ async def test_outputs_are_wrapped(sieve: FakeSieve, get: Get) -> None:
         ({"score": 1}, "dict"),
     ]
     sieve.add_job("j", outputs=[value for value, _ in values] + [WHOLE, (WHOLE, WHOLE)])
-
     *outputs, whole, nested = (await get("/v2/jobs/j"))["outputs"]
-
     empty = dict.fromkeys(("name", "description", "schema", "run_id", "is_optional"))
     for output, (value, kind) in zip(outputs, values, strict=True):
         data = list(value) if isinstance(value, tuple) else value
@@ -157,9 +143,7 @@ async def test_inputs_are_wrapped_by_name(sieve: FakeSieve, get: Get) -> None:
     inputs: Document = {"file": {"url": "u"}, "whole": WHOLE}
     sieve.add_job("j", inputs=inputs)
     inputs["file"]["url"] = "changed"
-
     job = await get("/v2/jobs/j")
-
     assert (job["inputs"]["file"]["name"], job["inputs"]["file"]["data"]) == ("file", {"url": "u"})
     assert job["inputs"]["whole"] == WHOLE
 
@@ -174,10 +158,8 @@ def test_next_change_shows_something_new(processing: float, added_at: float) -> 
             id="j", outputs=range(count), function="me/mine", version_id="v", **options
         )
         job = FakeJob(script, Progress(script.timeline(), "time", added_at), 0, listed=True)
-
         now, shown = added_at, [job.body(added_at, str)]
         while not job.is_terminal(now) and len(shown) < 20:
             now = job.shows_more_at(now)
             shown.append(job.body(now, str))
-
         assert len({*shown}) == len(shown) == count + 2

@@ -97,7 +97,6 @@ def test_key_files_without_a_key(official: Path, tmp_path: Path) -> None:
     for content in (b"\n", b"key\nkey", b"\xff\xfe", b"\xef\xbb\xbfkey", b"k" * 4097):
         official.write_bytes(content)
         reason = "is too large to be a key" if len(content) > 4096 else "is not an API key"
-
         with pytest.raises(ConfigError, match=rf"file of ~/\.config/\.sieve/config {reason}"):
             find_api_key(None, {}, tmp_path)
         with pytest.raises(ConfigError, match=f"file of SIEVE_API_KEY_FILE {reason}") as caught:

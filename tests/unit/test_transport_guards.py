@@ -30,7 +30,6 @@ async def test_connection_that_ends() -> None:
         with body._broken_off(reader(), SimpleNamespace(closed=closed)):
             pass
     assert closed.remove_done_callback(body._retrieve) == 1
-
     lost = reader()
     with body._broken_off(lost, SimpleNamespace(closed=None)):
         assert isinstance(lost.exception(), aiohttp.ClientPayloadError)
@@ -53,7 +52,6 @@ async def test_large_body_lets_the_loop_turn() -> None:
     headers = CIMultiDict({"Content-Encoding": "gzip"})
     received = await body.read_body(200, content, headers, 2_000_000, None)
     counting.cancel()
-
     assert received == bytes(2_000_000)
     assert turns >= 2_000_000 // body._STEP
 
@@ -75,7 +73,6 @@ async def test_answer_in_the_turn_of_the_deadline() -> None:
     await asyncio.sleep(0)
     loop.call_soon(answer.set_result, "answer")
     loop.call_soon(timers._interrupt_due)
-
     assert await asking == "answer"
     timers.interrupt_all()
 
@@ -93,7 +90,6 @@ async def test_no_timer_is_left() -> None:
     await asyncio.sleep(0)
     timers.interrupt_all()
     await asyncio.wait([asking])
-
     assert asking.cancelled()
     assert timers._handle is None
 
@@ -127,5 +123,4 @@ async def test_connection_lost_before_the_request() -> None:
     exchange = Exchange("GET", "/v2/jobs/job-1")
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await sender.send(GET, "/v2/jobs/job-1", exchange)
-
     assert not exchange.is_sent
