@@ -1,15 +1,25 @@
 """Connections that cannot be opened, TLS, and base URLs."""
 
+import contextlib
 import socket
 import ssl
 
+import aiohttp
 import pytest
 import trustme
 
 from helpers.leak_checks import KEY, check_error, error_of
 from helpers.raw_server import JOB, Action, RawServer, Script, respond, serve
 from helpers.tls import server_context, trusting_session
-from sieve_async import ConfigError, ConnectError, RetryPolicy, SieveClient, TLSError
+from sieve_async import (
+    ConfigError,
+    ConnectError,
+    RequestTimeoutError,
+    RetryPolicy,
+    SieveClient,
+    Timeout,
+    TLSError,
+)
 
 pytestmark = pytest.mark.looptime
 
@@ -60,6 +70,24 @@ async def test_trusted_authority(authority: trustme.CA) -> None:
             assert (await client.get_job(JOB)).succeeded
             assert (await client.get_job(JOB)).succeeded
         assert server.connections == 2
+
+
+@pytest.mark.parametrize("has_session", [True, False], ids=["session", "own"])
+@pytest.mark.parametrize("limit", [Timeout(connect=1), Timeout(request=1)], ids=str)
+async def test_stalled_handshake(limit: Timeout, *, has_session: bool) -> None:
+    """Nothing was sent, whichever limit ends the handshake: a push has started no job."""
+    async with contextlib.AsyncExitStack() as stack:
+        server = await stack.enter_async_context(RawServer([Action.DONT_READ, Action.SILENCE]))
+        session = None
+        if has_session:
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+        url = server.url.replace("http:", "https:")
+        client = server.client(base_url=url, timeout=limit, session=session)
+        await stack.enter_async_context(client)
+        for call in (client.get_job(JOB), client.push_job("o/f")):
+            error = await error_of(call)
+            assert isinstance(error, RequestTimeoutError)
+            assert (error.sent, error.attempts) == (False, 3)
 
 
 async def test_server_that_requires_a_client_certificate(authority: trustme.CA) -> None:

@@ -72,6 +72,7 @@ async def test_truncated(sent: bytes, end: Action) -> None:
         assert isinstance(error, TransportError)
         assert isinstance(error, RequestTimeoutError) is (end is Action.SILENCE)
         assert isinstance(error, ConnectError) or sent or end is Action.SILENCE
+        assert error.sent
         assert (error.method, error.path, error.attempts) == ("GET", JOB_PATH, 3)
         assert server.connections == 3
         assert all(gap >= 0.0499 for gap in server.gaps)

@@ -1,6 +1,7 @@
 """A push is one POST, and every failure reports correctly whether a job may have started."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -138,6 +139,20 @@ async def test_accepted_but_unreadable(status: str, body: bytes) -> None:
         assert job.id == "job-0"
 
 
+async def test_large_inputs() -> None:
+    """Inputs of megabytes are sent unchanged; a server that does not read them times out."""
+    inputs = {"text": "x" * 5_000_000}
+    async with serving() as (server, client):
+        await client.push_job(FUNCTION, inputs)
+        assert json.loads(server.posts[0].body)["inputs"] == inputs
+    unread: Script = [Action.DONT_READ, 20.0, Action.RESET]
+    async with RawServer(unread) as silent, silent.client(timeout=2) as client:
+        started = now()
+        error = await result_of_push(client, text="x" * 15_000_000)
+        assert isinstance(error, AmbiguousPushError)
+        assert now() - started <= 2.1
+
+
 async def test_response_that_is_too_large() -> None:
     """A response beyond the limit cannot be read."""
     async with serving(limits=Limits(max_response_bytes=1000)) as (server, client):
@@ -241,6 +256,7 @@ async def test_pooled_connections_are_not_used() -> None:
             await client.get_job(first.id)
             await client.push_job(FUNCTION, INPUTS)
         assert (len(server.posts), server.reused) == (6, 0)
+        assert {post.header("Content-Type") for post in server.posts} == {"application/json"}
 
 
 @pytest.mark.parametrize("how", ["close", "cancel"])

@@ -11,8 +11,27 @@ import aiohttp
 import pytest
 
 from helpers.leak_checks import KEY, error_of
-from helpers.raw_server import JOB, Action, Script, job_json, respond, respond_chunked, serve
-from sieve_async import Limits, NotFoundError, RedirectError, SieveError, Timeout
+from helpers.raw_server import (
+    JOB,
+    Action,
+    Script,
+    job_json,
+    respond,
+    respond_chunked,
+    serve,
+    serve_once,
+)
+from helpers.resolvers import FakeResolver
+from sieve_async import (
+    Limits,
+    NotFoundError,
+    RedirectError,
+    RetryPolicy,
+    SieveClient,
+    SieveError,
+    Timeout,
+    TransportError,
+)
 
 pytestmark = pytest.mark.looptime
 
@@ -104,6 +123,74 @@ async def test_session_settings(settings: dict[str, Any]) -> None:
         assert {seen.header("X-API-Key") for seen in server.requests} == {KEY}
         assert {seen.header("Accept-Encoding") for seen in server.requests} == {"gzip, deflate"}
         assert len(server.requests) == 4
+
+
+async def test_two_clients_on_one_session() -> None:
+    """A dead connection that another client has used is known as reused: it costs no attempt."""
+    async with (
+        aiohttp.ClientSession() as session,
+        serve_once(respond(), [Action.CLOSE], respond(), session=session) as (server, first),
+        server.client(session=session, retry=RetryPolicy(max_attempts=1)) as second,
+    ):
+        await first.get_job(JOB)
+        assert (await second.get_job(JOB)).succeeded
+
+
+@pytest.mark.parametrize(
+    ("hook", "is_sent"),
+    [("on_request_start", False), ("on_connection_create_end", False), ("on_request_end", True)],
+)
+async def test_error_of_a_trace_hook(hook: str, *, is_sent: bool) -> None:
+    """What a hook of the session raises is not retried; a late hook may follow the request."""
+
+    async def fail(*_: object) -> None:
+        raise KeyError("span")
+
+    trace = aiohttp.TraceConfig()
+    getattr(trace, hook).append(fail)
+    async with (
+        aiohttp.ClientSession(trace_configs=[trace]) as session,
+        serve(session=session) as (server, client),
+    ):
+        raised = await error_of(client.get_job(JOB))
+        assert isinstance(raised, TransportError)
+        assert raised.reason == "KeyError: 'span'"
+        assert (raised.sent, raised.is_transient, raised.attempts) == (is_sent, False, 1)
+        assert len(server.requests) == is_sent
+
+
+async def test_cancellation_while_the_session_is_closed() -> None:
+    """A cancellation of the caller passes, although the session is closed by then."""
+    async with (
+        aiohttp.ClientSession() as session,
+        serve([Action.SILENCE], session=session) as (_, client),
+    ):
+        asking = asyncio.create_task(client.get_job(JOB))
+        await asyncio.sleep(1)
+        asking.cancel()
+        await session.close()
+        await asyncio.wait([asking])
+        assert asking.cancelled()
+
+
+async def test_timeout_that_a_resolver_turns_into_another_error() -> None:
+    """A resolver that replaces our cancellation leaves the task of the caller not cancelled."""
+    task = asyncio.current_task()
+    assert task is not None
+
+    async def act() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise KeyError("resolver") from None
+
+    connector = aiohttp.TCPConnector(resolver=FakeResolver(act), use_dns_cache=False)
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        SieveClient(KEY, base_url="https://sieve.test", session=session, timeout=1) as client,
+    ):
+        assert "KeyError" in str(await error_of(client.get_job(JOB)))
+        assert task.cancelling() == 0
 
 
 @pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])

@@ -1,5 +1,6 @@
 """What each error of aiohttp and of the system is translated to."""
 
+import socket
 import ssl
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -117,6 +118,8 @@ def test_every_error_of_aiohttp() -> None:
         assert (error.method, error.path) == ("GET", "/v2/jobs/job-1")
         assert error.sent is (kind.__name__ not in NOT_SENT)
         assert error.is_transient is (kind.__name__ not in LASTING)
+        is_certificate_error = getattr(error, "is_certificate_error", False)
+        assert is_certificate_error is (meaning is TLSError and not error.is_transient)
         assert not translated(made(kind), is_sent=False).sent
         if meaning not in {TLSError, RequestTimeoutError, ProxyError}:
             meaning, words = TransportError, "the answer was cut off"
@@ -149,6 +152,27 @@ def test_other_errors(error: Exception, meaning: Kind, words: str) -> None:
         failure = translated(one)
         assert type(failure) is meaning
         assert failure.reason.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (socket.gaierror(-2, "Name unknown"), "the host was not found: Name unknown"),
+        (socket.gaierror(8, "nodename"), "the host was not found: nodename"),
+        (socket.gaierror(24, "text"), "the host was not found: text"),
+        (OSError(8, "nodename"), "the host was not found: nodename"),
+        (OSError(None, "no data"), "the host was not found: no data"),
+        (OSError("lookup failed"), "the host was not found: lookup failed"),
+        (OSError(24, "Domain name not found"), "out of file descriptors"),
+    ],
+    ids=repr,
+)
+def test_errors_of_a_resolver(error: OSError, reason: str) -> None:
+    """They have the resolver's text: its numbers are not those of the system."""
+    place: Any = SimpleNamespace(host="host", port=443, ssl=True, is_ssl=True)
+    raised = translated(aiohttp.ClientConnectorDNSError(place, error))
+    assert (type(raised), raised.reason) == (ConnectError, reason)
+    assert (raised.sent, raised.is_transient) == (False, True)
 
 
 def test_limits_of_the_parser() -> None:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.base_protocol import BaseProtocol
 from multidict import CIMultiDict
 
-from faults.transport_ways import GET, transport_of
+from helpers.transports import GET, transport_of
 from sieve_async.transport import body
 from sieve_async.transport.connection import ConnectionSender
 from sieve_async.transport.errors import Exchange

@@ -12,9 +12,9 @@ import attrs
 import pytest
 from multidict import CIMultiDict
 
-from faults.transport_ways import GET, PUSH, send, transport_of
 from helpers.leak_checks import KEY
 from helpers.raw_server import RawServer
+from helpers.transports import GET, PUSH, transport_of
 from sieve_async import Limits, Timeout
 from sieve_async.config import Config
 from sieve_async.transport import Transport
@@ -64,8 +64,8 @@ async def test_missing_name(
             elif path:
                 patch.delattr(f"aiohttp.{path}")
             transport._sender(GET)
-        responses = await asyncio.gather(*(send(transport) for _ in range(5)))
-        responses += [await send(transport), await send(transport, PUSH)]
+        responses = await asyncio.gather(*(transport.send(GET, None) for _ in range(5)))
+        responses += [await transport.send(GET, None), await transport.send(PUSH, None)]
         transport.abort()
         await transport.close()
         assert [response.status for response in responses] == [200] * 7
@@ -101,7 +101,7 @@ async def test_same_request_both_ways() -> None:
             config = Config(api_key=KEY, base_url=f"{server.url}/base")
             transport = Transport(config, Timeout(), Limits(), trust_env=trust_env)
             assert KEY not in repr(transport._settings)
-            await send(transport, attrs.evolve(GET, query="offset=5"))
+            await transport.send(attrs.evolve(GET, query="offset=5"), None)
             transport.abort()
             await transport.close()
         first, second = (request.head for request in server.requests)

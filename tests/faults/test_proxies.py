@@ -9,7 +9,7 @@ import pytest
 
 from helpers.leak_checks import KEY, error_of
 from helpers.raw_server import JOB, Action, RawServer
-from sieve_async import ConfigError, ProxyError, SieveClient
+from sieve_async import ProxyError, SieveClient
 
 pytestmark = pytest.mark.looptime
 both = pytest.mark.parametrize("way", ["environment", "session"])
@@ -62,31 +62,6 @@ async def test_rejected_connect(way: str, status: int, monkeypatch: pytest.Monke
         assert all(KEY.encode() not in each.raw for each in proxy.requests)
 
 
-@both
-@pytest.mark.parametrize("garbage", [b"", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 2"])
-async def test_broken_proxy(way: str, garbage: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that breaks is named, and may work later."""
-    async with (
-        proxy_with(None, garbage) as proxy,
-        client_through(way, proxy.url, monkeypatch) as client,
-    ):
-        error = await error_of(client.get_job(JOB))
-        assert type(error) is ProxyError
-        assert "proxy" in error.reason
-        assert (error.status, error.sent, error.is_transient) == (None, False, True)
-        assert len(proxy.requests) == 3
-
-
-async def test_plain_http_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy for plain http answers instead of the server: 407 is always its own."""
-    async with proxy_with(407) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        async with SieveClient(KEY, base_url="http://127.0.0.2:9", trust_env=True) as client:
-            error = await error_of(client.get_job(JOB))
-    assert type(error) is ProxyError
-    assert (error.status, error.sent, error.attempts) == (407, False, 1)
-
-
 async def test_unused_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ``trust_env`` the environment does not count."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
@@ -103,15 +78,6 @@ async def test_urls_of_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
             assert "hidden" not in f"{error!r} {error}"
         assert proxy.requests[0].header("Proxy-Authorization") == "Basic dXNlcjpoaWRkZW4="
         assert len(proxy.requests) == 2
-
-
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://[::1", "http://u:hidden@:1"])
-def test_invalid_proxy(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unusable proxy is a ConfigError, which shows no password."""
-    monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(ConfigError, match="HTTPS_PROXY must be") as caught:
-        SieveClient(KEY, base_url=TARGET, trust_env=True)
-    assert "hidden" not in str(caught.value)
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer gateway"])
