@@ -7,7 +7,6 @@ import pytest
 
 from helpers.asserts import max_per_second
 from helpers.http_helpers import now
-from helpers.leak_checks import KEY
 from helpers.list_server import ListServer
 from helpers.raw_server import (
     Action,
@@ -20,14 +19,11 @@ from helpers.raw_server import (
     respond,
 )
 from sieve_async import (
-    ClientClosedError,
     Job,
-    JobOutcome,
     Limits,
     NotFoundError,
     PollPolicy,
     SieveClient,
-    Strategy,
     WaitTimeoutError,
 )
 from sieve_async.testing import FakeSieve, LoggedRequest
@@ -149,21 +145,6 @@ async def test_lists_that_fail(fault: str) -> None:
     assert max_per_second(server.times) <= 100
 
 
-async def test_few_jobs_among_many(sieve: FakeSieve) -> None:
-    """Lists of thousands of other jobs cost at most about what polling costs."""
-    for _ in range(600):
-        sieve.add_job(processing=1e6)
-    costs = {}
-    strategies: tuple[Strategy, ...] = ("poll", "list")
-    for strategy in strategies:
-        ids = [sieve.add_job(processing=60 + n) for n in range(10)]
-        async with SieveClient(KEY, base_url=sieve.url) as client:
-            outcomes = await client.wait_for_jobs(ids, strategy=strategy)
-            assert all(outcome.ok for outcome in outcomes)
-            costs[strategy] = client.stats.bytes_received
-    assert costs["list"] <= 2.2 * costs["poll"]
-
-
 async def test_deadline_with_lists(sieve: FakeSieve, client: SieveClient) -> None:
     """One plain poll of each job is made just before the deadline."""
     ids = [sieve.add_job(processing=3600) for _ in range(20)]
@@ -239,19 +220,6 @@ async def test_wrong_rows_do_not_stop_confirmations() -> None:
     assert now() <= 60 + 120 + 15
 
 
-async def test_deadline_with_long_polls(sieve: FakeSieve) -> None:
-    """The deadline of many holds for those that are held and those that are polled."""
-    ids = [sieve.add_job(processing=3600) for _ in range(6)]
-    ended = sieve.add_job(processing=10)
-    started = now()
-    limits = Limits(max_connections=4)
-    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
-        outcomes = await client.wait_for_jobs([*ids, ended], strategy="long_poll", timeout=60)
-    assert 60 - 0.01 <= now() - started <= 60.1
-    assert all(isinstance(outcome.error, WaitTimeoutError) for outcome in outcomes[:-1])
-    assert outcomes[-1].ok
-
-
 async def test_one_poll(sieve: FakeSieve, client: SieveClient) -> None:
     """A timeout of zero is one plain poll, not a long poll."""
     sieve.add_job("ended")
@@ -279,26 +247,6 @@ def most_held(sieve: FakeSieve) -> int:
 
 def _others(held: Sequence[LoggedRequest], at: float) -> int:
     return sum(entry.at <= at < entry.at + entry.took for entry in held)
-
-
-async def test_closing(sieve: FakeSieve, client: SieveClient) -> None:
-    """Closing the client ends what is held with ``ClientClosedError``, at once."""
-    for job_id in ("single", "one", "two"):
-        sieve.add_job(job_id, processing=3600)
-
-    async def gather() -> list[JobOutcome]:
-        return await client.wait_for_jobs(["one", "two"], strategy="long_poll")
-
-    single = asyncio.create_task(client.wait_for_job("single", strategy="long_poll"))
-    many = asyncio.create_task(gather())
-    while sieve.in_flight < 3:  # noqa: ASYNC110 - the server has no event for it
-        await asyncio.sleep(0.01)
-    closed_at = now()
-    await client.close()
-    with pytest.raises(ClientClosedError):
-        await single
-    assert [type(outcome.error) for outcome in await many] == [ClientClosedError] * 2
-    assert now() == pytest.approx(closed_at, abs=0.1)
 
 
 @pytest.mark.parametrize("slots", [1, 4])

@@ -12,7 +12,6 @@ import aiohttp
 import pytest
 
 from helpers.leak_checks import KEY, error_of
-from helpers.push_server import PushPlan, push_server
 from helpers.raw_server import (
     JOB,
     JOB_PATH,
@@ -412,77 +411,3 @@ async def test_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         with pytest.raises(errors.ConfigError, match="HTTPS_PROXY must be the URL of") as caught:
             SieveClient(KEY, base_url="https://host.example", trust_env=True)
         assert "hidden" not in str(caught.value)
-
-
-PUSHES: dict[str, tuple[PushPlan, bool]] = {
-    "reset": (PushPlan(read=100, resets=True), False),
-    "bad gateway": (PushPlan(accepts=False, status="502 Bad Gateway"), False),
-    "cut": (PushPlan(write=60), True),
-    "no id": (PushPlan(body=b'{"id": 5}'), True),
-    "no JSON": (PushPlan(body=b"<html>"), True),
-}
-
-
-@pytest.mark.parametrize("kind", PUSHES)
-async def test_ambiguous_pushes(session: aiohttp.ClientSession | None, kind: str) -> None:
-    """A push whose answer is lost or unusable is not repeated, and may have started a job."""
-    plan, accepted = PUSHES[kind]
-    async with (
-        push_server() as server,
-        SieveClient(KEY, base_url=server.url, session=session) as client,
-    ):
-        server.plan = lambda _: plan
-        with pytest.raises(errors.AmbiguousPushError) as caught:
-            await client.push_job("me/mine", {"n": 1})
-        assert KEY not in f"{caught.value!r} {vars(caught.value)}"
-        server.plan = lambda _: PushPlan(accepts=False, status="422 No", body=b'{"detail": "no"}')
-        with pytest.raises(errors.APIError, match="422"):
-            await client.push_job("me/mine")
-        server.plan = lambda _: PushPlan()
-        pushed = await client.push_job("me/mine")
-        assert pushed.id in server.jobs
-    assert caught.value.accepted is accepted
-    assert (len(server.posts), server.reused) == (3, 0)
-
-
-async def test_closing_during_a_push() -> None:
-    """A push that was sent may have started a job when its client is closed."""
-    async with push_server() as server, SieveClient(KEY, base_url=server.url) as client:
-        server.plan = lambda _: PushPlan(write=0, hangs=True)
-        pushing = asyncio.create_task(client.push_job("me/mine"))
-        while not server.jobs:  # noqa: ASYNC110 - it has no event
-            await asyncio.sleep(0.01)
-        await client.close()
-        with pytest.raises(errors.AmbiguousPushError, match="the client was closed"):
-            await pushing
-
-
-async def test_pushes_that_are_repeated() -> None:
-    """A 429 and a connection that was refused are tried again, as far as time allows."""
-    slow = "Retry-After: {}\r\n"
-    plans = [PushPlan(accepts=False, status="429 Slow", headers=slow.format(7))] * 2
-    async with push_server() as server, SieveClient(KEY, base_url=server.url) as client:
-        server.plan = lambda number: plans[number] if number < 2 else PushPlan()
-        assert (await client.push_job("me/mine")).id == "job-0"
-        assert asyncio.get_running_loop().time() == pytest.approx(14, abs=0.1)
-        server.plan = lambda _: PushPlan(
-            accepts=False, status="429 Slow", headers=slow.format(3600)
-        )
-        with pytest.raises(errors.RateLimitError) as caught:
-            await client.push_job("me/mine")
-        assert caught.value.attempts == 1
-        with pytest.raises(errors.RateLimitError) as caught:  # the pause is too long to wait for
-            await client.push_job("me/mine")
-        assert (caught.value.attempts, len(server.posts)) == (0, 4)
-    async with SieveClient(KEY, base_url=server.url) as client:
-        with pytest.raises(errors.ConnectError) as refused:
-            await client.push_job("me/mine")
-    assert (refused.value.attempts, refused.value.sent) == (3, False)
-    limits = Limits(max_connections=1)
-    async with RawServer([Action.SILENCE]) as silent, silent.client(limits=limits) as client:
-        asking = asyncio.create_task(client.get_job(JOB))
-        await asyncio.sleep(1)
-        with pytest.raises(errors.RequestTimeoutError, match="no slot became free"):
-            await client.run("me/mine", timeout=5)
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)

@@ -31,7 +31,6 @@ from sieve_async import (
     JobStatus,
     Limits,
     PollPolicy,
-    RetryPolicy,
     SieveClient,
     Timeout,
     errors,
@@ -239,27 +238,6 @@ async def test_outage(
     assert processing <= now() - started <= latest
 
 
-async def test_close_ends_waits(sieve: FakeSieve) -> None:
-    """Closing the client ends its waits with ``ClientClosedError``, whatever they are doing."""
-    sieve.add_job("job", processing=600)
-    client = SieveClient(sieve.api_key, base_url=sieve.url)
-    waits = [asyncio.create_task(client.wait_for_job("job")) for _ in range(20)]
-    await asyncio.sleep(0)  # all of them ask or queue
-    sleeping = asyncio.create_task(client.wait_for_job("job"))
-    await asyncio.sleep(5)
-    assert client.stats.waits == 21
-    asking = [asyncio.create_task(client.get_job("job")) for _ in range(20)]
-    await asyncio.sleep(0)
-    await client.close()
-    await client.close()
-    outcomes = await asyncio.gather(*waits, sleeping, *asking, return_exceptions=True)
-    assert {type(outcome) for outcome in outcomes} == {errors.ClientClosedError}
-    assert client.closed
-    assert client.stats.waits == client.stats.in_flight == client.stats.queued == 0
-    with pytest.raises(errors.ClientClosedError):
-        await client.wait_for_job("job")
-
-
 HTML = b"<html><h1>Request blocked</h1></html>"
 STATUSES = [401, 403, 404]
 
@@ -348,70 +326,6 @@ async def test_not_found(sieve: FakeSieve, client: SieveClient) -> None:
             await call
     assert len(sieve.requests) == 6
     assert now() < 0.1
-
-
-def cancel_after(turns: int, tasks: list[asyncio.Task[Job]], accepted: list[bool]) -> None:
-    """Cancel the tasks some turns of the loop from now, noting which took it."""
-    if turns > 0:
-        asyncio.get_running_loop().call_soon(cancel_after, turns - 1, tasks, accepted)
-    else:
-        accepted.extend(task.cancel() for task in tasks)
-
-
-@pytest.mark.parametrize("is_set_first", [True, False], ids=["before", "after"])
-async def test_cancel_when_the_attempt_timer_fires(*, is_set_first: bool) -> None:
-    """A cancellation at the moment of the timer is never lost."""
-    loop = asyncio.get_running_loop()
-    settings = {"timeout": Timeout(request=5), "retry": RetryPolicy(max_attempts=1)}
-    async with RawServer([Action.SILENCE]) as server, server.client(**settings) as client:
-        for turns in range(5):
-            accepted: list[bool] = []
-            tasks: list[asyncio.Task[Job]] = []
-            if is_set_first:
-                loop.call_at(loop.time() + 5, cancel_after, turns, tasks, accepted)
-            tasks.extend(asyncio.create_task(client.get_job("job-1")) for _ in range(20))
-            await asyncio.sleep(1)
-            if not is_set_first:
-                loop.call_at(loop.time() + 4, cancel_after, turns, tasks, accepted)
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.sleep(1)  # the last tasks may end before they are to be cancelled
-            # A task that has ended refuses to be cancelled; the others must end as cancelled.
-            assert [task.cancelled() for task in tasks] == accepted
-            assert turns >= 2 or all(accepted)
-
-
-@pytest.mark.parametrize("phase", ["slot", "headers", "body", "backoff", "between polls"])
-async def test_deadline_in_each_phase(phase: str) -> None:
-    """The deadline of a wait ends each phase of it, at most 0.1 s late."""
-    loop = asyncio.get_running_loop()
-    running = respond(job_json(status="processing"))
-    cut_short = [step[:-10] for step in running if isinstance(step, bytes)]
-    scripts: dict[str, Script] = {
-        "slot": [Action.SILENCE],
-        "headers": [Action.SILENCE],
-        "body": [*cut_short, Action.SILENCE],
-        "backoff": respond(status=503),
-        "between polls": running,
-    }
-    retry = RetryPolicy(initial_delay=100, max_delay=100)
-    async with (
-        RawServer(scripts[phase]) as wire,
-        wire.client(limits=Limits(max_connections=1), retry=retry) as client,
-    ):
-        blocker = asyncio.create_task(_hold_the_slot(client, phase))
-        await asyncio.sleep(0)
-        started = loop.time()
-        with pytest.raises(errors.WaitTimeoutError) as caught:
-            await client.wait_for_job("job-1", timeout=7)
-        assert 7 <= loop.time() - started <= 7.1
-        assert caught.value.elapsed == pytest.approx(7, abs=0.1)
-        blocker.cancel()
-        await asyncio.gather(blocker, return_exceptions=True)
-
-
-async def _hold_the_slot(client: SieveClient, phase: str) -> None:
-    if phase == "slot":
-        await client.get_job("job-2")
 
 
 async def test_single_poll_in_a_pause(sieve: FakeSieve, client: SieveClient) -> None:

@@ -29,7 +29,6 @@ from sieve_async import (
     ClientClosedError,
     InvalidArgumentError,
     Job,
-    JobOutcome,
     JobStatus,
     JobWatch,
     Limits,
@@ -128,22 +127,6 @@ async def test_takers_of_a_broken_source(client: SieveClient) -> None:
     assert sorted(type(end).__name__ for end in ends) == ["NoneType", "NoneType", "OwnError"]
 
 
-async def test_cancelled_taker_at_every_turn(sieve: FakeSieve, client: SieveClient) -> None:
-    """Whichever turn the cancellation of a taker comes in, no outcome is lost."""
-    ids = [sieve.add_job(f"{number}") for number in range(40)]
-    seen: list[str] = []
-    async with client.as_completed(ids) as outcomes:
-        for number in range(40):
-            taker: asyncio.Future[JobOutcome] = asyncio.ensure_future(anext(outcomes))
-            await yield_to_loop(number)
-            taker.cancel()
-            await asyncio.wait([taker])
-            if not taker.cancelled():
-                seen.append(taker.result().job_id)
-        seen += [outcome.job_id async for outcome in outcomes]
-    assert sorted(seen) == sorted(ids)
-
-
 @pytest.mark.parametrize("max_pending_jobs", [100_000, 10])
 @pytest.mark.parametrize("pause", [0, 10])
 async def test_closing_the_client(sieve: FakeSieve, max_pending_jobs: int, pause: float) -> None:
@@ -179,19 +162,6 @@ async def test_closing_at_every_turn(sieve: FakeSieve) -> None:
             seen = [outcome async for outcome in outcomes]
         assert sorted(ids_of(seen)) == sorted(ids)
         assert {type(o.error) for o in seen} <= {ClientClosedError, type(None)}
-
-
-async def test_closed_client(sieve: FakeSieve, client: SieveClient) -> None:
-    """A client that was closed watches nothing, and says so at the first step."""
-    await client.close()
-    with pytest.raises(ClientClosedError):
-        await anext(client.as_completed(["a"]))
-    with pytest.raises(ClientClosedError):
-        async with client.as_completed(["a"]):
-            pass
-    with pytest.raises(ClientClosedError):
-        await client.wait_for_jobs(["a"])
-    assert not sieve.requests
 
 
 PROGRAM = """

@@ -10,7 +10,7 @@ import pytest
 from helpers.asserts import assert_idle, assert_no_more_requests, ids_of
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY, check_error
-from helpers.raw_server import RawRequest, Script, ScriptedServer, error_response, running_job
+from helpers.raw_server import ScriptedServer, error_response
 from sieve_async import (
     Job,
     JobOutcome,
@@ -101,39 +101,6 @@ async def test_answers_on_their_way(sieve: FakeSieve, client: SieveClient) -> No
     for outcome in (late, never):
         assert error_of(outcome).last is None
     assert_idle(client)
-
-
-async def test_deadline_behind_full_slots(sieve: FakeSieve) -> None:
-    """Polls that queue for a slot behind silent ones end at the deadline too."""
-    sieve.fault(delay=3600)
-    limits = Limits(max_connections=2)
-    async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:
-        started = now()
-        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(9)], timeout=9)
-        assert 9 <= now() - started <= 9.1
-        assert len(sieve.requests) == 2
-        for outcome in outcomes:
-            assert error_of(outcome).last is None
-        await assert_no_more_requests(client, sieve.requests)
-
-
-async def test_deadline_during_a_pause_of_the_server() -> None:
-    """A ``Retry-After`` beyond the deadline does not put it off."""
-
-    def reply(asked: RawRequest) -> Script:
-        return (
-            error_response(429, ("Retry-After", "600"))
-            if asked.times
-            else running_job(asked.job_id)
-        )
-
-    async with ScriptedServer(reply) as server, server.client() as client:
-        started = now()
-        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(9)], timeout=60)
-        assert 60 <= now() - started <= 60.1
-        for outcome in outcomes:
-            assert error_of(outcome).last is not None
-        await assert_no_more_requests(client, server.requests)
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -161,23 +161,6 @@ async def test_stop_at_every_turn(sieve: FakeSieve, *, closes: bool) -> None:
         assert outcome.ok
 
 
-async def test_cancel_at_every_turn(sieve: FakeSieve) -> None:
-    """Whichever turn the cancellation of ``wait_for_jobs`` comes in, it passes, and frees all."""
-    sieve.add_job("runs", processing=600)
-    limits = Limits(max_connections=1, polls_per_second=None)
-    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
-        for number in range(40):
-            task = asyncio.create_task(client.wait_for_jobs(["runs", "not/an/id"]))
-            await yield_to_loop(number)
-            task.cancel()
-            await asyncio.wait([task])
-            assert task.cancelled()
-            assert_idle(client)
-        assert (await client.get_job("runs")).id == "runs"
-        [outcome] = await client.wait_for_jobs(["runs"], timeout=0)
-        assert outcome.error is not None
-
-
 async def test_one_stop_leaves_the_other(sieve: FakeSieve, client: SieveClient) -> None:
     """Of two calls for the same ids, one that stops takes nothing from the other."""
     ids = [sieve.add_job(f"{number}", processing=20) for number in range(5)]

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.leak_checks import error_of
 from helpers.raw_server import JOB, job_json, respond, serve, serve_once, version_json
-from sieve_async import DecodeError, WaitTimeoutError
+from sieve_async import DecodeError
 
 pytestmark = pytest.mark.looptime
 
@@ -60,41 +60,6 @@ async def test_unusable_body(body: bytes) -> None:
         assert len(server.requests) == 8
 
 
-@pytest.mark.parametrize("value", WRONG)
-@pytest.mark.parametrize("key", ["id", "build_status"])
-async def test_version_without_id_or_status(key: str, value: object) -> None:
-    """The same for versions."""
-    async with serve_once(respond(version_json(**{key: value}))) as (_, client):
-        error = await error_of(client.get_version("o", "f"))
-        assert isinstance(error, DecodeError)
-        assert error.reason.startswith(f"{key} ")
-
-
-@pytest.mark.parametrize("other", ["job-2", "JOB-1", "job-10", "../job-1", "x" * 5000, ""])
-async def test_id_of_another_job(other: str) -> None:
-    """A response about another job is never a result."""
-    async with serve(respond(job_json(id=other))) as (_, client):
-        error = await error_of(client.get_job(JOB))
-        late = await error_of(client.wait_for_job(JOB, timeout=5))
-        assert isinstance(error, DecodeError)
-        assert len(str(error)) < 4000
-        assert isinstance(late, WaitTimeoutError)
-        assert late.last is None
-        assert isinstance(late.last_error, DecodeError)
-
-
-@pytest.mark.parametrize("word", ["started", "FINISHED", "finished ", ""])
-async def test_unknown_status(word: str) -> None:
-    """An unknown status is kept as sent and is not terminal."""
-    unknown = respond(job_json(status=word))
-    async with serve(unknown, unknown, respond()) as (server, client):
-        first = await client.get_job(JOB)
-        last = await client.wait_for_job(JOB)
-        assert (str(first.status), first.is_terminal) == (word, False)
-        assert last.succeeded
-        assert len(server.requests) == 3
-
-
 async def test_headers_of_the_body_are_ignored() -> None:
     """The body is UTF-8 JSON, with or without a byte order mark, whatever its type is."""
     script = respond(BYTE_ORDER_MARK + GOOD, headers=[("Content-Type", "x; charset=utf-16")])
@@ -105,13 +70,3 @@ async def test_headers_of_the_body_are_ignored() -> None:
     body = BYTE_ORDER_MARK + json.dumps(version_json()).encode()
     async with serve_once(respond(body)) as (_, client):
         assert (await client.wait_until_ready("sieve", "dubbing", timeout=60)).is_ready
-
-
-@pytest.mark.parametrize("status", [204, 206])
-async def test_success_without_a_job(status: int) -> None:
-    """A 2xx response without a complete job is a DecodeError, also if its body looks complete."""
-    for script in ([b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status], respond(status=206)):
-        async with serve_once(script) as (_, client):
-            error = await error_of(client.get_job(JOB))
-            assert isinstance(error, DecodeError)
-            assert error.status in {status, 206}

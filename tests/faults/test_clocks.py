@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from helpers.http_helpers import now
-from helpers.raw_server import Action, RawRequest, Script, ScriptedServer, finished_job
 from sieve_async import Job, PollPolicy, SieveClient, WaitTimeoutError
 from sieve_async.testing import FakeSieve
 
@@ -48,30 +47,6 @@ async def test_local_clock_that_jumps(sieve: FakeSieve, strategy: Any) -> None:
     assert 60 <= soon_at <= 122  # a poll that fails is repeated after a minute at the most
     assert isinstance(late.error, WaitTimeoutError)
     assert 600 <= late_at <= 600.1
-
-
-@pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET], ids=["closed", "reset"])
-@pytest.mark.parametrize("pooled", [1, 8])
-async def test_dead_connections(pooled: int, end: Action) -> None:
-    """After a suspend all pooled connections may be dead: calls succeed without delay."""
-    dead = 0
-
-    def reply(request: RawRequest) -> Script:
-        if request.connection <= dead:
-            return [end]
-        return [0.5, *finished_job(request.job_id)]
-
-    async with ScriptedServer(reply) as server, server.client() as client:
-        await asyncio.gather(*(client.get_job(f"job-{number}") for number in range(pooled)))
-        dead = server.connections
-        began = now()
-        await client.get_job("lookup")
-        lookup_at = now()
-        dead = server.connections
-        await asyncio.gather(*(client.wait_for_job(f"wait-{number}") for number in range(pooled)))
-    assert dead >= pooled
-    assert lookup_at - began <= 0.6
-    assert now() - lookup_at <= 0.6 + 0.5 * pooled
 
 
 async def test_waits_of_a_day(sieve: FakeSieve, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,22 +15,12 @@ from sieve_async import (
     ConfigError,
     ConnectError,
     RequestTimeoutError,
-    RetryPolicy,
     SieveClient,
     Timeout,
     TLSError,
 )
 
 pytestmark = pytest.mark.looptime
-
-
-@pytest.mark.parametrize("attempts", [1, 5])
-async def test_max_attempts(attempts: int) -> None:
-    """The policy limits the attempts."""
-    async with serve([Action.RESET], retry=RetryPolicy(max_attempts=attempts)) as (server, client):
-        error = await error_of(client.get_job(JOB))
-        assert isinstance(error, ConnectError)
-        assert (error.attempts, server.connections, len(server.requests)) == (attempts,) * 3
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example", "a" * 300, "1.2.3.4.5"])

@@ -3,7 +3,7 @@
 import pytest
 
 from helpers.leak_checks import error_of
-from helpers.raw_server import JOB, JOB_PATH, job_json, respond, serve, serve_once
+from helpers.raw_server import JOB, JOB_PATH, respond, serve
 from sieve_async import (
     APIError,
     AuthenticationError,
@@ -12,8 +12,6 @@ from sieve_async import (
     OutOfCreditsError,
     PermissionDeniedError,
     RateLimitError,
-    RedirectError,
-    ResponseError,
     ServerError,
     SieveError,
     UnprocessableEntityError,
@@ -32,7 +30,6 @@ SPECIAL: dict[int, type[SieveError]] = {
 REJECTIONS = [400, 401, 402, 403, 404, 406, 409, 410, 422]
 LASTING = [405, 413, 418, 426, 451, 499, 501, 505]
 TRANSIENT = [408, 421, 425, 429, 500, 502, 503, 504, 507, 520, 524, 599]
-RUNNING = respond(job_json(status="processing"))
 
 
 @pytest.mark.parametrize("status", REJECTIONS + LASTING + TRANSIENT)
@@ -60,21 +57,6 @@ async def test_status(status: int) -> None:
             assert (waited.status, len(server.requests)) == (status, 2)
 
 
-@pytest.mark.parametrize("status", [*REJECTIONS, 302])
-async def test_rejection_after_a_good_poll(status: int) -> None:
-    """It is confirmed by two more polls, 2.5 s apart; unconfirmed it does not end a wait."""
-    rejection = respond({}, status=status, headers=[("Location", "https://login.example")])
-    async with serve(RUNNING, rejection) as (server, client):
-        error = await error_of(client.wait_for_job(JOB))
-        assert isinstance(error, APIError | RedirectError)
-        assert (error.status, len(server.requests)) == (status, 4)
-        assert all(2.5 - 1e-6 <= gap <= 15 for gap in server.gaps[1:])
-    scripts = [RUNNING, rejection, rejection, RUNNING, rejection, rejection, respond()]
-    async with serve(*scripts) as (server, client):
-        assert (await client.wait_for_job(JOB)).succeeded
-        assert len(server.requests) == 7
-
-
 async def test_retry_budget() -> None:
     """A server that is down does not get three attempts for ever; a success refills the budget."""
     async with serve(respond({}, status=500)) as (server, client):
@@ -85,13 +67,3 @@ async def test_retry_budget() -> None:
     async with serve(respond({}, status=500), respond()) as (_, client):
         await client.get_job(JOB)
         assert (client.stats.retry_tokens, client.stats.retries) == (500, 1)
-
-
-@pytest.mark.parametrize("status", [300, 301, 304, 307, 399, 101, 600, 999])
-async def test_other_statuses(status: int) -> None:
-    """Every 3xx and every undocumented status is an error that holds it, without a retry of 3xx."""
-    async with serve_once([b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status]) as (_, client):
-        error = await error_of(client.get_job(JOB))
-        assert isinstance(error, APIError | ResponseError)
-        assert error.status == status
-        assert isinstance(error, RedirectError) is (300 <= status < 400)

@@ -13,7 +13,6 @@ from helpers.raw_server import (
     Script,
     job_json,
     respond,
-    respond_chunked,
     respond_slowly,
     serve,
     serve_once,
@@ -103,25 +102,6 @@ async def test_wait_after_half_a_response(bad: Script) -> None:
         ended = await client.wait_for_job(JOB)
         assert (ended.status, ended.error) == (JobStatus.ERROR, "failed")
         assert len(server.requests) == 11
-
-
-@pytest.mark.parametrize("pieces", [1, 4, len(BODY)])
-async def test_retry_after_a_reset(pieces: int) -> None:
-    """A retry succeeds, in however many chunks its response comes."""
-    good = respond_chunked(BODY, pieces=pieces)
-    async with serve([b"", Action.RESET], good) as (server, client):
-        seen = await client.get_job(JOB)
-        assert seen.outputs[0].data == "done"  # type: ignore[union-attr] # the job has one
-        assert (client.stats.requests, client.stats.retries, len(server.requests)) == (2, 1, 2)
-
-
-async def test_body_that_ends_with_its_connection() -> None:
-    """A response without a length is complete when its object is."""
-    old = b"HTTP/1.0 200 OK\r\n\r\n"
-    scripts: list[Script] = [[old + BODY[:-1], Action.CLOSE], [old + BODY, Action.CLOSE]]
-    async with serve(*scripts) as (server, client):
-        assert (await client.get_job(JOB)).succeeded
-        assert len(server.requests) == 2
 
 
 SLOW: dict[str, Script] = {

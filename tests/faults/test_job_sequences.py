@@ -6,18 +6,15 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from helpers.job_snapshots import Snapshot, finished, output_value, running, show_snapshot, snapshot
-from helpers.leak_checks import error_of
+from helpers.job_snapshots import Snapshot, finished, output_value, running, show_snapshot
 from helpers.raw_server import JOB, Document, RawRequest, Script, ScriptedServer, respond
 from sieve_async import (
     DecodeError,
     Job,
-    JobFailedError,
     NotFoundError,
     PollPolicy,
     SieveClient,
     SieveError,
-    WaitTimeoutError,
 )
 from sieve_async.testing import FakeSieve
 
@@ -104,13 +101,6 @@ async def result_after(wait: Wait, *snapshots: Snapshot) -> Result:
 
 
 @all_waits
-async def test_terminal_at_the_first_poll(wait: Wait) -> None:
-    """A job that is terminal already is returned as it is."""
-    for outputs in ([], ["a1"], ["a1", "a2", "a3"]):
-        assert await result_after(wait, finished(RUNS[0], *outputs)) == ("finished", outputs)
-
-
-@all_waits
 async def test_restart_between_two_polls(wait: Wait) -> None:
     """Only the outputs of the last run count, wherever the restart is."""
     first = [running(RUNS[0], *["a1", "a2", "a3"][:number]) for number in (0, 1, 1, 2, 3)]
@@ -121,16 +111,6 @@ async def test_restart_between_two_polls(wait: Wait) -> None:
             second = running(RUNS[1], *outputs[:kept], restarts=[RESTART])
             result = await result_after(wait, *first[:place], second, last)
             assert result == ("finished", outputs)
-
-
-@all_waits
-async def test_restart_and_end_between_two_polls(wait: Wait) -> None:
-    """A run that begins and ends between two polls has its own outputs only."""
-    for outputs in ([], ["b1"], ["b1", "b2", "b3"]):
-        last = finished(RUNS[1], *outputs, restarts=[RESTART])
-        expected = outputs or (["a1", "a2"] if wait is stream else [])
-        result = await result_after(wait, running(RUNS[0], "a1", "a2"), last)
-        assert result == ("finished", expected)
 
 
 @all_waits
@@ -182,29 +162,6 @@ async def test_id_of_another_job(wait: Wait) -> None:
         assert result == ("finished", ["a1", "a2"])
     with pytest.raises(DecodeError, match="id is not"):
         await result_after(wait, seen, finished(RUNS[0], "x1") | {"id": "job-2"})
-
-
-async def test_errors_hold_the_whole_job() -> None:
-    """The errors of a deadline and of a failed job hold the outputs of several polls."""
-    snapshots: tuple[Snapshot, ...] = (
-        running("r", 1),
-        503,
-        running("r", 1, 2),
-        running("r", 1, 2, [{"data": 3}]),
-    )
-    async with serve_snapshots(*snapshots) as server, server.client() as client:
-        error = await error_of(client.wait_for_job(JOB, polling=FAST, timeout=30))
-    assert isinstance(error, WaitTimeoutError)
-    assert isinstance(error.last, Job)
-    assert result_of(error.last) == ("processing", [1, 2, [3]])
-    assert error.last.run_id == "r"
-    last = snapshot("error", "r", 1, 2, 3, error="failed")
-    snapshots = running("r", 1), running("r", 1, 2), last
-    async with serve_snapshots(*snapshots) as server, server.client() as client:
-        failed = await error_of(client.wait_for_job(JOB, polling=FAST, check=True))
-    assert isinstance(failed, JobFailedError)
-    assert result_of(failed.job) == ("error", [1, 2, 3])
-    assert failed.job.error == "failed"
 
 
 async def test_version_that_vanishes_or_changes_its_id(

@@ -10,7 +10,7 @@ from helpers.asserts import assert_no_more_requests, ids_of, warnings_of
 from helpers.http_helpers import now
 from helpers.list_server import ListServer, row, watch_listed
 from helpers.raw_server import RawRequest, Script, ScriptedServer, job_document, respond
-from sieve_async import AuthenticationError, Limits, PollPolicy, SieveClient, WaitTimeoutError
+from sieve_async import Limits, PollPolicy, SieveClient, WaitTimeoutError
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -41,16 +41,6 @@ async def test_pages_without_end() -> None:
     server = ListServer(lambda request: ([row(f"x{request.offset}")], request.offset + 1))
     await server.watch_cheaply()
     assert len(server.lists) <= 50 * 20
-
-
-async def test_same_page_for_ever() -> None:
-    """The same holds for lists with the same page at every offset."""
-    server = ListServer(
-        lambda request: (server.running(request)[:5], request.offset + 500),
-        {f"j{n}": 30.0 + n / 10 for n in range(60)},
-    )
-    await server.watch_cheaply()
-    assert len(server.lists) <= 600
 
 
 BAD_ROWS: list[Any] = [None, 5, "j1", ["j1"], {}, {"id": "j1"}, {"status": "processing"}]
@@ -125,61 +115,6 @@ async def test_status_that_no_list_has(caplog: pytest.LogCaptureFixture) -> None
     )
     await server.watch_cheaply(270)  # one and a half of what polling needs
     assert len([line for line in warnings_of(caplog) if "started" in line]) == 1
-
-
-async def test_deadlines(sieve: FakeSieve, client: SieveClient) -> None:
-    """A short deadline loses no terminal job; a longer one returns the last state."""
-    ids = [sieve.add_job(queued=20, processing=n % 2 * 3600) for n in range(10)]
-    done = [sieve.add_job() for _ in range(3)]
-    outcomes = await client.wait_for_jobs([*ids, *done], strategy="list", timeout=0)
-    assert [outcome.ok for outcome in outcomes] == [False] * 10 + [True] * 3
-    assert [sieve.requests_for(job_id) for job_id in ids + done] == [1] * 13
-    outcomes = await client.wait_for_jobs(done, strategy="list", timeout=0.1)
-    assert [outcome.ok for outcome in outcomes] == [True] * 3
-    outcomes = await client.wait_for_jobs(ids, strategy="list", timeout=60)
-    assert [outcome.ok for outcome in outcomes] == [True, False] * 5
-    assert 60 <= now() <= 60.5
-    for outcome in outcomes[1::2]:
-        assert isinstance(outcome.error, WaitTimeoutError)
-        assert outcome.error.last_status == "processing"
-
-
-@pytest.mark.parametrize("revoked_at", [0, 30])
-async def test_revoked_key(sieve: FakeSieve, client: SieveClient, revoked_at: float) -> None:
-    """With a revoked key all jobs end with AuthenticationError, soon."""
-    ids = [sieve.add_job(processing=3600) for _ in range(20)]
-    async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(client.wait_for_jobs(ids, strategy="list"))
-        await asyncio.sleep(revoked_at)
-        sieve.revoke_key()
-    assert {type(outcome.error) for outcome in waiting.result()} == {AuthenticationError}
-    assert now() <= revoked_at + 20
-
-
-@pytest.mark.parametrize("status", [None, "processing"], ids=["all", "of one status"])
-async def test_lists_that_always_fail(status: str | None) -> None:
-    """Lists that fail for ever delay no job, also when some have ended or do not exist."""
-    server = ListServer(
-        ends={f"j{n}": 0.0 if n < 5 else 300.0 + n for n in range(12)},
-        fault=lambda request: (
-            DOWN if request.is_list and status in {None, request.query.get("status")} else None
-        ),
-    )
-    async with server, server.client() as client:
-        ids = [*server.finish_times, "missing"]
-        outcomes = await client.wait_for_jobs(ids, strategy="list")
-    assert [outcome.ok for outcome in outcomes] == [True] * 12 + [False]
-    assert len(server.lists) >= 1
-    assert now() <= 312 + 13
-
-
-async def test_lists_that_fail_sometimes() -> None:
-    """Lists of which every third fails are still used."""
-    server = ListServer(
-        ends={f"j{n}": 30.0 + n for n in range(60)},
-        fault=lambda request: DOWN if request.is_list and request.times % 3 == 2 else None,
-    )
-    await server.watch_cheaply(4, late=30)
 
 
 async def test_lists_that_fail_for_a_while(sieve: FakeSieve, client: SieveClient) -> None:
@@ -272,29 +207,6 @@ async def test_deadline_in_an_outage(caplog: pytest.LogCaptureFixture) -> None:
     assert all(isinstance(outcome.error, WaitTimeoutError) for outcome in seen)
     assert [outcome.ok for outcome in rest] == [True]
     assert any("polls fail" in line for line in warnings_of(caplog))
-
-
-async def test_failure_after_idleness() -> None:
-    """One failed list is no outage, however long the source had no ids before."""
-    failures = 0
-
-    def reply(request: RawRequest) -> Script:
-        nonlocal failures
-        if request.is_list:
-            failures += 1
-            return DOWN if failures == 1 else page_of(request, [])
-        return respond(job_document(request.job_id, "finished"))
-
-    async def source() -> AsyncIterator[str]:
-        await asyncio.sleep(60)
-        for number in range(5):
-            yield f"a{number}"
-
-    policy = PollPolicy(outage_timeout=30)
-    async with ScriptedServer(reply) as server, server.client(polling=policy) as client:
-        seen = [outcome async for outcome in client.as_completed(source(), strategy="list")]
-    assert failures >= 2
-    assert [outcome.ok for outcome in seen] == [True] * 5
 
 
 async def test_last_polls_during_a_round() -> None:

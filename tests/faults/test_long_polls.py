@@ -21,7 +21,6 @@ from helpers.raw_server import (
     running_job,
 )
 from sieve_async import (
-    DecodeError,
     Job,
     NotFoundError,
     PollPolicy,
@@ -150,51 +149,3 @@ async def test_early_responses() -> None:
     # At the shortest intervals: 27 in ten seconds, 82 until 200 s (each 3.75 % later), then 14.
     assert len(server.requests) <= 27 + 82 + 14 + 1
     assert max_per_second(server.times) <= 3
-
-
-@pytest.mark.parametrize("other", ["job-2", "jo", "", None])
-async def test_id_of_another_job(other: object) -> None:
-    """The end of another job is not the end of this one; without any other there is an error."""
-
-    def reply(request: RawRequest) -> Script:
-        if request.is_await:
-            return [5.0, *respond(job_document("job", "finished") | {"id": other})]
-        return respond(job_document("job", "error" if now() >= 100 else "processing"))
-
-    async with ScriptedServer(reply) as server, server.client() as client:
-        job = await wait(client)
-    assert job.status == "error"
-    assert 100 <= now() <= 130
-    assert max_per_second(server.times) <= 3
-    policy = PollPolicy(outage_timeout=60)
-    server = ScriptedServer(lambda _: finished_job("other"))
-    async with server, server.client(polling=policy) as client:
-        started = now()
-        assert isinstance(await error_of(wait(client)), DecodeError)
-    assert 60 <= now() - started <= 121
-    assert max_per_second(server.times) <= 7  # a long poll, and two polls of three tries
-    assert len(server.requests) <= 40  # twelve polls: the intervals grow
-
-
-async def test_outputs_are_fetched_once() -> None:
-    """Outputs that a poll has returned are left out of later requests of both kinds."""
-    made = ["a", "b", "c"]
-    sent: list[str] = []
-
-    def reply(request: RawRequest) -> Script:
-        if request.is_await and now() < 90:
-            return [30.0, Action.CLOSE]
-        is_over = now() >= 90
-        some = (made if is_over else made[: int(now() // 30)])[request.offset :]
-        sent.extend(some)
-        document = job_document("job", "finished" if is_over else "processing", run_id="r1")
-        return respond(document | {"outputs": [{"data": each} for each in some]})
-
-    reported: list[list[object]] = []
-    async with ScriptedServer(reply) as server, server.client() as client:
-        job = await client.wait_for_job(
-            "job", strategy="long_poll", on_update=lambda each: reported.append(data_of(each))
-        )
-    assert data_of(job) == sent == reported[-1] == made
-    assert reported == [list(each) for each in dict.fromkeys(map(tuple, reported))]
-    assert [request.offset for request in server.awaits] == [0, 1, 2]

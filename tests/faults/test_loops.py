@@ -1,13 +1,11 @@
 """Other event loops and kinds of loops, other processes, closed clients, invalid arguments."""
 
 import asyncio
-import copy
 import gc
 import importlib.util
 import json
 import logging
 import os
-import pickle
 import sys
 import warnings
 from collections.abc import Awaitable, Callable
@@ -72,29 +70,6 @@ CALLS: dict[str, Call] = {
     "stream_outputs": stream,
     "async with": lambda client: client.__aenter__(),
 }
-
-
-@pytest.mark.parametrize("bad", ["", "..", "a%2fb", "a\r\nX-Evil: 1", "jöb", "a" * 9999, None])
-async def test_invalid_arguments(bad: Any) -> None:
-    """Every call checks its arguments before anything is sent."""
-    seconds = -1 if bad is None else bad
-    async with RawServer() as server, server.client() as client:
-        for call in (
-            client.get_job(bad),
-            client.wait_for_job(bad, timeout=1),
-            client.get_version(bad, "f"),
-            client.get_version("o", bad or "."),
-            client.get_version("o", "f", bad),
-            client.wait_until_ready(bad, "f"),
-            client.wait_until_ready("o", "f", bad),
-            client.wait_for_job(JOB, timeout=seconds),
-            client.wait_until_ready("o", "f", timeout=seconds),
-            client.get_job(JOB, offset=seconds),
-        ):
-            error = await error_of(call)
-            assert isinstance(error, InvalidArgumentError)
-            assert len(str(error)) < 400
-        assert (server.connections, client.stats.requests) == (0, 0)
 
 
 async def messages_of_calls(
@@ -288,17 +263,3 @@ def test_each_kind_of_loop(
         if record.name == "asyncio" and record.levelno >= logging.WARNING
     ]
     assert warnings_ == []
-
-
-@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, pickle.dumps])
-async def test_copies(twin: Callable[[object], object]) -> None:
-    """A client, a watch and a stream cannot be copied or pickled."""
-    async with ScriptedServer(reply) as server, server.client() as client:
-        outcomes, outputs = client.as_completed(IDS), client.stream_outputs(JOB)
-        async with outcomes, outputs:
-            for original in (client, outcomes, outputs):
-                with pytest.raises(TypeError, match="cannot be copied or pickled") as caught:
-                    twin(original)
-                assert KEY not in str(caught.value)
-            assert sorted(ids_of([outcome async for outcome in outcomes])) == IDS
-        assert_idle(client)

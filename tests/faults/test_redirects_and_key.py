@@ -40,16 +40,6 @@ async def test_redirect_to_another_origin(status: int, other_origin: RawServer) 
         assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("location", ["/v2/jobs/job-2", "", "http://[", "a" * 5000])
-async def test_redirect_on_the_same_origin(location: str) -> None:
-    """Nor is a redirect on the same origin, or an invalid one."""
-    async with serve(respond({}, status=302, headers=[("Location", location)])) as (server, client):
-        error = await error_of(client.get_job(JOB))
-        assert isinstance(error, RedirectError)
-        assert len(str(error)) < 1000
-        assert len(server.requests) == 1
-
-
 SPELLINGS = {
     "plain": json.dumps(KEY),
     "escaped": json.dumps(KEY).replace("c", "\\u0063"),

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.asserts import assert_idle
 from helpers.http_helpers import now
-from helpers.leak_checks import KEY, error_of
+from helpers.leak_checks import error_of
 from helpers.raw_server import (
     JOB,
     RawRequest,
@@ -16,11 +16,10 @@ from helpers.raw_server import (
     ScriptedServer,
     finished_job,
     respond,
-    serve,
     version_json,
 )
 from helpers.retry_after_values import DATE
-from sieve_async import APIError, Limits, RateLimitError, SieveClient, WaitTimeoutError
+from sieve_async import APIError, RateLimitError, SieveClient
 
 pytestmark = pytest.mark.looptime
 
@@ -134,31 +133,3 @@ async def lookup_in_the_pause(server: ScriptedServer, client: SieveClient) -> ob
         return await client.get_job("other")
     except APIError as error:
         return error
-
-
-async def test_requests_queued_for_a_slot() -> None:
-    """Calls that were queued for a slot when the pause began wait for its end."""
-    scripts: list[Script] = [[1.0, *throttled(429, ("Retry-After", "10"))], respond()]
-    async with serve(*scripts, limits=Limits(max_connections=1)) as (server, client):
-        jobs = await asyncio.gather(*(client.get_job(JOB) for _ in range(5)))
-        assert all(job.succeeded for job in jobs)
-        assert len(server.requests) == 6
-        assert server.gaps[0] >= 11 - EARLY
-
-
-async def test_call_in_a_long_pause() -> None:
-    """A call raises the remaining pause, and sends nothing; other clients do not pause."""
-    async with serve(throttled(429, ("Retry-After", "600")), respond()) as (server, client):
-        waited = await error_of(client.wait_for_job(JOB, timeout=100))
-        error = await error_of(client.get_version("o", "f"))
-        assert isinstance(waited, WaitTimeoutError)
-        assert 100 - EARLY <= waited.elapsed <= 100.1
-        assert isinstance(waited.last_error, RateLimitError)
-        assert KEY not in str(waited)
-        assert isinstance(error, RateLimitError)
-        assert error.retry_after == pytest.approx(500, abs=1)
-        assert (error.attempts, len(server.requests)) == (0, 1)
-        assert error.path == "/v2/functions/o/f/versions/latest"
-        async with server.client() as other:
-            assert (await other.get_job(JOB)).succeeded
-        assert now() <= 100.2

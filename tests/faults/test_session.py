@@ -56,16 +56,6 @@ async def test_session_is_not_changed() -> None:
         assert server.connections == 1
 
 
-async def test_cookies_are_not_kept() -> None:
-    """A session of our own keeps no cookies."""
-    async with serve(respond(headers=[("Set-Cookie", "a=b")])) as (server, _):
-        url = server.url.replace("127.0.0.1", "localhost")
-        async with server.client(base_url=url) as client:
-            await client.get_job(JOB)
-            await client.get_job(JOB)
-        assert [seen.header("Cookie") for seen in server.requests] == [None, None]
-
-
 async def test_requests_are_freed() -> None:
     """A request with its headers is freed when it is over, not by the garbage collector."""
     made: list[weakref.ref[aiohttp.ClientRequest]] = []

@@ -69,13 +69,6 @@ async def test_lists_of_functions_and_versions(
         assert unknown == {"detail": "Function not found.", "http": 404}
 
 
-async def test_id_that_begins_another(sieve: FakeSieve, get: Get) -> None:
-    """A complete id means its version, whatever other ids begin with it."""
-    for version_id in ("v1", "v10"):
-        sieve.add_version("me", "mine", version_id)
-    assert (await get("/v2/functions/me/mine/versions/v1"))["id"] == "v1"
-
-
 async def test_jobs_of_a_version(sieve: FakeSieve, get: Get) -> None:
     """They come in pages, and an unknown version is not found."""
     for number in range(3):

@@ -9,8 +9,6 @@ import pytest
 
 from helpers.http_helpers import Document, Get, duration_between, output_data
 from sieve_async.testing import FakeSieve
-from sieve_async.testing.clock import Progress
-from sieve_async.testing.jobs import FakeJob, JobScript
 
 
 @pytest.mark.looptime
@@ -146,20 +144,3 @@ async def test_inputs_are_wrapped_by_name(sieve: FakeSieve, get: Get) -> None:
     job = await get("/v2/jobs/j")
     assert (job["inputs"]["file"]["name"], job["inputs"]["file"]["data"]) == ("file", {"url": "u"})
     assert job["inputs"]["whole"] == WHOLE
-
-
-@pytest.mark.parametrize("added_at", [0.0, 0.123456789, 1e6 / 3])
-@pytest.mark.parametrize("processing", [1 / 3, 0.1, 7.7])
-def test_next_change_shows_something_new(processing: float, added_at: float) -> None:
-    """At the moment of each change a stage or an output more is shown, whatever rounding does."""
-    options: Document = {"queued": 0.1, "processing": processing, "streams": True}
-    for count in (3, 7, 11):
-        script = JobScript(
-            id="j", outputs=range(count), function="me/mine", version_id="v", **options
-        )
-        job = FakeJob(script, Progress(script.timeline(), "time", added_at), 0, listed=True)
-        now, shown = added_at, [job.body(added_at, str)]
-        while not job.is_terminal(now) and len(shown) < 20:
-            now = job.shows_more_at(now)
-            shown.append(job.body(now, str))
-        assert len({*shown}) == len(shown) == count + 2
