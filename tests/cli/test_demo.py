@@ -42,7 +42,6 @@ async def test_options(command: Command, strategy: str, jobs: int) -> None:
 
 @pytest.mark.programs
 async def test_terminal(at_terminal: TerminalCommand) -> None:
-    """At a terminal the demo has the live view."""
     line = ("demo", "--jobs", "10", "--speed", "5")
     _, shown = await at_terminal(*line, size=(120, 40), shared=True)
     assert " of 10 ended" in shown

@@ -124,7 +124,6 @@ async def test_existing_file(command: Command, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("files")
 async def test_bar_at_a_terminal(at_terminal: TerminalCommand, tmp_path: Path) -> None:
-    """At a terminal a bar shows the progress, and is removed."""
     ended, shown = await at_terminal("job", "download", "a", str(tmp_path), size=(80, 24))
     assert ended.exit_code == 0
     assert "of 2 files" in shown

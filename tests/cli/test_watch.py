@@ -96,7 +96,6 @@ async def test_strategies(command: Command, sieve: FakeSieve, strategy: str) -> 
 
 @pytest.mark.looptime
 async def test_any_and_fail_fast(command: Command, sieve: FakeSieve) -> None:
-    """``--any`` ends with the first job that ends, ``--fail-fast`` with the first failure."""
     sieve.add_job("never", status=None)
     sieve.add_job("soon", status="cancelled")
     sieve.add_job("good")

@@ -18,21 +18,9 @@ from helpers.storage_server import (
     StorageServer,
     cut_after,
     reply,
-    storage_server,
 )
 from helpers.tls import server_context
-from sieve_async import (
-    ClientClosedError,
-    DownloadError,
-    File,
-    FileExpiredError,
-    InputOutput,
-    InvalidArgumentError,
-    Job,
-    JobStatus,
-    SieveClient,
-    Timeout,
-)
+from sieve_async import File, InputOutput, Job, JobStatus, SieveClient, Timeout, errors
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -100,9 +88,9 @@ async def test_an_expired_link(sieve: FakeSieve, client: SieveClient, tmp_path: 
     job = await client.get_job("j")
     await asyncio.sleep(2)
     lookups = len(sieve.requests)
-    with pytest.raises(FileExpiredError, match="no fresh one"):
+    with pytest.raises(errors.FileExpiredError, match="no fresh one"):
         await client.download(job.files[0], tmp_path / "a.mp4")
-    with pytest.raises(FileExpiredError, match="job is not known"):
+    with pytest.raises(errors.FileExpiredError, match="job is not known"):
         await client.download(old, tmp_path / "a.mp4")
     sieve.fault(job="j", fields={"outputs": [{"data": {"url": fresh}}]})
     path = await client.download(job.files[0], tmp_path / "a.mp4")
@@ -118,15 +106,15 @@ async def test_a_job_that_is_gone(sieve: FakeSieve, client: SieveClient, tmp_pat
     old = sieve.add_file("clip.mp4", CONTENT, expires_in=1)
     await asyncio.sleep(2)
     past = File("https://host/x", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
-    with pytest.raises(FileExpiredError, match="its job is not known"):
+    with pytest.raises(errors.FileExpiredError, match="its job is not known"):
         await client.download(past, tmp_path / "a.mp4")
-    with pytest.raises(FileExpiredError, match=r"cannot be looked up: .*404"):
+    with pytest.raises(errors.FileExpiredError, match=r"cannot be looked up: .*404"):
         await client.download(File(old, job_id="gone"), tmp_path / "a.mp4")
 
 
 async def test_the_key_stays_here(client: SieveClient, tmp_path: Path) -> None:
     """Neither the key nor a header or cookie of the client reaches a storage host."""
-    async with storage_server(CONTENT) as storage:
+    async with StorageServer(CONTENT) as storage:
         storage.script += [
             reply("302 Found", Location="/next", Set_Cookie="session=1"),
             reply("503 Busy", Set_Cookie="session=1"),
@@ -176,9 +164,9 @@ async def test_failures(client: SieveClient, tmp_path: Path, kind: str) -> None:
     """What cannot be downloaded is an error that says why, and the target does not appear."""
     script, reason = FAILURES[kind]
     etag = '"v1"' if kind == "empty" else None
-    async with storage_server(CONTENT, etag=etag) as storage:
+    async with StorageServer(CONTENT, etag=etag) as storage:
         storage.script += script
-        with pytest.raises(DownloadError, match=reason) as caught:
+        with pytest.raises(errors.DownloadError, match=reason) as caught:
             await client.download(f"{storage.url}/clip?secret=1", tmp_path / "clip.mp4")
     assert not (tmp_path / "clip.mp4").exists()
     assert len(storage.requests) == len(script)
@@ -231,14 +219,14 @@ async def test_downloads_that_start_over(client: SieveClient, tmp_path: Path) ->
     for name, script in RESUMED.items():
         foreign = tmp_path / f"{name}.mp4.part"
         foreign.write_bytes(b"foreign")
-        async with storage_server(CONTENT) as storage:
+        async with StorageServer(CONTENT) as storage:
             storage.script += script
             path = await client.download(f"{storage.url}/clip", tmp_path / f"{name}.mp4")
         assert (path.read_bytes(), foreign.read_bytes()) == (CONTENT, b"foreign"), name
         foreign.unlink()
-    async with storage_server(CONTENT) as storage:
+    async with StorageServer(CONTENT) as storage:
         storage.script += [cut_after(9), reply("404 Gone")]
-        with pytest.raises(DownloadError, match="404"):
+        with pytest.raises(errors.DownloadError, match="404"):
             await client.download(f"{storage.url}/clip", tmp_path / "kept.mp4")
         storage.script.append(reply("416 All", Content_Range=f"bytes */{SIZE}"))
         await client.download(f"{storage.url}/clip", tmp_path / "kept.mp4")
@@ -260,7 +248,7 @@ async def test_some_of_all_files(sieve: FakeSieve, client: SieveClient, tmp_path
     job_id = sieve.add_job(
         outputs=[{"url": sieve.add_file("a.txt", "a")}, {"url": f"{sieve.url}/no"}]
     )
-    with pytest.raises(DownloadError) as caught:
+    with pytest.raises(errors.DownloadError) as caught:
         await client.download_all(await client.get_job(job_id), tmp_path)
     assert caught.value.__notes__ == ["1 of 2 files were downloaded"]
     assert (tmp_path / "a.txt").read_text() == "a"
@@ -273,7 +261,7 @@ async def test_cancelled(client: SieveClient, tmp_path: Path) -> None:
         if done:
             raise LookupError
 
-    async with storage_server(CONTENT) as storage:
+    async with StorageServer(CONTENT) as storage:
         with pytest.raises(LookupError):
             await client.download(f"{storage.url}/clip", tmp_path / "a", on_progress=on_progress)
         await client.download(f"{storage.url}/clip", tmp_path / "a")
@@ -294,24 +282,23 @@ async def test_invalid_arguments(sieve: FakeSieve, client: SieveClient, tmp_path
         (url, "", "path must be the path of a file"),
     ]
     for file, path, reason in wrong:
-        with pytest.raises(InvalidArgumentError, match=reason):
+        with pytest.raises(errors.InvalidArgumentError, match=reason):
             await client.download(file, path)
-    with pytest.raises(InvalidArgumentError, match="on_progress"):
+    with pytest.raises(errors.InvalidArgumentError, match="on_progress"):
         await client.download(url, target, on_progress=5)  # type: ignore[arg-type]
-    with pytest.raises(InvalidArgumentError):
+    with pytest.raises(errors.InvalidArgumentError):
         await client.download_all("j", tmp_path)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="concurrency"):
         await client.download_all(job, tmp_path, concurrency=0)
-    with pytest.raises(DownloadError):
+    with pytest.raises(errors.DownloadError):
         await client.download(File("ftp://host/x"), target)
-    with pytest.raises(DownloadError, match="No such file or directory"):
+    with pytest.raises(errors.DownloadError, match="No such file or directory"):
         await client.download(url, tmp_path / "missing" / "x")
 
 
 async def test_a_closed_client(client: SieveClient, tmp_path: Path) -> None:
-    """A closed client downloads nothing."""
     await client.close()
-    with pytest.raises(ClientClosedError):
+    with pytest.raises(errors.ClientClosedError):
         await client.download("https://host/x", tmp_path / "x")
 
 
@@ -323,9 +310,9 @@ async def test_tls(client: SieveClient, tmp_path: Path) -> None:
     for server, reason in ((no_tls, "TLS: "), (RawServer(tls=context), "is not trusted")):
         async with server:
             url = f"https://localhost:{server.url.rpartition(':')[2]}/x"
-            with pytest.raises(DownloadError, match=reason):
+            with pytest.raises(errors.DownloadError, match=reason):
                 await client.download(url, tmp_path / "x")
-    with pytest.raises(DownloadError, match="Connection refused"):
+    with pytest.raises(errors.DownloadError, match="Connection refused"):
         await client.download(url, tmp_path / "x")
 
 
@@ -336,7 +323,7 @@ async def test_a_proxy(
     async with RawServer(respond(CONTENT)) as proxy:
         for name in ("http_proxy", "HTTP_PROXY"):
             monkeypatch.setenv(name, proxy.url)
-        with pytest.raises(DownloadError, match="refused"):
+        with pytest.raises(errors.DownloadError, match="refused"):
             await client.download("http://localhost:9/clip", tmp_path / "x")
         quiet = Timeout(connect=None, request=None)
         async with SieveClient(KEY, base_url=sieve.url, trust_env=True, timeout=quiet) as other:

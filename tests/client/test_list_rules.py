@@ -98,7 +98,6 @@ async def test_rounds_follow_the_poll_interval(sieve: FakeSieve) -> None:
 
 
 async def test_missing_jobs_are_polled_once(sieve: FakeSieve, client: SieveClient) -> None:
-    """Jobs that lists have lost are polled at the intervals of ``"poll"``, not at every round."""
     policy = PollPolicy(min_interval=20, max_interval=20, growth=0, jitter=0)
     listed, lost = ([sieve.add_job(processing=300) for _ in range(10)] for _ in range(2))
     for ids_of_rows, pages in ((listed + lost, 2), (listed, None)):

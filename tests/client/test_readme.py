@@ -94,7 +94,6 @@ def test_every_block_has_a_test() -> None:
 
 
 def test_errors_table() -> None:
-    """Every public error has a place in the table of errors."""
     public = {name: getattr(sieve_async, name) for name in sieve_async.__all__}
     errors = {
         name

@@ -1,7 +1,6 @@
 """Waits for one job or build: polls, deadlines, errors, restarts, and what they share."""
 
 import asyncio
-import itertools
 import math
 from datetime import timedelta
 from itertools import pairwise
@@ -119,38 +118,27 @@ async def test_ends(sieve: FakeSieve, client: SieveClient) -> None:
         await client.wait_for_job("gone", check=True)
 
 
-async def test_intervals_start_again_when_the_status_changes(
-    sieve: FakeSieve, client: SieveClient
-) -> None:
-    """After an hour in the queue, a job that runs a minute is seen finished soon after."""
-    sieve.add_job("queued", queued=3600, processing=60)
-    await client.wait_for_job("queued")
-    polls = [entry.at for entry in sieve.requests]
-    gaps = [later - earlier for earlier, later in itertools.pairwise(polls)]
-    running = [at for at in polls if at - polls[0] >= 3600][1:]
-    assert max(later - at for at, later in itertools.pairwise(running)) <= 60 * 0.05 * 1.25
-    assert 7 < max(gaps) <= 12.500_001  # a difference of floats
-
-
 async def test_updates(sieve: FakeSieve, client: SieveClient) -> None:
     """``on_update`` gets the first state and each change of status or outputs, never one twice."""
     sieve.add_job("job", queued=30, processing=60, outputs=["a", "b"], streams=True)
-    plain: list[tuple[str, int]] = []
-    awaited: list[tuple[str, int]] = []
+    plain: list[tuple[str, tuple[object, ...]]] = []
+    awaited: list[tuple[str, tuple[object, ...]]] = []
 
     async def later(job: Job) -> None:
         await asyncio.sleep(0.01)
-        awaited.append((job.status, len(job.outputs)))
+        awaited.append((job.status, job.data))
 
     await asyncio.gather(
-        client.wait_for_job(
-            "job", on_update=lambda job: plain.append((job.status, len(job.outputs)))
-        ),
+        client.wait_for_job("job", on_update=lambda job: plain.append((job.status, job.data))),
         client.wait_for_job("job", on_update=later),
     )
-    expected = [("queued", 0), ("processing", 0), ("processing", 1), ("finished", 2)]
-    assert plain == expected
-    assert awaited == expected
+    expected = [
+        ("queued", ()),
+        ("processing", ()),
+        ("processing", ("a",)),
+        ("finished", ("a", "b")),
+    ]
+    assert plain == awaited == expected
 
 
 async def test_update_that_raises(sieve: FakeSieve, client: SieveClient) -> None:
@@ -341,28 +329,6 @@ async def test_single_poll_in_a_pause(sieve: FakeSieve, client: SieveClient) -> 
     assert now() < 1
 
 
-async def test_stale_connection_in_a_pause() -> None:
-    """A dead connection is not tried again during a pause: that would outlast the deadline."""
-
-    def reply(request: RawRequest) -> Script:
-        if request.job_id == "busy":
-            return respond(b"{}", status=429, headers=[("Retry-After", "600")])
-        if request.at < 1:
-            return respond(job_json(status="processing"))
-        return [0.1, Action.CLOSE] if request.at < 500 else respond()
-
-    policy = PollPolicy(min_interval=5, max_interval=5, jitter=0)
-    async with ScriptedServer(reply) as server, server.client() as client:
-        wait = asyncio.create_task(client.wait_for_job(JOB, timeout=20, polling=policy))
-        await asyncio.sleep(5.05)
-        with pytest.raises(errors.RateLimitError):
-            await client.get_job("busy")
-        with pytest.raises(errors.WaitTimeoutError):
-            await wait
-        assert now() <= 20.1
-        assert max(server.times) < 5.07  # when the connection was closed
-
-
 def run_json(request: RawRequest, outputs: list[str], **fields: Any) -> Script:
     """A script of the document of a run, without the outputs that are held already."""
     document: Document = job_json(outputs=[{"data": data} for data in outputs], **fields)
@@ -489,3 +455,24 @@ async def test_no_timeouts(sieve: FakeSieve) -> None:
     async with SieveClient(KEY, base_url=sieve.url, timeout=unlimited) as client:
         with pytest.raises(errors.WaitTimeoutError):
             await client.wait_for_job("job", timeout=0)
+
+
+async def test_close_ends_waits(sieve: FakeSieve) -> None:
+    """Closing the client ends its waits with ``ClientClosedError``, whatever they are doing."""
+    sieve.add_job("job", processing=600)
+    client = SieveClient(sieve.api_key, base_url=sieve.url)
+    waits = [asyncio.create_task(client.wait_for_job("job")) for _ in range(20)]
+    await asyncio.sleep(0)  # all of them ask or queue
+    sleeping = asyncio.create_task(client.wait_for_job("job"))
+    await asyncio.sleep(5)
+    assert client.stats.waits == 21
+    asking = [asyncio.create_task(client.get_job("job")) for _ in range(20)]
+    await asyncio.sleep(0)
+    await client.close()
+    await client.close()
+    outcomes = await asyncio.gather(*waits, sleeping, *asking, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {errors.ClientClosedError}
+    assert client.closed
+    assert client.stats.waits == client.stats.in_flight == client.stats.queued == 0
+    with pytest.raises(errors.ClientClosedError):
+        await client.wait_for_job("job")

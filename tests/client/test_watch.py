@@ -306,7 +306,6 @@ async def test_updates(sieve: FakeSieve, client: SieveClient, kind: str) -> None
 
 
 async def test_update_that_raises_ends_its_watch(sieve: FakeSieve, client: SieveClient) -> None:
-    """What a callback raises ends its own watch unchanged, and no other."""
     ids = [sieve.add_job(f"j{n}", processing=10 + n) for n in range(5)]
 
     def callback(job: Job) -> None:

@@ -292,20 +292,6 @@ class Source:
             self.is_closed = True
 
 
-async def test_source_without_ids(sieve: FakeSieve, client: SieveClient) -> None:
-    """A source that has given nothing yet is closed like any other."""
-    source = Source()
-    async with client.as_completed(source.ids()):
-        await asyncio.sleep(1)
-    assert source.is_closed
-    source = Source()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(1):
-            await client.wait_for_jobs(source.ids())
-    assert source.is_closed
-    assert not sieve.requests
-
-
 @pytest.mark.parametrize("way", ["deadline", "break", "close", "callback", "cancel"])
 async def test_slow_cleanup(sieve: FakeSieve, way: str) -> None:
     """The cleanup of a source is never interrupted, and ends before the watch has."""

@@ -114,7 +114,6 @@ async def test_cancelled_close(close_client: Close, when: CancelWhen) -> None:
 
 
 async def test_concurrent_close() -> None:
-    """Concurrent calls of ``close()`` return when the client is closed."""
     async with ScriptedServer(reply) as server:
         client = server.client(limits=FEW)
         tasks = await start_calls(client)
@@ -123,7 +122,6 @@ async def test_concurrent_close() -> None:
 
 
 async def test_close_twice_as_a_request_times_out() -> None:
-    """Two tasks may close a client in the loop iteration in which a request times out."""
     loop = asyncio.get_running_loop()
     async with RawServer([Action.SILENCE]) as server:
         client = server.client(timeout=Timeout(request=5))

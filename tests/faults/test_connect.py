@@ -11,22 +11,13 @@ import trustme
 from helpers.leak_checks import KEY, check_error, error_of
 from helpers.raw_server import JOB, Action, RawServer, Script, respond, serve
 from helpers.tls import server_context, trusting_session
-from sieve_async import (
-    ConfigError,
-    ConnectError,
-    RequestTimeoutError,
-    SieveClient,
-    Timeout,
-    TLSError,
-)
+from sieve_async import SieveClient, Timeout, errors
 
 pytestmark = pytest.mark.looptime
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example", "a" * 300, "1.2.3.4.5"])
 async def test_invalid_host(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An invalid host name is ConfigError, or ConnectError."""
-
     def getaddrinfo(name: str, *_: object, **__: object) -> list[object]:
         name.encode("idna")  # as the real one, which then asks a DNS server
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -34,11 +25,11 @@ async def test_invalid_host(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     try:
         client = SieveClient(KEY, base_url=f"https://{host}")
-    except ConfigError as invalid:
+    except errors.ConfigError as invalid:
         check_error(invalid)
         return
     async with client:
-        assert isinstance(await error_of(client.get_job(JOB)), ConnectError)
+        assert isinstance(await error_of(client.get_job(JOB)), errors.ConnectError)
 
 
 async def test_unknown_authority(authority: trustme.CA) -> None:
@@ -47,7 +38,7 @@ async def test_unknown_authority(authority: trustme.CA) -> None:
     async with RawServer(respond(), tls=tls) as server, server.client() as client:
         for call in (client.get_job(JOB), client.wait_for_job(JOB)):
             error = await error_of(call)
-            assert isinstance(error, TLSError)
+            assert isinstance(error, errors.TLSError)
             assert (error.attempts, server.requests) == (1, [])
 
 
@@ -76,7 +67,7 @@ async def test_stalled_handshake(limit: Timeout, *, has_session: bool) -> None:
         await stack.enter_async_context(client)
         for call in (client.get_job(JOB), client.push_job("o/f")):
             error = await error_of(call)
-            assert isinstance(error, RequestTimeoutError)
+            assert isinstance(error, errors.RequestTimeoutError)
             assert (error.sent, error.attempts) == (False, 3)
 
 
@@ -87,7 +78,7 @@ async def test_server_that_requires_a_client_certificate(authority: trustme.CA) 
     authority.configure_trust(tls)
     async with trusting_session(authority) as session, RawServer(tls=tls) as server:
         error = await error_of(server.client(session=session).get_job(JOB))
-        assert type(error) is ConnectError
+        assert type(error) is errors.ConnectError
         assert "TLS may want a certificate" in str(error)
         assert server.requests == []
 

@@ -4,28 +4,17 @@ import pytest
 
 from helpers.leak_checks import error_of
 from helpers.raw_server import JOB, JOB_PATH, respond, serve
-from sieve_async import (
-    APIError,
-    AuthenticationError,
-    BadRequestError,
-    NotFoundError,
-    OutOfCreditsError,
-    PermissionDeniedError,
-    RateLimitError,
-    ServerError,
-    SieveError,
-    UnprocessableEntityError,
-)
+from sieve_async import errors
 
 pytestmark = pytest.mark.looptime
 
-SPECIAL: dict[int, type[SieveError]] = {
-    401: AuthenticationError,
-    402: OutOfCreditsError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    422: UnprocessableEntityError,
-    429: RateLimitError,
+SPECIAL: dict[int, type[errors.SieveError]] = {
+    401: errors.AuthenticationError,
+    402: errors.OutOfCreditsError,
+    403: errors.PermissionDeniedError,
+    404: errors.NotFoundError,
+    422: errors.UnprocessableEntityError,
+    429: errors.RateLimitError,
 }
 REJECTIONS = [400, 401, 402, 403, 404, 406, 409, 410, 422]
 LASTING = [405, 413, 418, 426, 451, 499, 501, 505]
@@ -39,9 +28,11 @@ async def test_status(status: int) -> None:
     attempts = 3 if status in TRANSIENT else 1
     async with serve(*[rejection] * 7, respond()) as (server, client):
         error = await error_of(client.get_job(JOB))
-        expected = SPECIAL.get(status, BadRequestError if status < 500 else ServerError)
+        expected = SPECIAL.get(
+            status, errors.BadRequestError if status < 500 else errors.ServerError
+        )
         assert type(error) is expected
-        assert isinstance(error, APIError)
+        assert isinstance(error, errors.APIError)
         assert (error.status, error.detail, error.request_id) == (status, "why", "r-1")
         assert (error.method, error.path, error.attempts) == ("GET", JOB_PATH, attempts)
         assert (error.error_id, error.retry_after) == (None, None)
@@ -53,7 +44,7 @@ async def test_status(status: int) -> None:
             assert len(server.requests) == 8
         else:
             waited = await error_of(client.wait_for_job(JOB))
-            assert isinstance(waited, APIError)
+            assert isinstance(waited, errors.APIError)
             assert (waited.status, len(server.requests)) == (status, 2)
 
 

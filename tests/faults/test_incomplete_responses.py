@@ -17,15 +17,7 @@ from helpers.raw_server import (
     serve,
     serve_once,
 )
-from sieve_async import (
-    APIError,
-    ConnectError,
-    JobStatus,
-    Limits,
-    RequestTimeoutError,
-    Timeout,
-    TransportError,
-)
+from sieve_async import JobStatus, Limits, Timeout, errors
 
 pytestmark = pytest.mark.looptime
 
@@ -68,9 +60,9 @@ async def test_truncated(sent: bytes, end: Action) -> None:
     script = [end, Action.CLOSE] if end is Action.DONT_READ else [sent, end]
     async with serve(script, timeout=Timeout(request=2)) as (server, client):
         error = await error_of(client.get_job(JOB))
-        assert isinstance(error, TransportError)
-        assert isinstance(error, RequestTimeoutError) is (end is Action.SILENCE)
-        assert isinstance(error, ConnectError) or sent or end is Action.SILENCE
+        assert isinstance(error, errors.TransportError)
+        assert isinstance(error, errors.RequestTimeoutError) is (end is Action.SILENCE)
+        assert isinstance(error, errors.ConnectError) or sent or end is Action.SILENCE
         assert error.sent
         assert (error.method, error.path, error.attempts) == ("GET", JOB_PATH, 3)
         assert server.connections == 3
@@ -84,8 +76,8 @@ async def test_malformed(sent: bytes, end: Action) -> None:
     """Invalid HTTP is never HTTP 400, and its connection is closed."""
     async with serve([sent, end]) as (server, client):
         error = await error_of(client.get_job(JOB))
-        assert isinstance(error, TransportError)
-        assert not isinstance(error, APIError)
+        assert isinstance(error, errors.TransportError)
+        assert not isinstance(error, errors.APIError)
         assert "400" not in str(error)
         assert (error.attempts, server.connections, len(server.requests)) == (3, 3, 3)
 
@@ -119,7 +111,7 @@ async def test_slow_response(slow: Script) -> None:
     """An attempt ends at its timeout, however the bytes arrive."""
     async with serve_once(slow, timeout=Timeout(request=7.3)) as (server, client):
         error = await error_of(client.get_job(JOB))
-        assert isinstance(error, RequestTimeoutError)
+        assert isinstance(error, errors.RequestTimeoutError)
         assert 7.3 <= error.elapsed <= 7.4
         assert server.connections == 1
 

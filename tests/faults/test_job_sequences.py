@@ -167,7 +167,6 @@ async def test_id_of_another_job(wait: Wait) -> None:
 async def test_version_that_vanishes_or_changes_its_id(
     sieve: FakeSieve, client: SieveClient
 ) -> None:
-    """A version that is not found, or has another id, is no result."""
     sieve.add_version("owner", "name", "v-1", building=1000)
 
     async def end(**fault: Any) -> SieveError:

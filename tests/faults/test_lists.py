@@ -27,7 +27,6 @@ def page_of(request: RawRequest, ids: list[str]) -> Script:
 
 
 async def test_next_offset_that_is_rejected() -> None:
-    """A next offset that the server itself rejects delays no outcome."""
     rejected = respond({"detail": []}, status=422)
     server = ListServer(
         lambda request: (server.running(request)[:10], 2**63 - 1),
@@ -37,7 +36,6 @@ async def test_next_offset_that_is_rejected() -> None:
 
 
 async def test_pages_without_end() -> None:
-    """Of lists that always have another page, few pages are read."""
     server = ListServer(lambda request: ([row(f"x{request.offset}")], request.offset + 1))
     await server.watch_cheaply()
     assert len(server.lists) <= 50 * 20
@@ -49,8 +47,6 @@ BAD_ROWS += [row("j1") | {"status": wrong} for wrong in (1, None, ["finished"], 
 
 
 async def test_unreadable_rows() -> None:
-    """Unreadable rows are ignored, and do not disturb other rows."""
-
     def rows(request: RawRequest) -> tuple[list[Any], int]:
         bad = BAD_ROWS[request.times % len(BAD_ROWS)]
         return [bad, *(each for each in server.running(request) if each["id"] != "j1"), bad], -1
@@ -184,7 +180,6 @@ async def test_leaving_and_watching_again() -> None:
 
 
 async def test_deadline_in_an_outage(caplog: pytest.LogCaptureFixture) -> None:
-    """A deadline that passes while a list fails is a deadline, and other calls continue."""
     ids = [f"a{number}" for number in range(10)]
     deadline = 200.0
 

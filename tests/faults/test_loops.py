@@ -29,17 +29,7 @@ from helpers.raw_server import (
     running_job,
     version_json,
 )
-from sieve_async import (
-    ClientClosedError,
-    InvalidArgumentError,
-    Limits,
-    PollPolicy,
-    RetryPolicy,
-    SieveClient,
-    SieveError,
-    WaitTimeoutError,
-    WrongEventLoopError,
-)
+from sieve_async import Limits, PollPolicy, RetryPolicy, SieveClient, errors
 
 Call: TypeAlias = Callable[[SieveClient], Awaitable[object]]
 
@@ -73,7 +63,7 @@ CALLS: dict[str, Call] = {
 
 
 async def messages_of_calls(
-    client: SieveClient, expected: type[SieveError] = WrongEventLoopError
+    client: SieveClient, expected: type[errors.SieveError] = errors.WrongEventLoopError
 ) -> dict[str, str]:
     """The error message of each call."""
     messages = {}
@@ -91,14 +81,14 @@ async def test_closed_client() -> None:
         async with server.client() as client:
             await client.get_job(JOB)
         before = len(server.requests)
-        messages = await messages_of_calls(client, ClientClosedError)
+        messages = await messages_of_calls(client, errors.ClientClosedError)
         assert set(messages.values()) == {"the client is closed"}
-        assert isinstance(await error_of(client.get_job("a/b")), InvalidArgumentError)
+        assert isinstance(await error_of(client.get_job("a/b")), errors.InvalidArgumentError)
         await client.close()
         assert len(server.requests) == before
     unused = SieveClient(KEY, base_url="http://127.0.0.1:1")
     await unused.close()
-    messages = await messages_of_calls(unused, ClientClosedError)
+    messages = await messages_of_calls(unused, errors.ClientClosedError)
     assert set(messages.values()) == {"the client is closed"}
 
 
@@ -213,7 +203,7 @@ async def use_everything() -> None:
         assert len([output async for output in client.stream_outputs("job-7", timeout=20)]) == 1
         assert isinstance(await error_of(client.wait_for_job("silent", timeout=0.1)), TimeoutError)
         (outcome,) = await client.wait_for_jobs(["silent"], timeout=0.1)
-        assert isinstance(outcome.error, WaitTimeoutError)
+        assert isinstance(outcome.error, errors.WaitTimeoutError)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await client.get_job("silent")
@@ -225,7 +215,7 @@ async def use_everything() -> None:
         left = asyncio.create_task(client.wait_for_job("silent"))
         await asyncio.sleep(0.05)
         assert (client.stats.waits, client.stats.in_flight, client.stats.queued) == (1, 1, 0)
-    assert isinstance(await error_of(left), ClientClosedError)
+    assert isinstance(await error_of(left), errors.ClientClosedError)
 
 
 def debug_loop() -> asyncio.AbstractEventLoop:

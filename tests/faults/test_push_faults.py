@@ -69,17 +69,6 @@ async def result_of_push(client: SieveClient, **inputs: object) -> PushedJob | S
         return error
 
 
-@pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])
-async def test_unread_request(end: Action) -> None:
-    """A connection that ends before the request was read: a job may have started."""
-    async with RawServer([Action.DONT_READ, 0.01, end]) as server, server.client() as client:
-        error = await result_of_push(client)
-        assert server.connections == 1
-        assert isinstance(error, AmbiguousPushError)
-        assert not error.accepted
-        assert (error.function, error.inputs) == (FUNCTION, INPUTS)
-
-
 @pytest.mark.parametrize("end", ["close", "resets", "hangs"])
 async def test_cut_responses(end: str) -> None:
     """Once the head of the response has been received, the push is known to be accepted."""

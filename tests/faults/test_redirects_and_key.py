@@ -11,30 +11,20 @@ import pytest
 
 from helpers.leak_checks import KEY, check_error, error_of
 from helpers.raw_server import JOB, Action, RawServer, Script, job_json, respond, serve, serve_once
-from sieve_async import (
-    APIError,
-    BadRequestError,
-    DecodeError,
-    RedirectError,
-    RetryPolicy,
-    ServerError,
-    Timeout,
-    WaitTimeoutError,
-)
+from sieve_async import RetryPolicy, Timeout, errors
 
 pytestmark = pytest.mark.looptime
 
 
 @pytest.mark.parametrize("status", [301, 303, 307])
 async def test_redirect_to_another_origin(status: int, other_origin: RawServer) -> None:
-    """A redirect is not followed: the other origin receives nothing."""
     there = [("Location", f"{other_origin.url}/v2/jobs/{JOB}?token=secret")]
     async with serve(respond({}, status=status, headers=there)) as (server, client):
         error = await error_of(client.get_job(JOB))
         waited = await error_of(client.wait_for_job(JOB))
         built = await error_of(client.wait_until_ready("o", "f"))
         for one in (error, waited, built):
-            assert isinstance(one, RedirectError)
+            assert isinstance(one, errors.RedirectError)
             assert (one.status, one.attempts) == (status, 1)
             assert "secret" not in str(one)
         assert len(server.requests) == 3
@@ -62,7 +52,7 @@ async def test_key_in_a_response(body: Callable[[str], bytes]) -> None:
     async with serve_once(*(respond(body(each)) for each in SPELLINGS.values())) as (_, client):
         for _ in SPELLINGS:
             error = await error_of(client.get_job(JOB))  # checks that the key is nowhere
-            assert isinstance(error, DecodeError)
+            assert isinstance(error, errors.DecodeError)
             assert KEY not in error.excerpt
 
 
@@ -71,7 +61,7 @@ async def test_key_that_looks_like_json(key: str) -> None:
     """Redaction never breaks the text."""
     body = b'{"id": 5, "a": [20241215, null, 1.5, true, {}], "b": "\\"\\\\"}'
     async with serve_once(respond(body)) as (server, _), server.client(api_key=key) as client:
-        assert isinstance(await error_of(client.get_job(JOB)), DecodeError)
+        assert isinstance(await error_of(client.get_job(JOB)), errors.DecodeError)
 
 
 @pytest.mark.parametrize(
@@ -106,9 +96,9 @@ async def test_key_in_a_timeout_error() -> None:
     running = respond(job_json(status="processing"))
     async with serve_once(running, respond({"detail": KEY}, status=500)) as (_, client):
         error = await error_of(client.wait_for_job(JOB, timeout=5))
-        assert isinstance(error, WaitTimeoutError)
+        assert isinstance(error, errors.WaitTimeoutError)
         assert error.last is not None
-        assert isinstance(error.last_error, ServerError)
+        assert isinstance(error.last_error, errors.ServerError)
         check_error(error.last_error)
 
 
@@ -127,10 +117,9 @@ ERROR_BODIES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("status", [302, 422])
 @pytest.mark.parametrize("body", ERROR_BODIES.values(), ids=ERROR_BODIES)
 async def test_key_in_an_error_response(body: dict[str, Any], status: int) -> None:
-    """An error response that repeats the headers does not reveal the key."""
     async with serve(respond(status=status, **body)) as (_, client):
         error = await error_of(client.get_job(JOB))  # checks that the key is nowhere
-        assert isinstance(error, APIError | RedirectError)
+        assert isinstance(error, errors.APIError | errors.RedirectError)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +138,7 @@ async def test_key_in_another_spelling(key: str, echoed: str) -> None:
     async with RawServer(respond(body, status=400)) as server:
         async with server.client(api_key=key, retry=retry) as client:
             error = await error_of(client.get_job(JOB))
-        assert isinstance(error, BadRequestError)
+        assert isinstance(error, errors.BadRequestError)
         assert key not in html.unescape(error.detail)
         assert key not in html.unescape(str(error))
         assert "key:" in error.detail

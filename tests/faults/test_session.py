@@ -150,7 +150,6 @@ async def test_error_of_a_trace_hook(hook: str, *, is_sent: bool) -> None:
 
 
 async def test_cancellation_while_the_session_is_closed() -> None:
-    """A cancellation of the caller passes, although the session is closed by then."""
     async with (
         aiohttp.ClientSession() as session,
         serve([Action.SILENCE], session=session) as (_, client),

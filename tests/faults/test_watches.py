@@ -6,6 +6,7 @@ import math
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 
 from helpers.asserts import assert_no_more_requests, max_per_second
@@ -15,13 +16,16 @@ from helpers.raw_server import (
     RawRequest,
     Script,
     ScriptedServer,
+    error_response,
     job_document,
     respond,
+    running_job,
 )
 from sieve_async import (
     Limits,
     PollPolicy,
     SieveClient,
+    Strategy,
     WaitTimeoutError,
 )
 from sieve_async.testing import FakeSieve
@@ -114,3 +118,28 @@ async def test_rate(sieve: FakeSieve, per_second: float, number: int) -> None:
     assert min(gaps) >= 0.5 / per_second
     assert max(gaps) <= 1.6 / per_second
     assert max(polls) - min(polls) <= 4
+
+
+STRATEGIES: list[Strategy] = ["poll", "long_poll", "list"]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("after", [None, 0.5])
+async def test_tasks_after_closing(strategy: Strategy, after: float | None) -> None:
+    ids = [f"a{number}" for number in range(10)]
+
+    def reply(request: RawRequest) -> Script:
+        return error_response(503) if request.is_list else [3.0, *running_job(request.job_id)]
+
+    async with (
+        ScriptedServer(reply) as server,
+        aiohttp.ClientSession() as session,  # one of our own would take turns to be closed
+        server.client(session=session) as client,
+        client.as_completed(ids, strategy=strategy) as outcomes,
+    ):
+        if after is not None:  # else nothing has begun yet
+            await asyncio.sleep(after)
+        assert server.foreign_tasks() or strategy == "list"  # a sleeping lister has no task
+        await client.close()
+        assert not server.foreign_tasks()
+        assert len([outcome async for outcome in outcomes]) == 10

@@ -109,7 +109,6 @@ def test_provider_is_registered() -> None:
 
 
 def test_connection_test(server: FakeSieve) -> None:
-    """The test of a connection asks the API with its key."""
     assert SieveHook().test_connection() == (True, "the API accepted the key")
     server.revoke_key()
     works, reason = SieveHook().test_connection()
@@ -166,7 +165,6 @@ def test_version_trigger(server: FakeSieve) -> None:
 
 
 def test_sensor_of_ended_jobs_does_not_defer(server: FakeSieve) -> None:
-    """Jobs that ended before need no triggerer."""
     job_ids = [server.add_job() for _ in range(3)]
     sensor = SieveJobSensor(task_id="wait", job_ids=job_ids)
     assert sensor.execute(make_context()) == dict.fromkeys(job_ids, "finished")  # type: ignore[arg-type]
@@ -362,7 +360,6 @@ def test_ambiguous_push_is_found_by_the_retry(server: FakeSieve) -> None:
 
 
 def test_failed_job_is_pushed_again_by_a_retry(server: FakeSieve) -> None:
-    """A retry after a failed job is what retries are for."""
     server.script_function("me/mine", status="error")
     operator = SievePushOperator(task_id="push", function="me/mine")
     context = make_context()

@@ -108,7 +108,6 @@ async def test_taskiq(server: FakeSieve) -> None:
 
 
 def test_types(tmp_path: Path) -> None:
-    """The recipes pass a strict type check."""
     for engine in ("temporalio", "prefect", "ray", "celery"):
         (tmp_path / f"{engine}_recipe.py").write_text(source(engine), "utf-8")
     options = ["--strict", "--ignore-missing-imports", "--allow-untyped-decorators"]
@@ -145,7 +144,6 @@ async def test_attempt_after_a_lost_worker(server: FakeSieve, activity: Any) -> 
 
 
 async def test_cancelling_stops_the_polling(server: FakeSieve, activity: Any) -> None:
-    """A cancelled activity ends."""
     environment = ActivityEnvironment()
     running = asyncio.ensure_future(environment.run(activity, [server.add_job(status=None)]))
     await asyncio.sleep(0.5)

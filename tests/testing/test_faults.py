@@ -244,7 +244,6 @@ async def test_held_request_can_be_dropped(sieve: FakeSieve) -> None:
 
 
 async def test_stopping_ends_slow_answers(sieve: FakeSieve) -> None:
-    """Delayed and slow answers are not waited for."""
     sieve.fault(path="/late", delay=1e6)
     sieve.fault(path="/slow", slow_body=1e6)
     waiting = [asyncio.ensure_future(get_raw(sieve, path)) for path in ("/late", "/slow")]

@@ -138,14 +138,3 @@ async def test_spans_of_random_jobs(sieve: FakeSieve, get: Get) -> None:
     assert 80 < ran[100] < 125
     assert 45 < ran[32] < 75
     assert 130 < ran[168] < 220
-
-
-def test_same_seed_same_timelines() -> None:
-    """The seed decides on everything but ids of runs."""
-
-    def scripts_of(seed: int) -> list[tuple[object, ...]]:
-        sieve = FakeSieve()
-        scripts = [sieve._jobs.get(each).script for each in sieve.add_jobs(50, seed=seed)]
-        return [(each.id, each.timeline(), each.status, each.outputs) for each in scripts]
-
-    assert scripts_of(1) == scripts_of(1) != scripts_of(2)

@@ -83,26 +83,6 @@ async def test_unlisted_job_is_found_by_its_id_only(sieve: FakeSieve, get: Get) 
 
 
 @pytest.mark.looptime
-async def test_status_follows_the_clock(sieve: FakeSieve, get: Get) -> None:
-    """At each moment a job is in the list of the status that it shows, and in no other."""
-    await asyncio.sleep(0.1)
-    sieve.add_job("short", queued=0.2, processing=0.1)
-    sieve.add_job("long", queued=0.2, processing=1, status="cancelled")
-    words = ("queued", "processing", "finished", "cancelled", "unheard")
-    seen = []
-    for pause in (0, 0.2, 0.1, 10):
-        await asyncio.sleep(pause)
-        seen.append([ids_of(await get(f"/v2/jobs?status={word}")) for word in words])
-    both = ["long", "short"]
-    assert seen == [
-        [both, [], [], [], []],
-        [[], both, [], [], []],
-        [[], ["long"], ["short"], [], []],
-        [[], [], ["short"], ["long"], []],
-    ]
-
-
-@pytest.mark.looptime
 async def test_list_is_no_poll(sieve: FakeSieve, get: Get) -> None:
     """A job that goes by polls is moved by lookups alone, and lists show where it is."""
     sieve.add_job("j", queued=1, processing=1, by="polls")

@@ -172,7 +172,6 @@ def test_sources_of_the_base_url() -> None:
 
 
 def test_the_key_is_not_shown() -> None:
-    """No text of the configuration shows the key."""
     config = read_config(Secret(KEY), None, {}, None)
     assert config.api_key == KEY
     assert KEY not in f"{config} {config!r} {[config]} {Secret(KEY)} {Secret(KEY)!r}"

@@ -273,7 +273,6 @@ def test_outputs(outputs: object, expected: Any) -> None:
 
 
 def test_outputs_of_a_version() -> None:
-    """The same in a version."""
     document = {"id": "v", "build_status": "a", "inputs": [5], "outputs": "x"}
     version = structure(document, FunctionVersion)
     assert (version.inputs, version.outputs) == ((InputOutput(data=5),), (InputOutput(data="x"),))

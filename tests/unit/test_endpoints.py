@@ -136,7 +136,6 @@ def test_push() -> None:
 
 
 def test_cancel() -> None:
-    """To cancel a job is a DELETE."""
     assert cancel_job("j") == Request("DELETE", "/v2/jobs/j", Job)
     with pytest.raises(InvalidArgumentError, match="job_id must be"):
         cancel_job("a/b")

@@ -347,7 +347,6 @@ def test_a_part_with_a_second_name(target: Path) -> None:
 
 
 def test_writers_in_many_threads(target: Path) -> None:
-    """However writers of one file overlap, the file is always that of one of them."""
     wrong: list[bytes] = []
 
     def write(number: int) -> None:
@@ -400,7 +399,6 @@ def test_the_target_is_not_overwritten(target: Path) -> None:
     ],
 )
 def test_records_that_cannot_be_used(target: Path, record: bytes | None) -> None:
-    """Without a usable record the part cannot be continued."""
     path = record_of(leave_part(target))
     if record is None:
         path.unlink()

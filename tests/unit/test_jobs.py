@@ -220,7 +220,6 @@ async def found(
 
 
 async def test_jobs_with_equal_inputs() -> None:
-    """Jobs with equal inputs that were created since are found, and all of them."""
     ids, _ = await found(
         [
             job("a"),

@@ -7,7 +7,7 @@ import pytest
 
 from helpers.asserts import max_per_second
 from helpers.http_helpers import now
-from sieve_async import RateLimitError
+from sieve_async import ClientClosedError, RateLimitError
 from sieve_async.background import Background
 from sieve_async.limiter import RequestLimiter
 
@@ -169,46 +169,6 @@ async def test_pauses_again_and_again() -> None:
     assert now() <= 12
 
 
-@pytest.mark.parametrize("used", [True, False])
-async def test_turns_by_callback(*, used: bool) -> None:
-    """A callback gets the slot with its turn; an unused one is given back with its turn."""
-    limiter, times = make(slots=4, rate=1), list[float]()
-    results = [True, used]
-
-    def on_turn() -> bool:
-        times.append(now())
-        return results.pop()
-
-    limiter.queue_turn(on_turn)
-    limiter.queue_turn(on_turn)
-    await asyncio.sleep(5)
-    assert times == pytest.approx([0, 1.02] if used else [0, 0], abs=0.02)
-    assert limiter.in_flight == 1 + used
-
-
-async def test_callback_that_queues_again() -> None:
-    """A callback may queue the next turn, a thousand times over."""
-    limiter, count = make(slots=5000), 0
-
-    def on_turn() -> bool:
-        nonlocal count
-        count += 1
-        if count < 4000:
-            limiter.queue_turn(on_turn)
-        return True
-
-    limiter.queue_turn(on_turn)
-    assert (count, limiter.in_flight) == (4000, 4000)
-
-    def broken() -> bool:
-        raise LookupError
-
-    limiter = make()
-    with pytest.raises(LookupError):
-        limiter.queue_turn(broken)
-    assert limiter.acquire_nowait(poll=True)  # it kept no slot
-
-
 async def test_backlog_longer_than_the_caller_waits() -> None:
     """Nor does a call wait longer in the queue that a pause has left."""
     limiter, times = make(slots=64, rate=1), Times()
@@ -221,8 +181,45 @@ async def test_backlog_longer_than_the_caller_waits() -> None:
 
 
 async def test_shorter_pause_does_not_end_a_longer_one() -> None:
-    """Of two pauses the later end counts."""
     limiter = make()
     limiter.pause(60, REASON)
     limiter.pause(5, REASON)
     assert limiter.pause_remaining() == 60
+
+
+async def test_failure_reaches_all_that_wait() -> None:
+    """What is no error of one request reaches each caller that waits here."""
+
+    class StopRun(BaseException):
+        pass
+
+    limiter = make()
+    assert limiter.acquire_nowait(poll=False)
+    waiting = [
+        asyncio.ensure_future(limiter.acquire(poll=True)),
+        asyncio.ensure_future(limiter.sleep_until(1e6)),
+    ]
+    await asyncio.sleep(0)
+    limiter.fail(StopRun())
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [StopRun] * 2
+
+
+async def test_close() -> None:
+    """Closing wakes all that wait here."""
+    limiter = make()
+    assert limiter.acquire_nowait(poll=False)
+    waiting = [
+        asyncio.ensure_future(limiter.acquire(poll=False)),
+        asyncio.ensure_future(limiter.acquire(poll=True)),
+        asyncio.ensure_future(limiter.sleep_until(1e6)),
+    ]
+    await asyncio.sleep(0)
+    limiter.close()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [ClientClosedError] * 3
+    for late in (limiter.acquire(poll=True), limiter.sleep_until(5)):
+        with pytest.raises(ClientClosedError):
+            await late
+    with pytest.raises(ClientClosedError):
+        limiter.acquire_nowait(poll=False)

@@ -36,7 +36,6 @@ async def test_connection_that_ends() -> None:
 
 
 async def test_large_body_lets_the_loop_turn() -> None:
-    """The loop turns between the steps of a decompression."""
     turns = 0
 
     async def count() -> None:
@@ -57,7 +56,6 @@ async def test_large_body_lets_the_loop_turn() -> None:
 
 
 async def test_answer_in_the_turn_of_the_deadline() -> None:
-    """An answer that arrives in the same turn as the deadline is read."""
     loop = asyncio.get_running_loop()
     timers, answer = RequestTimers(), loop.create_future()
 
