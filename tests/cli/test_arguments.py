@@ -23,36 +23,18 @@ def usage_error(capsys: pytest.CaptureFixture[str], line: str) -> str:
     return capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        "job",
-        "job wait",
-        "job get a b",
-        "job wait a --timeout soon",
-        "job wait a --timeout=",
-        "job wait a --timeout -5",
-        "job wait a --any --fail-fast",
-        "job wait a --rate 0",
-        "job get a --offset -1",
-        "version get mine",
-        "watch",
-        "watch - a",
-        "watch - --ids-file x",
-        "watch a --show",
-        "watch a --report /",
-        "watch a --format yaml",
-        "demo --jobs many",
-        "serve --port 65536",
-        "push me/mine --input a",
-        "push me/mine --input a=1 --input a=2",
-        "push me/mine --input-json []",
-        "push me/mine --env =1",
-        "push me/mine --webhook here",
-        "run me/mine --strategy list",
-    ],
-)
+USAGE_ERRORS = [
+    *("", "job", "job wait", "job get a b", "job wait a --timeout soon"),
+    *("job wait a --timeout=", "job wait a --timeout -5", "job wait a --any --fail-fast"),
+    *("job wait a --rate 0", "job get a --offset -1", "version get mine", "watch", "watch - a"),
+    *("watch - --ids-file x", "watch a --show", "watch a --report /", "watch a --format yaml"),
+    *("demo --jobs many", "serve --port 65536", "push me/mine --input a"),
+    *("push me/mine --input a=1 --input a=2", "push me/mine --input-json []"),
+    *("push me/mine --env =1", "push me/mine --webhook here", "run me/mine --strategy list"),
+]
+
+
+@pytest.mark.parametrize("line", USAGE_ERRORS)
 def test_usage_errors(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Invalid arguments end with 2 before anything is sent."""
     assert "usage: sieve-async" in usage_error(capsys, line)

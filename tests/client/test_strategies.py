@@ -18,6 +18,7 @@ from helpers.raw_server import (
     job_until,
     respond,
 )
+from helpers.waits import ends_of
 from sieve_async import (
     Job,
     Limits,
@@ -43,18 +44,6 @@ async def test_listed_too_late(sieve: FakeSieve, client: SieveClient) -> None:
     assert all(outcome.ok for outcome in outcomes[3:])
     assert sieve.requests.total <= 40
     assert now() <= 3
-
-
-@pytest.mark.parametrize("number", [0, 2])
-async def test_few(sieve: FakeSieve, client: SieveClient, number: int) -> None:
-    """A few jobs are watched no worse than by polls."""
-    ids = [sieve.add_job(processing=100) for _ in range(number)]
-    outcomes = await client.wait_for_jobs(ids, strategy="list")
-    assert [outcome.ok for outcome in outcomes] == [True] * number
-    [late] = await client.wait_for_jobs([sieve.add_job()], strategy="list", timeout=0.9)
-    assert late.ok
-    assert now() <= 115
-    assert sieve.requests.total <= 80 * number + 1
 
 
 async def test_vanishing(sieve: FakeSieve, client: SieveClient) -> None:
@@ -157,9 +146,9 @@ async def test_deadline_with_lists(sieve: FakeSieve, client: SieveClient) -> Non
     assert all(59 <= last[f"/v2/jobs/{job_id}"] <= 60 for job_id in ids)
 
 
-@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("kind", ["job, long_poll", "jobs, long_poll"])
 @pytest.mark.parametrize("seconds", [20, None])
-async def test_held_connection_is_dropped(*, many: bool, seconds: float | None) -> None:
+async def test_held_connection_is_dropped(kind: str, seconds: float | None) -> None:
     """A long poll that nothing answers costs a minute at the most, and no deadline."""
 
     def reply(request: RawRequest) -> Script:
@@ -168,18 +157,14 @@ async def test_held_connection_is_dropped(*, many: bool, seconds: float | None) 
         return respond(job_document("job", "finished" if now() >= 5 else "processing"))
 
     async with ScriptedServer(reply) as server, server.client() as client:
-        if many:
-            [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll", timeout=seconds)
-            assert outcome.ok
-        else:
-            job = await client.wait_for_job("job", strategy="long_poll", timeout=seconds)
-            assert job.succeeded
+        [job] = await ends_of(client, kind, ["job"], timeout=seconds)
+        assert job.succeeded
     assert now() <= 60.5
     assert [request.is_await for request in server.requests[:2]] == [True, False]
 
 
-@pytest.mark.parametrize("many", [False, True])
-async def test_refused_long_polls(*, many: bool) -> None:
+@pytest.mark.parametrize("kind", ["job, long_poll", "jobs, long_poll"])
+async def test_refused_long_polls(kind: str) -> None:
     """Whatever ``/await`` answers, one plain poll settles it, and the requests stay few."""
     elsewhere = ("Location", "https://elsewhere.example/")
     answers = [error_response(status, elsewhere) for status in (302, 401, 403, 404, 422, 429, 500)]
@@ -190,11 +175,8 @@ async def test_refused_long_polls(*, many: bool) -> None:
             return answer if request.is_await else job_until(end)
 
         async with ScriptedServer(reply) as server, server.client() as client:
-            if many:
-                [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll")
-                assert outcome.ok
-            else:
-                assert (await client.wait_for_job("job", strategy="long_poll")).succeeded
+            [job] = await ends_of(client, kind, ["job"])
+            assert job.succeeded
         assert end <= now() <= end + 4
         assert max_per_second(server.times) <= 6  # two for each interval
         assert len(server.awaits) <= 27 + 44 + 1  # in ten seconds 0.375 s apart, then 3.75 % later

@@ -23,6 +23,7 @@ from helpers.raw_server import (
     respond,
     serve,
 )
+from helpers.waits import ends_of
 from sieve_async import (
     BuildStatus,
     FunctionVersion,
@@ -236,8 +237,8 @@ def answer(request: RawRequest, ends_at: float) -> Script:
 
 
 @pytest.mark.parametrize("status", STATUSES)
-@pytest.mark.parametrize("many", [False, True])
-async def test_block_in_passing(status: int, *, many: bool) -> None:
+@pytest.mark.parametrize("kind", ["job", "jobs"])
+async def test_block_in_passing(status: int, kind: str) -> None:
     """Two seconds of rejections in the middle cost no healthy wait."""
 
     def reply(request: RawRequest) -> Script:
@@ -245,34 +246,24 @@ async def test_block_in_passing(status: int, *, many: bool) -> None:
             return respond(HTML, status=status)
         return answer(request, 40)
 
-    ids = [f"j{n}" for n in range(5)]
     async with ScriptedServer(reply) as server, server.client() as client:
-        if many:
-            outcomes = await client.wait_for_jobs(ids)
-            assert all(outcome.ok for outcome in outcomes)
-        else:
-            jobs = await asyncio.gather(*map(client.wait_for_job, ids))
-            assert all(job.succeeded for job in jobs)
+        for job in await ends_of(client, kind, ["a", "b"]):
+            assert job.succeeded
     assert any(10 <= at < 12 for at in server.times)
 
 
 @pytest.mark.parametrize("status", STATUSES)
-@pytest.mark.parametrize("many", [False, True])
-async def test_lasting_rejection(status: int, *, many: bool) -> None:
+@pytest.mark.parametrize("kind", ["job", "jobs"])
+async def test_lasting_rejection(status: int, kind: str) -> None:
     """It ends the wait after two more polls, each at least 2.5 s later."""
 
     def reply(request: RawRequest) -> Script:
         return answer(request, 1e9) if now() < 10 else respond(HTML, status=status)
 
     async with ScriptedServer(reply) as server, server.client() as client:
-        if many:
-            [outcome] = await client.wait_for_jobs(["job"])
-            error: errors.SieveError | None = outcome.error
-        else:
-            with pytest.raises(errors.SieveError) as caught:
-                await client.wait_for_job("job")
-            error = caught.value
-        assert getattr(error, "status", None) == status
+        [error] = await ends_of(client, kind)
+        assert isinstance(error, errors.APIError)
+        assert error.status == status
     rejected = [at for at in server.times if at >= 10]
     assert len(rejected) == 3
     assert all(later - earlier >= 2.5 for earlier, later in pairwise(rejected))
@@ -280,23 +271,18 @@ async def test_lasting_rejection(status: int, *, many: bool) -> None:
 
 
 @pytest.mark.parametrize("missing_for", [8.0, 60.0])
-@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("kind", ["job", "jobs"])
 async def test_pushed_just_now(
-    sieve: FakeSieve, client: SieveClient, missing_for: float, *, many: bool
+    sieve: FakeSieve, client: SieveClient, missing_for: float, kind: str
 ) -> None:
     """404 is transient for ten seconds after this client has pushed the job."""
     sieve.script_function("sieve/dubbing", processing=5)
     missing = sieve.fault(path="/v2/jobs/*", status=404)
     asyncio.get_running_loop().call_later(missing_for, missing.remove)
     pushed = await client.push_job("sieve/dubbing")
-    waiting = client.wait_for_jobs([pushed.id]) if many else client.wait_for_job(pushed.id)
-    [result] = await asyncio.gather(waiting, return_exceptions=True)
-    error = result[0].error if isinstance(result, list) else result
-    if missing_for < 10:
-        assert not isinstance(error, Exception)
-    else:
-        assert isinstance(error, errors.NotFoundError)
-        assert 10 <= now() <= 40
+    [end] = await ends_of(client, kind, [pushed.id])
+    assert type(end) is (Job if missing_for < 10 else errors.NotFoundError)
+    assert missing_for < 10 or 10 <= now() <= 40
 
 
 async def test_not_found(sieve: FakeSieve, client: SieveClient) -> None:

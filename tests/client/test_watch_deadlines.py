@@ -200,20 +200,3 @@ async def test_slow_consumer_loses_nothing(sieve: FakeSieve, client: SieveClient
             await asyncio.sleep(10)
     assert seen == [("early", True), ("late", False)]
     assert len(sieve.requests) == before
-
-
-async def test_two_deadlines(sieve: FakeSieve, client: SieveClient) -> None:
-    """Of two calls for the same ids, each ends by its own deadline."""
-    ids = [sieve.add_job(f"{number}", processing=50) for number in range(10)]
-    started = now()
-
-    async def timed(limit: float | None) -> tuple[float, int]:
-        outcomes = await client.wait_for_jobs(ids, timeout=limit)
-        return now() - started, sum(outcome.ok for outcome in outcomes)
-
-    (short, none), (same, also_none), (_, most), (_, most_too) = await asyncio.gather(
-        timed(10), timed(10), timed(100), timed(None)
-    )
-    assert (none, also_none, most, most_too) == (0, 0, 10, 10)
-    assert short == pytest.approx(10, abs=0.1)
-    assert same == pytest.approx(10, abs=0.1)

@@ -1,11 +1,11 @@
 """``PollPolicy.outage_timeout``: time without polls is not an outage."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from helpers.http_helpers import now
+from helpers.waits import ends_of
 from sieve_async import PollPolicy, SieveClient, SieveError
 from sieve_async.testing import FakeSieve
 
@@ -33,32 +33,25 @@ async def test_busy_caller_of_a_stream(sieve: FakeSieve, client: SieveClient) ->
     assert now() - began == pytest.approx(300, abs=15)
 
 
-@pytest.mark.parametrize("is_watch", [False, True], ids=["wait", "watch"])
+@pytest.mark.parametrize("kind", ["job, long_poll", "jobs, long_poll"])
 @pytest.mark.parametrize("is_lasting", [False, True], ids=["short", "lasting"])
 async def test_outage_during_a_long_poll(
-    sieve: FakeSieve, client: SieveClient, *, is_watch: bool, is_lasting: bool
+    sieve: FakeSieve, client: SieveClient, kind: str, *, is_lasting: bool
 ) -> None:
     """An outage of some seconds is none; a longer one ends the wait after the outage timeout."""
     job_id = sieve.add_job(processing=1000)
-    settings: dict[str, Any] = {"polling": POLICY, "strategy": "long_poll"}
-
-    async def wait() -> str:
-        if is_watch:
-            (outcome,) = await client.wait_for_jobs([job_id], **settings)
-            return outcome.result().status
-        return (await client.wait_for_job(job_id, **settings)).status
-
-    waiting = asyncio.create_task(wait())
+    waiting = asyncio.create_task(ends_of(client, kind, [job_id], polling=POLICY))
     await asyncio.sleep(500)
     await sieve.stop()
     if is_lasting:
-        with pytest.raises(SieveError, match="cannot connect"):
-            await waiting
+        [error] = await waiting
+        assert "cannot connect" in str(error)
         assert 200 <= now() - 500 <= 315
         return
     await asyncio.sleep(10)
     await sieve.start()
-    assert await waiting == "finished"
+    [job] = await waiting
+    assert job.succeeded
     assert now() <= 1070
 
 

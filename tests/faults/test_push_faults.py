@@ -218,8 +218,9 @@ async def test_push_that_was_not_sent() -> None:
         await asyncio.sleep(1000)
         lookup = asyncio.create_task(client.get_job("a"))
         await asyncio.sleep(1)
-        with pytest.raises(RequestTimeoutError, match="no slot"):
+        with pytest.raises(RequestTimeoutError, match="no slot") as late:
             await client.run(FUNCTION, INPUTS, timeout=5)
+        assert (late.value.sent, late.value.attempts) == (False, 0)
         await lookup
         assert not [request for request in server.requests if request.method == "POST"]
 

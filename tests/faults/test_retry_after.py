@@ -1,8 +1,7 @@
 """``Retry-After``: how long calls and waits pause."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pytest
 
@@ -19,12 +18,12 @@ from helpers.raw_server import (
     version_json,
 )
 from helpers.retry_after_values import DATE
-from sieve_async import APIError, RateLimitError, SieveClient
+from helpers.waits import KINDS, ends_of
+from sieve_async import APIError, RateLimitError, SieveClient, SieveError
 
 pytestmark = pytest.mark.looptime
 
 Headers: TypeAlias = list[tuple[str, str]]
-Call: TypeAlias = Callable[[SieveClient], Awaitable[object]]
 
 # One of each kind, and the seconds that they mean.
 FORMS: list[tuple[Headers, float | None]] = [
@@ -45,28 +44,6 @@ EARLY = 1e-6  # precision of the loop time
 def throttled(status: int, *headers: tuple[str, str]) -> Script:
     """An error response with headers."""
     return respond({"detail": "slowly"}, status=status, headers=headers)
-
-
-def many(strategy: Any) -> Call:
-    """Watch many jobs."""
-    return lambda client: client.wait_for_jobs(IDS, strategy=strategy)
-
-
-async def stream(client: SieveClient) -> int:
-    """Take all outputs."""
-    async with client.stream_outputs(JOB) as outputs:
-        return len([output async for output in outputs])
-
-
-WAITS: dict[str, Call] = {
-    "wait_for_job": lambda client: client.wait_for_job(JOB),
-    "wait_for_job, long_poll": lambda client: client.wait_for_job(JOB, strategy="long_poll"),
-    "wait_until_ready": lambda client: client.wait_until_ready("o", "f"),
-    "stream_outputs": stream,
-    "wait_for_jobs": many("poll"),
-    "wait_for_jobs, long_poll": many("long_poll"),
-    "wait_for_jobs, list": many("list"),
-}
 
 
 def throttle_once(status: int, headers: Headers) -> ScriptedServer:
@@ -103,14 +80,15 @@ async def test_plain_call(status: int) -> None:
             assert_idle(client)
 
 
-@pytest.mark.parametrize("name", WAITS)
-async def test_wait(name: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_wait(kind: str) -> None:
     """A wait continues after the pause, which is at most an hour; so does every other call."""
     for headers, seconds in FORMS:
         async with throttle_once(429, headers) as server, server.client() as client:
             started = now()
             other = asyncio.create_task(lookup_in_the_pause(server, client))
-            assert await WAITS[name](client)
+            ends = await ends_of(client, kind, IDS)
+            assert not [end for end in ends if isinstance(end, SieveError)]
             first, *later = server.requests
             pause = min(seconds or 0.0, MAX_PAUSE)
             assert all(request.at - first.at >= pause - EARLY for request in later), headers

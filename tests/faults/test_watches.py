@@ -1,17 +1,14 @@
 """Watches of many jobs: failing responses, shared jobs, and how many requests they send."""
 
 import asyncio
-import itertools
-import math
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
-from helpers.asserts import assert_no_more_requests, max_per_second
+from helpers.asserts import assert_no_more_requests
 from helpers.http_helpers import now
-from helpers.leak_checks import KEY
 from helpers.raw_server import (
     RawRequest,
     Script,
@@ -22,7 +19,6 @@ from helpers.raw_server import (
     running_job,
 )
 from sieve_async import (
-    Limits,
     PollPolicy,
     SieveClient,
     Strategy,
@@ -31,17 +27,6 @@ from sieve_async import (
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
-
-
-def limited(sieve: FakeSieve, per_second: float | None, slots: int = 64) -> SieveClient:
-    """A client with limits."""
-    limits = Limits(polls_per_second=per_second, max_connections=slots)
-    return SieveClient(KEY, base_url=sieve.url, limits=limits)
-
-
-def times_of(sieve: FakeSieve) -> list[float]:
-    """The time of each request."""
-    return [entry.at for entry in sieve.requests]
 
 
 class StopRun(BaseException):
@@ -101,23 +86,6 @@ async def test_shared_stream() -> None:
         await asyncio.gather(take(), take(), take())
         assert sorted(seen) == [0, 1, 2, 3, 4, 5]
         await assert_no_more_requests(client, server.requests)
-
-
-@pytest.mark.parametrize(("per_second", "number"), [(20, 120), (2.5, 20), (0.5, 3)])
-async def test_rate(sieve: FakeSieve, per_second: float, number: int) -> None:
-    """Polls are spread evenly over time and jobs, never above the rate in any second."""
-    ids = [sieve.add_job(processing=600) for _ in range(number)]
-    seconds = 30 * max(1.0, 2 / per_second)
-    async with limited(sieve, per_second) as client:
-        await client.wait_for_jobs(ids, timeout=seconds)
-    times = times_of(sieve)
-    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-    polls = [sieve.requests_for(job_id) for job_id in ids]
-    assert max_per_second(times) <= math.ceil(per_second)
-    assert len(times) >= 0.9 * seconds * per_second
-    assert min(gaps) >= 0.5 / per_second
-    assert max(gaps) <= 1.6 / per_second
-    assert max(polls) - min(polls) <= 4
 
 
 STRATEGIES: list[Strategy] = ["poll", "long_poll", "list"]

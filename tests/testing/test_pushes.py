@@ -1,8 +1,6 @@
 """Jobs that a program pushes to the fake server, and cancels."""
 
 import asyncio
-import io
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
@@ -171,15 +169,6 @@ async def test_malformed_body(
     async with session.post("/v2/push", data=body) as response:
         [problem] = (await response.json())["detail"]
     assert (response.status, problem["type"], sieve.pushes) == (422, kind, [])
-
-
-async def test_large_body(sieve: FakeSieve, session: aiohttp.ClientSession) -> None:
-    """A body of some megabytes is read as a whole."""
-    sieve.script_function("me/mine")
-    body = json.dumps({"function": "me/mine", "inputs": {"text": "x" * 3_000_000}}).encode()
-    async with session.post("/v2/push", data=io.BytesIO(body)) as response:
-        assert response.status == 200
-    assert len(sieve.pushes[0].inputs["text"]) == 3_000_000
 
 
 async def test_cut_body(sieve: FakeSieve, caplog: pytest.LogCaptureFixture) -> None:

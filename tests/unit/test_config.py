@@ -23,8 +23,6 @@ from sieve_async.config import (
     check_job_id,
     check_job_ids,
     check_offset,
-    check_seconds,
-    check_setting,
     check_status,
     check_timeout,
     find_api_key,
@@ -237,22 +235,6 @@ def test_bad_arguments(
         assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
 
-def test_good_arguments() -> None:
-    """Accepted values pass; where a callback must be given, None is refused."""
-    check_job_ids(["a"])
-    check_job_ids(iter("ab"))
-    check_choice("strategy", "poll", ("poll", "list"))
-    check_callable("on_update", print)
-    check_callable("on_update", None)
-    check_count("n", 1)
-    check_seconds("s", 0)
-    check_setting("limits", Limits(), Limits)
-    with pytest.raises(InvalidArgumentError, match="on_update must be callable, got None"):
-        check_callable("on_update", None, optional=False)
-    with pytest.raises(ConfigError, match="limits must be a Limits, got an object of class Time"):
-        check_setting("limits", Timeout(), Limits)
-
-
 def test_what_errors_show() -> None:
     """Values of other classes are not shown, only their class: a repr may be anything."""
 
@@ -356,14 +338,6 @@ def test_plain_timeouts() -> None:
     for given in (None, *NO_SECONDS, 0, timedelta(0), Limits()):
         with pytest.raises(ConfigError, match=r"\Atimeout must be a Timeout, or seconds or a time"):
             as_timeout(given)
-
-
-def test_messages() -> None:
-    """An error names the setting, what was given and what is accepted."""
-    with pytest.raises(ConfigError) as caught:
-        Timeout(request="x")  # type: ignore[arg-type] # on purpose
-    words = "Timeout.request must be a finite number above 0 or None for no limit, got 'x'"
-    assert str(caught.value) == words
 
 
 def test_durations() -> None:

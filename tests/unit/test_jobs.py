@@ -24,7 +24,6 @@ from sieve_async.errors import (
     ServerError,
 )
 from sieve_async.jobs import PushedJob, PushLog, Search, check_push, list_jobs
-from sieve_async.jobs.find import canonical
 from sieve_async.jobs.lifecycle import JobList
 from sieve_async.models import File, Job, JobStatus, Webhook
 
@@ -272,15 +271,6 @@ async def test_how_far_a_list_is_read() -> None:
     newest_first = [job("a"), *(job(f"o{n}", seconds=-100.0 - n) for n in range(2000))]
     assert await found(newest_first) == (["a"], 501)
     assert await found(newest_first[::-1]) == (["a"], 2001)
-
-
-def test_canonical_values() -> None:
-    """Equal JSON values are equal, and others are not."""
-    assert canonical(1) == canonical(1.0)
-    assert canonical(1) != canonical(True)  # noqa: FBT003
-    assert canonical([1, [2]]) == canonical((1, (2,)))
-    assert canonical({"a": None}) == {}
-    assert canonical([{"Key": "a", "Value": 1}]) == {"a": 1}
 
 
 # Lists

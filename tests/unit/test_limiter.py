@@ -223,3 +223,43 @@ async def test_close() -> None:
             await late
     with pytest.raises(ClientClosedError):
         limiter.acquire_nowait(poll=False)
+
+
+@pytest.mark.parametrize("used", [True, False])
+async def test_turns_by_callback(*, used: bool) -> None:
+    """A callback gets the slot with its turn; an unused one is given back with its turn."""
+    limiter, times = make(slots=4, rate=1), list[float]()
+    results = [True, used]
+
+    def on_turn() -> bool:
+        times.append(now())
+        return results.pop()
+
+    limiter.queue_turn(on_turn)
+    limiter.queue_turn(on_turn)
+    await asyncio.sleep(5)
+    assert times == pytest.approx([0, 1.02] if used else [0, 0], abs=0.02)
+    assert limiter.in_flight == 1 + used
+
+
+async def test_callback_that_queues_again() -> None:
+    """A callback may queue the next turn, a thousand times over."""
+    limiter, count = make(slots=5000), 0
+
+    def on_turn() -> bool:
+        nonlocal count
+        count += 1
+        if count < 4000:
+            limiter.queue_turn(on_turn)
+        return True
+
+    limiter.queue_turn(on_turn)
+    assert (count, limiter.in_flight) == (4000, 4000)
+
+    def broken() -> bool:
+        raise LookupError
+
+    limiter = make()
+    with pytest.raises(LookupError):
+        limiter.queue_turn(broken)
+    assert limiter.acquire_nowait(poll=True)  # it kept no slot

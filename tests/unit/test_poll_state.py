@@ -179,3 +179,14 @@ def test_inconclusive() -> None:
     state = PollState(STEADY, 0, 10)
     assert state.on_inconclusive(9.99) == PollAt(9.99)
     assert state.on_inconclusive(10) == DeadlineReached(10)
+
+
+def test_changes() -> None:
+    """Another status or number of outputs is a change; failures are none."""
+    state = PollState(STEADY, 0)
+    seen = []
+    for status, outputs in ((QUEUED, 0), (QUEUED, 0), (PROCESSING, 0), (PROCESSING, 2)):
+        answer(state, status, 1, outputs)
+        seen.append(state.has_changed)
+    failure(state, errors.ServerError(500), 2)
+    assert [*seen, state.has_changed] == [True, False, True, True, False]
