@@ -19,14 +19,7 @@ from helpers.raw_server import (
     respond,
 )
 from helpers.waits import ends_of
-from sieve_async import (
-    Job,
-    Limits,
-    NotFoundError,
-    PollPolicy,
-    SieveClient,
-    WaitTimeoutError,
-)
+from sieve_async import Job, Limits, NotFoundError, PollPolicy, SieveClient, WaitTimeoutError
 from sieve_async.testing import FakeSieve, LoggedRequest
 
 pytestmark = pytest.mark.looptime

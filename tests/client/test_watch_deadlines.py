@@ -134,10 +134,7 @@ async def test_zero_in_a_long_pause() -> None:
     """One poll of each waits no longer for the server than a plain call does."""
     reply = error_response(503, ("Retry-After", "3600"))
     limits = Limits(max_connections=2)
-    async with (
-        ScriptedServer(lambda _: reply) as server,
-        server.client(limits=limits) as client,
-    ):
+    async with ScriptedServer(lambda _: reply) as server, server.client(limits=limits) as client:
         ids = [f"job-{number}" for number in range(10)]
         for polls in (1, 0):
             outcomes = await client.wait_for_jobs(ids, timeout=0)

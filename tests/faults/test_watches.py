@@ -18,12 +18,7 @@ from helpers.raw_server import (
     respond,
     running_job,
 )
-from sieve_async import (
-    PollPolicy,
-    SieveClient,
-    Strategy,
-    WaitTimeoutError,
-)
+from sieve_async import PollPolicy, SieveClient, Strategy, WaitTimeoutError
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime

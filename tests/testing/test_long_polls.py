@@ -73,8 +73,7 @@ async def test_timer_decides_that_it_is_time() -> None:
 
 @pytest.mark.looptime
 @pytest.mark.parametrize(
-    "script",
-    [{"queued": math.inf}, {"processing": 601}, {"status": None, "by": "polls"}],
+    "script", [{"queued": math.inf}, {"processing": 601}, {"status": None, "by": "polls"}]
 )
 async def test_ten_minutes_are_the_limit(sieve: FakeSieve, get: Get, script: Document) -> None:
     """An await of a job that runs for longer, or forever, is answered with 408."""

@@ -13,7 +13,7 @@ from sieve_async.testing import FakeSieve
 
 Send: TypeAlias = Callable[..., Awaitable[Document]]
 PUSH_KEYS = {
-    *("id", "run_id", "stream_output", "status", "organization_id", "model_id", "workflow_id"),
+    *("id", "run_id", "stream_output", "status", "organization_id", "model_id", "workflow_id")
 }
 NO_FUNCTION = {"detail": "Function not found.", "http": 404}
 INVALID_FUNCTION = {"detail": "Invalid function specified.", "http": 400}
