@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from helpers.asserts import assert_no_more_requests
 from helpers.http_helpers import now
 from helpers.job_snapshots import (
     EVERY_SECOND,
@@ -24,7 +25,7 @@ from helpers.job_snapshots import (
     wait_through,
 )
 from helpers.leak_checks import check_error, error_of
-from helpers.raw_server import JOB
+from helpers.raw_server import JOB, RawRequest, Script, ScriptedServer, job_document, respond
 from sieve_async import InputOutput, Job, PollPolicy, RetryPolicy, SieveClient, errors
 from sieve_async.testing import FakeSieve
 
@@ -531,3 +532,24 @@ async def test_flapping_runs_are_no_hot_loop(runs: int) -> None:
             await collect_outputs(stream_job(client, on_restart="continue", timeout=60), [])
     assert waiting <= 2 * 61
     assert len(server.requests) <= 2 * 61
+
+
+async def test_shared_stream() -> None:
+    """Tasks that share a stream of outputs get each of them once."""
+
+    def reply(request: RawRequest) -> Script:
+        ends = now() >= 5
+        values = [{"data": number} for number in range(request.offset, 6 if ends else 3)]
+        document = job_document("a", "finished" if ends else "processing", outputs=values)
+        return [0.1, *respond(document)]
+
+    seen: list[Any] = []
+    async with ScriptedServer(reply) as server, server.client() as client:
+        stream = client.stream_outputs("a")
+
+        async def take() -> None:
+            seen.extend([getattr(output, "data", None) async for output in stream])
+
+        await asyncio.gather(take(), take(), take())
+        assert sorted(seen) == [0, 1, 2, 3, 4, 5]
+        await assert_no_more_requests(client, server.requests)

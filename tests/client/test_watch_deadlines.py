@@ -16,6 +16,7 @@ from sieve_async import (
     JobOutcome,
     JobStatus,
     Limits,
+    PollPolicy,
     ServerError,
     SieveClient,
     WaitTimeoutError,
@@ -197,3 +198,20 @@ async def test_slow_consumer_loses_nothing(sieve: FakeSieve, client: SieveClient
             await asyncio.sleep(10)
     assert seen == [("early", True), ("late", False)]
     assert len(sieve.requests) == before
+
+
+async def test_deadlines_of_a_shared_job(sieve: FakeSieve, client: SieveClient) -> None:
+    """A deadline has the state at that time, even if another watch has seen the end since."""
+    job = sieve.job(sieve.add_job("a", by="manual"))
+    job.start()
+    policy = PollPolicy(jitter=0)
+    longer = asyncio.create_task(client.wait_for_jobs(["a"], polling=policy))
+    async with client.as_completed(["a"], timeout=5, polling=policy) as outcomes:
+        await asyncio.sleep(10)
+        job.finish()
+        [shared] = await longer
+        error = (await anext(outcomes)).error
+    assert shared.ok
+    assert isinstance(error, WaitTimeoutError)
+    assert error.last_status == "processing"
+    assert error.polls <= 12

@@ -428,3 +428,24 @@ async def test_source_of_a_list_that_was_not_begun(turns: int) -> None:
         with pytest.raises(ClientClosedError):
             await anext(client.as_completed(stepped))
         assert stepped.closed == 1
+
+
+class StopRun(BaseException):
+    """What ends a program, or a test of the caller's."""
+
+
+async def test_source_that_ends_the_program(sieve: FakeSieve, client: SieveClient) -> None:
+    """A BaseException of a source reaches the caller that iterates."""
+    sieve.add_job("a", processing=600)
+
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        await asyncio.sleep(3)
+        raise StopRun
+
+    outcomes = client.as_completed(source())
+    async with asyncio.timeout(60):
+        with pytest.raises(StopRun):
+            await anext(outcomes)
+    assert [outcome async for outcome in outcomes] == []
+    await assert_no_more_requests(client, sieve.requests)

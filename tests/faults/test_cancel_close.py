@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
+import aiohttp
 import pytest
 
 from helpers.asserts import assert_idle, yield_to_loop
@@ -27,6 +28,7 @@ from sieve_async import (
     Limits,
     RequestTimeoutError,
     SieveClient,
+    Strategy,
     Timeout,
 )
 
@@ -136,3 +138,25 @@ async def test_close_twice_as_a_request_times_out() -> None:
         await asyncio.gather(*closing)
         assert isinstance(call.exception(), (ClientClosedError, RequestTimeoutError))
         assert client.closed
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("after", [None, 0.5])
+async def test_tasks_after_closing(strategy: Strategy, after: float | None) -> None:
+    ids = [f"a{number}" for number in range(10)]
+
+    def reply(request: RawRequest) -> Script:
+        return error_response(503) if request.is_list else [3.0, *running_job(request.job_id)]
+
+    async with (
+        ScriptedServer(reply) as server,
+        aiohttp.ClientSession() as session,  # one of our own would take turns to be closed
+        server.client(session=session) as client,
+        client.as_completed(ids, strategy=strategy) as outcomes,
+    ):
+        if after is not None:  # else nothing has begun yet
+            await asyncio.sleep(after)
+        assert server.foreign_tasks() or strategy == "list"  # a sleeping lister has no task
+        await client.close()
+        assert not server.foreign_tasks()
+        assert len([outcome async for outcome in outcomes]) == 10

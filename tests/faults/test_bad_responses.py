@@ -1,7 +1,8 @@
-"""Responses that are missing, truncated, malformed or slow."""
+"""Responses that are errors, missing, truncated, malformed, slow, or no jobs."""
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -16,10 +17,63 @@ from helpers.raw_server import (
     respond_slowly,
     serve,
     serve_once,
+    version_json,
 )
-from sieve_async import JobStatus, Limits, Timeout, errors
+from sieve_async import DecodeError, JobStatus, Limits, Timeout, errors
 
 pytestmark = pytest.mark.looptime
+
+SPECIAL: dict[int, type[errors.SieveError]] = {
+    401: errors.AuthenticationError,
+    402: errors.OutOfCreditsError,
+    403: errors.PermissionDeniedError,
+    404: errors.NotFoundError,
+    422: errors.UnprocessableEntityError,
+    429: errors.RateLimitError,
+}
+REJECTIONS = [400, 401, 402, 403, 404, 406, 409, 410, 422]
+LASTING = [405, 413, 418, 426, 451, 499, 501, 505]
+TRANSIENT = [408, 421, 425, 429, 500, 502, 503, 504, 507, 520, 524, 599]
+
+
+@pytest.mark.parametrize("status", REJECTIONS + LASTING + TRANSIENT)
+async def test_status(status: int) -> None:
+    """Each error status has its class; only transient ones are retried and continue a wait."""
+    rejection = respond({"detail": "why"}, status=status, headers=[("X-Request-Id", "r-1")])
+    attempts = 3 if status in TRANSIENT else 1
+    async with serve(*[rejection] * 7, respond()) as (server, client):
+        error = await error_of(client.get_job(JOB))
+        expected = SPECIAL.get(
+            status, errors.BadRequestError if status < 500 else errors.ServerError
+        )
+        assert type(error) is expected
+        assert isinstance(error, errors.APIError)
+        assert (error.status, error.detail, error.request_id) == (status, "why", "r-1")
+        assert (error.method, error.path, error.attempts) == ("GET", JOB_PATH, attempts)
+        assert (error.error_id, error.retry_after) == (None, None)
+        assert len(server.requests) == client.stats.requests == attempts
+        assert all(gap >= 0.0499 for gap in server.gaps)
+        assert f"{status}: why" in str(error)
+        if attempts == 3:
+            assert (await client.wait_for_job(JOB)).succeeded
+            assert len(server.requests) == 8
+        else:
+            waited = await error_of(client.wait_for_job(JOB))
+            assert isinstance(waited, errors.APIError)
+            assert (waited.status, len(server.requests)) == (status, 2)
+
+
+async def test_retry_budget() -> None:
+    """A server that is down does not get three attempts for ever; a success refills the budget."""
+    async with serve(respond({}, status=500)) as (server, client):
+        for _ in range(60):
+            await error_of(client.get_job(JOB))
+        assert 0 <= client.stats.retry_tokens < 14
+        assert len(server.requests) == client.stats.requests == 60 + 500 // 14
+    async with serve(respond({}, status=500), respond()) as (_, client):
+        await client.get_job(JOB)
+        assert (client.stats.retry_tokens, client.stats.retries) == (500, 1)
+
 
 BODY = json.dumps(job_json()).encode()
 HALF = BODY[: BODY.index(b"finished") + 12]  # contains the word
@@ -123,3 +177,64 @@ async def test_time_in_the_queue() -> None:
         jobs = await asyncio.gather(*(client.get_job(JOB) for _ in range(20)))
         assert all(job.succeeded for job in jobs)
         assert (len(server.requests), server.connections) == (20, 2)
+
+
+GOOD = json.dumps(job_json()).encode()
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def with_data(data: bytes) -> bytes:
+    """A finished job with these bytes as the data of its output."""
+    return GOOD.replace(b'"done"', data)
+
+
+UNUSABLE: dict[str, bytes] = {
+    "HTML": b"<html><body>Please log in</body></html>",
+    "empty": b"",
+    "text": b"finished",
+    "single quotes": b"{'id': 'job-1', 'status': 'finished'}",
+    "truncated": GOOD[:-1],
+    "two objects": GOOD + GOOD,
+    "latin-1": with_data('"déjà"'.encode("latin-1")),
+    "5000 digits": with_data(b"9" * 5000),
+    "control character": with_data(b'"a\x00b"'),
+    "depth 100,000": b'{"a":' * 100_000,
+    "depth 100,000, closed": with_data(b"[" * 100_000 + b"]" * 100_000),
+    "null": b"null",
+    "string": b'"finished"',
+    "array of jobs": b"[%b]" % GOOD,
+    "nested job": b'{"data": %b}' % GOOD,
+    "error with status 200": b'{"detail": "not found"}',
+}
+WRONG: list[Any] = [..., None, 5, True, ["finished"], {"finished": 1}]
+UNUSABLE |= {
+    f"{key}: {value}": json.dumps(job_json(**{key: value})).encode()
+    for key in ("id", "status")
+    for value in WRONG
+}
+
+
+@pytest.mark.parametrize("body", UNUSABLE.values(), ids=UNUSABLE)
+async def test_unusable_body(body: bytes) -> None:
+    """A body without an object with id and status is retried by a lookup, and polled by a wait."""
+    bad = respond(body)
+    async with serve(*[bad] * 7, respond()) as (server, client):
+        error = await error_of(client.get_job(JOB))
+        assert type(error) is DecodeError
+        assert (error.status, error.attempts, len(server.requests)) == (200, 3, 3)
+        assert len(error.excerpt) <= 3000
+        assert len(str(error)) < 4000
+        assert (await client.wait_for_job(JOB)).succeeded
+        assert len(server.requests) == 8
+
+
+async def test_headers_of_the_body_are_ignored() -> None:
+    """The body is UTF-8 JSON, with or without a byte order mark, whatever its type is."""
+    script = respond(BYTE_ORDER_MARK + GOOD, headers=[("Content-Type", "x; charset=utf-16")])
+    async with serve_once(script) as (server, client):
+        assert (await client.get_job(JOB)).succeeded
+        assert (await client.wait_for_job(JOB, timeout=60)).succeeded
+        assert len(server.requests) == 2
+    body = BYTE_ORDER_MARK + json.dumps(version_json()).encode()
+    async with serve_once(respond(body)) as (_, client):
+        assert (await client.wait_until_ready("sieve", "dubbing", timeout=60)).is_ready
