@@ -136,6 +136,10 @@ async def test_deadline_with_lists(sieve: FakeSieve, client: SieveClient) -> Non
     for outcome in outcomes:
         assert isinstance(outcome.error, WaitTimeoutError)
         assert outcome.error.last is not None
+    before = sieve.requests_for("/v2/jobs")
+    [late] = await client.wait_for_jobs([sieve.add_job()], strategy="list", timeout=0.9)
+    assert late.ok
+    assert sieve.requests_for("/v2/jobs") == before  # so short a watch reads no lists
     last = {request.path: request.at for request in sieve.requests}
     assert all(59 <= last[f"/v2/jobs/{job_id}"] <= 60 for job_id in ids)
 

@@ -9,6 +9,7 @@ import pytest
 from helpers.http_helpers import Get, duration_between, wait_until_in_flight
 from helpers.leak_checks import KEY
 from sieve_async.testing import FakeSieve
+from sieve_async.testing.clock import Clock, Timers
 
 
 @pytest.fixture
@@ -77,3 +78,22 @@ async def test_slow_answers_follow_the_clock_by_hand(
         whole.append(waiting.done())
     assert whole == [False] * (len(steps) - 1) + [True]
     assert (await waiting)["status"] == "finished"
+
+
+def test_timer_cancels_another() -> None:
+    """Timers that are passed together are called in order, but for one that was canceled."""
+    timers = Timers(Clock(is_manual=True))
+    called: list[str] = []
+    late = timers.call_at(3, lambda: called.append("late"))
+
+    def second() -> None:
+        called.append("second")
+        late()
+
+    timers.call_at(2, second)
+    timers.call_at(1, lambda: called.append("first"))
+
+    timers.advance(5)
+
+    assert called == ["first", "second"]
+    assert not timers._pending

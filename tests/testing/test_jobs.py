@@ -12,6 +12,8 @@ import pytest
 
 from helpers.http_helpers import Document, Get, duration_between, output_data
 from sieve_async.testing import FakeSieve, JobHandle
+from sieve_async.testing.clock import Progress
+from sieve_async.testing.jobs import FakeJob, JobScript
 
 
 @pytest.mark.looptime
@@ -276,3 +278,22 @@ async def test_spans_of_random_jobs(sieve: FakeSieve, get: Get) -> None:
     assert 80 < ran[100] < 125
     assert 45 < ran[32] < 75
     assert 130 < ran[168] < 220
+
+
+@pytest.mark.parametrize("added_at", [0.0, 0.123456789, 1e6 / 3])
+@pytest.mark.parametrize("processing", [1 / 3, 0.1, 7.7])
+def test_next_change_shows_something_new(processing: float, added_at: float) -> None:
+    """At the moment of each change a stage or an output more is shown, whatever rounding does."""
+    options: Document = {"queued": 0.1, "processing": processing, "streams": True}
+    for count in (3, 7, 11):
+        script = JobScript(
+            id="j", outputs=range(count), function="me/mine", version_id="v", **options
+        )
+        job = FakeJob(script, Progress(script.timeline(), "time", added_at), 0, listed=True)
+
+        now, shown = added_at, [job.body(added_at, str)]
+        while not job.is_terminal(now) and len(shown) < 20:
+            now = job.shows_more_at(now)
+            shown.append(job.body(now, str))
+
+        assert len({*shown}) == len(shown) == count + 2

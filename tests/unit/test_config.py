@@ -23,6 +23,7 @@ from sieve_async.config import (
     check_job_id,
     check_job_ids,
     check_offset,
+    check_setting,
     check_status,
     check_timeout,
     find_api_key,
@@ -246,6 +247,11 @@ def test_what_errors_show() -> None:
         check_count("n", Odd())
     with pytest.raises(InvalidArgumentError, match=r"got 'x{50,56}\.\.\."):
         check_job_id("x" * 1000)
+    with pytest.raises(ConfigError, match="limits must be a Limits, got an object of class Time"):
+        check_setting("limits", Timeout(), Limits)
+    check_callable("on_update", None)
+    with pytest.raises(InvalidArgumentError, match="on_update must be callable, got None"):
+        check_callable("on_update", None, optional=False)
 
 
 SETTINGS: list[tuple[Any, str, tuple[float | None, ...]]] = [

@@ -186,7 +186,7 @@ def test_the_log_forgets_the_oldest() -> None:
 # Finding a job again
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-INPUTS = {"file": {"url": "https://host/a"}, "n": 1, "flag": True}
+INPUTS = {"file": {"url": "https://host/a"}, "n": 1, "flag": True, "parts": [1, [2]]}
 
 
 def job(job_id: str, inputs: Mapping[str, Any] = INPUTS, seconds: float | None = 1.0) -> Job:
