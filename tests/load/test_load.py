@@ -237,20 +237,6 @@ async def test_half_of_the_requests_fail(
     check_delays(load, number)
 
 
-@few_or_many(*((60, *mode) for mode in MODES[:2]), many=[(5000, *mode) for mode in MODES])
-async def test_server_that_stops_and_starts(
-    sieve: FakeSieve, number: int, mode: WaitMode, strategy: str
-) -> None:
-    """The same when the server is down for 4 of 8 seconds."""
-    load = LoadTest(sieve)
-    load.add(number, ends_in=(0, 60))
-    async with measured(sieve, 100) as (client, _), restarting(sieve, (4, 4), (4, 4)):
-        await load.wait(client, mode, strategy=strategy)
-        load.check(client)
-        assert client.stats.requests <= 9 * number
-    check_delays(load, number)
-
-
 @few_or_many(*((100, *mode) for mode in MODES[:3]), many=[(5000, *mode) for mode in MODES])
 async def test_close(sieve: FakeSieve, number: int, mode: WaitMode, strategy: str) -> None:
     """``close()`` ends many waits at once, each with one outcome."""
