@@ -12,9 +12,9 @@ import pytest
 import trustme
 
 from helpers.leak_checks import KEY
+from helpers.network import server_context
 from helpers.raw_server import Action, RawRequest, RawServer, Script, respond
 from helpers.storage_server import Answer, StorageServer, cut_after, reply
-from helpers.tls import server_context
 from sieve_async import File, InputOutput, Job, JobStatus, SieveClient, Timeout, errors
 from sieve_async.testing import FakeSieve
 

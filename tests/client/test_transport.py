@@ -329,7 +329,7 @@ async def test_interruptions() -> None:
 
 
 async def test_invalid_sessions() -> None:
-    """A session must be one of aiohttp, and of this loop; its pool limits the requests."""
+    """A session must be one of aiohttp, and of this loop."""
     with pytest.raises(errors.ConfigError, match=r"session must be an aiohttp\.ClientSession"):
         SieveClient(KEY, session="session")  # type: ignore[arg-type] # on purpose
 
@@ -340,14 +340,6 @@ async def test_invalid_sessions() -> None:
     with pytest.raises(errors.WrongEventLoopError, match="the session of this client"):
         await SieveClient(KEY, session=foreign).__aenter__()
     await foreign.close()
-    connector = aiohttp.TCPConnector(limit=2)
-    async with (
-        aiohttp.ClientSession(connector=connector) as small,
-        RawServer([1.0, *respond()]) as server,
-        server.client(session=small) as client,
-    ):
-        await asyncio.gather(*(client.get_job(JOB) for _ in range(4)))
-    assert server.connections == 2
 
 
 async def test_connecting_fails() -> None:

@@ -29,7 +29,6 @@ from sieve_async import (
     FunctionVersion,
     Job,
     JobStatus,
-    Limits,
     PollPolicy,
     SieveClient,
     Timeout,
@@ -403,26 +402,6 @@ async def test_document_of_a_job_that_a_callback_has(monkeypatch: pytest.MonkeyP
         await client.wait_for_jobs([f"{place}" for place in range(1, 30)], timeout=5)
         [outcome] = await ending
     assert outcome.job.extra == {"note": "x"}
-
-
-async def test_waits_beside_lookups(sieve: FakeSieve) -> None:
-    """Waits and lookups share ``max_connections`` connections."""
-    jobs = [sieve.add_job(queued=1 + n % 7, processing=5 + n % 11) for n in range(20)]
-    sieve.add_version("owner", "name", "v1")
-    max_connections = 4
-    limits = Limits(max_connections=max_connections)
-    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
-        waits = asyncio.gather(*map(client.wait_for_job, jobs))
-        lookups = asyncio.gather(*map(client.get_job, jobs[:10]))
-        versions = asyncio.gather(*(client.get_version("owner", "name") for _ in range(10)))
-        ended = await waits
-        assert [job.id for job in ended] == jobs
-        assert all(job.succeeded for job in ended)
-        assert [job.id for job in await lookups] == jobs[:10]
-        assert {version.id for version in await versions} == {"v1"}
-    assert sieve.connections <= max_connections
-    assert sieve.max_in_flight <= max_connections
-    assert len(sieve.requests) == client.stats.requests
 
 
 async def test_no_timeouts(sieve: FakeSieve) -> None:

@@ -14,6 +14,7 @@ import trustme
 
 from helpers.asserts import assert_idle, ids_of, yield_to_loop
 from helpers.cancellation import CancellationDriver, CancelWhen, each_suspension
+from helpers.network import FakeResolver, server_context
 from helpers.raw_server import (
     JOB,
     Action,
@@ -30,8 +31,6 @@ from helpers.raw_server import (
     running_job,
     version_json,
 )
-from helpers.resolvers import FakeResolver
-from helpers.tls import server_context
 from sieve_async import FunctionVersion, Job, Limits, RetryPolicy, SieveClient, Timeout
 
 pytestmark = pytest.mark.looptime

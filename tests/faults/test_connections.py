@@ -24,6 +24,7 @@ import trustme
 from multidict import CIMultiDict
 
 from helpers.leak_checks import KEY, check_error, error_of
+from helpers.network import FakeResolver, server_context, trusting_session
 from helpers.raw_server import (
     JOB,
     Action,
@@ -35,8 +36,6 @@ from helpers.raw_server import (
     serve,
     serve_once,
 )
-from helpers.resolvers import FakeResolver
-from helpers.tls import server_context, trusting_session
 from helpers.transports import GET, PUSH, transport_of
 from sieve_async import (
     Limits,

@@ -13,6 +13,7 @@ import pytest
 from helpers.asserts import assert_no_more_requests
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY, check_error
+from helpers.network import FakeResolver
 from helpers.raw_server import (
     JOB,
     Action,
@@ -26,7 +27,6 @@ from helpers.raw_server import (
     running_job,
     version_json,
 )
-from helpers.resolvers import FakeResolver
 from helpers.waits import KINDS, ends_of
 from sieve_async import (
     DecodeError,

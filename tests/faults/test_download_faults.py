@@ -15,9 +15,9 @@ import pytest
 import trustme
 
 from helpers.http_helpers import now
+from helpers.network import server_context
 from helpers.raw_server import Action, RawRequest, RawServer, Script, Step
 from helpers.storage_server import Answer, StorageServer, cut_after, reply, serve
-from helpers.tls import server_context
 from sieve_async import DownloadError, FileExpiredError, RetryPolicy, Timeout
 from sieve_async.files import DownloadSettings, download, download_all
 from sieve_async.models import File

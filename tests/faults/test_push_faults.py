@@ -13,6 +13,7 @@ import trustme
 
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY
+from helpers.network import server_context
 from helpers.push_server import PushPlan, PushServer
 from helpers.raw_server import (
     Action,
@@ -23,7 +24,6 @@ from helpers.raw_server import (
     error_response,
     finished_job,
 )
-from helpers.tls import server_context
 from sieve_async import (
     AmbiguousPushError,
     AuthenticationError,
