@@ -20,7 +20,9 @@ from helpers.raw_server import (
     ScriptedServer,
     job_document,
     job_json,
+    job_until,
     respond,
+    running_job,
     serve,
 )
 from helpers.waits import ends_of
@@ -230,11 +232,6 @@ HTML = b"<html><h1>Request blocked</h1></html>"
 STATUSES = [401, 403, 404]
 
 
-def answer(request: RawRequest, ends_at: float) -> Script:
-    """A job that finishes at some time."""
-    return respond(job_document(request.job_id, "finished" if now() >= ends_at else "processing"))
-
-
 @pytest.mark.parametrize("status", STATUSES)
 @pytest.mark.parametrize("kind", ["job", "jobs"])
 async def test_block_in_passing(status: int, kind: str) -> None:
@@ -243,7 +240,7 @@ async def test_block_in_passing(status: int, kind: str) -> None:
     def reply(request: RawRequest) -> Script:
         if 10 <= now() < 12:
             return respond(HTML, status=status)
-        return answer(request, 40)
+        return job_until(40, request.job_id)
 
     async with ScriptedServer(reply) as server, server.client() as client:
         for job in await ends_of(client, kind, ["a", "b"]):
@@ -257,7 +254,7 @@ async def test_lasting_rejection(status: int, kind: str) -> None:
     """It ends the wait after two more polls, each at least 2.5 s later."""
 
     def reply(request: RawRequest) -> Script:
-        return answer(request, 1e9) if now() < 10 else respond(HTML, status=status)
+        return running_job(request.job_id) if now() < 10 else respond(HTML, status=status)
 
     async with ScriptedServer(reply) as server, server.client() as client:
         [error] = await ends_of(client, kind)

@@ -32,7 +32,6 @@ from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
 
-
 IDS = ["a", "b", "c"]
 
 

@@ -13,7 +13,6 @@ from sieve_async.limiter import RequestLimiter
 
 pytestmark = pytest.mark.looptime
 
-
 REASON = RateLimitError(429, "slow down")
 
 

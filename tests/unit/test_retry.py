@@ -18,7 +18,6 @@ from sieve_async.retry import ErrorAction, Retrier, RetryBudget, classify, reque
 
 pytestmark = pytest.mark.looptime
 
-
 RETRY, CONFIRM, RAISE = ErrorAction.RETRY, ErrorAction.CONFIRM, ErrorAction.RAISE
 
 OTHERS: list[tuple[errors.SieveError, ErrorAction]] = [
