@@ -76,7 +76,6 @@ class CallerError(Exception):
 
 
 async def close(client: SieveClient) -> None:
-    """Call ``close()``."""
     await client.close()
 
 

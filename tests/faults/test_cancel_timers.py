@@ -32,12 +32,10 @@ def get(client: SieveClient) -> Awaitable[Any]:
 
 
 def wait(client: SieveClient, **options: Any) -> Awaitable[Any]:
-    """Wait for the job."""
     return client.wait_for_job(JOB, **options)
 
 
 def watch(client: SieveClient, **options: Any) -> Awaitable[Any]:
-    """Watch the job."""
     return client.wait_for_jobs([JOB], **options)
 
 

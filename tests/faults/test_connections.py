@@ -37,18 +37,7 @@ from helpers.raw_server import (
     serve_once,
 )
 from helpers.transports import GET, PUSH, transport_of
-from sieve_async import (
-    Limits,
-    NotFoundError,
-    ProxyError,
-    RedirectError,
-    RetryPolicy,
-    SieveClient,
-    SieveError,
-    Timeout,
-    TransportError,
-    errors,
-)
+from sieve_async import Limits, RetryPolicy, SieveClient, Timeout, errors
 from sieve_async.config import Config
 from sieve_async.transport import Transport
 from sieve_async.transport.connection import _NEEDED
@@ -175,7 +164,7 @@ async def test_rejected_connect(way: str, status: int, monkeypatch: pytest.Monke
     """The proxy's own response is reported as such; 4xx are lasting, and nothing was sent."""
     async with proxy_with(status) as proxy, client_through(way, proxy.url, monkeypatch) as client:
         error = await error_of(client.get_job(JOB))
-        assert type(error) is ProxyError
+        assert type(error) is errors.ProxyError
         assert error.reason == f"the proxy answered {status}"
         assert (error.status, error.sent, error.is_transient) == (status, False, status >= 500)
         assert error.attempts == len(proxy.requests) == (1 if status < 500 else 3)
@@ -293,10 +282,10 @@ async def test_session_settings(settings: dict[str, Any]) -> None:
         missing = await error_of(client.get_job(JOB))
         plain, packed = await client.get_job(JOB), await client.get_job(JOB)
         redirect = await error_of(client.get_job(JOB))
-        assert isinstance(missing, NotFoundError)
+        assert isinstance(missing, errors.NotFoundError)
         assert missing.detail == "no"
         assert (plain.succeeded, packed.succeeded) == (True, True)
-        assert isinstance(redirect, RedirectError)
+        assert isinstance(redirect, errors.RedirectError)
         assert {seen.header("X-API-Key") for seen in server.requests} == {KEY}
         assert {seen.header("Accept-Encoding") for seen in server.requests} == {"gzip, deflate"}
         assert len(server.requests) == 4
@@ -330,7 +319,7 @@ async def test_error_of_a_trace_hook(hook: str, *, is_sent: bool) -> None:
         serve(session=session) as (server, client),
     ):
         raised = await error_of(client.get_job(JOB))
-        assert isinstance(raised, TransportError)
+        assert isinstance(raised, errors.TransportError)
         assert raised.reason == "KeyError: 'span'"
         assert (raised.sent, raised.is_transient, raised.attempts) == (is_sent, False, 1)
         assert len(server.requests) == is_sent
@@ -378,7 +367,7 @@ async def test_one_request_per_attempt(end: Action) -> None:
     ):
         await client.get_job(JOB)
         error = await error_of(client.get_job(JOB))
-        assert isinstance(error, SieveError)
+        assert isinstance(error, errors.SieveError)
         # A stale connection is replaced at once, without counting as an attempt.
         assert getattr(error, "attempts", None) == 3
         assert len(server.requests) == client.stats.requests == 1 + 1 + 3

@@ -28,21 +28,7 @@ from helpers.raw_server import (
     version_json,
 )
 from helpers.waits import KINDS, ends_of
-from sieve_async import (
-    DecodeError,
-    FunctionVersion,
-    Job,
-    Limits,
-    NotFoundError,
-    PollPolicy,
-    RateLimitError,
-    RetryPolicy,
-    ServerError,
-    SieveClient,
-    SieveError,
-    TransportError,
-    WaitTimeoutError,
-)
+from sieve_async import FunctionVersion, Job, Limits, PollPolicy, RetryPolicy, SieveClient, errors
 
 pytestmark = pytest.mark.looptime
 
@@ -53,22 +39,22 @@ NAME = "o/f:latest"
 
 async def wait_until_deadline(
     client: SieveClient, kind: str, seconds: float
-) -> list[WaitTimeoutError]:
+) -> list[errors.WaitTimeoutError]:
     """Wait until the deadline; check its time and its errors."""
     started, in_flight = now(), client.stats.in_flight
-    errors: list[WaitTimeoutError] = await ends_of(client, kind, IDS, timeout=seconds)
+    ends: list[errors.WaitTimeoutError] = await ends_of(client, kind, IDS, timeout=seconds)
     assert seconds - 1e-6 <= now() - started <= seconds + 0.1
     stats = client.stats
     assert (stats.waits, stats.queued, stats.in_flight) == (0, 0, in_flight)
-    assert {type(error) for error in errors} == {WaitTimeoutError}
-    assert all(seconds - 1e-6 <= error.elapsed <= seconds + 0.1 for error in errors)
+    assert {type(error) for error in ends} == {errors.WaitTimeoutError}
+    assert all(seconds - 1e-6 <= error.elapsed <= seconds + 0.1 for error in ends)
     targets = {"version": [NAME], "jobs": IDS}.get(kind.partition(",")[0], [JOB])
-    assert [error.target for error in errors] == targets
-    check_error(errors[0])
-    return errors
+    assert [error.target for error in ends] == targets
+    check_error(ends[0])
+    return ends
 
 
-def check_last(error: WaitTimeoutError, *, was_seen: bool) -> None:
+def check_last(error: errors.WaitTimeoutError, *, was_seen: bool) -> None:
     """Check that an error holds the last state if there was one."""
     last = error.last
     assert (last is not None) is was_seen
@@ -91,7 +77,7 @@ class Phase:
     """
 
     script: Script | None
-    last_error: type[SieveError] | None = None
+    last_error: type[errors.SieveError] | None = None
     settings: dict[str, Any] = attrs.field(factory=dict)
 
 
@@ -103,10 +89,10 @@ PHASES: dict[str, Phase] = {
     "headers": Phase([Action.SILENCE]),
     "body": Phase([WHOLE[:-9], Action.SILENCE]),
     "body of an error": Phase([b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n", Action.SILENCE]),
-    "retry delay": Phase(error_response(503), ServerError, SLOW_RETRIES),
-    "pause of 429": Phase(error_response(429, ("Retry-After", "600")), RateLimitError),
-    "failed polls": Phase(error_response(500), ServerError),
-    "responses that are not JSON": Phase(respond(b"<html>"), DecodeError),
+    "retry delay": Phase(error_response(503), errors.ServerError, SLOW_RETRIES),
+    "pause of 429": Phase(error_response(429, ("Retry-After", "600")), errors.RateLimitError),
+    "failed polls": Phase(error_response(500), errors.ServerError),
+    "responses that are not JSON": Phase(respond(b"<html>"), errors.DecodeError),
     "poll interval": Phase(None, None, SLOW_POLLS),
     "many polls": Phase(None),
 }
@@ -139,13 +125,15 @@ async def test_deadline_in_each_phase(name: str, kind: str, *, from_start: bool)
             ScriptedServer(reply(phase, from_start=from_start)) as server,
             server.client(**phase.settings) as client,
         ):
-            errors = await wait_until_deadline(client, kind, seconds)
-            for error in errors:
+            ends = await wait_until_deadline(client, kind, seconds)
+            for error in ends:
                 # A job that is listed as running may have had no poll of its own.
                 has_polls = "list" not in kind or error.polls > 0
                 check_last(error, was_seen=has_polls and not (phase.script and from_start))
                 if phase.last_error is None:
-                    assert error.last_error is None or isinstance(error.last_error, TransportError)
+                    assert error.last_error is None or isinstance(
+                        error.last_error, errors.TransportError
+                    )
                 elif from_start and error.polls:
                     assert isinstance(error.last_error, phase.last_error)
             if seconds == TIMEOUTS[-1]:
@@ -215,4 +203,4 @@ async def test_deadline_between_confirmations(kind: str) -> None:
         async with ScriptedServer(found_once) as server, server.client(polling=fast) as client:
             for error in await wait_until_deadline(client, kind, seconds):
                 check_last(error, was_seen=True)
-                assert isinstance(error.last_error, NotFoundError)
+                assert isinstance(error.last_error, errors.NotFoundError)

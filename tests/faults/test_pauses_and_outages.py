@@ -22,15 +22,7 @@ from helpers.raw_server import (
     version_json,
 )
 from helpers.waits import KINDS, ends_of
-from sieve_async import (
-    APIError,
-    Job,
-    PollPolicy,
-    RateLimitError,
-    SieveClient,
-    SieveError,
-    WaitTimeoutError,
-)
+from sieve_async import Job, PollPolicy, SieveClient, errors
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -86,8 +78,8 @@ async def test_plain_call(status: int) -> None:
                 assert now() - started <= (seconds or 0) + 3
             else:
                 error = await error_of(client.get_job(JOB))
-                assert isinstance(error, APIError)
-                assert isinstance(error, RateLimitError) is (status == 429)
+                assert isinstance(error, errors.APIError)
+                assert isinstance(error, errors.RateLimitError) is (status == 429)
                 assert (error.retry_after, error.attempts) == (seconds, 1)
                 assert len(server.requests) == 1
                 assert now() - started < 0.1
@@ -102,16 +94,16 @@ async def test_wait(kind: str) -> None:
             started = now()
             other = asyncio.create_task(lookup_in_the_pause(server, client))
             ends = await ends_of(client, kind, IDS)
-            assert not [end for end in ends if isinstance(end, SieveError)]
+            assert not [end for end in ends if isinstance(end, errors.SieveError)]
             first, *later = server.requests
             pause = min(seconds or 0.0, MAX_PAUSE)
             assert all(request.at - first.at >= pause - EARLY for request in later), headers
             assert now() - started <= pause + 20, headers
             result = await other
             if seconds is None or seconds <= MAX_PAUSE_OF_CALL:
-                assert not isinstance(result, APIError)
+                assert not isinstance(result, errors.APIError)
             else:
-                assert isinstance(result, APIError)
+                assert isinstance(result, errors.APIError)
                 assert result.retry_after == pytest.approx(pause, abs=1)
             assert_idle(client)
 
@@ -123,7 +115,7 @@ async def lookup_in_the_pause(server: ScriptedServer, client: SieveClient) -> ob
     await asyncio.sleep(0.02)
     try:
         return await client.get_job("other")
-    except APIError as error:
+    except errors.APIError as error:
         return error
 
 
@@ -144,7 +136,7 @@ async def test_busy_caller_of_a_stream(sieve: FakeSieve, client: SieveClient) ->
         await sieve.stop()
         await asyncio.sleep(1000)
         began = now()
-        with pytest.raises(SieveError, match="cannot connect"):
+        with pytest.raises(errors.SieveError, match="cannot connect"):
             await anext(outputs)
     assert now() - began == pytest.approx(300, abs=15)
 
@@ -177,7 +169,7 @@ async def test_long_pause(sieve: FakeSieve, client: SieveClient) -> None:
     watching = asyncio.create_task(client.wait_for_jobs(ids, strategy="list"))
     await asyncio.sleep(100)
     sieve.fault(status=503, retry_after=2000, job="another", times=1)
-    with pytest.raises(SieveError, match="503"):
+    with pytest.raises(errors.SieveError, match="503"):
         await client.get_job("another")
     sieve.fault(path="/v2/jobs", status=503, times=1)
     outcomes = await watching
@@ -214,7 +206,7 @@ async def test_local_clock_that_jumps(sieve: FakeSieve, strategy: Any) -> None:
     (soon, soon_at), (late, late_at) = found["soon"], found["late"]
     assert soon.result().succeeded
     assert 60 <= soon_at <= 122  # a poll that fails is repeated after a minute at the most
-    assert isinstance(late.error, WaitTimeoutError)
+    assert isinstance(late.error, errors.WaitTimeoutError)
     assert 600 <= late_at <= 600.1
 
 

@@ -24,26 +24,7 @@ from helpers.raw_server import (
     error_response,
     finished_job,
 )
-from sieve_async import (
-    AmbiguousPushError,
-    AuthenticationError,
-    BadRequestError,
-    ClientClosedError,
-    ConnectError,
-    Limits,
-    NotFoundError,
-    OutOfCreditsError,
-    PermissionDeniedError,
-    PushedJob,
-    RateLimitError,
-    RequestTimeoutError,
-    RetryPolicy,
-    ServerError,
-    SieveClient,
-    SieveError,
-    TLSError,
-    UnprocessableEntityError,
-)
+from sieve_async import Limits, PushedJob, RetryPolicy, SieveClient, errors
 
 pytestmark = pytest.mark.looptime
 
@@ -61,11 +42,11 @@ async def serving(**settings: Any) -> AsyncIterator[tuple[PushServer, SieveClien
         yield server, client
 
 
-async def result_of_push(client: SieveClient, **inputs: object) -> PushedJob | SieveError:
+async def result_of_push(client: SieveClient, **inputs: object) -> PushedJob | errors.SieveError:
     """Push once: the job, or the error."""
     try:
         return await client.push_job(FUNCTION, inputs or INPUTS)
-    except SieveError as error:
+    except errors.SieveError as error:
         return error
 
 
@@ -81,7 +62,7 @@ async def test_cut_responses(end: str) -> None:
             server.plan = lambda _, plan=plan: plan  # type: ignore[misc]
             error = await result_of_push(client)
             assert len(server.posts) == 1, write
-            assert isinstance(error, AmbiguousPushError), (write, error)
+            assert isinstance(error, errors.AmbiguousPushError), (write, error)
             if end == "resets":
                 assert write >= head or not error.accepted
             else:
@@ -89,13 +70,13 @@ async def test_cut_responses(end: str) -> None:
             assert ("in time" in error.reason) is (end == "hangs")
 
 
-REJECTED: dict[str, type[SieveError]] = {
-    "400 Bad": BadRequestError,
-    "401 No": AuthenticationError,
-    "402 Pay": OutOfCreditsError,
-    "403 No": PermissionDeniedError,
-    "404 None": NotFoundError,
-    "422 Bad": UnprocessableEntityError,
+REJECTED: dict[str, type[errors.SieveError]] = {
+    "400 Bad": errors.BadRequestError,
+    "401 No": errors.AuthenticationError,
+    "402 Pay": errors.OutOfCreditsError,
+    "403 No": errors.PermissionDeniedError,
+    "404 None": errors.NotFoundError,
+    "422 Bad": errors.UnprocessableEntityError,
 }
 AMBIGUOUS = ["302 X", "307 X", "408 X", "409 X", "425 X", "500 X", "501 X", "503 X"]
 
@@ -108,7 +89,7 @@ async def test_statuses(status: str) -> None:
         server.plan = lambda _: PushPlan(accepts=False, status=status, headers=headers)
         error = await result_of_push(client)
         assert len(server.posts) == 1
-        assert type(error) is REJECTED.get(status, AmbiguousPushError)
+        assert type(error) is REJECTED.get(status, errors.AmbiguousPushError)
         assert not getattr(error, "accepted", False)
 
 
@@ -122,7 +103,7 @@ async def test_accepted_but_unreadable(status: str, body: bytes) -> None:
         server.plan = lambda _: PushPlan(status=status, body=body)
         error = await result_of_push(client)
         assert len(server.posts) == 1
-        assert isinstance(error, AmbiguousPushError)
+        assert isinstance(error, errors.AmbiguousPushError)
         assert error.accepted
         [job] = await client.find_pushed(error)
         assert job.id == "job-0"
@@ -138,7 +119,7 @@ async def test_large_inputs() -> None:
     async with RawServer(unread) as silent, silent.client(timeout=2) as client:
         started = now()
         error = await result_of_push(client, text="x" * 15_000_000)
-        assert isinstance(error, AmbiguousPushError)
+        assert isinstance(error, errors.AmbiguousPushError)
         assert now() - started <= 2.1
 
 
@@ -147,7 +128,7 @@ async def test_response_that_is_too_large() -> None:
     async with serving(limits=Limits(max_response_bytes=1000)) as (server, client):
         server.plan = lambda _: PushPlan(body=b"x" * 2000)
         error = await result_of_push(client)
-        assert isinstance(error, AmbiguousPushError)
+        assert isinstance(error, errors.AmbiguousPushError)
         assert (error.accepted, len(server.posts)) == (True, 1)
 
 
@@ -163,7 +144,7 @@ async def test_rate_limit(pause: int | None) -> None:
         assert now() >= 2 * (pause or 0.5)
         server.posts.clear()
         server.plan = lambda _: busy
-        with pytest.raises(RateLimitError) as raised:
+        with pytest.raises(errors.RateLimitError) as raised:
             await client.push_job(FUNCTION, INPUTS)
         assert raised.value.attempts == len(server.posts) == 3
 
@@ -181,7 +162,7 @@ async def test_ambiguous_after_a_retry() -> None:
     async with serving() as (server, client):
         server.plan = plan
         error = await result_of_push(client)
-        assert isinstance(error, AmbiguousPushError)
+        assert isinstance(error, errors.AmbiguousPushError)
         assert (len(server.posts), client.stats.retries) == (2, 1)
         assert client.stats.retry_tokens == 495
         assert error.started_at > rejected_at[0]
@@ -193,7 +174,7 @@ async def test_pause_that_is_too_long() -> None:
         headers = "Retry-After: 1000\r\n"
         server.plan = lambda _: PushPlan(accepts=False, status="429 Busy", headers=headers)
         for _ in range(2):
-            with pytest.raises(RateLimitError) as raised:
+            with pytest.raises(errors.RateLimitError) as raised:
                 await client.push_job(FUNCTION, INPUTS)
             assert raised.value.retry_after == pytest.approx(1000, abs=1)
         assert now() < 0.5
@@ -210,15 +191,15 @@ async def test_push_that_was_not_sent() -> None:
 
     settings: dict[str, Any] = {"retry": EAGER, "limits": Limits(max_connections=1)}
     async with ScriptedServer(reply) as server, server.client(timeout=100, **settings) as client:
-        with pytest.raises(ServerError):
+        with pytest.raises(errors.ServerError):
             await client.get_job("a")
-        with pytest.raises(ServerError) as paused:
+        with pytest.raises(errors.ServerError) as paused:
             await client.push_job(FUNCTION, INPUTS)
         assert paused.value.retry_after == pytest.approx(200, abs=1)
         await asyncio.sleep(1000)
         lookup = asyncio.create_task(client.get_job("a"))
         await asyncio.sleep(1)
-        with pytest.raises(RequestTimeoutError, match="no slot") as late:
+        with pytest.raises(errors.RequestTimeoutError, match="no slot") as late:
             await client.run(FUNCTION, INPUTS, timeout=5)
         assert (late.value.sent, late.value.attempts) == (False, 0)
         await lookup
@@ -229,12 +210,12 @@ async def test_unreachable_server() -> None:
     """A push without a connection was not sent: it is retried, and not ambiguous at the end."""
     async with SieveClient(KEY, base_url="http://127.0.0.1:1") as client:
         error = await result_of_push(client)
-        assert isinstance(error, ConnectError)
+        assert isinstance(error, errors.ConnectError)
         assert (error.sent, error.attempts, client.stats.requests) == (False, 3, 3)
     tls = server_context(trustme.CA())
     async with RawServer(tls=tls) as server, server.client(retry=EAGER) as client:
         error = await result_of_push(client)
-        assert isinstance(error, TLSError)
+        assert isinstance(error, errors.TLSError)
         assert (error.sent, client.stats.requests) == (False, 1)
 
 
@@ -259,8 +240,8 @@ async def test_interrupted_push(how: str) -> None:
             await asyncio.sleep(0)
         if how == "close":
             await client.close()
-            assert isinstance(await push, AmbiguousPushError)
-            assert isinstance(await result_of_push(client), ClientClosedError)
+            assert isinstance(await push, errors.AmbiguousPushError)
+            assert isinstance(await result_of_push(client), errors.ClientClosedError)
         else:
             push.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -295,27 +276,27 @@ async def test_random_faults(pushes: int, seed: int) -> None:
     randomizer = random.Random(seed)
     numbers = iter(range(pushes))
     known: list[str] = []
-    errors: list[AmbiguousPushError] = []
+    ambiguous: list[errors.AmbiguousPushError] = []
 
     async def worker(client: SieveClient) -> None:
         for number in numbers:
             result = await result_of_push(client, number=number)
             if isinstance(result, PushedJob):
                 known.append(result.id)
-            elif isinstance(result, AmbiguousPushError):
-                errors.append(result)
+            elif isinstance(result, errors.AmbiguousPushError):
+                ambiguous.append(result)
 
     async with serving(timeout=5.0) as (server, client):
         server.plan = lambda _: random_plan(randomizer)
         async with asyncio.TaskGroup() as group:
             for _ in range(10):
                 group.create_task(worker(client))
-        found = [await client.find_pushed(error, timeout=5.0) for error in errors]
+        found = [await client.find_pushed(error, timeout=5.0) for error in ambiguous]
     ids = [job.id for jobs in found for job in jobs]
     assert sorted(known + ids) == sorted(server.jobs)
-    for error, jobs in zip(errors, found, strict=True):
+    for error, jobs in zip(ambiguous, found, strict=True):
         accepted = [id_ for id_, job in server.jobs.items() if job["inputs"] == error.inputs]
         assert [job.id for job in jobs] == accepted
         assert not error.accepted or accepted
-    assert errors
+    assert ambiguous
     assert known
