@@ -318,29 +318,35 @@ async def test_slow_cleanup(sieve: FakeSieve, way: str) -> None:
         assert source.is_closed
 
 
+class SilentSource:
+    """An async source that never gives an id, and counts how often it is closed."""
+
+    closed = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        """Count."""
+        self.closed += 1
+
+
 async def test_source_of_a_watch_that_never_began(sieve: FakeSieve) -> None:
     """Closing a watch before its first step closes its source; so does one that cannot begin."""
-
-    class Stream:
-        is_closed = False
-
-        def __aiter__(self) -> Self:
-            return self
-
-        async def __anext__(self) -> str:
-            raise AssertionError
-
-        async def aclose(self) -> None:
-            self.is_closed = True
-
     client = SieveClient(KEY, base_url=sieve.url)
-    first, second = Stream(), Stream()
+    first, second, third = SilentSource(), SilentSource(), SilentSource()
     await client.as_completed(first).aclose()
     await client.close()
     with pytest.raises(ClientClosedError):
         async with client.as_completed(second):
             pass
-    assert (first.is_closed, second.is_closed) == (True, True)
+    with pytest.raises(ClientClosedError):
+        await anext(client.as_completed(third))
+    assert (first.closed, second.closed, third.closed) == (1, 1, 1)
 
 
 async def test_nudge_during_on_update(sieve: FakeSieve, client: SieveClient) -> None:
@@ -400,33 +406,14 @@ async def test_nudges_of_a_queued_job() -> None:
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
-async def test_source_of_a_list_that_was_not_begun(turns: int) -> None:
+async def test_source_of_a_list_that_was_not_begun(client: SieveClient, turns: int) -> None:
     """The source of ``wait_for_jobs`` is closed, whenever the client is closed."""
-
-    class Stream:
-        closed = 0
-
-        def __aiter__(self) -> Self:
-            return self
-
-        async def __anext__(self) -> str:
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        async def aclose(self) -> None:
-            self.closed += 1
-
-    source = Stream()
-    async with FakeSieve(api_key=KEY) as sieve, SieveClient(KEY, base_url=sieve.url) as client:
-        waiting = asyncio.create_task(client.wait_for_jobs(source))
-        await yield_to_loop(turns)
-        await client.close()
-        await asyncio.gather(waiting, return_exceptions=True)
-        assert source.closed == 1
-        stepped = Stream()
-        with pytest.raises(ClientClosedError):
-            await anext(client.as_completed(stepped))
-        assert stepped.closed == 1
+    source = SilentSource()
+    waiting = asyncio.create_task(client.wait_for_jobs(source))
+    await yield_to_loop(turns)
+    await client.close()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert source.closed == 1
 
 
 class StopRun(BaseException):

@@ -31,7 +31,7 @@ from helpers.raw_server import (
     running_job,
     version_json,
 )
-from sieve_async import FunctionVersion, Job, Limits, RetryPolicy, SieveClient, Timeout
+from sieve_async import Limits, RetryPolicy, SieveClient, Timeout
 
 pytestmark = pytest.mark.looptime
 
@@ -80,21 +80,18 @@ async def get_version(client: SieveClient) -> None:
     assert (await client.get_version("o", "f")).is_ready
 
 
+async def on_update(_: object) -> None:
+    """Take some time."""
+    await asyncio.sleep(0.1)
+
+
 async def wait_for_job(client: SieveClient, **how: Any) -> None:
     """Wait for the job, with a slow callback."""
-
-    async def on_update(_: Job) -> None:
-        await asyncio.sleep(0.1)
-
     assert (await client.wait_for_job(JOB, on_update=on_update, timeout=900, **how)).succeeded
 
 
 async def wait_until_ready(client: SieveClient) -> None:
     """Wait for the version, with a slow callback."""
-
-    async def on_update(_: FunctionVersion) -> None:
-        await asyncio.sleep(0.1)
-
     assert (await client.wait_until_ready("o", "f", on_update=on_update)).is_ready
 
 
