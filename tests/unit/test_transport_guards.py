@@ -55,26 +55,6 @@ async def test_large_body_lets_the_loop_turn() -> None:
     assert turns >= 2_000_000 // body._STEP
 
 
-async def test_answer_in_the_turn_of_the_deadline() -> None:
-    loop = asyncio.get_running_loop()
-    timers, answer = RequestTimers(), loop.create_future()
-
-    async def ask() -> Any:
-        timer = RequestTimer(loop)
-        timers.start(timer, loop.time() + 5)
-        try:
-            return await answer
-        finally:
-            timers.stop(timer)
-
-    asking = asyncio.create_task(ask())
-    await asyncio.sleep(0)
-    loop.call_soon(answer.set_result, "answer")
-    loop.call_soon(timers._interrupt_due)
-    assert await asking == "answer"
-    timers.interrupt_all()
-
-
 async def test_no_timer_is_left() -> None:
     """Once all requests are interrupted, the loop holds no timer of theirs."""
     loop = asyncio.get_running_loop()
