@@ -177,6 +177,7 @@ async def test_pause_that_is_too_long() -> None:
             with pytest.raises(errors.RateLimitError) as raised:
                 await client.push_job(FUNCTION, INPUTS)
             assert raised.value.retry_after == pytest.approx(1000, abs=1)
+            assert (raised.value.method, raised.value.path) == ("POST", "/v2/push")
         assert now() < 0.5
         assert len(server.posts) == 1
 
@@ -196,6 +197,7 @@ async def test_push_that_was_not_sent() -> None:
         with pytest.raises(errors.ServerError) as paused:
             await client.push_job(FUNCTION, INPUTS)
         assert paused.value.retry_after == pytest.approx(200, abs=1)
+        assert (paused.value.path, paused.value.attempts) == ("/v2/push", 0)
         await asyncio.sleep(1000)
         lookup = asyncio.create_task(client.get_job("a"))
         await asyncio.sleep(1)

@@ -158,22 +158,6 @@ def test_cut_off_by_the_deadline() -> None:
     assert isinstance(state.last_error, errors.ServerError)
 
 
-@pytest.mark.parametrize(
-    "error", [None, errors.AuthenticationError(401), errors.ConnectError("reset")]
-)
-def test_long_poll_that_was_held(error: errors.SieveError | None) -> None:
-    """After a request that was held the plain poll is made at once, and nothing is judged."""
-    state = PollState(STEADY, 0)
-    assert at(state.on_long_poll_ended(error, sent_at=0, now=60)) == 60
-    assert (state.failures, state.rejections, state.last_error) == (0, 0, error)
-
-
-def test_long_poll_that_was_not_held() -> None:
-    """It is paced like a poll if the long poll came back at once."""
-    state = PollState(STEADY, 0)
-    assert at(state.on_long_poll_ended(errors.AuthenticationError(401), sent_at=0, now=0.1)) == 0.5
-
-
 def test_inconclusive() -> None:
     """An answer that needs another one to interpret is followed at once, until the deadline."""
     state = PollState(STEADY, 0, 10)

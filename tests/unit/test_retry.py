@@ -1,6 +1,5 @@
 """Retries: the one table of errors, delays, budget, and stale connections."""
 
-import asyncio
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -112,34 +111,6 @@ async def test_stale_connections_of_polls_obey_the_rate() -> None:
     gaps = [later - earlier for (earlier, _), (later, _) in pairwise(harness.sent)]
     assert len(harness.sent) == 20
     assert min(gaps) >= 0.08
-
-
-async def test_pause_that_a_call_does_not_wait_for() -> None:
-    """Neither the call that got it nor the next one waits longer than ``max_retry_after``."""
-    harness = Harness(429, max_retry_after=10)
-    error = errors.RateLimitError(429, retry_after=60.5)
-    with pytest.raises(errors.RateLimitError) as caught:
-        await harness.retrier.call(get_job("a"), harness.parse(error))
-    assert (caught.value.retry_after, caught.value.attempts) == (60.5, 1)
-    await asyncio.sleep(20.5)
-    with pytest.raises(errors.RateLimitError) as caught:
-        await harness.retrier.call(get_job("b"), harness.parse(error))
-    assert (caught.value.retry_after, caught.value.attempts) == (40, 0)
-    assert caught.value.path == "/v2/jobs/b"
-    assert (len(harness.sent), now()) == (1, 20.5)
-    await asyncio.sleep(30)
-    assert await harness.retrier.call(get_job("b"), harness.parse(error)) == "good"
-    assert now() == 60.5
-
-
-async def test_no_retry_past_the_deadline() -> None:
-    """A retry that could only begin after the deadline is not waited for."""
-    harness = Harness(503, initial_delay=8, max_delay=8)
-    with pytest.raises(errors.ServerError):
-        await harness.retrier.call(
-            get_job("a"), harness.parse(errors.ServerError(503)), deadline=now() + 0.04
-        )
-    assert (len(harness.sent), now()) == (1, 0)
 
 
 async def test_pushes_are_never_repeated() -> None:
