@@ -150,14 +150,6 @@ def test_deadline_with_slow_answers(took: float) -> None:
     assert all(start < 60 for start in starts)
 
 
-def test_cut_off_by_the_deadline() -> None:
-    state = PollState(STEADY, 0, 10)
-    failure(state, errors.ServerError(503), 5)
-    decision = state.on_error(errors.RequestTimeoutError("late"), sent_at=9.9, now=10)
-    assert decision == DeadlineReached(10)
-    assert isinstance(state.last_error, errors.ServerError)
-
-
 def test_inconclusive() -> None:
     """An answer that needs another one to interpret is followed at once, until the deadline."""
     state = PollState(STEADY, 0, 10)
