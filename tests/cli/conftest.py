@@ -2,12 +2,7 @@
 
 import pytest
 
-from helpers.cli_in_process import (
-    Command,
-    TerminalCommand,
-    make_command,
-    make_terminal_command,
-)
+from helpers.cli_in_process import Command, TerminalCommand, make_command, make_terminal_command
 from sieve_async.testing import FakeSieve
 
 

@@ -23,41 +23,20 @@ def usage_error(capsys: pytest.CaptureFixture[str], line: str) -> str:
     return capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        "job",
-        "job wait",
-        "job get a b",
-        "job wait a --timeout soon",
-        "job wait a --timeout=",
-        "job wait a --timeout -5",
-        "job wait a --any --fail-fast",
-        "job wait a --rate 0",
-        "job get a --offset -1",
-        "version get mine",
-        "watch",
-        "watch - a",
-        "watch - --ids-file x",
-        "watch a --show",
-        "watch a --report /",
-        "watch a --format yaml",
-        "demo --jobs many",
-        "serve --port 65536",
-        "push me/mine --input a",
-        "push me/mine --input a=1 --input a=2",
-        "push me/mine --input-json []",
-        "push me/mine --env =1",
-        "push me/mine --webhook here",
-        "run me/mine --strategy list",
-        *(
-            f"watch a --timeout={time}"
-            for time in ("", "1h30", "1.2.3", ".", "1H", "-1", "1e3", "m")
-        ),
-        f"run me/mine --download {__file__}",
-    ],
-)
+USAGE_ERRORS = [
+    *("", "job", "job wait", "job get a b", "job wait a --timeout soon"),
+    *("job wait a --timeout=", "job wait a --timeout -5", "job wait a --any --fail-fast"),
+    *("job wait a --rate 0", "job get a --offset -1", "version get mine", "watch", "watch - a"),
+    *("watch - --ids-file x", "watch a --show", "watch a --report /", "watch a --format yaml"),
+    *("demo --jobs many", "serve --port 65536", "push me/mine --input a"),
+    *("push me/mine --input a=1 --input a=2", "push me/mine --input-json []"),
+    *("push me/mine --env =1", "push me/mine --webhook here", "run me/mine --strategy list"),
+    *(f"watch a --timeout={time}" for time in ("", "1h30", "1.2.3", ".", "1H", "-1", "1e3", "m")),
+    f"run me/mine --download {__file__}",
+]
+
+
+@pytest.mark.parametrize("line", USAGE_ERRORS)
 def test_usage_errors(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Invalid arguments end with 2 before anything is sent."""
     assert "usage: sieve-async" in usage_error(capsys, line)
@@ -86,7 +65,6 @@ def test_suggestions(line: str, suggestion: str, capsys: pytest.CaptureFixture[s
 def test_durations() -> None:
     """Durations are written as people write them."""
     texts = {"90m": 5400, "1h30m": 5400, "45s": 45, "2d": 172800, "1.5h": 5400, "7": 7, "0": 0}
-
     assert {text: parse(["watch", "a", "--timeout", text]).timeout for text in texts} == texts
 
 
@@ -99,7 +77,6 @@ def test_inputs() -> None:
         '{"url": "https://a.example/?b=c"}': {"url": "https://a.example/?b=c"},
         **{text: text for text in ("spanish", "", "a=b", "NaN", "Infinity", "007", "[1,")},
     }
-
     for text, value in texts.items():
         assert parse(["push", "me/mine", "--input", f"x={text}"]).inputs == [("x", value)]
 
@@ -109,9 +86,7 @@ def test_options_anywhere(place: int) -> None:
     """Global options are accepted anywhere on the line, and ids on both sides of options."""
     line = ["watch", "a", "--any", "b"]
     line[place:place] = ["--debug", "--base-url", "https://a.example", "--key-file", "k"]
-
     options = parse(line)
-
     assert (options.debug, options.base_url) == (True, "https://a.example")
     assert (options.key_file, options.job_ids) == (Path("k"), ["a", "b"])
 
@@ -132,7 +107,6 @@ def test_help(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", columns)
         for parser in (root, *commands):
             assert max(map(len, parser.format_help().splitlines())) <= 80, parser.prog
-
     assert "exit codes" in root.format_help()
     assert len(commands) == len(COMMANDS)
     for command in commands:
@@ -153,11 +127,9 @@ def test_help_is_quick() -> None:
         "    try: main(line.split())\n"
         "    except SystemExit: print(*sys.modules, file=sys.stderr)"
     )
-
     ended = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-
     assert re.search(r"^usage: sieve-async .*sieve-async \d+\.\d+\.\d+\n$", ended.stdout, re.DOTALL)
     assert {"aiohttp", "asyncio", "shtab"}.isdisjoint(ended.stderr.split())
 
@@ -197,7 +169,6 @@ def test_completion_scripts(shell: str, capsys: pytest.CaptureFixture[str]) -> N
     """With shtab there is a completion script for each shell, which knows the commands."""
     with pytest.raises(SystemExit):
         main(["--print-completion", shell])
-
     script = capsys.readouterr().out
     assert all(word in script for word in ("watch", "outputs", "report"))
 
@@ -223,12 +194,10 @@ def test_completion_in_bash(
     for words in expected:
         lines += [f"COMP_WORDS=(sieve-async {words}) COMP_CWORD={len(words.split())}"]
         lines += ["COMPREPLY=(); _shtab_sieve_async; echo ${COMPREPLY[@]}"]
-
     monkeypatch.chdir(tmp_path)
     ended = subprocess.run(  # noqa: S603 - our own script
         ["/bin/bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=False
     )
-
     for reply, word in zip(ended.stdout.splitlines(), expected.values(), strict=True):
         assert word in reply.split()
 
@@ -238,5 +207,4 @@ def test_completion_without_shtab(
 ) -> None:
     """Without shtab one line says what to install."""
     monkeypatch.setitem(sys.modules, "shtab", None)
-
     assert 'pip install "sieve-async[cli]"' in usage_error(capsys, "--print-completion bash")

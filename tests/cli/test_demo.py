@@ -17,7 +17,6 @@ from sieve_async.testing import FakeSieve
 async def test_demo(command: Command) -> None:
     """The demo starts jobs, prints each as it ends, downloads a file, and exits with 0."""
     ended = await command("demo", "--speed", "20")
-
     assert ended.exit_code == 0, ended
     *lines, downloaded, totals, delay = ended.stdout.splitlines()
     statuses = Counter(line.split()[1] for line in lines)
@@ -35,7 +34,6 @@ async def test_options(command: Command, strategy: str, jobs: int) -> None:
     """The demo watches as many jobs as asked for, by any strategy."""
     line = ("demo", "--jobs", str(jobs), "--strategy", strategy, "--speed", "20")
     ended = await command(*line)
-
     assert ended.exit_code == 0, ended
     assert f"watching {jobs} jobs (strategy: {strategy})" in ended.stderr
     assert ("24 finished, 3 error, 3 cancelled" in ended.stderr) is (jobs > 0)
@@ -44,10 +42,8 @@ async def test_options(command: Command, strategy: str, jobs: int) -> None:
 
 @pytest.mark.programs
 async def test_terminal(at_terminal: TerminalCommand) -> None:
-    """At a terminal the demo has the live view."""
     line = ("demo", "--jobs", "10", "--speed", "5")
     _, shown = await at_terminal(*line, size=(120, 40), shared=True)
-
     assert " of 10 ended" in shown
     assert shown.count("  finished") == 8
 
@@ -72,6 +68,5 @@ async def test_serve(sieve: FakeSieve) -> None:
     assert int(variables["SIEVE_SERVER_PID"]) == program.pid
     program.send_signal(signal.SIGTERM)
     ended = await finish_command(program)
-
     assert ended.exit_code == 0
     assert "served 1 request\n" in ended.stderr

@@ -32,11 +32,9 @@ async def test_codes(command: Command) -> None:
     for job_id, code in CODES.items():
         ended = await command("job", "wait", job_id, "--timeout", "1s")
         assert (ended.exit_code, ended.stdout.split()[0]) == (code, job_id)
-
     for first, second in itertools.pairwise(CODES):
         ended = await command("watch", second, first, "--timeout", "1")
         assert ended.exit_code == CODES[first]
-
     failed = await command("job", "wait", "error", "cancelled", "--exit-zero")
     missing = await command("job", "wait", "error", "gone", "--exit-zero")
     assert (failed.exit_code, missing.exit_code) == (0, 5)
@@ -47,19 +45,15 @@ async def test_builds(command: Command, sieve: FakeSieve) -> None:
     """A failed build is 1, one that takes too long 124, one that does not exist 5."""
     sieve.add_version("me", "bad", status="error")
     sieve.add_version("me", "slow", status=None)
-
     lines = ("me/bad", "me/bad --exit-zero", "me/slow --timeout 0.5s", "me/none")
     codes = [(await command("version", "wait", *line.split())).exit_code for line in lines]
-
     assert codes == [1, 0, 124, 5]
 
 
 async def test_refused_key(command: Command, sieve: FakeSieve) -> None:
     """A refused key is 4; the line says where the key came from, and never shows it."""
     sieve.add_job("a")
-
     ended = await command("job", "get", "a", "--debug", SIEVE_API_KEY="wrong-key-1")
-
     assert ended.exit_code == 4
     assert "the server refused the key from SIEVE_API_KEY" in ended.stderr
     assert "wrong-key-1" not in ended.stderr
@@ -71,11 +65,9 @@ async def test_key_file(command: Command, sieve: FakeSieve, tmp_path: Path) -> N
     sieve.add_job("a")
     path = tmp_path / "key"
     path.write_text(f"{KEY}\n", "utf-8")
-
     good = await command("job", "get", "a", "--key-file", str(path), SIEVE_API_KEY="wrong")
     bad = await command("job", "get", "a", "--key-file", str(tmp_path / "none"))
     none = await command("job", "get", "a", SIEVE_API_KEY="")
-
     assert (good.exit_code, bad.exit_code, none.exit_code) == (0, 4, 4)
     assert "--key-file cannot be read: No such file" in bad.stderr
     assert none.stderr.count("\n") == 1
@@ -89,7 +81,6 @@ async def test_no_home_directory(
     """In a container without one, the environment serves."""
     sieve.add_job("a")
     monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError("no home directory")))
-
     assert (await command("job", "get", "a")).exit_code == 0
 
 
@@ -111,7 +102,6 @@ async def test_no_home_directory(
 async def test_error_lines(command: Command, line: str, code: int, hint: str) -> None:
     """An error is one line that says what to do, and an exit code."""
     ended = await command(*line.split())
-
     assert (ended.exit_code, ended.stderr.count("\n")) == (code, 1)
     assert ended.stderr.startswith("sieve-async: ")
     assert hint in ended.stderr
@@ -122,6 +112,5 @@ def test_codes_are_documented() -> None:
     """The help lists every code, in the order of precedence."""
     words = EXIT_CODES.replace(",", "").split()
     listed = [int(word) for word in words if word.isdigit()]
-
     assert [code for code in listed if code in set(Exit)][: len(Exit)] == list(Exit)
     assert exit_of_many([]) == Exit.OK

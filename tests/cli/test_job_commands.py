@@ -19,10 +19,8 @@ NOT_CANCELLED = "Job is not processing."
 async def test_get(command: Command, sieve: FakeSieve) -> None:
     """A job is printed with what fits on a screen, or not at all."""
     sieve.add_job("a", outputs=OUTPUTS)
-
     ended = await command("job", "get", "a")
     quiet = await command("job", "get", "a", "--format", "quiet")
-
     facts = dict(line.split(maxsplit=1) for line in ended.stdout.splitlines() if line[0] != " ")
     expected = {
         "status": "finished",
@@ -38,7 +36,6 @@ async def test_get(command: Command, sieve: FakeSieve) -> None:
 async def test_get_as_json(command: Command, sieve: FakeSieve) -> None:
     """As JSON a job is the API's document, unknown keys included, in plain ASCII or as sent."""
     sieve.add_job("a", outputs=OUTPUTS, fields={"novelty": [1]})
-
     for style in ("json", "jsonl"):
         ended = await command("job", "get", "a", "--format", style)
         job = json.loads(ended.stdout)
@@ -48,7 +45,6 @@ async def test_get_as_json(command: Command, sieve: FakeSieve) -> None:
         assert job["completed_at"].endswith("+00:00")
         assert (style == "jsonl") is (ended.stdout.count("\n") == 1)
     raw = json.loads((await command("job", "get", "a", "--raw", "--offset", "1")).stdout)
-
     assert [output["data"] for output in raw["outputs"]] == OUTPUTS[1:]
     assert "restarts" in raw
 
@@ -58,12 +54,10 @@ async def test_list(sieve: FakeSieve, command: Command) -> None:
     sieve.add_job("done", function="me/mine")
     sieve.add_job("going", status=None, function="me/mine")
     sieve.add_job("other", function="me/other")
-
     everything = await command("job", "list")
     filtered = await command("job", "list", "--status", "finished", "--function", "me/mine")
     documents = await command("job", "list", "--format", "json", "--limit", "2")
     nothing = await command("job", "list", "--format", "json", "--limit", "0")
-
     rows = {line.split()[0]: line.split() for line in everything.stdout.splitlines()}
     assert (everything.exit_code, set(rows)) == (0, {"done", "going", "other"})
     assert (rows["going"][1], rows["going"][-1]) == ("processing", "me/mine")
@@ -79,11 +73,9 @@ async def test_cancel(sieve: FakeSieve, command: Command) -> None:
     sieve.add_job("done")
     sieve.add_job("queued", queued=1000)
     sieve.fault(method="DELETE", job="queued", status=400, body={"detail": NOT_CANCELLED})
-
     ended = await command("job", "cancel", "queued", "gone", "going", "done")
     good = await command("job", "cancel", "again")
     bad = await command("job", "cancel", "queued")
-
     assert [line.split()[:2] for line in ended.stdout.splitlines()] == [
         ["queued", "JobNotCancellableError"],
         ["gone", "NotFoundError"],
@@ -107,10 +99,8 @@ def files(sieve: FakeSieve) -> FakeSieve:
 async def test_download(command: Command, tmp_path: Path) -> None:
     """Files are saved in a directory that is made, under different names, which are printed."""
     directory = tmp_path / "new" / "directory"
-
     ended = await command("job", "download", "a", str(directory))
     nothing = await command("job", "download", "none", str(directory))
-
     assert (ended.exit_code, ended.stderr) == (0, "")
     paths = [Path(line) for line in ended.stdout.splitlines()]
     assert [path.name for path in paths] == ["video.mp4", "VIDEO-2.mp4"]
@@ -123,11 +113,9 @@ async def test_download(command: Command, tmp_path: Path) -> None:
 async def test_existing_file(command: Command, tmp_path: Path) -> None:
     """An existing file is kept, the others are downloaded; ``--overwrite`` replaces it."""
     (tmp_path / "video.mp4").write_bytes(b"before")
-
     kept = await command("job", "download", "a", str(tmp_path), "--format", "jsonl")
     content = (tmp_path / "video.mp4").read_bytes()
     replaced = await command("job", "download", "a", str(tmp_path), "--overwrite")
-
     assert (kept.exit_code, content) == (6, b"before")
     assert "video.mp4" in kept.stderr
     assert json.loads(kept.stdout) == {"path": str(tmp_path / "VIDEO-2.mp4")}
@@ -137,9 +125,7 @@ async def test_existing_file(command: Command, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("files")
 async def test_bar_at_a_terminal(at_terminal: TerminalCommand, tmp_path: Path) -> None:
-    """At a terminal a bar shows the progress, and is removed."""
     ended, shown = await at_terminal("job", "download", "a", str(tmp_path), size=(80, 24))
-
     assert ended.exit_code == 0
     assert "of 2 files" in shown
     assert shown.endswith("\x1b[J")
@@ -150,7 +136,6 @@ def test_bar(capsys: pytest.CaptureFixture[str]) -> None:
     import sys  # noqa: PLC0415 - captured
 
     bar = DownloadBar(Progress(sys.stderr), 2)
-
     bar.update("a", 500_000, 1_000_000)
     assert bar.line() == "0 of 2 files, 0.5 MB"
     bar.update("b", 3_000_000, 3_000_000)
@@ -177,9 +162,7 @@ async def test_outputs(command: Command, sieve: FakeSieve, style: str) -> None:
     """Outputs are printed as JSON, those of several parts as an array."""
     parts = [{"data": 1}, {"data": {}}]
     sieve.add_job("a", processing=1, streams=True, outputs=[*OUTPUTS, parts])
-
     ended = await command("job", "outputs", "a", "--format", style)
-
     printed = json.loads(ended.stdout) if style == "json" else None
     first, second, last = printed or map(json.loads, ended.stdout.splitlines())
     assert (ended.exit_code, ended.stderr) == (0, "")
@@ -191,9 +174,7 @@ async def test_outputs(command: Command, sieve: FakeSieve, style: str) -> None:
 async def test_outputs_of_failed_job(command: Command, sieve: FakeSieve) -> None:
     """After the outputs a failure is one line, and the exit code."""
     sieve.add_job("a", outputs=["x"], streams=True, processing=1, status="error", error="Boom: no")
-
     ended = await command("job", "outputs", "a", "--format", "json")
-
     assert (ended.exit_code, len(json.loads(ended.stdout))) == (1, 1)
     assert ended.stderr == "sieve-async: job a failed: Boom: no\n"
 
@@ -206,14 +187,12 @@ async def test_outputs_of_restarted_job(command: Command, sieve: FakeSieve, acti
     job.start()
     job.yield_output("first")
     running = asyncio.ensure_future(command("job", "outputs", "a", "--on-restart", action))
-
     await wait_until_requested(sieve, "/v2/jobs/a")
     await asyncio.sleep(0.1)
     job.restart("OOM")
     job.yield_output("again")
     job.finish()
     ended = await running
-
     printed = [json.loads(each)["data"] for each in ended.stdout.splitlines()]
     is_failure = action == "raise"
     assert (ended.exit_code, printed) == (is_failure, ["first"] + ["again"] * (not is_failure))
@@ -224,11 +203,9 @@ async def test_outputs_of_restarted_job(command: Command, sieve: FakeSieve, acti
 async def test_version(command: Command, sieve: FakeSieve) -> None:
     """A version is found by owner, name and slug; while it is built, each stage is a line."""
     sieve.add_version("me", "mine", "v1", building=1, pushing=1, by="polls", cuda_version="11.8")
-
     ended = await command("version", "wait", "me/mine")
     found = await command("version", "get", "me/mine:v1", "--format", "json")
     quiet = await command("version", "wait", "me/mine", "--no-progress")
-
     assert (ended.exit_code, found.exit_code, quiet.exit_code) == (0, 0, 0)
     assert "build_status      ready" in ended.stdout
     assert "cuda_version      11.8" in ended.stdout

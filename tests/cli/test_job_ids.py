@@ -59,7 +59,6 @@ async def test_pieces(encoding: str, stdin: BinaryIO) -> None:
     if encoding == "utf-8":
         stdin.write(b"a\n")
         assert await anext(ids) == "a"  # the encoding of the shortest line is clear enough
-
     first = asyncio.ensure_future(anext(ids))
     data = f"a\n{TEXT}".encode(encoding)  # in UTF-16 three bytes of it look like a line
     for byte in data[:4]:
@@ -68,7 +67,6 @@ async def test_pieces(encoding: str, stdin: BinaryIO) -> None:
             await asyncio.sleep(0)
     stdin.write(data[4:])
     stdin.close()
-
     assert [await first, *[job_id async for job_id in ids]] == ["a", *IDS]
 
 
@@ -100,10 +98,8 @@ async def test_file_and_pipe(command: Command, sieve: FakeSieve, tmp_path: Path)
     data = TEXT.replace("\n", "\r\n").encode("utf-16")
     path = tmp_path / "ids.txt"
     path.write_bytes(data)
-
     file = await command("watch", "one", "--ids-file", str(path))
     pipe = await command("watch", "-", stdin=data)
-
     for ended in (file, pipe):
         assert ended.exit_code == 0
         assert sorted(line.split()[0] for line in ended.stdout.splitlines()) == sorted(IDS)
@@ -114,9 +110,7 @@ async def test_file_and_pipe(command: Command, sieve: FakeSieve, tmp_path: Path)
 async def test_invalid_id(sieve: FakeSieve, command: Command) -> None:
     """An invalid id is one outcome and does not disturb the others."""
     sieve.add_job("a")
-
     ended = await command("watch", "-", stdin="a,\N{SNOWMAN}".encode())
-
     assert ended.exit_code == 2
     assert "InvalidArgumentError" in ended.stdout
     assert "a  finished" in ended.stdout
@@ -125,6 +119,5 @@ async def test_invalid_id(sieve: FakeSieve, command: Command) -> None:
 async def test_no_ids(command: Command) -> None:
     """No ids are no failure: the results are an empty array."""
     ended = await command("watch", "-", "--format", "json")
-
     assert (ended.exit_code, ended.stdout) == (0, "[]\n")
     assert "0 of 0 jobs ended" in ended.stderr

@@ -33,9 +33,7 @@ async def test_block(tmp_path: Path) -> None:
         stderr=asyncio.subprocess.PIPE,
         preexec_fn=reset_signals,
     )
-
     stdout, stderr = map(bytes.decode, await running.communicate())
-
     assert running.returncode == 0, stderr
     assert "command not found" not in stderr
     assert "sieve-async: " not in stderr  # as errors begin
@@ -49,5 +47,4 @@ def test_options() -> None:
     """Every option that the section names is one that a command has."""
     known = {"--help", "--debug", "--print-completion"}
     known = known.union(*(command.arguments for command in parser.COMMANDS.values()))
-
     assert set(re.findall(r"--[a-z][a-z-]+", SECTION)) <= known

@@ -77,9 +77,7 @@ async def test_page(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
     """The page shows the totals, a bar for each job, and the failures with their error text."""
     ids = sieve.add_jobs(20, seed=1, queued=0.3, processing=0.3)
     path = tmp_path / "batch.html"
-
     ended = await command("watch", *ids, "gone", "--report", str(path), "--format", "quiet")
-
     text = path.read_text("utf-8")
     page = Page(text)
     assert ended.exit_code == 5
@@ -96,9 +94,7 @@ async def test_page(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
 def test_nothing_from_elsewhere() -> None:
     """Whatever a server says, the page runs nothing and loads nothing."""
     evil = Job(EVIL, JobStatus("error"), created_at=NOON, error=f"first\n{EVIL}")
-
     text = page_of(JobOutcome(EVIL, evil), pending=(EVIL,))
-
     page = Page(text)
     assert {"script", "img", "iframe", "a", "object"}.isdisjoint(page.tags)
     assert {"src", "onload", "style"}.isdisjoint(page.attributes)
@@ -114,7 +110,6 @@ def test_bars() -> None:
     """A bar goes from the creation over the start to the end, which has the status's colour."""
     page = page_of(JobOutcome("a", job("a", "error", queued=600, ran=600, error="no")))
     chart = chart_of(page)
-
     assert "are shown" not in page
     assert Page(page_of()).headings == ["h1 0 Sieve jobs"]
     bar = chart.findall("g")[0]
@@ -131,13 +126,11 @@ def test_jobs_without_end() -> None:
     """Jobs whose end was not seen have bars up to now; unknown ones are only counted."""
     running = Job("a", JobStatus.PROCESSING, created_at=NOON, started_at=NOON)
     late = WaitTimeoutError("a", running, 3, 60.0)
-
     page = page_of(
         JobOutcome("a", None, late),
         JobOutcome("b", None, NotFoundError(404, path="/v2/jobs/b")),
         pending=("c",),
     )
-
     assert len(chart_of(page).findall("g")) == 1
     assert "end not seen" in page
     assert "3 Sieve jobs" in page
@@ -170,9 +163,7 @@ def test_thousands() -> None:
         )
         for n in range(count)
     ]
-
     page = page_of(*outcomes)
-
     chart = chart_of(page)
     width, height = map(float, chart.get("viewBox", "").split()[2:])
     assert len(chart.findall("g")) == 5000
@@ -194,12 +185,10 @@ async def test_modes(command: Command, sieve: FakeSieve, tmp_path: Path) -> None
     old = tmp_path / "old.html"
     old.write_text("before", "utf-8")
     old.chmod(0o640)
-
     before = os.umask(0o077)
     for name in ("new.html", "old.html"):
         await command("watch", "a", "--report", str(tmp_path / name))
     os.umask(before)
-
     assert (mode_of(tmp_path / "new.html"), mode_of(old)) == (0o600, 0o640)
     assert old.read_text("utf-8").startswith("<!DOCTYPE")
 
@@ -215,9 +204,7 @@ async def test_own_output(
     sieve.add_job("a")
     path = tmp_path / "both"
     path.write_text("before\n", "utf-8")
-
     await run_shell(sieve, f"sieve-async watch a --report {target} {redirection} {path}")
-
     lines = path.read_text("utf-8").splitlines()
     assert lines[:kept] == ["before"] * kept
     assert lines[kept].startswith("a  finished")
@@ -231,10 +218,8 @@ async def test_links(command: Command, sieve: FakeSieve, tmp_path: Path) -> None
     os.link(tmp_path / "hard", tmp_path / "twin")
     for name, target in (("soft", "twin"), ("dangling", "new")):
         (tmp_path / name).symlink_to(target)
-
     for name in ("soft", "dangling"):
         await command("watch", "a", "--report", str(tmp_path / name))
-
     assert (tmp_path / "soft").is_symlink()
     assert (tmp_path / "dangling").is_symlink()
     for name in ("hard", "new"):
@@ -244,10 +229,8 @@ async def test_links(command: Command, sieve: FakeSieve, tmp_path: Path) -> None
 async def test_devices(command: Command, sieve: FakeSieve) -> None:
     """A device is written to and stays a device; what it refuses is one line and 6."""
     sieve.add_job("a")
-
     good = await command("watch", "a", "--report", "/dev/null")
     full = await command("watch", "a", "--report", "/dev/full", "--no-progress")
-
     assert good.exit_code == 0
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)  # noqa: PTH116
     assert (full.exit_code, full.stderr.count("\n")) == (6, 1)
@@ -262,9 +245,7 @@ async def test_fifo(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
     texts: list[str] = []
     reader = threading.Thread(target=lambda: texts.append(path.read_text("utf-8")))
     reader.start()
-
     ended = await command("watch", "a", "--report", str(path))
-
     reader.join()
     assert ended.exit_code == 0
     assert texts[0].endswith("</html>\n")
@@ -274,7 +255,6 @@ async def test_fifo(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
 async def test_checked_at_the_start(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
     """Where no report can be written, nothing is sent."""
     (tmp_path / "file").touch()
-
     for target in ("", "missing/batch.html", "file/batch.html"):
         ended = await command("watch", "a", "--report", str(tmp_path / target))
         assert ended.exit_code == 2
@@ -286,9 +266,7 @@ async def test_check_leaves_nothing(command: Command, tmp_path: Path) -> None:
     """The check at the start neither creates nor changes a file."""
     old = tmp_path / "old.html"
     old.write_text("before", "utf-8")
-
     for name in ("old.html", "new.html"):
         await command("watch", "a", "--report", str(tmp_path / name), SIEVE_API_KEY="")
-
     assert os.listdir(tmp_path) == ["old.html"]  # noqa: PTH208 - at once
     assert old.read_text("utf-8") == "before"

@@ -23,7 +23,6 @@ def echo(sieve: FakeSieve) -> FakeSieve:
 async def test_push(echo: FakeSieve, command: Command, style: str) -> None:
     """``push`` prints the id of the job and nothing else, or as JSON the server's answer."""
     ended = await command("push", "me/echo", "--input", "text=hello", "--format", style)
-
     (push,) = echo.pushes
     assert (ended.exit_code, ended.stderr) == (0, "")
     printed = json.loads(ended.stdout)["id"] if style == "json" else ended.stdout.strip()
@@ -34,12 +33,10 @@ async def test_inputs(echo: FakeSieve, command: Command, tmp_path: Path) -> None
     """Inputs come from a file, a JSON object and single values; later ones replace earlier ones."""
     path = tmp_path / "inputs.json"
     path.write_text('\ufeff{"a": 1, "b": 1, "c": 1}', "utf-8")
-
     await command(
         *("push", "me/echo", "--inputs-file", str(path), "--input-json", '{"b": 2, "c": 2}'),
         *("--input", "c=3", "--input", "d=null"),
     )
-
     (push,) = echo.pushes
     assert push.inputs == {"a": 1, "b": 2, "c": 3, "d": None}
 
@@ -51,10 +48,8 @@ async def test_invalid_inputs_file(
     """A file without a JSON object is 2, a missing one 6; nothing is sent."""
     path = tmp_path / "inputs.json"
     path.write_text(text, "utf-8", "surrogateescape")
-
     invalid = await command("push", "me/echo", "--inputs-file", str(path))
     missing = await command("push", "me/echo", "--inputs-file", str(tmp_path / "none"))
-
     assert (invalid.exit_code, missing.exit_code) == (2, 6)
     assert "must hold a JSON object" in invalid.stderr
     assert not echo.requests
@@ -69,7 +64,6 @@ async def test_webhooks_and_variables(echo: FakeSieve, command: Command) -> None
         TAKEN="secret-2",
     )
     missing = await command("push", "me/echo", "--env", "MISSING")
-
     (push,) = echo.pushes
     hooks = {hook.type: hook.url for hook in push.webhooks}
     assert ended.exit_code == 0
@@ -83,7 +77,6 @@ async def test_webhooks_and_variables(echo: FakeSieve, command: Command) -> None
 async def test_run(echo: FakeSieve, command: Command) -> None:
     """``run`` prints the id at once and the job at its end."""
     ended = await command("run", "me/echo", "--input", "text=hello", "--format", "json")
-
     (push,) = echo.pushes
     assert ended.exit_code == 0
     assert f"job {push.job_id}: started\n" in ended.stderr
@@ -96,7 +89,6 @@ async def test_run_that_fails(command: Command) -> None:
     """A failed job is 1, with ``--exit-zero`` 0, and its error is printed once."""
     failed = await command("run", "me/failing")
     ignored = await command("run", "me/failing", "--exit-zero", "--format", "quiet")
-
     assert (failed.exit_code, ignored.exit_code) == (1, 0)
     assert (failed.stdout + failed.stderr).count("ValueError: no") == 1
     assert ignored.stdout == ""
@@ -107,9 +99,7 @@ async def test_run_that_fails(command: Command) -> None:
 async def test_run_that_takes_too_long(echo: FakeSieve, command: Command, *, cancels: bool) -> None:
     """The deadline is 124, and cancels the job only when it is asked to."""
     option = ("--cancel-on-timeout",) * cancels
-
     ended = await command("run", "me/endless", "--timeout", "0.5s", *option)
-
     (push,) = echo.pushes
     assert ended.exit_code == 124
     assert f"job {push.job_id}: timed out" in ended.stderr
@@ -120,9 +110,7 @@ async def test_run_that_takes_too_long(echo: FakeSieve, command: Command, *, can
 async def test_ambiguous_push(echo: FakeSieve, command: Command) -> None:
     """A push that may have arrived is not repeated; the line says where to check."""
     echo.fault(path="/v2/push", drop="after")
-
     ended = await command("push", "me/echo")
-
     assert ended.exit_code == 6
     assert len(echo.pushes) == 1
     assert "check with: sieve-async job list --function me/echo" in ended.stderr
@@ -132,9 +120,7 @@ async def test_download_after_run(echo: FakeSieve, command: Command, tmp_path: P
     """``--download`` saves the files of the finished job."""
     url = echo.add_file("dubbed.mp4", b"x" * 1000)
     echo.script_function("me/dub", outputs=[{"url": url}])
-
     ended = await command("run", "me/dub", "--download", str(tmp_path / "out"))
-
     saved = tmp_path / "out" / "dubbed.mp4"
     assert ended.exit_code == 0
     assert saved.read_bytes() == b"x" * 1000

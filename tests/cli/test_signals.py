@@ -42,10 +42,8 @@ async def test_watch(command: Command, sieve: FakeSieve, tmp_path: Path) -> None
     report = tmp_path / "a batch.html"
     options = "--exit-zero --timeout 7200 --rate 50 --strategy long_poll --format json"
     line = f"watch {options} --report '{report}'"
-
     paths = ("/v2/jobs/done/await", "/v2/jobs/going/await")
     ended = await interrupt(command, sieve, f"{line} done going", *paths)
-
     assert ended.exit_code == 130
     assert [outcome["job_id"] for outcome in json.loads(ended.stdout)] == ["done"]
     assert "1 of 2 jobs ended" in ended.stderr
@@ -61,10 +59,8 @@ async def test_watch(command: Command, sieve: FakeSieve, tmp_path: Path) -> None
 async def test_many_pending_jobs(command: Command, sieve: FakeSieve) -> None:
     """More ids than fit on a line are saved in a file, which the command names."""
     ids = [sieve.add_job(f"job-{number}", status=None) for number in range(30)]
-
     paths = (f"/v2/jobs/{job_id}" for job_id in ids)
     ended = await interrupt(command, sieve, f"job wait {' '.join(ids)}", *paths)
-
     (path,) = map(Path, re.findall(r"--ids-file (.*)\n", ended.stderr))
     assert f"30 jobs still pending; their ids are in {path}\n" in ended.stderr
     assert "resume with: sieve-async watch --ids-file" in ended.stderr
@@ -88,9 +84,7 @@ async def test_other_waits(command: Command, sieve: FakeSieve, line: str, resume
     job.yield_output("first")
     sieve.script_function("me/mine", status=None)
     sieve.add_version("me", "mine", status=None)
-
     ended = await interrupt(command, sieve, line)
-
     job_id = sieve.pushes[0].job_id if sieve.pushes else ""
     assert ended.exit_code == 130
     assert ended.stderr.endswith(f"resume with: sieve-async {resumed.format(job_id=job_id)}\n")
@@ -103,10 +97,8 @@ async def test_push_without_an_answer(command: Command, sieve: FakeSieve) -> Non
     running = asyncio.ensure_future(command("run", "me/mine"))
     while not sieve.in_flight:  # noqa: ASYNC110 - the server has no event for this
         await asyncio.sleep(0)
-
     running.cancel()
     ended = await running
-
     hint = "the job may have been started; check with: sieve-async job list --function me/mine\n"
     assert ended.stderr.endswith(hint)
 
@@ -126,13 +118,11 @@ async def test_signals(sieve: FakeSieve, number: int, code: int, line: str) -> N
     program = await start_command(sieve, *line.split())
     assert program.stdin is not None
     assert program.stderr is not None
-
     program.stdin.write(b"going\n")
     await program.stderr.readline()
     program.send_signal(number)
     exit_code = await program.wait()
     ended = await finish_command(program)
-
     assert exit_code == code
     assert "Traceback" not in ended.stderr
 
@@ -169,14 +159,12 @@ async def test_ignored_signals(sieve: FakeSieve) -> None:
         stderr=asyncio.subprocess.PIPE,
         env=environment(sieve),
     )
-
     await wait_until_requested(sieve)
     program.send_signal(signal.SIGINT)
     program.send_signal(signal.SIGHUP)
     job.start()
     job.finish()
     ended = await finish_command(program)
-
     assert (ended.exit_code, ended.stderr) == (0, "")
     assert ended.stdout.startswith("a  finished")
 
@@ -189,12 +177,10 @@ async def test_second_signal(sieve: FakeSieve, tmp_path: Path) -> None:
     os.mkfifo(path)
     program = await start_command(sieve, "watch", "going", "--report", str(path))
     assert program.stderr is not None
-
     await wait_until_requested(sieve)
     program.send_signal(signal.SIGTERM)
     await program.stderr.readuntil(b"resume with: ")
     program.send_signal(signal.SIGTERM)
-
     assert await program.wait() == -signal.SIGTERM
     await finish_command(program)
 
@@ -218,9 +204,7 @@ sys.exit(main())
         preexec_fn=reset_signals,
     )
     assert program.stderr is not None
-
     await program.stderr.readuntil(b"looking up")
     program.send_signal(signal.SIGTERM)
-
     assert await asyncio.wait_for(program.wait(), 30) == 143
     await finish_command(program)

@@ -22,13 +22,11 @@ async def test_continued(sieve: FakeSieve, command: Command, state: str) -> None
     """A second watch prints only what the first one did not."""
     sieve.add_job("done")
     sieve.add_job("going", by="manual")
-
     first = await command("watch", "done", "going", "--state", state, "--timeout", "0")
     sieve.job("going").start()
     sieve.job("going").finish()
     second = await command("watch", "--state", state)
     third = await command("watch", "--state", state)
-
     assert first.exit_code == 124
     assert [line.split()[0] for line in first.stdout.splitlines()] == ["done", "going"]
     assert (second.exit_code, second.stdout.split()[:2]) == (0, ["going", "finished"])
@@ -40,11 +38,9 @@ async def test_interrupted(sieve: FakeSieve, command: Command, state: str) -> No
     """The resume line names the file, not the ids."""
     sieve.add_job("going", status=None)
     running = asyncio.ensure_future(command("watch", "going", "--state", state))
-
     await wait_until_requested(sieve)
     running.cancel()
     ended = await running
-
     assert ended.exit_code == 130
     assert ended.stderr.endswith(
         f"1 job still pending\nresume with: sieve-async watch --state '{state}'\n"
@@ -58,14 +54,12 @@ async def test_killed(sieve: FakeSieve, command: Command, state: str) -> None:
     sieve.add_job("going", by="manual")
     program = await start_command(sieve, "watch", "done", "going", "--state", state)
     assert program.stdout is not None
-
     await program.stdout.readline()
     program.kill()
     await finish_command(program)
     sieve.job("going").start()
     sieve.job("going").finish()
     ended = await command("watch", "--state", state, "--format", "json")
-
     assert ended.exit_code == 0
     assert {row["job_id"] for row in json.loads(ended.stdout)} >= {"going"}
 
@@ -74,10 +68,8 @@ async def test_one_at_a_time(sieve: FakeSieve, command: Command, state: str) -> 
     """With ``--any`` each run prints another outcome; ids of a pipe are stored first."""
     for job_id in ("a", "b", "c"):
         sieve.add_job(job_id)
-
     first = await command("watch", "-", "--state", state, "--any", stdin=b"a, b c")
     others = [await command("watch", "--state", state, "--any") for _ in range(2)]
-
     assert sorted(ended.stdout.split()[0] for ended in (first, *others)) == ["a", "b", "c"]
 
 
@@ -87,11 +79,9 @@ async def test_show(sieve: FakeSieve, command: Command, state: str) -> None:
     sieve.add_job("going", status=None)
     await command("watch", "done", "going", "--state", state, "--timeout", "0")
     requests = len(sieve.requests)
-
     line = ("watch", "--state", state, "--show")
     text = await command(*line, SIEVE_API_KEY="")
     documents = await command(*line, "--format", "json", SIEVE_API_KEY="")
-
     expected = [["done", "finished"], ["going", "pending"]]
     assert (text.exit_code, documents.exit_code) == (0, 0)
     assert [row.split()[:2] for row in text.stdout.splitlines()] == expected
@@ -105,10 +95,8 @@ async def test_invalid_files(command: Command, tmp_path: Path, state: str) -> No
     """A file that is no state file is one line and 6; so is one that is missing, for --show."""
     path = tmp_path / "other"
     path.write_text("no", "utf-8")
-
     other = await command("watch", "--state", str(path))
     missing = await command("watch", "--state", state, "--show")
-
     for ended in (other, missing):
         assert (ended.exit_code, ended.stderr.count("\n")) == (6, 1)
         assert ended.stderr.startswith("sieve-async: state file ")
@@ -119,5 +107,4 @@ async def test_invalid_id(command: Command, state: str) -> None:
     """Invalid ids are refused before any is stored."""
     refused = await command("watch", "a/b", "--state", state)
     shown = await command("watch", "--state", state, "--show")
-
     assert (refused.exit_code, shown.stdout) == (2, "")

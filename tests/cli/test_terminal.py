@@ -35,9 +35,7 @@ async def test_live_view(
     """At a terminal of any width a view is redrawn in place, and removed at the end."""
     sieve.add_job("soon", processing=1, by="polls")
     sieve.add_job("late", processing=4, by="polls")
-
     ended, shown = await at_terminal("watch", "soon", "late", size=size, **settings)
-
     first, *frames, last, _ = lines_of(shown)
     assert ended.exit_code == 0
     assert "1 of 2 ended" in shown
@@ -53,10 +51,8 @@ async def test_live_view(
 async def test_live_view_of_many(at_terminal: TerminalCommand, sieve: FakeSieve) -> None:
     """Many jobs are counted, with their rate, and the view fits on the screen."""
     ids = sieve.add_jobs(100, seed=1, queued=1, processing=0.3)
-
     line = ("watch", *ids, "--strategy", "list", "--format", "jsonl")
     ended, shown = await at_terminal(*line, size=(80, 24))
-
     assert ended.exit_code == 1
     assert len([json.loads(line) for line in ended.stdout.splitlines()]) == 100
     assert " of 100 ended" in shown
@@ -69,7 +65,6 @@ def test_too_many_to_search() -> None:
     """Among very many pending jobs the slowest ones are not searched for each frame."""
     stats = WatchStats(lambda: 0.0, map(str, range(5001)))
     stats.watch = Mock()
-
     assert stats.slowest(5) == []
     assert not stats.watch.pending.called
 
@@ -101,9 +96,7 @@ async def test_shared_terminal(at_terminal: TerminalCommand, sieve: FakeSieve, c
     """Where results and progress share a terminal, each result is shown once, above the view."""
     sieve.add_job("bad", status="error", error="a\nb: c\x1b[31m")
     sieve.add_job("late", processing=3, by="polls")
-
     _, shown = await at_terminal("watch", "bad", "late", size=(100, 24), shared=True, CI=ci)
-
     results = [line.split()[0] for line in lines_of(shown) if re.match("bad|late  fini", line)]
     assert results == ["bad", "late"]
     assert shown.count("b: c") == 1
@@ -118,11 +111,9 @@ async def test_lines(sieve: FakeSieve, client: SieveClient) -> None:
     sieve.add_job("second", processing=100)
     stream = io.StringIO()
     ids = ("first", "second")
-
     code = await WatchRun(
         client, parse(["watch", *ids]), ids, Printer("quiet"), Lines(stream)
     ).run()
-
     first, *lines, last = [line.split("  ", 1)[1] for line in stream.getvalue().splitlines()]
     assert (code, LINE_INTERVAL) == (0, 30)
     assert first == "watching 2 jobs (strategy: poll)"
@@ -136,11 +127,9 @@ def test_log(*, is_debugging: bool) -> None:
     stream = io.StringIO()
     logger = logging.getLogger("sieve_async")
     before = logger.handlers[:], logger.level
-
     with log_to(Lines(stream), is_debugging=is_debugging):
         logger.warning("polls fail\nat %s", "once")
         logger.debug("details")
-
     expected = "sieve-async: polls fail at once\n" + "sieve-async: details\n" * is_debugging
     assert stream.getvalue() == expected
     assert (logger.handlers, logger.level) == before
@@ -150,8 +139,6 @@ def test_log(*, is_debugging: bool) -> None:
 async def test_log_lines_once(sieve: FakeSieve, command: Command, settings: dict[str, Any]) -> None:
     """A line for each request, whichever way the log was switched on."""
     sieve.add_job("a")
-
     ended = await command(*["--debug"] * (not settings), "job", "get", "a", **settings)
-
     assert ended.exit_code == 0
     assert ended.stderr.count("GET /v2/jobs/a") == 1

@@ -18,13 +18,11 @@ from sieve_async.testing import FakeSieve
 async def test_results(command: Command, sieve: FakeSieve) -> None:
     """Each job is printed once, in the order of the ends, in any format."""
     error = "Traceback\nValueError: no"
-
     for style in ("text", "json", "jsonl", "quiet"):
         sieve.add_job(f"slow-{style}", processing=1.5)
         sieve.add_job(f"fast-{style}", status="error", error=error)
         ids = [f"{name}-{style}" for name in ("slow", "fast", "slow")]
         ended = await command("watch", *ids, "--format", style)
-
         match style:
             case "text":
                 rows = [line.split()[:2] for line in ended.stdout.splitlines()]
@@ -45,10 +43,8 @@ async def test_first_and_last_line(command: Command, sieve: FakeSieve) -> None:
     """The progress begins with what is watched and ends with a summary, both with a time."""
     sieve.add_job("good")
     sieve.add_job("bad", status="error")
-
     ended = await command("job", "wait", "good", "bad", "gone")
     silent = await command("job", "wait", "bad", "--no-progress")
-
     first, *_, last = ended.stderr.splitlines()
     assert re.fullmatch(r"\d\d:\d\d:\d\d  watching 3 jobs \(strategy: poll\)", first)
     counts = "1 finished, 1 error, 1 NotFoundError"
@@ -72,7 +68,6 @@ async def test_failures_once(
     sieve.add_job("bad", status="error", error="ValueError: no")
     reading, writing = os.pipe()
     paths = {"pipe": f"/dev/fd/{writing}"}
-
     with (
         open(tmp_path / paths.get(output, output), "a", encoding="utf-8") as stdout,  # noqa: ASYNC230, PTH123 - at once
         open(tmp_path / paths.get(errors, errors), "a", encoding="utf-8") as stderr,  # noqa: ASYNC230, PTH123 - at once
@@ -83,7 +78,6 @@ async def test_failures_once(
     os.close(writing)
     piped = os.read(reading, 65536).decode()
     os.close(reading)
-
     text = piped if errors == "pipe" else (tmp_path / errors).read_text("utf-8")
     assert ended.exit_code == 1
     assert text.count("ValueError: no") == 1
@@ -94,9 +88,7 @@ async def test_failures_once(
 async def test_strategies(command: Command, sieve: FakeSieve, strategy: str) -> None:
     """Thirty jobs are watched by any strategy, at the rate asked for."""
     ids = sieve.add_jobs(30, seed=1, processing=0.2, queued=0.2)
-
     ended = await command("watch", *ids, "--strategy", strategy, "--rate", "10")
-
     assert sorted(line.split()[0] for line in ended.stdout.splitlines()) == ids
     assert ended.exit_code == 1
     assert asyncio.get_running_loop().time() > 2.5
@@ -104,16 +96,13 @@ async def test_strategies(command: Command, sieve: FakeSieve, strategy: str) -> 
 
 @pytest.mark.looptime
 async def test_any_and_fail_fast(command: Command, sieve: FakeSieve) -> None:
-    """``--any`` ends with the first job that ends, ``--fail-fast`` with the first failure."""
     sieve.add_job("never", status=None)
     sieve.add_job("soon", status="cancelled")
     sieve.add_job("good")
     sieve.add_job("bad", processing=0.5, status="error")
-
     first = await command("job", "wait", "never", "gone", "soon", "--any")
     line = ("job", "wait", "never", "good", "bad", "--fail-fast", "--format", "json")
     failure = await command(*line)
-
     assert (first.exit_code, failure.exit_code) == (3, 1)
     assert "soon  cancelled" in first.stdout
     assert [row["job_id"] for row in json.loads(failure.stdout)] == ["good", "bad"]
@@ -123,11 +112,9 @@ async def test_any_and_fail_fast(command: Command, sieve: FakeSieve) -> None:
 async def test_closed_pipe(sieve: FakeSieve) -> None:
     """When the reader of the results has gone, the watch ends at once and without a word."""
     sieve.add_jobs(100, seed=1)
-
     ended = await run_shell(
         sieve, "set -o pipefail; sieve-async watch job-{00..99} --no-progress | head -n 1"
     )
-
     assert (ended.exit_code, ended.stderr) == (141, "")
     assert ended.stdout.count("\n") == 1
 
@@ -136,9 +123,7 @@ async def test_closed_pipe(sieve: FakeSieve) -> None:
 async def test_closed_output(sieve: FakeSieve) -> None:
     """With closed streams the exit code is still right."""
     sieve.add_job("a", status="cancelled")
-
     ended = await run_shell(sieve, "sieve-async watch a --no-progress >&- 2>&-")
-
     assert (ended.exit_code, ended.stdout, ended.stderr) == (3, "", "")
 
 
@@ -157,8 +142,6 @@ async def test_lost_errors(sieve: FakeSieve, line: str, code: int) -> None:
 async def test_full_disk(sieve: FakeSieve) -> None:
     """Results that cannot be written are one line and 6."""
     sieve.add_job("a")
-
     ended = await run_shell(sieve, "sieve-async watch a --no-progress >/dev/full")
-
     assert ended.exit_code == 6
     assert ended.stderr == "sieve-async: [Errno 28] No space left on device\n"

@@ -13,19 +13,15 @@ import pytest
 
 from helpers.leak_checks import KEY
 from sieve_async import (
-    ClientClosedError,
     DurableWatch,
-    InvalidArgumentError,
     Job,
     JobOutcome,
     JobStatus,
     Limits,
     PollPolicy,
     SieveClient,
-    StateBusyError,
-    StateFileError,
-    WaitTimeoutError,
     WatchState,
+    errors,
 )
 from sieve_async.durable import Transaction
 from sieve_async.testing import FakeSieve
@@ -142,7 +138,9 @@ async def test_failed_block(sieve: FakeSieve, client: SieveClient, state: WatchS
     with pytest.raises(sqlite3.OperationalError, match="no such table"):
         await attempt("INSERT INTO missing VALUES (1)")
     for statement in ("COMMIT", " end", "Rollback", "/* a */ COMMIT", "-- b\n COMMIT", "BEGIN"):
-        with pytest.raises(InvalidArgumentError, match="must not begin or end a transaction"):
+        with pytest.raises(
+            errors.InvalidArgumentError, match="must not begin or end a transaction"
+        ):
             await attempt(statement)
         assert _rows(state, "SELECT * FROM results") == []
     assert await state.counts() == (0, 1, 0)
@@ -168,19 +166,18 @@ async def test_after_failed_block(sieve: FakeSieve, client: SieveClient, state: 
 
 
 async def test_refused(sieve: FakeSieve, client: SieveClient, state: WatchState) -> None:
-    """An outcome that is not final, was acknowledged, or is of another watch is refused."""
     await state.add([sieve.add_job(), sieve.add_job(status=None)])
     async with client.resume(state) as watch:
         first = await anext(watch)
         await client.close()
         last = await anext(watch)
-        with pytest.raises(InvalidArgumentError, match="was acknowledged before"):
+        with pytest.raises(errors.InvalidArgumentError, match="was acknowledged before"):
             await _acknowledge(watch, first)
-        with pytest.raises(InvalidArgumentError, match="not final: ClientClosedError"):
+        with pytest.raises(errors.InvalidArgumentError, match="not final: ClientClosedError"):
             await _acknowledge(watch, last)
-        with pytest.raises(InvalidArgumentError, match="not of this watch"):
+        with pytest.raises(errors.InvalidArgumentError, match="not of this watch"):
             await _acknowledge(watch, _outcome("another"))
-    with pytest.raises(InvalidArgumentError, match="sql must be a string"):
+    with pytest.raises(errors.InvalidArgumentError, match="sql must be a string"):
         Transaction().execute(b"SELECT 1")  # type: ignore[arg-type]  # on purpose
 
 
@@ -189,11 +186,11 @@ async def test_not_final(sieve: FakeSieve, client: SieveClient, state: WatchStat
     await state.add([sieve.add_job(status=None)])
     async with client.resume(state, timeout=0.05) as watch:
         outcomes = [outcome async for outcome in watch]
-    assert [type(outcome.error) for outcome in outcomes] == [WaitTimeoutError]
+    assert [type(outcome.error) for outcome in outcomes] == [errors.WaitTimeoutError]
     async with SieveClient(KEY, base_url=sieve.url) as other, other.resume(state) as watch:
         await other.close()
         outcomes = [outcome async for outcome in watch]
-    assert [type(outcome.error) for outcome in outcomes] == [ClientClosedError]
+    assert [type(outcome.error) for outcome in outcomes] == [errors.ClientClosedError]
     sieve.revoke_key()
     async with client.resume(state) as watch:
         outcomes = [outcome async for outcome in watch]
@@ -219,7 +216,7 @@ async def test_another_server(sieve: FakeSieve, client: SieveClient, state: Watc
     async with client.resume(state):
         pass
     async with FakeSieve(api_key=KEY) as other, SieveClient(KEY, base_url=other.url) as stranger:
-        with pytest.raises(StateFileError, match="another server") as caught:
+        with pytest.raises(errors.StateFileError, match="another server") as caught:
             await stranger.resume(state).__aenter__()
         assert sieve.url in str(caught.value)
         assert other.url in str(caught.value)
@@ -245,7 +242,7 @@ async def test_one_watch(sieve: FakeSieve, client: SieveClient, state: WatchStat
     """A second watch of the same state fails, until the first is closed, dropped or at its end."""
     await state.add([sieve.add_job(), sieve.add_job(status=None)])
     async with client.resume(state):
-        with pytest.raises(StateBusyError, match="another watch"):
+        with pytest.raises(errors.StateBusyError, match="another watch"):
             await client.resume(state).__aenter__()
     dropped = client.resume(state)
     await anext(dropped)
@@ -335,7 +332,7 @@ async def test_full_disk(sieve: FakeSieve, client: SieveClient, state: WatchStat
         for job_id in rest:
             sieve.job(job_id).finish()
         for _ in range(2):
-            with pytest.raises(StateFileError, match="database or disk is full"):
+            with pytest.raises(errors.StateFileError, match="database or disk is full"):
                 await _take_all(watch, taken)
         assert len(taken) < len(ids)
         await _limit_pages(watch, kept[1], 1_000_000)
@@ -371,7 +368,7 @@ async def test_counts(sieve: FakeSieve, client: SieveClient, state: WatchState) 
     assert (watch.counts(), watch.pending()) == ({}, [])
     wrong: list[dict[str, Any]] = [{"strategy": "sweep"}, {"timeout": -1}, {"state": "a.sieve"}]
     for arguments in wrong:
-        with pytest.raises(InvalidArgumentError, match=next(iter(arguments))):
+        with pytest.raises(errors.InvalidArgumentError, match=next(iter(arguments))):
             client.resume(**({"state": state} | arguments))
     async with watch:
         outcomes = [await anext(watch), await anext(watch)]

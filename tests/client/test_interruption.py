@@ -90,7 +90,6 @@ async def test_background_failure(
 
 @pytest.mark.looptime
 async def test_cancelled_close(sieve: FakeSieve) -> None:
-    """Closing closes the connections, also when it is cancelled itself."""
     before = open_files()
     client = SieveClient(KEY, base_url=sieve.url)
     ids = [sieve.add_job(processing=3600) for _ in range(5)]

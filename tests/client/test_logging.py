@@ -42,20 +42,6 @@ async def test_requests(
 
 
 @pytest.mark.looptime
-async def test_failed_polls(caplog: pytest.LogCaptureFixture) -> None:
-    """A failed poll is a warning once for each status, and a line at DEBUG each further time."""
-    server = ScriptedServer(
-        lambda request: finished_job("job") if request.times >= 15 else error_response(503)
-    )
-    async with server, server.client() as client:
-        await client.wait_for_job("job")
-    [warning] = lines_of(caplog, logging.WARNING)
-    assert warning.startswith("job job: poll failed, retrying: GET /v2/jobs/job: HTTP 503")
-    failed = [line for line in lines_of(caplog, logging.DEBUG) if "poll failed" in line]
-    assert len(failed) == 4
-
-
-@pytest.mark.looptime
 async def test_failed_polls_for_long(caplog: pytest.LogCaptureFixture) -> None:
     """Each wait warns once, however long its polls fail; a watch of many jobs once a minute."""
     server = ScriptedServer(
@@ -65,7 +51,6 @@ async def test_failed_polls_for_long(caplog: pytest.LogCaptureFixture) -> None:
         await asyncio.gather(client.wait_for_job("a"), client.wait_for_job("b"))
         single = lines_of(caplog, logging.WARNING)
     assert sorted(line.split(":")[0] for line in single) == ["job a", "job b"]
-
     caplog.clear()
     begun = now()
     server = ScriptedServer(

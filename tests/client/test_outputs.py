@@ -1,7 +1,6 @@
 """``stream_outputs``, and the outputs of waits: each output once and in order, of one run."""
 
 import asyncio
-import gc
 import math
 import tracemalloc
 from collections.abc import Awaitable, Callable
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from helpers.asserts import assert_no_more_requests
 from helpers.http_helpers import now
 from helpers.job_snapshots import (
     EVERY_SECOND,
@@ -25,26 +25,19 @@ from helpers.job_snapshots import (
     wait_through,
 )
 from helpers.leak_checks import check_error, error_of
-from helpers.raw_server import JOB, Action, ScriptedServer
-from sieve_async import (
-    ClientClosedError,
-    InputOutput,
-    InvalidArgumentError,
-    Job,
-    JobCancelledError,
-    JobFailedError,
-    JobRestartedError,
-    Limits,
-    PollPolicy,
-    ResponseError,
-    RetryPolicy,
-    SieveClient,
-    WaitTimeoutError,
+from helpers.raw_server import (
+    JOB,
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    job_document,
+    respond,
 )
+from sieve_async import InputOutput, Job, PollPolicy, RetryPolicy, SieveClient, errors
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
-
 
 BAD_VALUES: dict[str, tuple[Any, ...]] = {
     "job_id": ("", "..", "a/b", "a b", "\u00e9", "x" * 129, None, 5, b"job", "-x"),
@@ -59,23 +52,10 @@ async def test_bad_arguments(sieve: FakeSieve, client: SieveClient) -> None:
     """An invalid argument is refused by the call itself, before any step."""
     for name, values in BAD_VALUES.items():
         for value in values:
-            with pytest.raises(InvalidArgumentError, match=name) as caught:
+            with pytest.raises(errors.InvalidArgumentError, match=name) as caught:
                 client.stream_outputs(**({"job_id": "job"} | {name: value}))
             check_error(caught.value)
     assert not sieve.requests
-
-
-async def test_nothing_before_the_first_step(sieve: FakeSieve, client: SieveClient) -> None:
-    """The call alone sends nothing; the first step of a stream of a closed client says so."""
-    outputs, never_begun = client.stream_outputs("job"), client.stream_outputs("job")
-    await asyncio.sleep(0)
-    assert client.stats.waits == 0
-    del never_begun
-    gc.collect()
-    await client.close()
-    with pytest.raises(ClientClosedError):
-        await anext(outputs)
-    assert (sieve.requests.total, sieve.connections) == (0, 0)
 
 
 def offsets_of(sieve: FakeSieve) -> list[int]:
@@ -106,24 +86,6 @@ async def test_offset_is_the_number_held(sieve: FakeSieve, client: SieveClient) 
     assert offsets_of(sieve) == expected
     assert not [entry for entry in sieve.requests if entry.query.get("offset") == "0"]
     assert expected[-1] >= 5
-
-
-@pytest.mark.parametrize("how", ["stream", "wait"])
-async def test_bytes_are_of_the_order_of_the_outputs(
-    sieve: FakeSieve, client: SieveClient, how: str
-) -> None:
-    """Outputs of 1 MB in all cost about 1 MB, however often the job is polled."""
-    large = "x" * 50_000
-    sieve.add_job("job", processing=200, outputs=[large] * 20, streams=True)
-    often = PollPolicy(min_interval=1, max_interval=1)
-    if how == "stream":
-        found = [output async for output in client.stream_outputs("job", polling=often)]
-    else:
-        found = list((await client.wait_for_job("job", polling=often)).outputs)
-    assert [output_value(output) for output in found] == [large] * 20
-    polls = sieve.requests_for("job")
-    assert polls > 150
-    assert 20 * 50_000 <= sieve.bytes_for("job") < 20 * 50_200 + 1000 * polls
 
 
 async def test_no_outputs_at_all() -> None:
@@ -166,14 +128,14 @@ async def test_offset_of_the_caller(sieve: FakeSieve, client: SieveClient) -> No
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [("error", JobFailedError), ("cancelled", JobCancelledError)]
+    ("status", "error"), [("error", errors.JobFailedError), ("cancelled", errors.JobCancelledError)]
 )
 @pytest.mark.parametrize("streams", [True, False])
 async def test_jobs_that_do_not_finish(
     sieve: FakeSieve,
     client: SieveClient,
     status: Any,
-    error: type[JobFailedError],
+    error: type[errors.JobFailedError],
     *,
     streams: bool,
 ) -> None:
@@ -207,7 +169,7 @@ async def test_deadline(sieve: FakeSieve, client: SieveClient) -> None:
     job = add_job(sieve)
     found: list[Any] = []
     started = now()
-    with pytest.raises(WaitTimeoutError) as caught:
+    with pytest.raises(errors.WaitTimeoutError) as caught:
         await collect_outputs(client.stream_outputs(job, timeout=timedelta(seconds=35)), found)
     assert found == [0, 1, 2]
     assert 35 <= now() - started <= 35.1
@@ -226,7 +188,7 @@ async def test_one_poll(sieve: FakeSieve, client: SieveClient) -> None:
     ended: list[Any] = []
     found: list[Any] = []
     await collect_outputs(client.stream_outputs("ended", timeout=0), ended)
-    with pytest.raises(WaitTimeoutError) as caught:
+    with pytest.raises(errors.WaitTimeoutError) as caught:
         await collect_outputs(client.stream_outputs(job, timeout=0), found)
     assert (ended, found) == (["a", "b"], [0, 1])
     assert sieve.requests_for("ended") == sieve.requests_for(job) == caught.value.polls == 1
@@ -257,7 +219,7 @@ async def test_deadline_behind_a_busy_caller(sieve: FakeSieve, client: SieveClie
             found.append(output_value(output))
             await asyncio.sleep(60)
 
-    with pytest.raises(WaitTimeoutError) as caught:
+    with pytest.raises(errors.WaitTimeoutError) as caught:
         await work()
     assert found == [0, 1, 2]
     assert caught.value.polls == len(sieve.requests) == 1
@@ -286,18 +248,7 @@ async def leave_by_dropping(client: SieveClient) -> None:
     del outputs
 
 
-async def leave_by_cancelling(client: SieveClient) -> None:
-    """Cancel a task that waits for the next output."""
-    task = asyncio.create_task(collect_outputs(client.stream_outputs("job"), []))
-    await asyncio.sleep(15)
-    task.cancel()
-    await asyncio.wait([task])
-    assert task.cancelled()
-
-
-@pytest.mark.parametrize(
-    "leave", [leave_by_break, leave_by_closing, leave_by_dropping, leave_by_cancelling]
-)
+@pytest.mark.parametrize("leave", [leave_by_break, leave_by_closing, leave_by_dropping])
 async def test_left(
     sieve: FakeSieve, client: SieveClient, leave: Callable[[SieveClient], Awaitable[None]]
 ) -> None:
@@ -314,45 +265,6 @@ async def test_left(
     assert asyncio.all_tasks() == before
     assert len(sieve.requests) == asked
     assert (await client.get_job("job")).status == "processing"
-
-
-async def test_closed_while_streaming(sieve: FakeSieve, client: SieveClient) -> None:
-    """Closing the client ends a stream that sleeps at once, and one whose caller is busy next."""
-    job = add_job(sieve)
-    busy = client.stream_outputs(job)
-    await anext(busy)
-    sleeping = asyncio.create_task(collect_outputs(client.stream_outputs(job, offset=5), []))
-    await asyncio.sleep(10)
-    asked, closed_at = len(sieve.requests), now()
-    await client.close()
-    with pytest.raises(ClientClosedError):
-        await sleeping
-    with pytest.raises(ClientClosedError):
-        await anext(busy)
-    assert now() - closed_at < 0.1
-    assert len(sieve.requests) == asked
-    assert client.stats.waits == 0
-
-
-async def test_closed_by_another_task(sieve: FakeSieve, client: SieveClient) -> None:
-    """A stream that is closed while a step of another task sleeps ends there at once."""
-    outputs = client.stream_outputs(add_job(sieve))
-    streaming = asyncio.create_task(collect_outputs(outputs, []))
-    await asyncio.sleep(15)
-    asked, closed_at = len(sieve.requests), now()
-    await outputs.aclose()
-    await streaming
-    assert now() == closed_at
-    assert len(sieve.requests) == asked
-
-    async with ScriptedServer(lambda _: [Action.SILENCE]) as silent, silent.client() as other:
-        outputs = other.stream_outputs("job")
-        polling = asyncio.create_task(collect_outputs(outputs, []))
-        await asyncio.sleep(1)
-        await outputs.aclose()
-        await polling
-        assert now() == closed_at + 1
-        assert len(silent.requests) == 1
 
 
 async def test_close_keeps_what_was_fetched(sieve: FakeSieve, client: SieveClient) -> None:
@@ -382,21 +294,6 @@ async def test_a_stream_holds_no_output_that_it_handed_out() -> None:
 
 
 OFTEN = PollPolicy(min_interval=1, max_interval=2)
-
-
-async def test_updates_show_whole_jobs(sieve: FakeSieve, client: SieveClient) -> None:
-    """``on_update`` gets the job with all outputs so far, once for each change."""
-    sieve.add_job("job", queued=5, processing=60, outputs=range(4), streams=True)
-    shown: list[tuple[str, list[Any]]] = []
-    job = await client.wait_for_job(
-        "job", on_update=lambda job: shown.append((job.status, output_values(job)))
-    )
-    assert shown == [
-        ("queued", []),
-        *(("processing", list(range(count))) for count in range(4)),
-        ("finished", [0, 1, 2, 3]),
-    ]
-    assert output_values(job) == [0, 1, 2, 3]
 
 
 async def test_end_keeps_the_other_fields(sieve: FakeSieve, client: SieveClient) -> None:
@@ -449,41 +346,12 @@ async def test_outcome_of_a_deadline(sieve: FakeSieve, client: SieveClient) -> N
     """A job that still runs at the deadline of a watch is reported with all outputs so far."""
     sieve.add_job("job", processing=100, outputs=range(10), streams=True)
     [outcome] = await client.wait_for_jobs(["job"], timeout=45)
-    assert isinstance(outcome.error, WaitTimeoutError)
+    assert isinstance(outcome.error, errors.WaitTimeoutError)
     assert isinstance(outcome.error.last, Job)
     assert output_values(outcome.error.last) == [0, 1, 2, 3]
 
 
-async def test_all_kinds_of_waits_at_once(sieve: FakeSieve) -> None:
-    """A stream, a wait and a watch of one job share a client with one slot."""
-    sieve.add_job("job", processing=60, outputs=range(6), streams=True)
-    limits = Limits(max_connections=1)
-    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
-
-        async def stream() -> list[Any]:
-            return [output_value(output) async for output in client.stream_outputs("job")]
-
-        streamed, job, [outcome] = await asyncio.gather(
-            stream(), client.wait_for_job("job"), client.wait_for_jobs(["job"])
-        )
-    assert streamed == output_values(job) == list(range(6))
-    assert outcome.job == job
-
-
 OLD, NEW, NEWEST = (f"{JOB}-{letter}" for letter in "abc")
-
-
-async def test_restart_is_raised(sieve: FakeSieve, client: SieveClient) -> None:
-    """A restart ends the stream with the job and its new run; what came before was of one run."""
-    sieve.add_job("job", processing=40, outputs=range(4), streams=True, restarts=1)
-    found: list[Any] = []
-    with pytest.raises(JobRestartedError) as caught:
-        await collect_outputs(client.stream_outputs("job"), found)
-    new_run = (await client.get_job("job")).run_id
-    assert (caught.value.job_id, caught.value.run_id) == ("job", new_run)
-    assert found == list(range(len(found)))
-    assert len(found) >= 3
-    check_error(caught.value)
 
 
 async def test_restart_is_raised_however_it_shows() -> None:
@@ -498,25 +366,12 @@ async def test_restart_is_raised_however_it_shows() -> None:
         for before, expected in ((running(OLD, "a", "b"), ["a", "b"]), (running(OLD), [])):
             found: list[Any] = []
             async with serve_snapshots(before, restarted) as server, server.client() as client:
-                with pytest.raises(JobRestartedError) as caught:
+                with pytest.raises(errors.JobRestartedError) as caught:
                     await collect_outputs(stream_job(client), found)
                 assert client.stats.waits == 0
             assert found == expected
             assert (caught.value.job_id, caught.value.run_id) == (JOB, NEW)
-
-
-async def test_again() -> None:
-    """``on_restart="continue"`` hands out the new run from its first output, and how that ends."""
-    moments = (
-        running(OLD, "a", "b"),
-        running(NEW, "x"),
-        snapshot("error", NEW, *"xyz", error="boom"),
-    )
-    found: list[Any] = []
-    async with serve_snapshots(*moments) as server, server.client() as client:
-        with pytest.raises(JobFailedError, match="boom"):
-            await collect_outputs(stream_job(client, on_restart="continue"), found)
-    assert found == ["a", "b", "x", "y", "z"]
+            check_error(caught.value)
 
 
 async def test_again_begins_with_the_first_output() -> None:
@@ -565,7 +420,7 @@ async def test_terminal_answer_of_a_new_run_wins_over_the_deadline() -> None:
     async with serve_snapshots(*moments) as server, server.client() as client:
         [outcome] = await client.wait_for_jobs([JOB], **once_more)
     async with serve_snapshots(*moments) as server, server.client() as client:
-        with pytest.raises(JobRestartedError):
+        with pytest.raises(errors.JobRestartedError):
             await collect_outputs(stream_job(client, **once_more), [])
     async with serve_snapshots(*moments) as server, server.client() as client:
         again = stream_job(client, on_restart="continue", **once_more)
@@ -585,7 +440,6 @@ async def test_restart_is_asked_about_at_once() -> None:
 
 OLD, NEW = f"{JOB}-a", f"{JOB}-b"
 RESTARTED = {"restarts": [{"timestamp": "2024-12-15T01:41:59", "reason": "x", "type": "OOM"}]}
-
 
 RUNS: list[tuple[list[Any], list[str | None]]] = [
     (  # no answer says which run it is of
@@ -653,12 +507,12 @@ async def test_nothing_but_earlier_runs() -> None:
         given_up = await error_of(client.wait_for_job(JOB, polling=gone))
     async with serve_snapshots(*moments) as server, server.client() as client:
         timed_out = await error_of(client.wait_for_job(JOB, timeout=10))
-    assert isinstance(given_up, ResponseError)
-    assert isinstance(timed_out, WaitTimeoutError)
+    assert isinstance(given_up, errors.ResponseError)
+    assert isinstance(timed_out, errors.WaitTimeoutError)
     assert isinstance(timed_out.last, Job)
     assert timed_out.last.run_id == NEW
     assert output_values(timed_out.last) == ["x"]
-    assert isinstance(timed_out.last_error, ResponseError)
+    assert isinstance(timed_out.last_error, errors.ResponseError)
 
 
 @pytest.mark.parametrize("runs", [2, 3, 1000])
@@ -669,7 +523,49 @@ async def test_flapping_runs_are_no_hot_loop(runs: int) -> None:
         await error_of(client.wait_for_job(JOB, timeout=60, polling=EVERY_SECOND))
     waiting = len(server.requests)
     async with serve_snapshots(*moments) as server, server.client() as client:
-        with pytest.raises(WaitTimeoutError):
+        with pytest.raises(errors.WaitTimeoutError):
             await collect_outputs(stream_job(client, on_restart="continue", timeout=60), [])
     assert waiting <= 2 * 61
     assert len(server.requests) <= 2 * 61
+
+
+async def test_shared_stream() -> None:
+    """Tasks that share a stream of outputs get each of them once."""
+
+    def reply(request: RawRequest) -> Script:
+        ends = now() >= 5
+        values = [{"data": number} for number in range(request.offset, 6 if ends else 3)]
+        document = job_document("a", "finished" if ends else "processing", outputs=values)
+        return [0.1, *respond(document)]
+
+    seen: list[Any] = []
+    async with ScriptedServer(reply) as server, server.client() as client:
+        stream = client.stream_outputs("a")
+
+        async def take() -> None:
+            seen.extend([getattr(output, "data", None) async for output in stream])
+
+        await asyncio.gather(take(), take(), take())
+        assert sorted(seen) == [0, 1, 2, 3, 4, 5]
+        await assert_no_more_requests(client, server.requests)
+
+
+async def test_closed_by_another_task(sieve: FakeSieve, client: SieveClient) -> None:
+    """A stream that is closed while a step of another task sleeps ends there at once."""
+    outputs = client.stream_outputs(add_job(sieve))
+    streaming = asyncio.create_task(collect_outputs(outputs, []))
+    await asyncio.sleep(15)
+    asked, closed_at = len(sieve.requests), now()
+    await outputs.aclose()
+    await streaming
+    assert now() == closed_at
+    assert len(sieve.requests) == asked
+
+    async with ScriptedServer(lambda _: [Action.SILENCE]) as silent, silent.client() as other:
+        outputs = other.stream_outputs("job")
+        polling = asyncio.create_task(collect_outputs(outputs, []))
+        await asyncio.sleep(1)
+        await outputs.aclose()
+        await polling
+        assert now() == closed_at + 1
+        assert len(silent.requests) == 1

@@ -94,7 +94,6 @@ def test_every_block_has_a_test() -> None:
 
 
 def test_errors_table() -> None:
-    """Every public error has a place in the table of errors."""
     public = {name: getattr(sieve_async, name) for name in sieve_async.__all__}
     errors = {
         name
@@ -113,7 +112,6 @@ def test_settings_table(settings: type) -> None:
     call = row.split("`")[1]
     shown = eval(call, vars(sieve_async))  # noqa: S307 - it is our own
     names = [field.name for field in settings.__attrs_attrs__]  # type: ignore[attr-defined]
-
     assert shown == settings()
     assert re.findall(r"(\w+)=", call) == names
 

@@ -1,13 +1,13 @@
-"""Strategies are hints: lists and long polls, right ones and those that lie, hang or fail."""
+"""Strategies are hints: right ones, those that lie, hang or fail, and what bounds their cost."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 
 import pytest
 
 from helpers.asserts import max_per_second
 from helpers.http_helpers import now
-from helpers.leak_checks import KEY
 from helpers.list_server import ListServer
 from helpers.raw_server import (
     Action,
@@ -19,17 +19,8 @@ from helpers.raw_server import (
     job_until,
     respond,
 )
-from sieve_async import (
-    ClientClosedError,
-    Job,
-    JobOutcome,
-    Limits,
-    NotFoundError,
-    PollPolicy,
-    SieveClient,
-    Strategy,
-    WaitTimeoutError,
-)
+from helpers.waits import ends_of
+from sieve_async import Job, Limits, NotFoundError, PollPolicy, SieveClient, WaitTimeoutError
 from sieve_async.testing import FakeSieve, LoggedRequest
 
 pytestmark = pytest.mark.looptime
@@ -47,18 +38,6 @@ async def test_listed_too_late(sieve: FakeSieve, client: SieveClient) -> None:
     assert all(outcome.ok for outcome in outcomes[3:])
     assert sieve.requests.total <= 40
     assert now() <= 3
-
-
-@pytest.mark.parametrize("number", [0, 2])
-async def test_few(sieve: FakeSieve, client: SieveClient, number: int) -> None:
-    """A few jobs are watched no worse than by polls."""
-    ids = [sieve.add_job(processing=100) for _ in range(number)]
-    outcomes = await client.wait_for_jobs(ids, strategy="list")
-    assert [outcome.ok for outcome in outcomes] == [True] * number
-    [late] = await client.wait_for_jobs([sieve.add_job()], strategy="list", timeout=0.9)
-    assert late.ok
-    assert now() <= 115
-    assert sieve.requests.total <= 80 * number + 1
 
 
 async def test_vanishing(sieve: FakeSieve, client: SieveClient) -> None:
@@ -149,21 +128,6 @@ async def test_lists_that_fail(fault: str) -> None:
     assert max_per_second(server.times) <= 100
 
 
-async def test_few_jobs_among_many(sieve: FakeSieve) -> None:
-    """Lists of thousands of other jobs cost at most about what polling costs."""
-    for _ in range(600):
-        sieve.add_job(processing=1e6)
-    costs = {}
-    strategies: tuple[Strategy, ...] = ("poll", "list")
-    for strategy in strategies:
-        ids = [sieve.add_job(processing=60 + n) for n in range(10)]
-        async with SieveClient(KEY, base_url=sieve.url) as client:
-            outcomes = await client.wait_for_jobs(ids, strategy=strategy)
-            assert all(outcome.ok for outcome in outcomes)
-            costs[strategy] = client.stats.bytes_received
-    assert costs["list"] <= 2.2 * costs["poll"]
-
-
 async def test_deadline_with_lists(sieve: FakeSieve, client: SieveClient) -> None:
     """One plain poll of each job is made just before the deadline."""
     ids = [sieve.add_job(processing=3600) for _ in range(20)]
@@ -172,13 +136,17 @@ async def test_deadline_with_lists(sieve: FakeSieve, client: SieveClient) -> Non
     for outcome in outcomes:
         assert isinstance(outcome.error, WaitTimeoutError)
         assert outcome.error.last is not None
+    before = sieve.requests_for("/v2/jobs")
+    [late] = await client.wait_for_jobs([sieve.add_job()], strategy="list", timeout=0.9)
+    assert late.ok
+    assert sieve.requests_for("/v2/jobs") == before  # so short a watch reads no lists
     last = {request.path: request.at for request in sieve.requests}
     assert all(59 <= last[f"/v2/jobs/{job_id}"] <= 60 for job_id in ids)
 
 
-@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("kind", ["job, long_poll", "jobs, long_poll"])
 @pytest.mark.parametrize("seconds", [20, None])
-async def test_held_connection_is_dropped(*, many: bool, seconds: float | None) -> None:
+async def test_held_connection_is_dropped(kind: str, seconds: float | None) -> None:
     """A long poll that nothing answers costs a minute at the most, and no deadline."""
 
     def reply(request: RawRequest) -> Script:
@@ -187,18 +155,14 @@ async def test_held_connection_is_dropped(*, many: bool, seconds: float | None) 
         return respond(job_document("job", "finished" if now() >= 5 else "processing"))
 
     async with ScriptedServer(reply) as server, server.client() as client:
-        if many:
-            [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll", timeout=seconds)
-            assert outcome.ok
-        else:
-            job = await client.wait_for_job("job", strategy="long_poll", timeout=seconds)
-            assert job.succeeded
+        [job] = await ends_of(client, kind, ["job"], timeout=seconds)
+        assert job.succeeded
     assert now() <= 60.5
     assert [request.is_await for request in server.requests[:2]] == [True, False]
 
 
-@pytest.mark.parametrize("many", [False, True])
-async def test_refused_long_polls(*, many: bool) -> None:
+@pytest.mark.parametrize("kind", ["job, long_poll", "jobs, long_poll"])
+async def test_refused_long_polls(kind: str) -> None:
     """Whatever ``/await`` answers, one plain poll settles it, and the requests stay few."""
     elsewhere = ("Location", "https://elsewhere.example/")
     answers = [error_response(status, elsewhere) for status in (302, 401, 403, 404, 422, 429, 500)]
@@ -209,11 +173,8 @@ async def test_refused_long_polls(*, many: bool) -> None:
             return answer if request.is_await else job_until(end)
 
         async with ScriptedServer(reply) as server, server.client() as client:
-            if many:
-                [outcome] = await client.wait_for_jobs(["job"], strategy="long_poll")
-                assert outcome.ok
-            else:
-                assert (await client.wait_for_job("job", strategy="long_poll")).succeeded
+            [job] = await ends_of(client, kind, ["job"])
+            assert job.succeeded
         assert end <= now() <= end + 4
         assert max_per_second(server.times) <= 6  # two for each interval
         assert len(server.awaits) <= 27 + 44 + 1  # in ten seconds 0.375 s apart, then 3.75 % later
@@ -237,19 +198,6 @@ async def test_wrong_rows_do_not_stop_confirmations() -> None:
         outcomes = await client.wait_for_jobs([f"j{n}" for n in range(5)], strategy="list")
     assert {outcome.status for outcome in outcomes} == {"NotFoundError"}
     assert now() <= 60 + 120 + 15
-
-
-async def test_deadline_with_long_polls(sieve: FakeSieve) -> None:
-    """The deadline of many holds for those that are held and those that are polled."""
-    ids = [sieve.add_job(processing=3600) for _ in range(6)]
-    ended = sieve.add_job(processing=10)
-    started = now()
-    limits = Limits(max_connections=4)
-    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
-        outcomes = await client.wait_for_jobs([*ids, ended], strategy="long_poll", timeout=60)
-    assert 60 - 0.01 <= now() - started <= 60.1
-    assert all(isinstance(outcome.error, WaitTimeoutError) for outcome in outcomes[:-1])
-    assert outcomes[-1].ok
 
 
 async def test_one_poll(sieve: FakeSieve, client: SieveClient) -> None:
@@ -279,26 +227,6 @@ def most_held(sieve: FakeSieve) -> int:
 
 def _others(held: Sequence[LoggedRequest], at: float) -> int:
     return sum(entry.at <= at < entry.at + entry.took for entry in held)
-
-
-async def test_closing(sieve: FakeSieve, client: SieveClient) -> None:
-    """Closing the client ends what is held with ``ClientClosedError``, at once."""
-    for job_id in ("single", "one", "two"):
-        sieve.add_job(job_id, processing=3600)
-
-    async def gather() -> list[JobOutcome]:
-        return await client.wait_for_jobs(["one", "two"], strategy="long_poll")
-
-    single = asyncio.create_task(client.wait_for_job("single", strategy="long_poll"))
-    many = asyncio.create_task(gather())
-    while sieve.in_flight < 3:  # noqa: ASYNC110 - the server has no event for it
-        await asyncio.sleep(0.01)
-    closed_at = now()
-    await client.close()
-    with pytest.raises(ClientClosedError):
-        await single
-    assert [type(outcome.error) for outcome in await many] == [ClientClosedError] * 2
-    assert now() == pytest.approx(closed_at, abs=0.1)
 
 
 @pytest.mark.parametrize("slots", [1, 4])
@@ -331,6 +259,137 @@ async def test_half_of_the_slots(sieve: FakeSieve, slots: int, *, single: bool) 
     assert sieve.max_in_flight <= slots
     assert max(took) < 0.5
     assert now() <= 100 * 1.1 + 1 + 7
+
+
+def is_list(request: LoggedRequest) -> bool:
+    """Whether a page of jobs was asked for."""
+    return request.path == "/v2/jobs"
+
+
+async def test_lists_that_cost_too_much_are_off_for_ten_minutes(
+    sieve: FakeSieve, client: SieveClient
+) -> None:
+    """Among thousands of other jobs two are polled; lists are tried again every ten minutes."""
+    for _ in range(1000):
+        sieve.add_job(processing=1e6)
+    ids = [sieve.add_job(processing=1900) for _ in range(2)]
+    outcomes = await client.wait_for_jobs(ids, strategy="list")
+    assert all(outcome.ok for outcome in outcomes)
+    rounds: list[float] = []
+    for request in filter(is_list, sieve.requests):
+        if not rounds or request.at - rounds[-1] > 60:
+            rounds.append(request.at)
+    assert 3 <= len(rounds) <= 4
+    assert all(600 <= later - earlier <= 620 for earlier, later in pairwise(rounds))
+
+
+@pytest.mark.parametrize(("count", "pause", "delay"), [(20, 0.02, 0.01), (100, 0.2, 0.5)])
+async def test_ids_that_come_little_by_little(
+    sieve: FakeSieve, client: SieveClient, count: int, pause: float, delay: float
+) -> None:
+    """The first round waits for the ids that are still to come, and counts those that come then."""
+    sieve.fault(path="/v2/jobs", delay=delay)
+    ids = [sieve.add_job(processing=60) for _ in range(400)]
+
+    async def source() -> AsyncIterator[str]:
+        for number, job_id in enumerate(ids, 1):
+            yield job_id
+            if number % count == 0:
+                await asyncio.sleep(pause)
+
+    outcomes = await client.wait_for_jobs(source(), strategy="list")
+    assert all(outcome.ok for outcome in outcomes)
+    polls = [request for request in sieve.requests if not is_list(request)]
+    assert len(polls) < 4 * len(ids)  # by polls alone it is more than 20 for each job
+
+
+async def test_round_that_costs_too_much_stops(sieve: FakeSieve, client: SieveClient) -> None:
+    """A round stops when it has read twice the bytes of one poll of each job."""
+    for _ in range(1500):
+        sieve.add_job(processing=1e6)
+    ids = [sieve.add_job(processing=30) for _ in range(10)]
+    outcomes = await client.wait_for_jobs(ids, strategy="list")
+    assert all(outcome.ok for outcome in outcomes)
+    assert len([request for request in sieve.requests if is_list(request)]) <= 2
+
+
+async def test_new_jobs_wait_three_seconds_for_their_first_round(
+    sieve: FakeSieve, client: SieveClient
+) -> None:
+    """A new job is seen after three seconds at the most, however rare the rounds are."""
+    old = [sieve.add_job(processing=3000) for _ in range(20)]
+    sieve.add_job("new", status="finished")
+
+    async def ids() -> AsyncIterator[str]:
+        for job_id in old:
+            yield job_id
+        await asyncio.sleep(130)
+        yield "new"
+
+    rare = PollPolicy(min_interval=60, max_interval=60, growth=0, jitter=0)
+    async with client.as_completed(ids(), strategy="list", polling=rare) as outcomes:
+        first = await anext(outcomes)
+    assert first.job_id == "new"
+    assert 130 <= now() <= 133.5
+
+
+async def test_rounds_follow_the_poll_interval(sieve: FakeSieve) -> None:
+    """A round follows the last at the mean poll interval of the listed jobs."""
+    policy = PollPolicy(min_interval=7, max_interval=7, growth=0, jitter=0)
+    ids = [sieve.add_job(processing=300) for _ in range(50)]
+    async with SieveClient(sieve.api_key, base_url=sieve.url, polling=policy) as client:
+        await client.wait_for_jobs(ids, strategy="list")
+    pages = [request.at for request in sieve.requests if is_list(request)]
+    gaps = [later - earlier for earlier, later in pairwise(pages) if later - earlier > 1]
+    assert len(gaps) > 30
+    assert all(gap == pytest.approx(7, abs=0.1) for gap in gaps)
+
+
+async def test_missing_jobs_are_polled_once(sieve: FakeSieve, client: SieveClient) -> None:
+    policy = PollPolicy(min_interval=20, max_interval=20, growth=0, jitter=0)
+    listed, lost = ([sieve.add_job(processing=300) for _ in range(10)] for _ in range(2))
+    for ids_of_rows, pages in ((listed + lost, 2), (listed, None)):
+        rows = [{"id": job_id, "status": "processing"} for job_id in ids_of_rows]
+        sieve.fault(path="/v2/jobs", body={"data": rows, "next_offset": -1}, times=pages)
+
+    async def ids() -> AsyncIterator[str]:
+        for job_id in (*listed, *lost):
+            yield job_id
+        for _ in range(30):
+            await asyncio.sleep(4)
+            yield sieve.add_job(status="finished")  # each begins a round
+
+    outcomes = await client.wait_for_jobs(ids(), strategy="list", polling=policy)
+    assert all(outcome.ok for outcome in outcomes)
+    assert len(outcomes) == 50
+    assert all(sieve.requests_for(job_id) <= 300 / 20 + 3 for job_id in lost)
+
+
+async def test_round_that_fails_says_nothing(sieve: FakeSieve) -> None:
+    """Jobs that a broken round does not list are not missing: they are polled when they are due."""
+    policy = PollPolicy(min_interval=20, max_interval=20, growth=0, jitter=0)
+    ids = [sieve.add_job(processing=300) for _ in range(20)]
+    async with (
+        SieveClient(sieve.api_key, base_url=sieve.url, polling=policy) as client,
+        client.as_completed(ids, strategy="list"),
+    ):
+        await asyncio.sleep(10)
+        sieve.fault(path="/v2/jobs", status=400)
+        await asyncio.sleep(15)
+        lists = list(filter(is_list, sieve.requests))
+        assert max(request.at for request in lists) == pytest.approx(20, abs=0.5)
+        assert len(lists) == len(sieve.requests)
+        await asyncio.sleep(10)  # 1.5 intervals and 1 s after the list that showed them
+        assert len(sieve.requests) >= len(lists) + len(ids)
+
+
+async def test_offset_that_does_not_grow(sieve: FakeSieve, client: SieveClient) -> None:
+    """A list whose next page is always the same one is read once."""
+    ids = [sieve.add_job(processing=10) for _ in range(20)]
+    sieve.fault(path="/v2/jobs", body={"data": [], "next_offset": 500})
+    outcomes = await client.wait_for_jobs(ids, strategy="list")
+    assert all(outcome.ok for outcome in outcomes)
+    assert len([request for request in sieve.requests if is_list(request)]) <= 4
 
 
 async def test_a_hold_that_expired_is_no_error() -> None:

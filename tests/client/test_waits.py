@@ -1,7 +1,6 @@
 """Waits for one job or build: polls, deadlines, errors, restarts, and what they share."""
 
 import asyncio
-import itertools
 import math
 from datetime import timedelta
 from itertools import pairwise
@@ -24,9 +23,11 @@ from helpers.raw_server import (
     job_json,
     job_until,
     respond,
+    running_job,
     serve,
     version_json,
 )
+from helpers.waits import ends_of
 from sieve_async import (
     BuildStatus,
     FunctionVersion,
@@ -34,7 +35,6 @@ from sieve_async import (
     JobStatus,
     Limits,
     PollPolicy,
-    RetryPolicy,
     SieveClient,
     Timeout,
     errors,
@@ -123,38 +123,27 @@ async def test_ends(sieve: FakeSieve, client: SieveClient) -> None:
         await client.wait_for_job("gone", check=True)
 
 
-async def test_intervals_start_again_when_the_status_changes(
-    sieve: FakeSieve, client: SieveClient
-) -> None:
-    """After an hour in the queue, a job that runs a minute is seen finished soon after."""
-    sieve.add_job("queued", queued=3600, processing=60)
-    await client.wait_for_job("queued")
-    polls = [entry.at for entry in sieve.requests]
-    gaps = [later - earlier for earlier, later in itertools.pairwise(polls)]
-    running = [at for at in polls if at - polls[0] >= 3600][1:]
-    assert max(later - at for at, later in itertools.pairwise(running)) <= 60 * 0.05 * 1.25
-    assert 7 < max(gaps) <= 12.500_001  # a difference of floats
-
-
 async def test_updates(sieve: FakeSieve, client: SieveClient) -> None:
     """``on_update`` gets the first state and each change of status or outputs, never one twice."""
     sieve.add_job("job", queued=30, processing=60, outputs=["a", "b"], streams=True)
-    plain: list[tuple[str, int]] = []
-    awaited: list[tuple[str, int]] = []
+    plain: list[tuple[str, tuple[object, ...]]] = []
+    awaited: list[tuple[str, tuple[object, ...]]] = []
 
     async def later(job: Job) -> None:
         await asyncio.sleep(0.01)
-        awaited.append((job.status, len(job.outputs)))
+        awaited.append((job.status, job.data))
 
     await asyncio.gather(
-        client.wait_for_job(
-            "job", on_update=lambda job: plain.append((job.status, len(job.outputs)))
-        ),
+        client.wait_for_job("job", on_update=lambda job: plain.append((job.status, job.data))),
         client.wait_for_job("job", on_update=later),
     )
-    expected = [("queued", 0), ("processing", 0), ("processing", 1), ("finished", 2)]
-    assert plain == expected
-    assert awaited == expected
+    expected = [
+        ("queued", ()),
+        ("processing", ()),
+        ("processing", ("a",)),
+        ("finished", ("a", "b")),
+    ]
+    assert plain == awaited == expected
 
 
 async def test_update_that_raises(sieve: FakeSieve, client: SieveClient) -> None:
@@ -242,74 +231,38 @@ async def test_outage(
     assert processing <= now() - started <= latest
 
 
-async def test_close_ends_waits(sieve: FakeSieve) -> None:
-    """Closing the client ends its waits with ``ClientClosedError``, whatever they are doing."""
-    sieve.add_job("job", processing=600)
-    client = SieveClient(sieve.api_key, base_url=sieve.url)
-    waits = [asyncio.create_task(client.wait_for_job("job")) for _ in range(20)]
-    await asyncio.sleep(0)  # all of them ask or queue
-    sleeping = asyncio.create_task(client.wait_for_job("job"))
-    await asyncio.sleep(5)
-    assert client.stats.waits == 21
-    asking = [asyncio.create_task(client.get_job("job")) for _ in range(20)]
-    await asyncio.sleep(0)
-    await client.close()
-    await client.close()
-    outcomes = await asyncio.gather(*waits, sleeping, *asking, return_exceptions=True)
-    assert {type(outcome) for outcome in outcomes} == {errors.ClientClosedError}
-    assert client.closed
-    assert client.stats.waits == client.stats.in_flight == client.stats.queued == 0
-    with pytest.raises(errors.ClientClosedError):
-        await client.wait_for_job("job")
-
-
 HTML = b"<html><h1>Request blocked</h1></html>"
 STATUSES = [401, 403, 404]
 
 
-def answer(request: RawRequest, ends_at: float) -> Script:
-    """A job that finishes at some time."""
-    return respond(job_document(request.job_id, "finished" if now() >= ends_at else "processing"))
-
-
 @pytest.mark.parametrize("status", STATUSES)
-@pytest.mark.parametrize("many", [False, True])
-async def test_block_in_passing(status: int, *, many: bool) -> None:
+@pytest.mark.parametrize("kind", ["job", "jobs"])
+async def test_block_in_passing(status: int, kind: str) -> None:
     """Two seconds of rejections in the middle cost no healthy wait."""
 
     def reply(request: RawRequest) -> Script:
         if 10 <= now() < 12:
             return respond(HTML, status=status)
-        return answer(request, 40)
+        return job_until(40, request.job_id)
 
-    ids = [f"j{n}" for n in range(5)]
     async with ScriptedServer(reply) as server, server.client() as client:
-        if many:
-            outcomes = await client.wait_for_jobs(ids)
-            assert all(outcome.ok for outcome in outcomes)
-        else:
-            jobs = await asyncio.gather(*map(client.wait_for_job, ids))
-            assert all(job.succeeded for job in jobs)
+        for job in await ends_of(client, kind, ["a", "b"]):
+            assert job.succeeded
     assert any(10 <= at < 12 for at in server.times)
 
 
 @pytest.mark.parametrize("status", STATUSES)
-@pytest.mark.parametrize("many", [False, True])
-async def test_lasting_rejection(status: int, *, many: bool) -> None:
+@pytest.mark.parametrize("kind", ["job", "jobs"])
+async def test_lasting_rejection(status: int, kind: str) -> None:
     """It ends the wait after two more polls, each at least 2.5 s later."""
 
     def reply(request: RawRequest) -> Script:
-        return answer(request, 1e9) if now() < 10 else respond(HTML, status=status)
+        return running_job(request.job_id) if now() < 10 else respond(HTML, status=status)
 
     async with ScriptedServer(reply) as server, server.client() as client:
-        if many:
-            [outcome] = await client.wait_for_jobs(["job"])
-            error: errors.SieveError | None = outcome.error
-        else:
-            with pytest.raises(errors.SieveError) as caught:
-                await client.wait_for_job("job")
-            error = caught.value
-        assert getattr(error, "status", None) == status
+        [error] = await ends_of(client, kind)
+        assert isinstance(error, errors.APIError)
+        assert error.status == status
     rejected = [at for at in server.times if at >= 10]
     assert len(rejected) == 3
     assert all(later - earlier >= 2.5 for earlier, later in pairwise(rejected))
@@ -317,23 +270,18 @@ async def test_lasting_rejection(status: int, *, many: bool) -> None:
 
 
 @pytest.mark.parametrize("missing_for", [8.0, 60.0])
-@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("kind", ["job", "jobs"])
 async def test_pushed_just_now(
-    sieve: FakeSieve, client: SieveClient, missing_for: float, *, many: bool
+    sieve: FakeSieve, client: SieveClient, missing_for: float, kind: str
 ) -> None:
     """404 is transient for ten seconds after this client has pushed the job."""
     sieve.script_function("sieve/dubbing", processing=5)
     missing = sieve.fault(path="/v2/jobs/*", status=404)
     asyncio.get_running_loop().call_later(missing_for, missing.remove)
     pushed = await client.push_job("sieve/dubbing")
-    waiting = client.wait_for_jobs([pushed.id]) if many else client.wait_for_job(pushed.id)
-    [result] = await asyncio.gather(waiting, return_exceptions=True)
-    error = result[0].error if isinstance(result, list) else result
-    if missing_for < 10:
-        assert not isinstance(error, Exception)
-    else:
-        assert isinstance(error, errors.NotFoundError)
-        assert 10 <= now() <= 40
+    [end] = await ends_of(client, kind, [pushed.id])
+    assert type(end) is (Job if missing_for < 10 else errors.NotFoundError)
+    assert missing_for < 10 or 10 <= now() <= 40
 
 
 async def test_not_found(sieve: FakeSieve, client: SieveClient) -> None:
@@ -353,70 +301,6 @@ async def test_not_found(sieve: FakeSieve, client: SieveClient) -> None:
     assert now() < 0.1
 
 
-def cancel_after(turns: int, tasks: list[asyncio.Task[Job]], accepted: list[bool]) -> None:
-    """Cancel the tasks some turns of the loop from now, noting which took it."""
-    if turns > 0:
-        asyncio.get_running_loop().call_soon(cancel_after, turns - 1, tasks, accepted)
-    else:
-        accepted.extend(task.cancel() for task in tasks)
-
-
-@pytest.mark.parametrize("is_set_first", [True, False], ids=["before", "after"])
-async def test_cancel_when_the_attempt_timer_fires(*, is_set_first: bool) -> None:
-    """A cancellation at the moment of the timer is never lost."""
-    loop = asyncio.get_running_loop()
-    settings = {"timeout": Timeout(request=5), "retry": RetryPolicy(max_attempts=1)}
-    async with RawServer([Action.SILENCE]) as server, server.client(**settings) as client:
-        for turns in range(5):
-            accepted: list[bool] = []
-            tasks: list[asyncio.Task[Job]] = []
-            if is_set_first:
-                loop.call_at(loop.time() + 5, cancel_after, turns, tasks, accepted)
-            tasks.extend(asyncio.create_task(client.get_job("job-1")) for _ in range(20))
-            await asyncio.sleep(1)
-            if not is_set_first:
-                loop.call_at(loop.time() + 4, cancel_after, turns, tasks, accepted)
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await asyncio.sleep(1)  # the last tasks may end before they are to be cancelled
-            # A task that has ended refuses to be cancelled; the others must end as cancelled.
-            assert [task.cancelled() for task in tasks] == accepted
-            assert turns >= 2 or all(accepted)
-
-
-@pytest.mark.parametrize("phase", ["slot", "headers", "body", "backoff", "between polls"])
-async def test_deadline_in_each_phase(phase: str) -> None:
-    """The deadline of a wait ends each phase of it, at most 0.1 s late."""
-    loop = asyncio.get_running_loop()
-    running = respond(job_json(status="processing"))
-    cut_short = [step[:-10] for step in running if isinstance(step, bytes)]
-    scripts: dict[str, Script] = {
-        "slot": [Action.SILENCE],
-        "headers": [Action.SILENCE],
-        "body": [*cut_short, Action.SILENCE],
-        "backoff": respond(status=503),
-        "between polls": running,
-    }
-    retry = RetryPolicy(initial_delay=100, max_delay=100)
-    async with (
-        RawServer(scripts[phase]) as wire,
-        wire.client(limits=Limits(max_connections=1), retry=retry) as client,
-    ):
-        blocker = asyncio.create_task(_hold_the_slot(client, phase))
-        await asyncio.sleep(0)
-        started = loop.time()
-        with pytest.raises(errors.WaitTimeoutError) as caught:
-            await client.wait_for_job("job-1", timeout=7)
-        assert 7 <= loop.time() - started <= 7.1
-        assert caught.value.elapsed == pytest.approx(7, abs=0.1)
-        blocker.cancel()
-        await asyncio.gather(blocker, return_exceptions=True)
-
-
-async def _hold_the_slot(client: SieveClient, phase: str) -> None:
-    if phase == "slot":
-        await client.get_job("job-2")
-
-
 async def test_single_poll_in_a_pause(sieve: FakeSieve, client: SieveClient) -> None:
     """With ``timeout=0`` a wait does not outlast a pause of an hour, and says so."""
     sieve.fault(status=429, retry_after=3600, times=1)
@@ -428,28 +312,6 @@ async def test_single_poll_in_a_pause(sieve: FakeSieve, client: SieveClient) -> 
     assert isinstance(caught.value.last_error, errors.RateLimitError)
     assert caught.value.polls == 0
     assert now() < 1
-
-
-async def test_stale_connection_in_a_pause() -> None:
-    """A dead connection is not tried again during a pause: that would outlast the deadline."""
-
-    def reply(request: RawRequest) -> Script:
-        if request.job_id == "busy":
-            return respond(b"{}", status=429, headers=[("Retry-After", "600")])
-        if request.at < 1:
-            return respond(job_json(status="processing"))
-        return [0.1, Action.CLOSE] if request.at < 500 else respond()
-
-    policy = PollPolicy(min_interval=5, max_interval=5, jitter=0)
-    async with ScriptedServer(reply) as server, server.client() as client:
-        wait = asyncio.create_task(client.wait_for_job(JOB, timeout=20, polling=policy))
-        await asyncio.sleep(5.05)
-        with pytest.raises(errors.RateLimitError):
-            await client.get_job("busy")
-        with pytest.raises(errors.WaitTimeoutError):
-            await wait
-        assert now() <= 20.1
-        assert max(server.times) < 5.07  # when the connection was closed
 
 
 def run_json(request: RawRequest, outputs: list[str], **fields: Any) -> Script:
@@ -542,26 +404,6 @@ async def test_document_of_a_job_that_a_callback_has(monkeypatch: pytest.MonkeyP
     assert outcome.job.extra == {"note": "x"}
 
 
-async def test_waits_beside_lookups(sieve: FakeSieve) -> None:
-    """Waits and lookups share ``max_connections`` connections."""
-    jobs = [sieve.add_job(queued=1 + n % 7, processing=5 + n % 11) for n in range(20)]
-    sieve.add_version("owner", "name", "v1")
-    max_connections = 4
-    limits = Limits(max_connections=max_connections)
-    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
-        waits = asyncio.gather(*map(client.wait_for_job, jobs))
-        lookups = asyncio.gather(*map(client.get_job, jobs[:10]))
-        versions = asyncio.gather(*(client.get_version("owner", "name") for _ in range(10)))
-        ended = await waits
-        assert [job.id for job in ended] == jobs
-        assert all(job.succeeded for job in ended)
-        assert [job.id for job in await lookups] == jobs[:10]
-        assert {version.id for version in await versions} == {"v1"}
-    assert sieve.connections <= max_connections
-    assert sieve.max_in_flight <= max_connections
-    assert len(sieve.requests) == client.stats.requests
-
-
 async def test_no_timeouts(sieve: FakeSieve) -> None:
     """``None`` is no limit: a response may take a day."""
     day = 24 * 3600.0
@@ -578,6 +420,27 @@ async def test_no_timeouts(sieve: FakeSieve) -> None:
     async with SieveClient(KEY, base_url=sieve.url, timeout=unlimited) as client:
         with pytest.raises(errors.WaitTimeoutError):
             await client.wait_for_job("job", timeout=0)
+
+
+async def test_close_ends_waits(sieve: FakeSieve) -> None:
+    """Closing the client ends its waits with ``ClientClosedError``, whatever they are doing."""
+    sieve.add_job("job", processing=600)
+    client = SieveClient(sieve.api_key, base_url=sieve.url)
+    waits = [asyncio.create_task(client.wait_for_job("job")) for _ in range(20)]
+    await asyncio.sleep(0)  # all of them ask or queue
+    sleeping = asyncio.create_task(client.wait_for_job("job"))
+    await asyncio.sleep(5)
+    assert client.stats.waits == 21
+    asking = [asyncio.create_task(client.get_job("job")) for _ in range(20)]
+    await asyncio.sleep(0)
+    await client.close()
+    await client.close()
+    outcomes = await asyncio.gather(*waits, sleeping, *asking, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {errors.ClientClosedError}
+    assert client.closed
+    assert client.stats.waits == client.stats.in_flight == client.stats.queued == 0
+    with pytest.raises(errors.ClientClosedError):
+        await client.wait_for_job("job")
 
 
 @pytest.mark.parametrize(

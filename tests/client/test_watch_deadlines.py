@@ -10,14 +10,7 @@ import pytest
 from helpers.asserts import assert_idle, assert_no_more_requests, ids_of
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY, check_error
-from helpers.raw_server import (
-    RawRequest,
-    Script,
-    ScriptedServer,
-    error_response,
-    job_until,
-    running_job,
-)
+from helpers.raw_server import RawRequest, Script, ScriptedServer, error_response, job_until
 from sieve_async import (
     Job,
     JobOutcome,
@@ -111,39 +104,6 @@ async def test_answers_on_their_way(sieve: FakeSieve, client: SieveClient) -> No
     assert_idle(client)
 
 
-async def test_deadline_behind_full_slots(sieve: FakeSieve) -> None:
-    """Polls that queue for a slot behind silent ones end at the deadline too."""
-    sieve.fault(delay=3600)
-    limits = Limits(max_connections=2)
-    async with SieveClient(KEY, base_url=sieve.url, limits=limits) as client:
-        started = now()
-        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(9)], timeout=9)
-        assert 9 <= now() - started <= 9.1
-        assert len(sieve.requests) == 2
-        for outcome in outcomes:
-            assert error_of(outcome).last is None
-        await assert_no_more_requests(client, sieve.requests)
-
-
-async def test_deadline_during_a_pause_of_the_server() -> None:
-    """A ``Retry-After`` beyond the deadline does not put it off."""
-
-    def reply(asked: RawRequest) -> Script:
-        return (
-            error_response(429, ("Retry-After", "600"))
-            if asked.times
-            else running_job(asked.job_id)
-        )
-
-    async with ScriptedServer(reply) as server, server.client() as client:
-        started = now()
-        outcomes = await client.wait_for_jobs([f"job-{number}" for number in range(9)], timeout=60)
-        assert 60 <= now() - started <= 60.1
-        for outcome in outcomes:
-            assert error_of(outcome).last is not None
-        await assert_no_more_requests(client, server.requests)
-
-
 @pytest.mark.parametrize("fails", [False, True])
 async def test_deadline_during_a_callback(
     sieve: FakeSieve, client: SieveClient, *, fails: bool
@@ -175,10 +135,7 @@ async def test_zero_in_a_long_pause() -> None:
     """One poll of each waits no longer for the server than a plain call does."""
     reply = error_response(503, ("Retry-After", "3600"))
     limits = Limits(max_connections=2)
-    async with (
-        ScriptedServer(lambda _: reply) as server,
-        server.client(limits=limits) as client,
-    ):
+    async with ScriptedServer(lambda _: reply) as server, server.client(limits=limits) as client:
         ids = [f"job-{number}" for number in range(10)]
         for polls in (1, 0):
             outcomes = await client.wait_for_jobs(ids, timeout=0)
@@ -243,21 +200,21 @@ async def test_slow_consumer_loses_nothing(sieve: FakeSieve, client: SieveClient
     assert len(sieve.requests) == before
 
 
-async def test_two_deadlines(sieve: FakeSieve, client: SieveClient) -> None:
-    """Of two calls for the same ids, each ends by its own deadline."""
-    ids = [sieve.add_job(f"{number}", processing=50) for number in range(10)]
-    started = now()
-
-    async def timed(limit: float | None) -> tuple[float, int]:
-        outcomes = await client.wait_for_jobs(ids, timeout=limit)
-        return now() - started, sum(outcome.ok for outcome in outcomes)
-
-    (short, none), (same, also_none), (_, most), (_, most_too) = await asyncio.gather(
-        timed(10), timed(10), timed(100), timed(None)
-    )
-    assert (none, also_none, most, most_too) == (0, 0, 10, 10)
-    assert short == pytest.approx(10, abs=0.1)
-    assert same == pytest.approx(10, abs=0.1)
+async def test_deadlines_of_a_shared_job(sieve: FakeSieve, client: SieveClient) -> None:
+    """A deadline has the state at that time, even if another watch has seen the end since."""
+    job = sieve.job(sieve.add_job("a", by="manual"))
+    job.start()
+    policy = PollPolicy(jitter=0)
+    longer = asyncio.create_task(client.wait_for_jobs(["a"], polling=policy))
+    async with client.as_completed(["a"], timeout=5, polling=policy) as outcomes:
+        await asyncio.sleep(10)
+        job.finish()
+        [shared] = await longer
+        error = (await anext(outcomes)).error
+    assert shared.ok
+    assert isinstance(error, WaitTimeoutError)
+    assert error.last_status == "processing"
+    assert error.polls <= 12
 
 
 async def test_last_poll_of_a_short_watch() -> None:

@@ -32,7 +32,6 @@ from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
 
-
 IDS = ["a", "b", "c"]
 
 
@@ -292,20 +291,6 @@ class Source:
             self.is_closed = True
 
 
-async def test_source_without_ids(sieve: FakeSieve, client: SieveClient) -> None:
-    """A source that has given nothing yet is closed like any other."""
-    source = Source()
-    async with client.as_completed(source.ids()):
-        await asyncio.sleep(1)
-    assert source.is_closed
-    source = Source()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(1):
-            await client.wait_for_jobs(source.ids())
-    assert source.is_closed
-    assert not sieve.requests
-
-
 @pytest.mark.parametrize("way", ["deadline", "break", "close", "callback", "cancel"])
 async def test_slow_cleanup(sieve: FakeSieve, way: str) -> None:
     """The cleanup of a source is never interrupted, and ends before the watch has."""
@@ -333,29 +318,35 @@ async def test_slow_cleanup(sieve: FakeSieve, way: str) -> None:
         assert source.is_closed
 
 
+class SilentSource:
+    """An async source that never gives an id, and counts how often it is closed."""
+
+    closed = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        """Count."""
+        self.closed += 1
+
+
 async def test_source_of_a_watch_that_never_began(sieve: FakeSieve) -> None:
     """Closing a watch before its first step closes its source; so does one that cannot begin."""
-
-    class Stream:
-        is_closed = False
-
-        def __aiter__(self) -> Self:
-            return self
-
-        async def __anext__(self) -> str:
-            raise AssertionError
-
-        async def aclose(self) -> None:
-            self.is_closed = True
-
     client = SieveClient(KEY, base_url=sieve.url)
-    first, second = Stream(), Stream()
+    first, second, third = SilentSource(), SilentSource(), SilentSource()
     await client.as_completed(first).aclose()
     await client.close()
     with pytest.raises(ClientClosedError):
         async with client.as_completed(second):
             pass
-    assert (first.is_closed, second.is_closed) == (True, True)
+    with pytest.raises(ClientClosedError):
+        await anext(client.as_completed(third))
+    assert (first.closed, second.closed, third.closed) == (1, 1, 1)
 
 
 async def test_nudge_during_on_update(sieve: FakeSieve, client: SieveClient) -> None:
@@ -415,40 +406,46 @@ async def test_nudges_of_a_queued_job() -> None:
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
-async def test_source_of_a_list_that_was_not_begun(turns: int) -> None:
+async def test_source_of_a_list_that_was_not_begun(client: SieveClient, turns: int) -> None:
     """The source of ``wait_for_jobs`` is closed, whenever the client is closed."""
+    source = SilentSource()
+    waiting = asyncio.create_task(client.wait_for_jobs(source))
+    await yield_to_loop(turns)
+    await client.close()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert source.closed == 1
 
-    class Stream:
-        closed = 0
 
-        def __aiter__(self) -> Self:
-            return self
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+async def test_source_of_a_watch_that_was_not_begun(client: SieveClient, turns: int) -> None:
+    """The source of ``as_completed`` is, too, without a block."""
+    source = SilentSource()
+    stepping = asyncio.create_task(anext(client.as_completed(source), None))
+    await yield_to_loop(turns)
+    await client.close()
+    await asyncio.gather(stepping, return_exceptions=True)
+    assert source.closed == 1
 
-        async def __anext__(self) -> str:
-            await asyncio.Event().wait()
-            raise AssertionError
 
-        async def aclose(self) -> None:
-            self.closed += 1
+class StopRun(BaseException):
+    """What ends a program, or a test of the caller's."""
 
-    source = Stream()
-    async with FakeSieve(api_key=KEY) as sieve, SieveClient(KEY, base_url=sieve.url) as client:
-        waiting = asyncio.create_task(client.wait_for_jobs(source))
-        await yield_to_loop(turns)
-        await client.close()
-        await asyncio.gather(waiting, return_exceptions=True)
-        assert source.closed == 1
-        stepped = Stream()
-        with pytest.raises(ClientClosedError):
-            await anext(client.as_completed(stepped))
-        assert stepped.closed == 1
-    async with FakeSieve(api_key=KEY) as sieve, SieveClient(KEY, base_url=sieve.url) as client:
-        begun = Stream()
-        stepping = asyncio.create_task(anext(client.as_completed(begun), None))
-        await yield_to_loop(turns)
-        await client.close()
-        await asyncio.gather(stepping, return_exceptions=True)
-        assert begun.closed == 1
+
+async def test_source_that_ends_the_program(sieve: FakeSieve, client: SieveClient) -> None:
+    """A BaseException of a source reaches the caller that iterates."""
+    sieve.add_job("a", processing=600)
+
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        await asyncio.sleep(3)
+        raise StopRun
+
+    outcomes = client.as_completed(source())
+    async with asyncio.timeout(60):
+        with pytest.raises(StopRun):
+            await anext(outcomes)
+    assert [outcome async for outcome in outcomes] == []
+    await assert_no_more_requests(client, sieve.requests)
 
 
 @pytest.mark.parametrize("gathered", [False, True])
@@ -472,3 +469,30 @@ async def test_source_with_an_iterator_of_its_own(
         assert [each.ok async for each in client.as_completed(Rows())] == [True]
 
     assert closed == ["rows"]
+
+
+@pytest.mark.parametrize("ends", ["left", "closed"])
+async def test_source_that_is_cancelled_by_its_own_timeout(
+    sieve: FakeSieve, client: SieveClient, ends: str
+) -> None:
+    """A source ends with its watch, also when a timeout of its own fires in the same turn."""
+    sieve.add_job("a", processing=600)
+    queue = asyncio.Queue[str]()
+    queue.put_nowait("a")
+
+    async def source() -> AsyncIterator[str]:
+        while True:
+            try:
+                async with asyncio.timeout(0.5):
+                    job_id = await queue.get()
+            except TimeoutError:
+                continue
+            yield job_id
+
+    async with asyncio.timeout(60):
+        async with client.as_completed(source()):
+            await asyncio.sleep(1.0)
+            if ends == "closed":
+                await client.close()
+
+    assert now() == 1.0

@@ -4,19 +4,16 @@ import asyncio
 import contextvars
 import gc
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from helpers.asserts import assert_idle, assert_no_more_requests, ids_of, yield_to_loop
-from helpers.http_helpers import now
 from helpers.raw_server import Action, RawRequest, Script, ScriptedServer, finished_job, running_job
-from sieve_async import Job, JobOutcome, Limits, SieveClient
+from sieve_async import Job, Limits, SieveClient
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
-
 
 IDS = ["ends", "runs", "hangs", "another"]
 
@@ -42,39 +39,6 @@ async def break_loop(client: SieveClient) -> None:
     """Break out of a loop without a block."""
     async for _ in client.as_completed(IDS):
         break
-
-
-async def cancel_in_loop(client: SieveClient) -> None:
-    """Cancel a task that takes outcomes in a loop without a block."""
-
-    async def consume() -> list[JobOutcome]:
-        return [outcome async for outcome in client.as_completed(IDS)]
-
-    await cancel(client, consume())
-
-
-async def cancel_list(client: SieveClient) -> None:
-    """Cancel a ``wait_for_jobs``."""
-    await cancel(client, client.wait_for_jobs(IDS))
-
-
-async def cancel(client: SieveClient, call: Coroutine[Any, Any, object]) -> None:
-    """Cancel a call that waits."""
-    consumer = asyncio.create_task(call)
-    await asyncio.sleep(3)
-    assert client.stats.waits == 3
-    consumer.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await consumer
-
-
-async def outer_timeout(client: SieveClient) -> None:
-    """Let a timeout of the caller's end it."""
-    started = now()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(3):
-            await client.wait_for_jobs(IDS)
-    assert now() - started == pytest.approx(3)
 
 
 async def close_iterator(client: SieveClient) -> None:
@@ -120,8 +84,8 @@ async def drop_in_thread(client: SieveClient) -> None:
 
 
 STOPS = [
-    *(leave_block, break_loop, cancel_in_loop, cancel_list, outer_timeout),
-    *(close_iterator, drop, drop_after_deadline, drop_cycle, drop_in_thread),
+    *(leave_block, break_loop, close_iterator),
+    *(drop, drop_after_deadline, drop_cycle, drop_in_thread),
 ]
 
 
@@ -159,23 +123,6 @@ async def test_stop_at_every_turn(sieve: FakeSieve, *, closes: bool) -> None:
             assert_idle(client)
         [outcome] = await client.wait_for_jobs(["ended"])
         assert outcome.ok
-
-
-async def test_cancel_at_every_turn(sieve: FakeSieve) -> None:
-    """Whichever turn the cancellation of ``wait_for_jobs`` comes in, it passes, and frees all."""
-    sieve.add_job("runs", processing=600)
-    limits = Limits(max_connections=1, polls_per_second=None)
-    async with SieveClient(sieve.api_key, base_url=sieve.url, limits=limits) as client:
-        for number in range(40):
-            task = asyncio.create_task(client.wait_for_jobs(["runs", "not/an/id"]))
-            await yield_to_loop(number)
-            task.cancel()
-            await asyncio.wait([task])
-            assert task.cancelled()
-            assert_idle(client)
-        assert (await client.get_job("runs")).id == "runs"
-        [outcome] = await client.wait_for_jobs(["runs"], timeout=0)
-        assert outcome.error is not None
 
 
 async def test_one_stop_leaves_the_other(sieve: FakeSieve, client: SieveClient) -> None:

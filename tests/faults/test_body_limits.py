@@ -106,7 +106,6 @@ async def costs_of(
 async def test_hostile_responses() -> None:
     """A response that is too large costs little memory and does not block the loop."""
     costs = await costs_of([*HOSTILE], lambda name: HOSTILE[name][1])
-
     for name, (error, _) in HOSTILE.items():
         assert costs[name]["result"] == error, name
         assert costs[name]["mebibytes"] < 32, name
@@ -136,7 +135,6 @@ LARGE: dict[str, Callable[[], bytes]] = {
 async def test_large_responses() -> None:
     """A large response within the limit is a result: real ones have millions of numbers."""
     costs = await costs_of([*LARGE], lambda name: with_data(LARGE[name](), name))
-
     for name, cost in costs.items():
         assert cost["result"] == name
         assert cost["mebibytes"] < 400, name

@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
+import aiohttp
 import pytest
 
 from helpers.asserts import assert_idle, yield_to_loop
@@ -27,6 +28,7 @@ from sieve_async import (
     Limits,
     RequestTimeoutError,
     SieveClient,
+    Strategy,
     Timeout,
 )
 
@@ -74,7 +76,6 @@ class CallerError(Exception):
 
 
 async def close(client: SieveClient) -> None:
-    """Call ``close()``."""
     await client.close()
 
 
@@ -102,9 +103,7 @@ async def test_cancelled_close(close_client: Close, when: CancelWhen) -> None:
         async with ScriptedServer(reply) as server:
             client = server.client(limits=FEW)
             tasks = await start_calls(client)
-
             task = await driver.run(partial(close_client, client))
-
             assert task.cancelled() is driver.is_cancelled
             assert driver.cancelling == (1 if driver.is_cancelled else None)
             assert client.closed or close_client is leave_block
@@ -116,18 +115,14 @@ async def test_cancelled_close(close_client: Close, when: CancelWhen) -> None:
 
 
 async def test_concurrent_close() -> None:
-    """Concurrent calls of ``close()`` return when the client is closed."""
     async with ScriptedServer(reply) as server:
         client = server.client(limits=FEW)
         tasks = await start_calls(client)
-
         await asyncio.gather(*(client.close() for _ in range(50)))
-
         await assert_closed(client, tasks)
 
 
 async def test_close_twice_as_a_request_times_out() -> None:
-    """Two tasks may close a client in the loop iteration in which a request times out."""
     loop = asyncio.get_running_loop()
     async with RawServer([Action.SILENCE]) as server:
         client = server.client(timeout=Timeout(request=5))
@@ -140,6 +135,27 @@ async def test_close_twice_as_a_request_times_out() -> None:
         loop.call_at(loop.time() + 5, close_twice)
         await asyncio.gather(call, return_exceptions=True)
         await asyncio.gather(*closing)
-
         assert isinstance(call.exception(), (ClientClosedError, RequestTimeoutError))
         assert client.closed
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("after", [None, 0.5])
+async def test_tasks_after_closing(strategy: Strategy, after: float | None) -> None:
+    ids = [f"a{number}" for number in range(10)]
+
+    def reply(request: RawRequest) -> Script:
+        return error_response(503) if request.is_list else [3.0, *running_job(request.job_id)]
+
+    async with (
+        ScriptedServer(reply) as server,
+        aiohttp.ClientSession() as session,  # one of our own would take turns to be closed
+        server.client(session=session) as client,
+        client.as_completed(ids, strategy=strategy) as outcomes,
+    ):
+        if after is not None:  # else nothing has begun yet
+            await asyncio.sleep(after)
+        assert server.foreign_tasks() or strategy == "list"  # a sleeping lister has no task
+        await client.close()
+        assert not server.foreign_tasks()
+        assert len([outcome async for outcome in outcomes]) == 10

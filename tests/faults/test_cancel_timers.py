@@ -32,12 +32,10 @@ def get(client: SieveClient) -> Awaitable[Any]:
 
 
 def wait(client: SieveClient, **options: Any) -> Awaitable[Any]:
-    """Wait for the job."""
     return client.wait_for_job(JOB, **options)
 
 
 def watch(client: SieveClient, **options: Any) -> Awaitable[Any]:
-    """Watch the job."""
     return client.wait_for_jobs([JOB], **options)
 
 
@@ -144,7 +142,6 @@ async def test_cancelled_as_a_timer_fires(name: str) -> None:
 async def test_cancelled_after_a_blocked_loop(name: str, *, is_first: bool) -> None:
     """Nor when a blocked loop finds the timer and the cancellation due together."""
     accepted = await race(TIMERS[name], 0, is_first=is_first, is_blocked=True)
-
     assert accepted == NUMBER
 
 
@@ -180,8 +177,6 @@ async def test_caller_timeout_as_a_timer_fires(name: str, early: float | None) -
         if early is None:
             loop.call_at(at - 0.2, block, 0.5)
         calls = [expires(timer.call(client), at) for _ in range(NUMBER)]
-
         expired = await asyncio.gather(*calls)
-
         assert all(expired) or early in {0.0, -1e-6}
         assert_idle(client)

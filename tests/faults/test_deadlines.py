@@ -1,7 +1,7 @@
 """The deadline of each kind of wait, in each phase in which it can pass."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, TypeAlias
@@ -13,6 +13,7 @@ import pytest
 from helpers.asserts import assert_no_more_requests
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY, check_error
+from helpers.network import FakeResolver
 from helpers.raw_server import (
     JOB,
     Action,
@@ -27,23 +28,8 @@ from helpers.raw_server import (
     running_job,
     version_json,
 )
-from helpers.resolvers import FakeResolver
-from sieve_async import (
-    DecodeError,
-    FunctionVersion,
-    Job,
-    JobOutcome,
-    Limits,
-    NotFoundError,
-    PollPolicy,
-    RateLimitError,
-    RetryPolicy,
-    ServerError,
-    SieveClient,
-    SieveError,
-    TransportError,
-    WaitTimeoutError,
-)
+from helpers.waits import KINDS, ends_of
+from sieve_async import FunctionVersion, Job, Limits, PollPolicy, RetryPolicy, SieveClient, errors
 
 pytestmark = pytest.mark.looptime
 
@@ -51,77 +37,25 @@ IDS = [JOB, "job-2", "job-3"]
 TIMEOUTS = 0.3, 7.7
 NAME = "o/f:latest"
 
-Wait: TypeAlias = Callable[[SieveClient, float], Awaitable[list[WaitTimeoutError]]]
-
-
-async def of_job(client: SieveClient, seconds: float, **how: Any) -> list[WaitTimeoutError]:
-    """Wait for one job."""
-    with pytest.raises(WaitTimeoutError) as caught:
-        await client.wait_for_job(JOB, timeout=seconds, **how)
-    return [caught.value]
-
-
-async def of_version(client: SieveClient, seconds: float) -> list[WaitTimeoutError]:
-    """Wait for one version."""
-    with pytest.raises(WaitTimeoutError) as caught:
-        await client.wait_until_ready("o", "f", timeout=seconds)
-    return [caught.value]
-
-
-async def of_stream(client: SieveClient, seconds: float) -> list[WaitTimeoutError]:
-    """Wait for an output."""
-    with pytest.raises(WaitTimeoutError) as caught:
-        await anext(client.stream_outputs(JOB, timeout=seconds))
-    return [caught.value]
-
-
-def errors_of(outcomes: list[JobOutcome]) -> list[WaitTimeoutError]:
-    """The timeout errors of outcomes, one for each job."""
-    assert sorted(outcome.job_id for outcome in outcomes) == IDS
-    errors = [outcome.error for outcome in outcomes if isinstance(outcome.error, WaitTimeoutError)]
-    assert [outcome.job for outcome in outcomes] == [None] * len(errors)
-    return errors
-
-
-def of_jobs(strategy: Any) -> Wait:
-    """Gather the outcomes of many jobs."""
-
-    async def wait(client: SieveClient, seconds: float) -> list[WaitTimeoutError]:
-        return errors_of(await client.wait_for_jobs(IDS, strategy=strategy, timeout=seconds))
-
-    return wait
-
-
-WAITS: dict[str, Wait] = {
-    "job": of_job,
-    "job, long_poll": partial(of_job, strategy="long_poll"),
-    "version": of_version,
-    "stream": of_stream,
-    "jobs": of_jobs("poll"),
-    "jobs, long_poll": of_jobs("long_poll"),
-    "jobs, list": of_jobs("list"),
-}
-
 
 async def wait_until_deadline(
-    client: SieveClient, wait: Wait, seconds: float
-) -> list[WaitTimeoutError]:
+    client: SieveClient, kind: str, seconds: float
+) -> list[errors.WaitTimeoutError]:
     """Wait until the deadline; check its time and its errors."""
     started, in_flight = now(), client.stats.in_flight
-
-    errors = await wait(client, seconds)
-
+    ends: list[errors.WaitTimeoutError] = await ends_of(client, kind, IDS, timeout=seconds)
     assert seconds - 1e-6 <= now() - started <= seconds + 0.1
     stats = client.stats
     assert (stats.waits, stats.queued, stats.in_flight) == (0, 0, in_flight)
-    for error in errors:
-        assert seconds - 1e-6 <= error.elapsed <= seconds + 0.1
-        assert error.target in ([NAME] if wait is of_version else IDS)
-    check_error(errors[0])
-    return errors
+    assert {type(error) for error in ends} == {errors.WaitTimeoutError}
+    assert all(seconds - 1e-6 <= error.elapsed <= seconds + 0.1 for error in ends)
+    targets = {"version": [NAME], "jobs": IDS}.get(kind.partition(",")[0], [JOB])
+    assert [error.target for error in ends] == targets
+    check_error(ends[0])
+    return ends
 
 
-def check_last(error: WaitTimeoutError, *, was_seen: bool) -> None:
+def check_last(error: errors.WaitTimeoutError, *, was_seen: bool) -> None:
     """Check that an error holds the last state if there was one."""
     last = error.last
     assert (last is not None) is was_seen
@@ -144,7 +78,7 @@ class Phase:
     """
 
     script: Script | None
-    last_error: type[SieveError] | None = None
+    last_error: type[errors.SieveError] | None = None
     settings: dict[str, Any] = attrs.field(factory=dict)
 
 
@@ -156,10 +90,10 @@ PHASES: dict[str, Phase] = {
     "headers": Phase([Action.SILENCE]),
     "body": Phase([WHOLE[:-9], Action.SILENCE]),
     "body of an error": Phase([b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n", Action.SILENCE]),
-    "retry delay": Phase(error_response(503), ServerError, SLOW_RETRIES),
-    "pause of 429": Phase(error_response(429, ("Retry-After", "600")), RateLimitError),
-    "failed polls": Phase(error_response(500), ServerError),
-    "responses that are not JSON": Phase(respond(b"<html>"), DecodeError),
+    "retry delay": Phase(error_response(503), errors.ServerError, SLOW_RETRIES),
+    "pause of 429": Phase(error_response(429, ("Retry-After", "600")), errors.RateLimitError),
+    "failed polls": Phase(error_response(500), errors.ServerError),
+    "responses that are not JSON": Phase(respond(b"<html>"), errors.DecodeError),
     "poll interval": Phase(None, None, SLOW_POLLS),
     "many polls": Phase(None),
 }
@@ -182,9 +116,9 @@ def reply(phase: Phase, *, from_start: bool) -> Callable[[RawRequest], Script]:
 
 
 @pytest.mark.parametrize("from_start", [True, False], ids=["first poll", "later poll"])
-@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", PHASES)
-async def test_deadline_in_each_phase(name: str, wait: str, *, from_start: bool) -> None:
+async def test_deadline_in_each_phase(name: str, kind: str, *, from_start: bool) -> None:
     """The wait ends at its deadline, with the last state and the last error."""
     phase = PHASES[name]
     for seconds in TIMEOUTS if from_start else TIMEOUTS[1:]:
@@ -192,14 +126,15 @@ async def test_deadline_in_each_phase(name: str, wait: str, *, from_start: bool)
             ScriptedServer(reply(phase, from_start=from_start)) as server,
             server.client(**phase.settings) as client,
         ):
-            errors = await wait_until_deadline(client, WAITS[wait], seconds)
-
-            for error in errors:
+            ends = await wait_until_deadline(client, kind, seconds)
+            for error in ends:
                 # A job that is listed as running may have had no poll of its own.
-                has_polls = "list" not in wait or error.polls > 0
+                has_polls = "list" not in kind or error.polls > 0
                 check_last(error, was_seen=has_polls and not (phase.script and from_start))
                 if phase.last_error is None:
-                    assert error.last_error is None or isinstance(error.last_error, TransportError)
+                    assert error.last_error is None or isinstance(
+                        error.last_error, errors.TransportError
+                    )
                 elif from_start and error.polls:
                     assert isinstance(error.last_error, phase.last_error)
             if seconds == TIMEOUTS[-1]:
@@ -242,13 +177,13 @@ async def handshaking() -> AsyncIterator[SieveClient]:
 Unreachable: TypeAlias = Callable[[], AbstractAsyncContextManager[SieveClient]]
 
 
-@pytest.mark.parametrize("wait", WAITS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("phase", [waiting_for_a_slot, resolving, handshaking])
-async def test_deadline_before_a_request(phase: Unreachable, wait: str) -> None:
+async def test_deadline_before_a_request(phase: Unreachable, kind: str) -> None:
     """A wait that can send no request ends at its deadline."""
     async with phase() as client:
         for seconds in TIMEOUTS:
-            for error in await wait_until_deadline(client, WAITS[wait], seconds):
+            for error in await wait_until_deadline(client, kind, seconds):
                 check_last(error, was_seen=False)
 
 
@@ -261,15 +196,15 @@ def found_once(request: RawRequest) -> Script:
     return running_job(request.job_id)
 
 
-@pytest.mark.parametrize("wait", [name for name in WAITS if "list" not in name])
-async def test_deadline_between_confirmations(wait: str) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "list" not in kind])
+async def test_deadline_between_confirmations(kind: str) -> None:
     """A wait that is confirming a rejection ends at its deadline, with the last state."""
     fast = PollPolicy(min_interval=0.05, max_interval=0.05)
     for seconds in (0.3, 0.9, 1.5):
         async with ScriptedServer(found_once) as server, server.client(polling=fast) as client:
-            for error in await wait_until_deadline(client, WAITS[wait], seconds):
+            for error in await wait_until_deadline(client, kind, seconds):
                 check_last(error, was_seen=True)
-                assert isinstance(error.last_error, NotFoundError)
+                assert isinstance(error.last_error, errors.NotFoundError)
 
 
 async def test_last_poll_behind_a_callback() -> None:

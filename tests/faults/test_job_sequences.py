@@ -1,82 +1,44 @@
 """Sequences of responses about one job: each kind of wait returns the same result."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import pytest
 
-from helpers.job_snapshots import Snapshot, finished, output_value, running, show_snapshot, snapshot
-from helpers.leak_checks import error_of
-from helpers.raw_server import JOB, Document, RawRequest, Script, ScriptedServer, respond
-from sieve_async import (
-    DecodeError,
-    Job,
-    JobFailedError,
-    NotFoundError,
-    PollPolicy,
-    SieveClient,
-    SieveError,
-    WaitTimeoutError,
+from helpers.job_snapshots import (
+    Snapshot,
+    finished,
+    output_value,
+    output_values,
+    running,
+    show_snapshot,
 )
+from helpers.raw_server import JOB, Document, RawRequest, Script, ScriptedServer, respond
+from helpers.waits import KINDS, ends_of
+from sieve_async import DecodeError, Job, NotFoundError, PollPolicy, SieveClient, SieveError
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
 
 # The status and the outputs of a job.
 Result: TypeAlias = tuple[str, list[Any]]
-Wait: TypeAlias = Callable[[SieveClient], Awaitable[Result]]
 
 FAST = PollPolicy(min_interval=1, max_interval=1, growth=0, jitter=0, outage_timeout=100)
-HOW: dict[str, Any] = {"polling": FAST, "timeout": 20_000}
 RUNS = [f"{JOB}-{letter}" for letter in "abc"]
 RESTART = {"timestamp": "2024-12-15T01:41:59", "reason": "x", "type": "OOM"}
+all_waits = pytest.mark.parametrize("wait", [kind for kind in KINDS if kind != "version"])
 
 
-def result_of(job: Job) -> Result:
-    """The status and the outputs of a job."""
-    return job.status, [output_value(output) for output in job.outputs]
-
-
-def one(strategy: Any) -> Wait:
-    """Wait for the job."""
-
-    async def wait(client: SieveClient) -> Result:
-        return result_of(await client.wait_for_job(JOB, strategy=strategy, **HOW))
-
-    return wait
-
-
-def many(strategy: Any) -> Wait:
-    """Watch the job."""
-
-    async def watch(client: SieveClient) -> Result:
-        watching = client.as_completed([JOB, JOB], strategy=strategy, **HOW)
-        (outcome,) = [outcome async for outcome in watching]
-        if outcome.error is not None:
-            raise outcome.error
-        assert outcome.job is not None
-        return result_of(outcome.job)
-
-    return watch
-
-
-async def stream(client: SieveClient) -> Result:
-    """Stream the outputs; those of the last run with outputs count."""
-    outputs = client.stream_outputs(JOB, on_restart="continue", **HOW)
-    values = [output_value(output) async for output in outputs]
+async def result_of(client: SieveClient, wait: str) -> Result:
+    """The result of the job; of a stream, the outputs of the last run with outputs."""
+    settings = {"on_restart": "continue"} if wait == "stream" else {}
+    [end] = await ends_of(client, wait, polling=FAST, timeout=20_000, **settings)
+    if isinstance(end, SieveError):
+        raise end
+    if isinstance(end, Job):
+        return end.status, output_values(end)
+    values = [output_value(output) for output in end]
     return "finished", [value for value in values if value[0] == values[-1][0]]
-
-
-WAITS: dict[str, Wait] = {
-    "poll": one("poll"),
-    "long_poll": one("long_poll"),
-    "many": many("poll"),
-    "many, long_poll": many("long_poll"),
-    "list": many("list"),
-    "stream": stream,
-}
-all_waits = pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 
 
 def serve_snapshots(*snapshots: Snapshot) -> ScriptedServer:
@@ -97,21 +59,14 @@ def serve_snapshots(*snapshots: Snapshot) -> ScriptedServer:
     return server
 
 
-async def result_after(wait: Wait, *snapshots: Snapshot) -> Result:
+async def result_after(wait: str, *snapshots: Snapshot) -> Result:
     """The result of a wait for a job with these snapshots."""
     async with serve_snapshots(*snapshots) as server, server.client() as client:
-        return await wait(client)
+        return await result_of(client, wait)
 
 
 @all_waits
-async def test_terminal_at_the_first_poll(wait: Wait) -> None:
-    """A job that is terminal already is returned as it is."""
-    for outputs in ([], ["a1"], ["a1", "a2", "a3"]):
-        assert await result_after(wait, finished(RUNS[0], *outputs)) == ("finished", outputs)
-
-
-@all_waits
-async def test_restart_between_two_polls(wait: Wait) -> None:
+async def test_restart_between_two_polls(wait: str) -> None:
     """Only the outputs of the last run count, wherever the restart is."""
     first = [running(RUNS[0], *["a1", "a2", "a3"][:number]) for number in (0, 1, 1, 2, 3)]
     outputs = ["b1", "b2", "b3"]
@@ -124,18 +79,6 @@ async def test_restart_between_two_polls(wait: Wait) -> None:
 
 
 @all_waits
-async def test_restart_and_end_between_two_polls(wait: Wait) -> None:
-    """A run that begins and ends between two polls has its own outputs only."""
-    for outputs in ([], ["b1"], ["b1", "b2", "b3"]):
-        last = finished(RUNS[1], *outputs, restarts=[RESTART])
-        expected = outputs or (["a1", "a2"] if wait is stream else [])
-
-        result = await result_after(wait, running(RUNS[0], "a1", "a2"), last)
-
-        assert result == ("finished", expected)
-
-
-@all_waits
 @pytest.mark.parametrize(
     "stale",
     [
@@ -144,82 +87,51 @@ async def test_restart_and_end_between_two_polls(wait: Wait) -> None:
         finished(RUNS[0], "a1", "a2", "a3") | {"status": "queued"},
     ],
 )
-async def test_stale_replica(wait: Wait, stale: Document) -> None:
+async def test_stale_replica(wait: str, stale: Document) -> None:
     """An older state after a newer one removes and adds nothing."""
     newer = running(RUNS[0], "a1", "a2")
     last = finished(RUNS[0], "a1", "a2", "a3")
-
     job = await result_after(wait, newer, stale, newer, stale, stale, last)
-
     assert job == ("finished", ["a1", "a2", "a3"])
 
 
 @all_waits
 @pytest.mark.parametrize("fault", [404, 401, 408, 429, 500, 503, None])
-async def test_failed_polls(wait: Wait, fault: Snapshot) -> None:
+async def test_failed_polls(wait: str, fault: Snapshot) -> None:
     """Two failed polls before each good one do not change the result; rejections need the first."""
     faults = [fault] * 2
     first = [] if fault in {404, 401} else faults
     snapshots = [running(RUNS[0], *["a1", "a2", "a3"][:number]) for number in range(3)]
     sequence = [*first, snapshots[0], *faults, snapshots[1], *faults, snapshots[2], *faults]
-
     result = await result_after(wait, *sequence, finished(RUNS[0], "a1", "a2", "a3"))
-
     assert result == ("finished", ["a1", "a2", "a3"])
 
 
 @all_waits
-async def test_404_that_stays(wait: Wait) -> None:
+async def test_404_that_stays(wait: str) -> None:
     """A job that stays not found is NotFoundError, after two confirmations."""
     async with serve_snapshots(running(RUNS[0], "a1"), 404) as server, server.client() as client:
         with pytest.raises(NotFoundError):
-            await wait(client)
-
+            await result_of(client, wait)
         assert 4 <= server.request_counts[JOB] <= 6
         assert server.requests[-1].at - server.requests[0].at <= 15
 
 
 @all_waits
-async def test_id_of_another_job(wait: Wait) -> None:
+async def test_id_of_another_job(wait: str) -> None:
     """The end of another job is not the end of this one; without any other there is an error."""
     seen, last = running(RUNS[0], "a1"), finished(RUNS[0], "a1", "a2")
     for another in ("job-2", "job-", "Job-1", "", None, 1):
         other = finished(RUNS[0], "x1", "x2") | {"id": another}
         result = await result_after(wait, other, seen, other, other, last)
         assert result == ("finished", ["a1", "a2"])
-
     with pytest.raises(DecodeError, match="id is not"):
         await result_after(wait, seen, finished(RUNS[0], "x1") | {"id": "job-2"})
-
-
-async def test_errors_hold_the_whole_job() -> None:
-    """The errors of a deadline and of a failed job hold the outputs of several polls."""
-    snapshots: tuple[Snapshot, ...] = (
-        running("r", 1),
-        503,
-        running("r", 1, 2),
-        running("r", 1, 2, [{"data": 3}]),
-    )
-    async with serve_snapshots(*snapshots) as server, server.client() as client:
-        error = await error_of(client.wait_for_job(JOB, polling=FAST, timeout=30))
-    assert isinstance(error, WaitTimeoutError)
-    assert isinstance(error.last, Job)
-    assert result_of(error.last) == ("processing", [1, 2, [3]])
-    assert error.last.run_id == "r"
-
-    last = snapshot("error", "r", 1, 2, 3, error="failed")
-    snapshots = running("r", 1), running("r", 1, 2), last
-    async with serve_snapshots(*snapshots) as server, server.client() as client:
-        failed = await error_of(client.wait_for_job(JOB, polling=FAST, check=True))
-    assert isinstance(failed, JobFailedError)
-    assert result_of(failed.job) == ("error", [1, 2, 3])
-    assert failed.job.error == "failed"
 
 
 async def test_version_that_vanishes_or_changes_its_id(
     sieve: FakeSieve, client: SieveClient
 ) -> None:
-    """A version that is not found, or has another id, is no result."""
     sieve.add_version("owner", "name", "v-1", building=1000)
 
     async def end(**fault: Any) -> SieveError:

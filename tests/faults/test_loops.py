@@ -1,13 +1,12 @@
-"""Other event loops and kinds of loops, other processes, closed clients, invalid arguments."""
+"""Other event loops and kinds of loops, other processes, closed clients, and a stopped process."""
 
 import asyncio
-import copy
 import gc
 import importlib.util
 import json
 import logging
 import os
-import pickle
+import signal
 import sys
 import warnings
 from collections.abc import Awaitable, Callable
@@ -31,17 +30,8 @@ from helpers.raw_server import (
     running_job,
     version_json,
 )
-from sieve_async import (
-    ClientClosedError,
-    InvalidArgumentError,
-    Limits,
-    PollPolicy,
-    RetryPolicy,
-    SieveClient,
-    SieveError,
-    WaitTimeoutError,
-    WrongEventLoopError,
-)
+from sieve_async import Limits, PollPolicy, RetryPolicy, SieveClient, errors
+from sieve_async.testing import FakeSieve
 
 Call: TypeAlias = Callable[[SieveClient], Awaitable[object]]
 
@@ -74,32 +64,8 @@ CALLS: dict[str, Call] = {
 }
 
 
-@pytest.mark.parametrize("bad", ["", "..", "a%2fb", "a\r\nX-Evil: 1", "jöb", "a" * 9999, None])
-async def test_invalid_arguments(bad: Any) -> None:
-    """Every call checks its arguments before anything is sent."""
-    seconds = -1 if bad is None else bad
-    async with RawServer() as server, server.client() as client:
-        for call in (
-            client.get_job(bad),
-            client.wait_for_job(bad, timeout=1),
-            client.get_version(bad, "f"),
-            client.get_version("o", bad or "."),
-            client.get_version("o", "f", bad),
-            client.wait_until_ready(bad, "f"),
-            client.wait_until_ready("o", "f", bad),
-            client.wait_for_job(JOB, timeout=seconds),
-            client.wait_until_ready("o", "f", timeout=seconds),
-            client.get_job(JOB, offset=seconds),
-        ):
-            error = await error_of(call)
-
-            assert isinstance(error, InvalidArgumentError)
-            assert len(str(error)) < 400
-        assert (server.connections, client.stats.requests) == (0, 0)
-
-
 async def messages_of_calls(
-    client: SieveClient, expected: type[SieveError] = WrongEventLoopError
+    client: SieveClient, expected: type[errors.SieveError] = errors.WrongEventLoopError
 ) -> dict[str, str]:
     """The error message of each call."""
     messages = {}
@@ -117,16 +83,14 @@ async def test_closed_client() -> None:
         async with server.client() as client:
             await client.get_job(JOB)
         before = len(server.requests)
-
-        messages = await messages_of_calls(client, ClientClosedError)
-
+        messages = await messages_of_calls(client, errors.ClientClosedError)
         assert set(messages.values()) == {"the client is closed"}
-        assert isinstance(await error_of(client.get_job("a/b")), InvalidArgumentError)
+        assert isinstance(await error_of(client.get_job("a/b")), errors.InvalidArgumentError)
         await client.close()
         assert len(server.requests) == before
     unused = SieveClient(KEY, base_url="http://127.0.0.1:1")
     await unused.close()
-    messages = await messages_of_calls(unused, ClientClosedError)
+    messages = await messages_of_calls(unused, errors.ClientClosedError)
     assert set(messages.values()) == {"the client is closed"}
 
 
@@ -162,7 +126,6 @@ async def test_another_loop() -> None:
         await client.get_job(JOB)
         messages = await asyncio.to_thread(asyncio.run, messages_of_calls(client))
         closing = await asyncio.to_thread(asyncio.run, error_of(client.close()))
-
         assert all("another event loop" in reason for reason in {*messages.values(), str(closing)})
         assert not client.closed
         assert (await client.get_job(JOB)).succeeded
@@ -173,10 +136,8 @@ def test_loop_that_is_closed() -> None:
     retry = RetryPolicy(max_attempts=1)
     client = SieveClient(KEY, base_url="http://127.0.0.1:1", retry=retry)
     asyncio.run(error_of(client.get_job(JOB)))
-
     messages = asyncio.run(messages_of_calls(client))
     asyncio.run(client.close())
-
     assert all("another event loop" in reason for reason in messages.values())
     assert client.closed
 
@@ -208,7 +169,6 @@ async def test_forked_process() -> None:
         with os.fdopen(reading, "rb") as pipe:
             messages = json.loads(await asyncio.to_thread(pipe.read))
         await asyncio.to_thread(os.wait)
-
         assert messages.keys() == CALLS.keys()
         assert all("another process" in reason for reason in messages.values())
         assert (await client.get_job(JOB)).succeeded
@@ -245,7 +205,7 @@ async def use_everything() -> None:
         assert len([output async for output in client.stream_outputs("job-7", timeout=20)]) == 1
         assert isinstance(await error_of(client.wait_for_job("silent", timeout=0.1)), TimeoutError)
         (outcome,) = await client.wait_for_jobs(["silent"], timeout=0.1)
-        assert isinstance(outcome.error, WaitTimeoutError)
+        assert isinstance(outcome.error, errors.WaitTimeoutError)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await client.get_job("silent")
@@ -257,7 +217,7 @@ async def use_everything() -> None:
         left = asyncio.create_task(client.wait_for_job("silent"))
         await asyncio.sleep(0.05)
         assert (client.stats.waits, client.stats.in_flight, client.stats.queued) == (1, 1, 0)
-    assert isinstance(await error_of(left), ClientClosedError)
+    assert isinstance(await error_of(left), errors.ClientClosedError)
 
 
 def debug_loop() -> asyncio.AbstractEventLoop:
@@ -289,7 +249,6 @@ def test_each_kind_of_loop(
     """Every kind of call works on each kind of loop, without a warning of asyncio."""
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(use_everything())
-
     warnings_ = [
         record.getMessage()
         for record in caplog.records
@@ -298,16 +257,95 @@ def test_each_kind_of_loop(
     assert warnings_ == []
 
 
-@pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, pickle.dumps])
-async def test_copies(twin: Callable[[object], object]) -> None:
-    """A client, a watch and a stream cannot be copied or pickled."""
-    async with ScriptedServer(reply) as server, server.client() as client:
-        outcomes, outputs = client.as_completed(IDS), client.stream_outputs(JOB)
-        async with outcomes, outputs:
-            for original in (client, outcomes, outputs):
-                with pytest.raises(TypeError, match="cannot be copied or pickled") as caught:
-                    twin(original)
-                assert KEY not in str(caught.value)
+# All kinds of waits, a wait with a deadline, and calls within timeouts of the program. These are
+# long enough for a slow machine to send all requests before, and pass while the process is stopped.
+PROGRAM = """
+import asyncio, json, sys
+from sieve_async import *
 
-            assert sorted(ids_of([outcome async for outcome in outcomes])) == IDS
-        assert_idle(client)
+async def result_of(kind, waiting):
+    try:
+        found = await waiting
+    except BaseException as error:
+        return kind, type(error).__name__
+    return kind, [str(each) for each in found]
+
+async def one(client, **how):
+    job = await client.wait_for_job("job", **how)
+    return [job.status, *(output.data for output in job.outputs)]
+
+async def many(client, strategy):
+    (outcome,) = await client.wait_for_jobs(["job"], strategy=strategy)
+    return [outcome.result().status, *(output.data for output in outcome.job.outputs)]
+
+async def outputs(client):
+    return ["finished"] + [output.data async for output in client.stream_outputs("job")]
+
+async def limited(client, number):
+    async with asyncio.timeout(5):
+        return await client.get_job(f"silent-{number}")
+
+async def main():
+    timeout = Timeout(request=5)
+    polling = PollPolicy(min_interval=0.2, growth=0, jitter=0, outage_timeout=6)
+    async with SieveClient(timeout=timeout, polling=polling) as client:
+        waits = {
+            "poll": one(client),
+            "long poll": one(client, strategy="long_poll"),
+            "many": many(client, "poll"),
+            "many, long poll": many(client, "long_poll"),
+            "list": many(client, "list"),
+            "outputs": outputs(client),
+            "deadline": client.wait_for_job("never", timeout=5),
+        } | {f"limited {number}": limited(client, number) for number in range(20)}
+        found = await asyncio.gather(*(result_of(kind, wait) for kind, wait in waits.items()))
+        stats = client.stats
+        left = len(asyncio.all_tasks()) - 1
+    print(json.dumps(dict(found) | {"left": [stats.waits, stats.in_flight, stats.queued, left]}))
+
+asyncio.run(main())
+"""
+EXPECTED = ["finished", "first", "second"]
+
+
+async def wait_until_requested(sieve: FakeSieve, number: int) -> None:
+    """Wait until the server is answering so many requests."""
+    while sieve.in_flight < number:  # noqa: ASYNC110 - the server has no event for this
+        await asyncio.sleep(0.01)
+
+
+async def run_stopped(sieve: FakeSieve, seconds: float) -> dict[str, Any]:
+    """Run the program, stop it during its requests, and end the job meanwhile."""
+    job = sieve.job(sieve.add_job("job", by="manual"))
+    sieve.add_job("never", status=None)
+    for number in range(20):
+        sieve.fault(job=f"silent-{number}", delay=60)
+    job.start()
+    job.yield_output("first")
+    environment = os.environ | {"SIEVE_API_KEY": sieve.api_key, "SIEVE_API_URL": sieve.url}
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", PROGRAM),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    await wait_until_requested(sieve, 22)  # the silent ones and two long polls
+    program.send_signal(signal.SIGSTOP)
+    job.yield_output("second")
+    job.finish()
+    await asyncio.sleep(seconds)
+    program.send_signal(signal.SIGCONT)
+    stdout, stderr = await program.communicate()
+    assert (program.returncode, stderr) == (0, b"")
+    found: dict[str, Any] = json.loads(stdout)
+    return found
+
+
+async def test_stopped_and_continued(sieve: FakeSieve) -> None:
+    """Each wait ends correctly, each deadline passes, and no cancellation is lost."""
+    found = await run_stopped(sieve, 7)
+    assert found.pop("left") == [0, 0, 0, 0]
+    assert found.pop("deadline") == "WaitTimeoutError"
+    for kind in ("poll", "long poll", "many", "many, long poll", "list", "outputs"):
+        assert (kind, found.pop(kind)) == (kind, EXPECTED)
+    assert set(found.values()) == {"TimeoutError"}

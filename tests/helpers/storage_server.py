@@ -5,7 +5,6 @@ from typing import TypeAlias
 
 from helpers.raw_server import Action, RawRequest, RawServer, Script
 
-StorageRequest = RawRequest
 Answer: TypeAlias = Callable[["StorageServer", RawRequest], Script]
 
 
@@ -66,6 +65,3 @@ def reply(status: str, body: bytes = b"", **headers: object) -> Answer:
         return [server.head(status, **{"Content_Length": len(body), **headers}) + body]
 
     return answer
-
-
-storage_server = StorageServer

@@ -102,7 +102,6 @@ def made_again(trigger: Any) -> Any:
 def test_provider_is_registered() -> None:
     """Airflow finds the provider by its entry point, and its connection type."""
     hook = ProvidersManagerTaskRuntime().hooks["sieve"]
-
     assert "sieve-async" in ProvidersManager().providers
     assert hook is not None
     assert (hook.hook_name, hook.connection_testable) == ("Sieve", True)
@@ -110,12 +109,9 @@ def test_provider_is_registered() -> None:
 
 
 def test_connection_test(server: FakeSieve) -> None:
-    """The test of a connection asks the API with its key."""
     assert SieveHook().test_connection() == (True, "the API accepted the key")
-
     server.revoke_key()
     works, reason = SieveHook().test_connection()
-
     assert not works
     assert "401" in reason
     assert KEY not in reason
@@ -126,9 +122,7 @@ def test_trigger_returns_statuses_in_order(server: FakeSieve) -> None:
     job_ids = [server.add_job(processing=0.2, status=end) for end in ("finished", "error")]
     job_ids.append("missing")
     trigger = SieveJobTrigger(job_ids=job_ids, created_at=time.time() - 60)
-
     (event,) = events_of(made_again(trigger))
-
     assert event.payload == dict(zip(job_ids, ["finished", "error", "NotFoundError"], strict=True))
     assert list(event.payload) == job_ids
 
@@ -147,9 +141,7 @@ def test_end_from_trigger(
     """The trigger ends the task itself, without a worker."""
     job_id = server.add_job(processing=0.1, status=status)
     trigger = SieveJobTrigger(job_ids=[job_id], end_from_trigger=True, soft_fail=soft_fail)
-
     (event,) = events_of(made_again(trigger))
-
     assert type(event) is event_class
 
 
@@ -159,28 +151,22 @@ def test_trigger_deadline(server: FakeSieve) -> None:
     trigger = SieveJobTrigger(
         job_ids=[job_id], deadline=time.time() + 0.5, created_at=time.time() - 60
     )
-
     (event,) = events_of(trigger)
-
     assert event.payload == {job_id: "WaitTimeoutError"}
 
 
 def test_version_trigger(server: FakeSieve) -> None:
     """A build that failed is a failure."""
     server.add_version("me", "mine", building=0.1, status="error")
-
     (event,) = events_of(
         made_again(SieveVersionTrigger(function="me/mine", created_at=time.time() - 60))
     )
-
     assert event.payload == {"me/mine": "error"}
 
 
 def test_sensor_of_ended_jobs_does_not_defer(server: FakeSieve) -> None:
-    """Jobs that ended before need no triggerer."""
     job_ids = [server.add_job() for _ in range(3)]
     sensor = SieveJobSensor(task_id="wait", job_ids=job_ids)
-
     assert sensor.execute(make_context()) == dict.fromkeys(job_ids, "finished")  # type: ignore[arg-type]
 
 
@@ -188,10 +174,8 @@ def test_sensor_defers(server: FakeSieve) -> None:
     """Pending jobs defer the task, with Airflow's limit behind ours, and no key anywhere."""
     job_id = server.add_job(status=None)
     sensor = SieveJobSensor(task_id="wait", job_ids=[job_id], timeout=60)
-
     with pytest.raises(TaskDeferred) as caught:
         sensor.execute(make_context())
-
     assert caught.value.timeout.total_seconds() == 360
     assert caught.value.trigger.end_from_trigger
     assert made_again(caught.value.trigger).deadline <= time.time() + 60
@@ -205,17 +189,14 @@ def test_what_needs_a_worker_resumes_there(server: FakeSieve, arguments: dict[st
     if "outlets" in arguments:
         arguments = {"outlets": [Asset("sieve")]}
     sensor = SieveJobSensor(task_id="wait", job_ids=[server.add_job(status=None)], **arguments)
-
     with pytest.raises(TaskDeferred) as caught:
         sensor.execute(make_context())
-
     assert caught.value.trigger.end_from_trigger is not bool(arguments)
 
 
 def test_failures_are_raised(server: FakeSieve) -> None:
     """A failed job fails the task, and names it; with ``soft_fail`` it is skipped."""
     job_id = server.add_job(status="error")
-
     with pytest.raises(AirflowException, match=f"{job_id}: error"):
         SieveJobSensor(task_id="a", job_ids=job_id).execute(make_context())
     with pytest.raises(AirflowSkipException):
@@ -226,7 +207,6 @@ def test_poke_mode(server: FakeSieve) -> None:
     """Not deferrable, the sensor pokes, as reschedule mode needs it."""
     job_id = server.add_job(queued=1, processing=2, by="polls")
     sensor = SieveJobSensor(task_id="wait", job_ids=[job_id], deferrable=False, poke_interval=0.01)
-
     assert not sensor.poke(make_context())
     assert sensor.execute(make_context()) == {job_id: "finished"}  # type: ignore[arg-type]
 
@@ -256,7 +236,6 @@ def test_refused_key(server: FakeSieve, arguments: dict[str, Any]) -> None:
     job_id = server.add_job(status=None)
     server.revoke_key()
     sensor = SieveJobSensor(task_id="wait", job_ids=job_id, **arguments)
-
     with pytest.raises(AirflowException, match="AuthenticationError"):
         sensor.execute(make_context())
 
@@ -264,7 +243,6 @@ def test_refused_key(server: FakeSieve, arguments: dict[str, Any]) -> None:
 def test_never_fail(server: FakeSieve) -> None:
     """With ``never_fail``, the task is skipped wherever it ends."""
     arguments: dict[str, Any] = {"task_id": "wait", "never_fail": True}
-
     with pytest.raises(AirflowSkipException):
         SieveJobSensor(job_ids=server.add_job(status="error"), **arguments).execute(make_context())
     with pytest.raises(TaskDeferred) as caught:
@@ -278,9 +256,7 @@ def test_event_comes_ten_seconds_after_the_deferral(
     """A task that resumes on a worker gets its event only when its deferral is recorded."""
     monkeypatch.setattr(triggers_module, "RESUME_DELAY", 1.5)
     began = time.time()
-
     (event,) = events_of(SieveJobTrigger(job_ids=[server.add_job()]))
-
     assert type(event) is TriggerEvent
     assert time.time() >= began + 1.5
 
@@ -288,11 +264,9 @@ def test_event_comes_ten_seconds_after_the_deferral(
 def test_kill_cancels_the_jobs(server: FakeSieve) -> None:
     """Jobs are cancelled by a user who ends the task only if that was asked for."""
     job_ids = [server.add_job(status=None), "missing", server.add_job(status=None)]
-
     asyncio.run(SieveJobTrigger(job_ids=job_ids).on_kill())
     assert not server.requests
     asyncio.run(SieveJobTrigger(job_ids=job_ids, cancel_on_kill=True).on_kill())
-
     ended = SieveJobTrigger(job_ids=job_ids, created_at=0.0)
     assert [*events_of(ended)[0].payload.values()] == ["cancelled", "NotFoundError", "cancelled"]
 
@@ -301,7 +275,6 @@ def test_execute_complete(server: FakeSieve) -> None:
     """The event of the trigger is the result; a bare word of ``dag.test()`` is none."""
     job_id = server.add_job()
     sensor = SieveJobSensor(task_id="wait", job_ids=[job_id])
-
     assert sensor.execute_complete(make_context(), {"other": "finished"}) == {"other": "finished"}
     assert not server.requests
     assert sensor.execute_complete(make_context(), "success") == {job_id: "finished"}
@@ -314,7 +287,6 @@ def test_connection_form() -> None:
     form = next(
         each for each in HookMetaService.hook_meta_data() if each.connection_type == "sieve"
     )
-
     assert form.standard_fields is not None
     assert form.standard_fields.password is not None
     assert form.standard_fields.password.title == "API key"
@@ -339,7 +311,6 @@ def test_connection_settings(
     document = {"conn_type": "sieve", "password": KEY, "extra": extra, **connection}
     monkeypatch.setenv("AIRFLOW_CONN_SIEVE_DEFAULT", json.dumps(document))
     settings = SieveHook().read_settings()
-
     assert settings.limits == Limits(polls_per_second=5, max_connections=3)
     assert repr(SieveHook().get_conn()) == f"<SieveClient {base_url}>"
     assert KEY not in repr(settings)
@@ -349,7 +320,6 @@ def test_connection_without_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection has a key of its own, whatever the environment says."""
     monkeypatch.setenv("SIEVE_API_KEY", KEY)
     monkeypatch.setenv("AIRFLOW_CONN_SIEVE_DEFAULT", json.dumps({"conn_type": "sieve"}))
-
     with pytest.raises(ConfigError, match="'sieve_default' must have the API key as password"):
         SieveHook().read_settings()
 
@@ -358,7 +328,6 @@ def test_version_sensor(server: FakeSieve) -> None:
     """A version that is ready needs no wait."""
     server.add_version("me", "mine")
     sensor = SieveVersionSensor(task_id="build", function="me/mine")
-
     assert sensor.execute(make_context()) == {"me/mine": "ready"}  # type: ignore[arg-type]
 
 
@@ -367,13 +336,11 @@ def test_push_is_not_repeated_by_a_retry(server: FakeSieve) -> None:
     server.script_function("me/mine", processing=600)
     operator = SievePushOperator(task_id="push", function="me/mine", inputs={"text": "hi"})
     context = make_context()
-
     with pytest.raises(TaskDeferred):
         operator.execute(context)
     context["ti"].try_number = 2
     with pytest.raises(TaskDeferred) as caught:
         operator.execute(context)
-
     assert len(server.pushes) == 1
     assert caught.value.trigger.job_ids == [context["ti"].xcoms["job_id"]]
 
@@ -384,26 +351,21 @@ def test_ambiguous_push_is_found_by_the_retry(server: FakeSieve) -> None:
     operator = SievePushOperator(task_id="push", function="me/mine", inputs={"text": "hi"})
     context = make_context()
     server.fault(path="/v2/push", drop="after", times=1)
-
     with pytest.raises(AirflowException, match="may have started"):
         operator.execute(context)
     context["ti"].try_number = 2
     with pytest.raises(TaskDeferred):
         operator.execute(context)
-
     assert len(server.pushes) == 1
 
 
 def test_failed_job_is_pushed_again_by_a_retry(server: FakeSieve) -> None:
-    """A retry after a failed job is what retries are for."""
     server.script_function("me/mine", status="error")
     operator = SievePushOperator(task_id="push", function="me/mine")
     context = make_context()
-
     for context["ti"].try_number in (1, 2):
         with pytest.raises(AirflowException, match="did not succeed"):
             operator.execute(context)
-
     assert len(server.pushes) == 2
 
 
@@ -414,13 +376,11 @@ def test_failed_job_is_not_pushed_again_by_a_reschedule(server: FakeSieve) -> No
         task_id="push", function="me/mine", deferrable=False, mode="reschedule"
     )
     context = make_context()
-
     endings = []
     for _ in range(5):
         with pytest.raises(AirflowException) as caught:
             operator.execute(context)
         endings.append(caught.type)
-
     assert endings[0] is AirflowRescheduleException
     assert endings[-2:] == [AirflowException, AirflowException]
     assert len(server.pushes) == 1
@@ -431,10 +391,8 @@ def test_job_that_a_replica_does_not_know_yet(server: FakeSieve) -> None:
     server.script_function("me/mine", processing=600)
     fault = server.fault(path="/v2/jobs/*", status=404, times=1)
     operator = SievePushOperator(task_id="push", function="me/mine")
-
     with pytest.raises(TaskDeferred):
         operator.execute(make_context())
-
     assert fault.hits == 1
 
 
@@ -443,7 +401,6 @@ def test_push_without_waiting(server: FakeSieve) -> None:
     server.script_function("me/mine", processing=600)
     operator = SievePushOperator(task_id="push", function="me/mine", wait_for_completion=False)
     context = make_context()
-
     assert operator.execute(context) == context["ti"].xcoms["job_id"]
 
 
@@ -481,10 +438,8 @@ def test_dags(server: FakeSieve) -> None:
     dags = Path(os.environ["AIRFLOW_HOME"], "dags")
     dags.mkdir(exist_ok=True)
     (dags / "sieve_dags.py").write_text(DAG_FILE.format(job_ids=job_ids), "utf-8")
-
     airflow("db", "migrate")
     waited, pushed = airflow("dags", "test", "sieve_waits"), airflow("dags", "test", "sieve_push")
-
     assert "state=success" in waited
     assert "state=success" in pushed
     assert len(server.pushes) == 1

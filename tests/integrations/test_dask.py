@@ -80,19 +80,15 @@ async def pids(dask_client: Client) -> list[int]:
 async def test_every_job_has_one_outcome(server: FakeSieve, dask_client: Client) -> None:
     """Each job is reported once, with the status it ended in."""
     job_ids = server.add_jobs(300, prefix="seed-3", seed=3, queued=0.2, processing=0.3)
-
     found = await collect(as_completed(dask_client, [*job_ids, *job_ids], limits=FAST, shards=5))
-
     assert found == expected(job_ids, server)
 
 
 async def test_blocking_client(server: FakeSieve, cluster: LocalCluster) -> None:
     """A client of Dask that is not asynchronous works in the same way."""
     job_ids = server.add_jobs(100, prefix="seed-5", seed=5, queued=0.2, processing=0.3)
-
     with Client(cluster) as dask_client:
         found = await collect(as_completed(dask_client, job_ids, limits=FAST))
-
     assert found == expected(job_ids, server)
 
 
@@ -100,13 +96,11 @@ async def test_lost_worker(server: FakeSieve, dask_client: Client) -> None:
     """A worker that is killed loses nothing: its shards start anew on the others."""
     job_ids = server.add_jobs(2000, prefix="seed-4", seed=4, queued=0.5, processing=1.0)
     found: Counter[tuple[str, str]] = Counter()
-
     async with as_completed(dask_client, job_ids, limits=FAST, strategy="list") as watch:
         async for outcome in watch:
             found[outcome.job_id, outcome.status] += 1
             if found.total() == 50:
                 os.kill((await pids(dask_client))[0], signal.SIGKILL)
-
     assert found == expected(job_ids, server)
 
 
@@ -115,7 +109,6 @@ async def test_worker_that_lost_contact(server: FakeSieve, dask_client: Client) 
     job_ids = server.add_jobs(200, prefix="seed-6", seed=6, queued=0.5, processing=2.0)
     found: Counter[tuple[str, str]] = Counter()
     stopped = (await pids(dask_client))[0]
-
     try:
         async with as_completed(dask_client, job_ids, limits=FAST) as watch:
             async for outcome in watch:
@@ -125,7 +118,6 @@ async def test_worker_that_lost_contact(server: FakeSieve, dask_client: Client) 
     finally:
         with suppress(ProcessLookupError):  # it was restarted
             os.kill(stopped, signal.SIGCONT)
-
     assert found == expected(job_ids, server)
 
 
@@ -142,7 +134,6 @@ async def test_steps_on_changing_workers(
 
     monkeypatch.setattr(module._Driver, "_step", move)
     found = await collect(as_completed(dask_client, job_ids, limits=FAST, shards=1))
-
     assert found == expected(job_ids, server)
 
 
@@ -151,10 +142,8 @@ async def test_step_that_comes_too_late(server: FakeSieve, dask_client: Client) 
     job_id = server.add_job(status=None)
     settings = module._Settings("poll", FAST, ())
     await dask_client.run(module._close_shards, ["late"])
-
     start = module._Start((job_id,), None, settings)
     await dask_client.submit(module._take_portion, "late", start, pure=False)
-
     assert server.requests_for(job_id) > 0
     await assert_no_more_requests(server)
 
@@ -163,11 +152,9 @@ async def test_leaving_early_stops_the_polling(server: FakeSieve, dask_client: C
     """After the block no worker polls any more."""
     ended = server.add_job(processing=0.1)
     job_ids = [server.add_job(status=None) for _ in range(20)]
-
     async with as_completed(dask_client, [ended, *job_ids], limits=FAST) as watch:
         async for _ in watch:
             break
-
     assert [outcome async for outcome in watch] == []
     await assert_no_more_requests(server)
 
@@ -177,10 +164,8 @@ async def test_dropping_the_iterator_stops_the_polling(
 ) -> None:
     """An iterator without a block is closed when it is dropped."""
     job_ids = [server.add_job(processing=0.1), *(server.add_job(status=None) for _ in range(20))]
-
     async for _ in as_completed(dask_client, job_ids, limits=FAST):
         break
-
     await asyncio.sleep(1.0)
     await assert_no_more_requests(server)
 
@@ -192,14 +177,12 @@ async def test_shard_from_which_no_step_takes(
     job_ids = [server.add_job(status=None) for _ in range(5)]
     await dask_client.run(setattr, module, "_LAPSE_SECONDS", 1.0)
     monkeypatch.setattr(module._Driver, "_close_shards", asyncio.sleep)  # as a killed driver
-
     watch = as_completed(dask_client, job_ids, limits=FAST)
     first = asyncio.ensure_future(anext(watch))
     await asyncio.sleep(1.5)
     assert server.requests_for(job_ids[0]) > 0
     first.cancel()
     await watch.aclose()
-
     await asyncio.sleep(1.5)
     await assert_no_more_requests(server)
     await dask_client.run(setattr, module, "_LAPSE_SECONDS", 30.0)
@@ -208,9 +191,7 @@ async def test_shard_from_which_no_step_takes(
 async def test_timeout(server: FakeSieve, dask_client: Client) -> None:
     """Jobs that are pending at the deadline have an outcome that says so."""
     job_ids = [server.add_job(status=None) for _ in range(6)]
-
     found = await collect(as_completed(dask_client, job_ids, timeout=1.0, limits=FAST))
-
     assert found == Counter((job_id, "WaitTimeoutError") for job_id in job_ids)
 
 
@@ -222,9 +203,7 @@ async def test_timeout_of_busy_workers(
     busy = dask_client.map(time.sleep, [6.0] * 3, pure=False)
     await asyncio.sleep(0.5)
     began = asyncio.get_running_loop().time()
-
     found = await collect(as_completed(dask_client, [server.add_job()], timeout=0.5))
-
     assert [status for _, status in found] == ["WaitTimeoutError"]
     assert asyncio.get_running_loop().time() - began < 5.0
     await dask_client.gather(busy)
@@ -233,9 +212,7 @@ async def test_timeout_of_busy_workers(
 async def test_invalid_ids(server: FakeSieve, dask_client: Client) -> None:
     """What cannot be an id has an outcome that says so, as in the watch of a client."""
     job_id = server.add_job()
-
     found = await collect(as_completed(dask_client, [job_id, 7, ""], limits=FAST))
-
     assert found == Counter(
         [(job_id, "finished"), ("7", "InvalidArgumentError"), ("", "InvalidArgumentError")]
     )
@@ -266,7 +243,6 @@ async def test_errors_of_workers_are_raised(server: FakeSieve, dask_client: Clie
     """An error of the workers' settings reaches the caller, after which the watch is over."""
     options = {"base_url": "ftp://example.com"}
     watch = as_completed(dask_client, [server.add_job()], client_options=options)
-
     with pytest.raises(ConfigError, match="base URL"):
         await collect(watch)
     assert [outcome async for outcome in watch] == []

@@ -108,7 +108,6 @@ async def test_taskiq(server: FakeSieve) -> None:
 
 
 def test_types(tmp_path: Path) -> None:
-    """The recipes pass a strict type check."""
     for engine in ("temporalio", "prefect", "ray", "celery"):
         (tmp_path / f"{engine}_recipe.py").write_text(source(engine), "utf-8")
     options = ["--strict", "--ignore-missing-imports", "--allow-untyped-decorators"]
@@ -129,9 +128,7 @@ async def test_outcomes_are_returned(server: FakeSieve, activity: Any) -> None:
     environment = ActivityEnvironment()
     heartbeats: list[dict[str, str]] = []
     environment.on_heartbeat = lambda *details: heartbeats.append(dict(details[0]))
-
     found = await environment.run(activity, job_ids)
-
     assert found == {job_id: str(server.job(job_id).final_status) for job_id in job_ids}
     assert heartbeats[-1] == found
 
@@ -141,22 +138,17 @@ async def test_attempt_after_a_lost_worker(server: FakeSieve, activity: Any) -> 
     seen, left = server.add_job(), server.add_job(processing=0.3)
     environment = ActivityEnvironment()
     environment.info = replace(environment.info, heartbeat_details=[{seen: "finished"}])
-
     found = await environment.run(activity, [seen, left])
-
     assert found == {seen: "finished", left: "finished"}
     assert server.requests_for(seen) == 0
 
 
 async def test_cancelling_stops_the_polling(server: FakeSieve, activity: Any) -> None:
-    """A cancelled activity ends."""
     environment = ActivityEnvironment()
     running = asyncio.ensure_future(environment.run(activity, [server.add_job(status=None)]))
     await asyncio.sleep(0.5)
-
     assert server.requests
     environment.cancel()
-
     with pytest.raises(asyncio.CancelledError):
         await running
 
@@ -164,6 +156,5 @@ async def test_cancelling_stops_the_polling(server: FakeSieve, activity: Any) ->
 async def test_refused_key_is_raised(server: FakeSieve, activity: Any) -> None:
     """What says nothing about a job fails the attempt, so that Temporal makes another one."""
     server.revoke_key()
-
     with pytest.raises(AuthenticationError):
         await ActivityEnvironment().run(activity, [server.add_job()])

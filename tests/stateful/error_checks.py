@@ -5,16 +5,7 @@ from collections.abc import Sequence
 import attrs
 
 from helpers.leak_checks import check_error
-from sieve_async import (
-    APIError,
-    Job,
-    JobCancelledError,
-    JobFailedError,
-    JobRestartedError,
-    RedirectError,
-    SieveError,
-    WaitTimeoutError,
-)
+from sieve_async import Job, errors
 from sieve_async.testing import FakeSieve
 from stateful.fault_plan import FaultPlan
 from stateful.model import JobModel, Problem
@@ -67,25 +58,27 @@ class CallContext:
         )
 
 
-def problem_with_error(error: SieveError, call: CallContext, job: JobModel | None) -> Problem:
+def problem_with_error(
+    error: errors.SieveError, call: CallContext, job: JobModel | None
+) -> Problem:
     """Why an error can not be the end of the wait for a job, or for a build if there is no job."""
     check_error(error)
     path = "/v2/functions/" if job is None else f"/v2/jobs/{job.id}"
     match error:
-        case WaitTimeoutError():
+        case errors.WaitTimeoutError():
             return _problem_with_timeout(error, call, job)
-        case JobFailedError() | JobCancelledError() | JobRestartedError():
+        case errors.JobFailedError() | errors.JobCancelledError() | errors.JobRestartedError():
             return None if job is None else _problem_with_job_error(error, job)
-        case APIError(status=status) if status in _REJECTIONS:
+        case errors.APIError(status=status) if status in _REJECTIONS:
             is_right = _is_rejected(error, call, path)
-        case RedirectError() | APIError(status=501):
+        case errors.RedirectError() | errors.APIError(status=501):
             is_right = error.status in call.statuses(path)
         case _:
             is_right = call.was_outage()
     return None if is_right else f"no reason for {error!r}"
 
 
-def _is_rejected(error: APIError, call: CallContext, path: str) -> bool:
+def _is_rejected(error: errors.APIError, call: CallContext, path: str) -> bool:
     """Whether the error was received, and confirmed twice after a good response."""
     statuses = call.statuses(path)
     rejections = [status for status in statuses if status in _REJECTIONS]
@@ -93,7 +86,7 @@ def _is_rejected(error: APIError, call: CallContext, path: str) -> bool:
 
 
 def _problem_with_timeout(
-    error: WaitTimeoutError, call: CallContext, job: JobModel | None
+    error: errors.WaitTimeoutError, call: CallContext, job: JobModel | None
 ) -> Problem:
     if call.timeout is None:
         return "there is no deadline"
@@ -115,13 +108,14 @@ def _problem_with_timeout(
 
 
 def _problem_with_job_error(
-    error: JobFailedError | JobCancelledError | JobRestartedError, job: JobModel
+    error: errors.JobFailedError | errors.JobCancelledError | errors.JobRestartedError,
+    job: JobModel,
 ) -> Problem:
     match error:
-        case JobRestartedError():
+        case errors.JobRestartedError():
             later = [run.id for run in job.runs[1:]]
             return None if error.run_id in later else f"it has restarted as {later}"
-        case JobFailedError():
+        case errors.JobFailedError():
             return None if job.status == "error" else f"it is {job.status}"
         case _:
             return None if job.status == "cancelled" else f"it is {job.status}"

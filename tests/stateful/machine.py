@@ -12,10 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from helpers.leak_checks import KEY
 from sieve_async import Limits, SieveClient
 from sieve_async.testing import FakeSieve
-from stateful.calls import Call, JobWait, Lookup, VersionWait
+from stateful.calls import Call, JobWait, Lookup, Stream, VersionWait, Watch
 from stateful.fault_plan import KINDS, OUTAGE, TARGETS, FaultPlan
 from stateful.model import JobModel, VersionModel
-from stateful.watch_calls import Stream, Watch
 
 TIMES = st.sampled_from([None, None, 1, 3, 4])
 TIMEOUTS = st.sampled_from([None, None, None, 400, 60, 7, 0.5, 0])

@@ -23,7 +23,6 @@ async def sieve() -> AsyncIterator[FakeSieve]:
 async def test_time_stands_still(sieve: FakeSieve, get: Get) -> None:
     """Timelines continue when the clock is advanced, and only then, also during an outage."""
     sieve.add_job("j", queued=60, processing=3600)
-
     seen = [await get("/v2/jobs/j")]
     for seconds in (59, 1, 3599.5, 0, 0.5):
         await sieve.stop()
@@ -31,7 +30,6 @@ async def test_time_stands_still(sieve: FakeSieve, get: Get) -> None:
         sieve.advance(seconds)
         await sieve.start()
         seen.append(await get("/v2/jobs/j"))
-
     words = ["queued", "queued", "processing", "processing", "processing", "finished"]
     assert [job["status"] for job in seen] == words
     assert duration_between(seen[-1], "created_at", "completed_at") == timedelta(seconds=3660)
@@ -47,7 +45,6 @@ async def test_holds_are_answered_when_time_passes(sieve: FakeSieve, get: Get) -
         asyncio.ensure_future(get(f"/v2/jobs/{name}/await")) for name in ("short", "long")
     ]
     await wait_until_in_flight(sieve, 2)
-
     await asyncio.sleep(100)
     sieve.advance(29)
     await asyncio.sleep(1)
@@ -59,7 +56,6 @@ async def test_holds_are_answered_when_time_passes(sieve: FakeSieve, get: Get) -
     late = long.done()
     sieve.advance(1)
     refused = await long
-
     assert (early, ended["status"], late, refused["http"]) == (False, "finished", False, 408)
     assert [entry.took for entry in sieve.requests] == [30, 600]
     assert not sieve._timers._pending  # nothing of them is left
@@ -75,13 +71,11 @@ async def test_slow_answers_follow_the_clock_by_hand(
     sieve.fault(delay=5, slow_body=10)
     waiting = asyncio.ensure_future(get("/v2/jobs/j"))
     await wait_until_in_flight(sieve)
-
     whole = []
     for seconds in steps:
         sieve.advance(seconds)
         await asyncio.wait([waiting], timeout=0.1)
         whole.append(waiting.done())
-
     assert whole == [False] * (len(steps) - 1) + [True]
     assert (await waiting)["status"] == "finished"
 

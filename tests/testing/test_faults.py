@@ -22,11 +22,9 @@ async def test_path_and_job(sieve: FakeSieve, get: Get) -> None:
     job = sieve.fault(job="a", status=500)
     path = sieve.fault(path="/v2/jobs/b", status=501)
     star = sieve.fault(path="/v2/functions/*/versions/*", status=502)
-
     paths = ["jobs/a", "jobs/a/await", "jobs/b", "jobs/b/await", "jobs/c", "jobs"]
     paths += ["functions/me/mine/versions/v", "functions/sieve/demo/jobs"]
     seen = [(await get(f"/v2/{each}"))["http"] for each in paths]
-
     assert seen == [500, 500, 501, 200, 200, 200, 502, 200]
     assert (job.hits, path.hits, star.hits) == (2, 1, 1)
 
@@ -35,7 +33,6 @@ async def test_times_and_removal(sieve: FakeSieve, get: Get) -> None:
     """Of two that answer, the second begins when the first is used up; both can be removed."""
     first, second = sieve.fault(status=503, times=2), sieve.fault(status=429)
     seen = [(await get("/"))["http"] for _ in range(3)]
-
     with sieve.fault(status=501) as third:
         second.remove()
         second.remove()
@@ -44,7 +41,6 @@ async def test_times_and_removal(sieve: FakeSieve, get: Get) -> None:
     sieve.fault(status=502)
     sieve.clear_faults()
     seen.append((await get("/"))["http"])
-
     assert seen == [503, 503, 429, 501, 404, 404]
     assert (first.hits, second.hits, third.hits) == (2, 1, 1)
     assert (first.is_used_up, second.is_removed, second.is_used_up) == (True, True, False)
@@ -58,7 +54,6 @@ async def test_probability_is_seeded(sieve: FakeSieve, get: Get) -> None:
             return [(await get("/"))["http"] == 500 for _ in range(50)]
 
     first, again, other = await met(1), await met(1), await met(2)
-
     assert first == again != other
     assert 5 < sum(first) < 25
 
@@ -71,13 +66,11 @@ async def test_effects_together(sieve: FakeSieve, session: aiohttp.ClientSession
     sieve.fault(status=503, times=1)
     sieve.fault(headers={"X-Proxy": "new", "X-Other": "1"})
     sieve.fault(headers={"X-Proxy": "newer"}, retry_after=1)
-
     seen = []
     for _ in range(2):
         async with session.get("/v2/jobs/j") as response:
             headers = [response.headers[name] for name in ("X-Proxy", "X-Other", "Retry-After")]
             seen.append((response.status, headers, now()))
-
     assert seen == [(503, ["new", "1", "1"], 3), (200, ["new", "1", "1"], 6)]
 
 
@@ -97,11 +90,9 @@ async def test_effects_together(sieve: FakeSieve, session: aiohttp.ClientSession
 async def test_status(sieve: FakeSieve, get: Get, status: int, detail: object) -> None:
     """A status comes with the body that fits it, and the request is not a poll of the job."""
     sieve.add_job("j", queued=1, by="polls")
-
     with sieve.fault(status=status):
         refused = await get("/v2/jobs/j")
     job = await get("/v2/jobs/j")
-
     assert refused == {"detail": detail, "http": status}
     assert (job["http"], job["status"]) == (200, "queued")
     assert sieve.requests.by_status == {status: 1, 200: 1}
@@ -122,10 +113,8 @@ async def test_body(
     """Text and bytes are sent as they are, anything else as JSON; a header is there once."""
     sieve.fault(body=body, status=502, headers={"content-type": "text/html", "X-Request-Id": "r"})
     sieve.fault(body="another")
-
     async with session.get("/anything") as response:
         received = await response.read()
-
     assert (response.status, received) == (502, sent)
     assert response.headers.getall("Content-Type") == ["text/html"]
     assert response.headers["X-Request-Id"] == "r"
@@ -143,7 +132,6 @@ async def test_answers_without_a_body(
     with sieve.fault(body="not JSON", fields={"status": 1}):
         async with session.get("/") as whole:
             assert (whole.status, await whole.text()) == (200, "not JSON")
-
     assert whole.content_type == "application/json"
     assert sieve.connections == 1
     assert sieve.requests[0].body_bytes == 0
@@ -155,13 +143,11 @@ async def test_retry_after() -> None:
     sieve.fault(status=429, retry_after=1.2, times=1)
     sieve.fault(status=503, retry_after=3600, as_date=True)
     sieve.advance(86_400)
-
     async with sieve, aiohttp.ClientSession(sieve.url) as session:
         async with session.get("/v2/jobs/j") as seconds:
             pass
         async with session.get("/v2/jobs/j") as date:
             pass
-
     sent, until = (parsedate_to_datetime(date.headers[name]) for name in ("Date", "Retry-After"))
     assert (seconds.status, seconds.headers["Retry-After"]) == (429, "2")
     assert (until - sent).total_seconds() == 3600
@@ -177,14 +163,12 @@ async def test_fields(sieve: FakeSieve, get: Get, session: aiohttp.ClientSession
     sieve.add_version("me", "mine", "v")
     sieve.fault(fields={"status": "napping", "outputs": 7})
     sieve.fault(fields={"outputs": 8, "gpu": [None]})
-
     job = await get("/v2/jobs/j")
     [row] = (await get("/v2/jobs"))["data"]
     version = await get("/v2/functions/me/mine/versions/v")
     async with session.get("/v2/functions/me/mine/versions") as response:
         [in_array] = await response.json()
     unknown = await get("/v2/jobs/none")
-
     assert (job["status"], job["outputs"], job["id"]) == ("napping", 7, "j")
     assert row["status"] == "napping"
     assert (version["gpu"], version["id"], in_array["gpu"]) == ([None], "v", [None])
@@ -195,10 +179,8 @@ async def test_truncated_body(sieve: FakeSieve, session: aiohttp.ClientSession) 
     """Half of the body comes as a complete answer."""
     sieve.add_job("j")
     sieve.fault(truncate=True)
-
     async with session.get("/v2/jobs/j") as response:
         received = await response.text()
-
     assert int(response.headers["Content-Length"]) == len(received) > 100
     with pytest.raises(json.JSONDecodeError):
         json.loads(received)
@@ -210,9 +192,7 @@ async def test_delay(sieve: FakeSieve, get: Get) -> None:
     sieve.add_job("j", queued=7)
     sieve.fault(delay=5)
     sieve.fault(delay=2.5)
-
     job = await get("/v2/jobs/j")
-
     assert (job["status"], now()) == ("finished", 7.5)
     assert (sieve.requests[0].at, sieve.requests[0].took) == (0, 7.5)
 
@@ -222,11 +202,9 @@ async def test_delay(sieve: FakeSieve, get: Get) -> None:
 async def test_slow_body(sieve: FakeSieve, session: aiohttp.ClientSession, body: str) -> None:
     """The headers come at once, and the body in pieces over the time asked for."""
     sieve.fault(body=body, slow_body=30)
-
     async with session.get("/") as response:
         began = now()
         pieces = [piece async for piece in response.content.iter_any()]
-
     assert (began, now()) == (0, 30)
     assert len(pieces) == min(len(body), 10)
     assert b"".join(pieces) == body.encode()
@@ -236,7 +214,6 @@ async def test_dropped_connections(sieve: FakeSieve, caplog: pytest.LogCaptureFi
     """The connection is closed before the headers, amid them, or amid the body."""
     caplog.set_level("WARNING")
     sieve.add_job("j", queued=2, by="polls")
-
     whole = {}
     for drop in ("before", "headers", "body"):
         with sieve.fault(drop=drop):
@@ -244,7 +221,6 @@ async def test_dropped_connections(sieve: FakeSieve, caplog: pytest.LogCaptureFi
     with sieve.fault(status=599, drop="body"):
         odd = await get_raw(sieve, "/")
     head, _, body = whole["body"].partition(b"\r\n\r\n")
-
     assert whole["before"] == b""
     assert whole["headers"].startswith(b"HTTP/1.1 200 OK\r\nContent-Type: application/json")
     assert b"\r\n\r\n" not in whole["headers"]
@@ -272,23 +248,18 @@ async def test_held_request_can_be_dropped(sieve: FakeSieve) -> None:
     """An await is held first, and its connection closed when it would be answered."""
     sieve.add_job("j", processing=60)
     sieve.fault(job="j", drop="headers")
-
     received = await get_raw(sieve, "/v2/jobs/j/await")
-
     assert received.startswith(b"HTTP/1.1 200 OK")
     assert now() == 60
 
 
 async def test_stopping_ends_slow_answers(sieve: FakeSieve) -> None:
-    """Delayed and slow answers are not waited for."""
     sieve.fault(path="/late", delay=1e6)
     sieve.fault(path="/slow", slow_body=1e6)
     waiting = [asyncio.ensure_future(get_raw(sieve, path)) for path in ("/late", "/slow")]
     await wait_until_in_flight(sieve, 2)
-
     async with asyncio.timeout(60):
         await sieve.stop()
     received = await asyncio.gather(*waiting, return_exceptions=True)
-
     assert sieve.in_flight == 0
     assert not any(isinstance(each, bytes) and each.endswith(b"}") for each in received)

@@ -27,12 +27,10 @@ async def test_whole_file(sieve: FakeSieve) -> None:
     url = sieve.add_file("a b.mp4", CONTENT, content_type="video/mp4")
     bare = sieve.add_file("bare.txt", "text", etag=None, md5=False)
     sieve.fault(path="/files/*", fields={"status": 1})  # which only documents have
-
     status, body, headers = await fetch(url)
     _, text, fewer = await fetch(bare)
     async with aiohttp.request("HEAD", url) as response:
         nothing = await response.read()
-
     digest = hashlib.md5(CONTENT, usedforsecurity=False)
     expected = {
         "Content-Type": "video/mp4",
@@ -68,9 +66,7 @@ async def test_ranges(
 ) -> None:
     """One range is sent alone; what is no single valid range is ignored."""
     url = sieve.add_file("a", CONTENT)
-
     got, body, headers = await fetch(url, Range=asked)
-
     assert (got, headers.get("Content-Range")) == (status, content_range)
     assert body == part if part else b"InvalidRange" in body
     assert int(headers["Content-Length"]) == len(body)
@@ -84,9 +80,7 @@ async def test_if_range(sieve: FakeSieve, etag: str | None, condition: str, stat
     """A part is sent only when a strong tag is still the file's own."""
     sieve.add_file("a", b"before")
     url = sieve.add_file("a", CONTENT, etag=etag)
-
     got, body, _ = await fetch(url, Range="bytes=1000-", If_Range=condition)
-
     assert (got, len(body)) == (status, 24 if status == 206 else 1024)
 
 
@@ -97,14 +91,12 @@ async def test_link_expires(sieve: FakeSieve, get: Get) -> None:
     job = await get(f"/v2/jobs/{sieve.add_job()}")
     new = sieve.add_file("a", CONTENT, expires_at=datetime.now(UTC) + timedelta(hours=1))
     past = sieve.add_file("a", CONTENT, expires_at=datetime.now(UTC) - timedelta(hours=1))
-
     query = parse_qs(urlsplit(old).query)
     signed = datetime.strptime(query["X-Goog-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     expiry = signed + timedelta(seconds=int(query["X-Goog-Expires"][0]))
     before = [(await fetch(url))[0] for url in (old, new, past)]
     await asyncio.sleep(12)
     _, body, headers = await fetch(old)
-
     assert query["X-Goog-Expires"] == ["172800"]
     made_at = datetime.fromisoformat(job["created_at"]).replace(tzinfo=UTC)  # the server's clock
     assert timedelta(seconds=10) <= expiry - made_at <= timedelta(seconds=11)
@@ -116,11 +108,9 @@ async def test_link_expires(sieve: FakeSieve, get: Get) -> None:
 async def test_forged_links(sieve: FakeSieve) -> None:
     """A link that was never made is refused, and so is a file that is not there."""
     url = sieve.add_file("a", CONTENT, expires_in=60)
-
     seen = [
         await fetch(each) for each in (url[:-1], url.partition("?")[0], url.replace("/a?", "/b?"))
     ]
-
     assert [status for status, _, _ in seen] == [403, 403, 404]
     assert (b"AccessDenied" in seen[0][1], b"NoSuchKey" in seen[2][1]) == (True, True)
 
@@ -128,7 +118,6 @@ async def test_forged_links(sieve: FakeSieve) -> None:
 async def test_credentials_that_arrive_are_counted(sieve: FakeSieve) -> None:
     """Storage should see no key, wherever it stands, and no cookie."""
     url = sieve.add_file("a", CONTENT)
-
     await fetch(url)
     before = sieve.file_requests_with_credentials
     await fetch(url, X_API_Key=sieve.api_key)
@@ -136,5 +125,4 @@ async def test_credentials_that_arrive_are_counted(sieve: FakeSieve) -> None:
     await fetch(url, Cookie="a=b")
     await fetch(url, Referer=f"https://x.test/?key={sieve.api_key}")
     await fetch(f"{url}?key={sieve.api_key}")
-
     assert (before, sieve.file_requests_with_credentials) == (0, 5)

@@ -25,10 +25,8 @@ async def session(sieve: FakeSieve) -> AsyncIterator[aiohttp.ClientSession]:
 async def test_running_job_is_answered_when_it_ends(sieve: FakeSieve, get: Get) -> None:
     """The answer comes at the very moment of the end, and is the one that lookups get."""
     sieve.add_job("j", queued=2, processing=7, outputs=["a", "b"], restarts=1)
-
     seen = await get("/v2/jobs/j/await?offset=1")
     after = [await get(f"/v2/jobs/j{end}?offset=1") for end in ("", "/await")]
-
     assert (now(), seen["status"], output_data(seen)) == (16, "finished", ["b"])
     assert after == [seen, seen]
 
@@ -46,12 +44,10 @@ async def test_rounding_does_not_matter(speed: float, processing: float) -> None
         await asyncio.sleep(0.1)
         sieve.add_job("j", queued=0.2, processing=processing)
         started = now()
-
         statuses = []
         for path in ("/v2/jobs/j/await", "/v2/jobs/j"):
             async with session.get(path, headers={"X-API-Key": sieve.api_key}) as response:
                 statuses.append((await response.json())["status"])
-
     assert statuses == ["finished", "finished"]
     assert (now() - started) * speed == pytest.approx(0.2 + processing, abs=3e-6 * speed)
 
@@ -63,7 +59,6 @@ async def test_timer_decides_that_it_is_time() -> None:
     sieve.add_job("j", processing=40)
     sieve.add_job("endless", status=None)
     key = {"X-API-Key": sieve.api_key}
-
     async with sieve, aiohttp.ClientSession(sieve.url, headers=key) as session:
         statuses = []
         for path in ("/v2/jobs/j/await", "/v2/jobs/j"):
@@ -72,23 +67,19 @@ async def test_timer_decides_that_it_is_time() -> None:
         ended_at = now()
         async with session.get("/v2/jobs/endless/await") as response:
             assert response.status == 408
-
     assert (statuses, ended_at) == (["finished", "finished"], 4)
     assert now() == pytest.approx(9, abs=0.1)
 
 
 @pytest.mark.looptime
 @pytest.mark.parametrize(
-    "script",
-    [{"queued": math.inf}, {"processing": 601}, {"status": None, "by": "polls"}],
+    "script", [{"queued": math.inf}, {"processing": 601}, {"status": None, "by": "polls"}]
 )
 async def test_ten_minutes_are_the_limit(sieve: FakeSieve, get: Get, script: Document) -> None:
     """An await of a job that runs for longer, or forever, is answered with 408."""
     sieve.add_job("j", **script)
     sieve.add_job("just", processing=600)
-
     refused, just = await asyncio.gather(get("/v2/jobs/j/await"), get("/v2/jobs/just/await"))
-
     assert refused == {"detail": "Request timeout.", "http": 408}
     assert (just["status"], now()) == ("finished", 600)
 
@@ -100,7 +91,6 @@ async def test_job_by_polls_is_ended_by_another_poll(
 ) -> None:
     """An await is one poll, and is answered when another poll ends the job."""
     sieve.add_job("j", queued=1, processing=1, by="polls", outputs=["a"])
-
     waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
     await wait_until_in_flight(sieve)
     await asyncio.sleep(60)
@@ -108,7 +98,6 @@ async def test_job_by_polls_is_ended_by_another_poll(
     await asyncio.sleep(60)
     last = await get(other)
     seen = await waiting
-
     assert (between["status"], seen["status"]) == ("processing", "finished")
     assert (output_data(seen), now()) == (["a"], 120)
     assert seen == last
@@ -120,12 +109,10 @@ async def test_removed_job_is_not_found(sieve: FakeSieve, get: Get) -> None:
     sieve.add_job("j", status=None)
     waiting = [asyncio.ensure_future(get("/v2/jobs/j/await")) for _ in range(2)]
     await wait_until_in_flight(sieve, 2)
-
     sieve.remove_job("j")
     sieve.add_job("j")
     sieve.remove_job("j")
     refuseds = await asyncio.gather(*waiting)
-
     assert refuseds == [{"detail": "Job not found.", "http": 404}] * 2
     assert now() == 0
 
@@ -135,11 +122,9 @@ async def test_stopping_cuts_held_requests(sieve: FakeSieve, get: Get) -> None:
     sieve.add_job("j", status=None)
     waiting = [asyncio.ensure_future(get("/v2/jobs/j/await")) for _ in range(3)]
     await wait_until_in_flight(sieve, 3)
-
     async with asyncio.timeout(60):
         await sieve.stop()
     ends = await asyncio.gather(*waiting, return_exceptions=True)
-
     assert [isinstance(end, aiohttp.ClientConnectionError) for end in ends] == [True] * 3
     assert (sieve.in_flight, [entry.status for entry in sieve.requests]) == (0, [0, 0, 0])
 
@@ -152,12 +137,10 @@ async def test_hold_ends_with_its_connection() -> None:
         key = {"X-API-Key": sieve.api_key}
         waiting = asyncio.ensure_future(session.get("/v2/jobs/j/await", headers=key))
         await wait_until_in_flight(sieve)
-
         waiting.cancel()
         async with asyncio.timeout(60):
             while sieve.in_flight:  # noqa: ASYNC110 - nothing reports it
                 await asyncio.sleep(0)
-
     assert sieve.requests[0].status == 0
 
 
@@ -172,7 +155,6 @@ async def test_holds_end_in_any_order(sieve: FakeSieve, get: Get) -> None:
         return now()
 
     moments = await asyncio.gather(*(ended(number) for number in range(20)))
-
     assert moments == list(range(20, 0, -1))
     assert not sieve._jobs.waiters._waiting
     assert not sieve._timers._pending
@@ -186,13 +168,11 @@ async def test_log_counts_awaits_when_they_arrive(sieve: FakeSieve, get: Get) ->
     waiting = asyncio.ensure_future(get("/v2/jobs/j/await"))
     await wait_until_in_flight(sieve)
     await asyncio.sleep(0)
-
     [early] = sieve.requests
     before = (sieve.requests_for("j"), sieve.bytes_for("j"), early.status, early.took)
     await get("/v2/jobs/j?offset=1")
     by_lookups = sieve.bytes_for("j")
     await waiting
-
     first, second = sieve.requests
     assert before == (1, 0, 0, 0.0)
     assert (sieve.requests_for("j"), sieve.max_in_flight) == (2, 2)

@@ -119,9 +119,7 @@ async def test_with_pytest_asyncio(tmp_path: Path, mode: str) -> None:
     mark = "pytest.mark.asyncio" if mode == "strict" else "pytest.mark.filterwarnings('error')"
     program = ASYNCHRONOUS.replace("MARK", mark) + IN_A_MODULE + SYNCHRONOUS
     options = ("-o", f"asyncio_mode={mode}", "-o", "asyncio_default_fixture_loop_scope=function")
-
     ended, printed = await run(tmp_path, program, "-p", "asyncio", *options)
-
     assert (ended, "6 passed" in printed) == (0, True), printed
 
 
@@ -129,9 +127,7 @@ async def test_with_pytest_asyncio(tmp_path: Path, mode: str) -> None:
 async def test_with_anyio(tmp_path: Path) -> None:
     """It is the same with anyio's plugin."""
     program = ASYNCHRONOUS.replace("MARK", "pytest.mark.anyio") + ANYIO
-
     ended, printed = await run(tmp_path, program, "-p", "anyio")
-
     assert (ended, "2 passed" in printed) == (0, True), printed
 
 
@@ -139,7 +135,6 @@ async def test_with_anyio(tmp_path: Path) -> None:
 async def test_alone(tmp_path: Path) -> None:
     """Synchronous tests have a server made by the marker; the client says what it needs."""
     ended, printed = await run(tmp_path, SYNCHRONOUS + WITHOUT_ASYNCIO, "--strict-markers")
-
     assert ended == 1
     assert "sieve_client needs a test that asyncio runs" in printed
     assert "4 passed, 1 error" in printed
@@ -156,7 +151,6 @@ async def test_plugin_is_found_and_cheap() -> None:
         sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
     )
     printed, _ = await running.communicate()
-
     loaded = ast.literal_eval(printed.decode())
     [found] = entry_points(group="pytest11", name="sieve_async")
     assert found.value == "sieve_async_pytest"

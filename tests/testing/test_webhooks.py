@@ -79,10 +79,8 @@ async def test_events_of_a_job(sieve: FakeSieve, receiver: Receiver, push: Push)
     """Each event comes when it happens, with the documented body."""
     outputs = ["a", {"url": "https://x.test/a.mp4", "_path": None}, [{"data": 1}]]
     sieve.script_function("me/mine", queued=2, processing=6, outputs=outputs, streams=True)
-
     job_id = await push()
     await settled(sieve, 6)
-
     assert receiver.types[:4] == ["job.start", *["job.new_output"] * 3]
     assert sorted(receiver.types[4:]) == ["job.complete", "job.complete.no_output"]
     assert [round(time, 1) for time in receiver.times] == [2, 4, 6, 8, 8, 8]
@@ -105,12 +103,10 @@ async def test_other_ends(sieve: FakeSieve, receiver: Receiver, push: Push, stat
     """``job.complete`` stands for every terminal status; old types are sent as asked for."""
     sieve.script_function("me/mine", by="manual")
     job = sieve.job(await push("job_start", "job_complete"))
-
     job.start()
     await settled(sieve, 1)
     (job.fail if status == "error" else job.cancel)()
     await settled(sieve, 2)
-
     first, last = receiver.events
     assert (first["type"], last["type"]) == ("job_start", "job_complete")
     assert last["body"]["status"] == status
@@ -121,7 +117,6 @@ async def test_jobs_by_hand(sieve: FakeSieve, receiver: Receiver, push: Push) ->
     """A job that a test moves reports each move, also those while the server was stopped."""
     sieve.script_function("me/mine", by="manual")
     job = sieve.job(await push("job.start", "job.new_output", "job.complete.no_output"))
-
     job.start()
     await settled(sieve, 1)
     job.yield_output(1)
@@ -134,7 +129,6 @@ async def test_jobs_by_hand(sieve: FakeSieve, receiver: Receiver, push: Push) ->
     await settled(sieve, 3)
     job.finish()
     await settled(sieve, 4)
-
     assert receiver.types == ["job.start", *["job.new_output"] * 2, "job.complete.no_output"]
     outputs = [json.loads(event["body"]["output"])["data"] for event in receiver.events[1:3]]
     assert outputs == [1, 2]
@@ -147,11 +141,9 @@ async def test_cancelled_job(
     """A job that is cancelled reports its end once, not again when it would have ended."""
     sieve.script_function("me/mine", processing=5)
     job_id = await push("job.complete")
-
     async with session.delete(f"/v2/jobs/{job_id}") as response:
         assert response.status == 200
     await asyncio.sleep(10)
-
     assert [event["body"]["status"] for event in receiver.events] == ["cancelled"]
 
 
@@ -165,10 +157,8 @@ async def test_delivery_is_repeated_until_200(
     """Any other answer than exactly 200 leads to another try, after growing pauses."""
     sieve.script_function("me/mine")
     receiver.statuses = [500, 204, 404]
-
     await push("job.complete")
     await settled(sieve, 1)
-
     [delivery] = sieve.deliveries
     assert delivery.statuses == [500, 204, 404, 200]
     assert [round(time) for time in receiver.times] == [0, 1, 3, 7]
@@ -182,10 +172,8 @@ async def test_delivery_ends_after_ten_attempts(
     """A receiver that refuses is not bothered any more."""
     sieve.script_function("me/mine")
     receiver.statuses = [503] * 11
-
     await push("job.complete")
     await asyncio.sleep(10_000)
-
     [delivery] = sieve.deliveries
     assert (delivery.statuses, delivery.is_delivered) == ([503] * 10, False)
 
@@ -195,7 +183,6 @@ def test_loopback_addresses() -> None:
     here = ["http://127.0.0.1:8000/hook", "http://localhost:1/", "http://[::1]:1/"]
     others = ["https://127.0.0.1/", "http://x.test/hook", "http://localhost.x.test/"]
     others += ["http://10.0.0.1/", "http://127.0.0.1@x.test/", "hook", "http://[bad/", ""]
-
     assert [url for url in here + others if is_loopback(url)] == here
 
 
@@ -205,11 +192,9 @@ async def test_addresses(sieve: FakeSieve, receiver: Receiver, push: Push) -> No
     sieve.script_function("me/mine")
     sieve.fault(path="/hook", status=307, headers={"Location": "/elsewhere"})
     local = receiver.url.replace("127.0.0.1", "localhost")
-
     for url in ("https://x.test/hook", "http://127.0.0.1:1/hook", f"{sieve.url}/hook", local):
         await push("job.complete", url=url)
     await asyncio.sleep(0.5)
-
     statuses = [each.statuses for each in sieve.deliveries]
     assert statuses == [[], [0], [307], [200]]  # 0 is a refused connection
     assert [each.is_lost for each in sieve.deliveries] == [True, False, False, False]
@@ -226,14 +211,12 @@ async def test_events_of_an_outage_come_late(
     receiver.statuses = [500]
     await push("job.start", "job.complete")
     await asyncio.sleep(0.5)
-
     await sieve.stop()
     assert not sieve._timers._pending
     await asyncio.sleep(60)
     before = receiver.types
     await sieve.start()
     await settled(sieve, 2)
-
     assert before == ["job.start"]
     assert sorted(receiver.types) == ["job.complete", "job.start", "job.start"]
     assert receiver.times[-1] == pytest.approx(60.5, abs=0.1)
@@ -249,7 +232,6 @@ async def test_manual_clock(receiver: Receiver) -> None:
         key = {"X-API-Key": sieve.api_key}
         async with aiohttp.request("POST", f"{sieve.url}/v2/push", json=body, headers=key):
             pass
-
         sieve.advance(59)
         before = sieve.deliveries
         sieve.advance(1)
@@ -259,7 +241,6 @@ async def test_manual_clock(receiver: Receiver) -> None:
         await settled(sieve, 1)
         sieve.advance(3600)
         await settled(sieve, 2)
-
     assert before == []
     assert receiver.types == ["job.start", "job.start", "job.complete"]
 
@@ -270,11 +251,9 @@ async def test_removed_job_reports_nothing(sieve: FakeSieve, push: Push) -> None
     sieve.script_function("me/mine", processing=10)
     job_id = await push()
     await settled(sieve, 1)
-
     sieve.remove_job(job_id)
     sieve.add_job(job_id, processing=20)
     await asyncio.sleep(100)
-
     assert [each.event for each in sieve.deliveries] == ["job.start"]
 
 
@@ -290,10 +269,8 @@ async def test_faults(sieve: FakeSieve, receiver: Receiver, push: Push) -> None:
     sieve.webhook_fault(event="job.start", delay=5)
     sieve.webhook_fault(event="job.start", fields={"status": "finished", "new": [1]})
     sieve.webhook_fault(event="job.new_output", repeats=2, times=1)
-
     job_id = await push("job.start", "job.new_output", "job.complete")
     await asyncio.sleep(100)
-
     assert receiver.types == ["job.new_output"] * 4 + ["job.start"]
     assert [round(time, 1) for time in receiver.times] == [0.5, 0.5, 0.5, 1, 5]
     assert receiver.events[:3] == [receiver.events[0]] * 3

@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from helpers.asserts import yield_to_loop
-from sieve_async.background import Background, cancel
+from sieve_async.background import Background
 
 pytestmark = pytest.mark.looptime
 
@@ -31,24 +30,3 @@ async def test_failures_are_reported() -> None:
     assert all(task.done() for task in tasks)
     assert [type(error) for error in reported] == [ValueError, LookupError]
     assert seen_by_loop == reported[1:]
-
-
-async def test_cancelling_once() -> None:
-    """A task is cancelled once, so that its cleanup is not; one that has ended is not returned."""
-    background, cleaned = Background(), asyncio.Event()
-
-    async def work() -> None:
-        try:
-            await asyncio.sleep(100)
-        finally:
-            await asyncio.sleep(1)
-            cleaned.set()
-
-    task = background.start(work())
-    await yield_to_loop(2)
-    assert cancel(task) == [task]
-    await yield_to_loop(2)
-    assert cancel(task) == [task]
-    await asyncio.wait([task])
-    assert cleaned.is_set()
-    assert cancel(task) == cancel(None) == []

@@ -1,39 +1,20 @@
-"""JSON documents to values and back: nothing coerced, nothing lost."""
+"""JSON documents to values and back: nothing coerced, nothing lost; times aware and in UTC."""
 
 import copy
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
-from typing import Any, TypeAlias
+from types import UnionType
+from typing import Any, TypeAlias, Union, get_args, get_origin
 
 import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.documented_fields import (
-    ANYTHING,
-    BOOLEAN,
-    COUNT,
-    DOCUMENTED,
-    FALSE,
-    ID,
-    INTEGER,
-    LOOSE,
-    MAPPING,
-    MODEL,
-    OBJECT,
-    OBJECTS,
-    TEXT,
-    TEXTS,
-    TIME,
-    WORD,
-    ZERO,
-)
-from helpers.value_types import assert_types
 from sieve_async import (
     EnvironmentVariable,
     Function,
@@ -47,6 +28,106 @@ from sieve_async import (
     converter,
 )
 from sieve_async.converter import FieldError, copy_json, structure
+from sieve_async.decode import parse_model
+from sieve_async.messages import Request, Response
+
+ID, WORD, TEXT, TIME = "a string", "a word", "a string or null", "a time"
+INTEGER, COUNT, BOOLEAN, ANYTHING = "an integer", "an integer (0)", "a boolean", "anything"
+FALSE, TEXTS, OBJECTS = "a boolean (false)", "an array of strings", "an array of objects"
+MAPPING, MODEL, LOOSE = "an object of objects", "an object or null", "left as it came"
+OBJECT, ZERO = "an object of anything", "an integer or null (0)"
+
+
+def _fields(names: dict[str, str]) -> dict[str, str]:
+    """The kind of each field, given the names of each kind."""
+    return {name: kind for kind, joined in names.items() for name in joined.split()}
+
+
+DOCUMENTED: dict[type, dict[str, str]] = {
+    Job: _fields(
+        {
+            ID: "id",
+            TEXT: "function_id organization_id error visibility run_id",
+            MODEL: "function",
+            WORD: "status",
+            TIME: "created_at started_at completed_at",
+            MAPPING: "inputs",
+            OBJECTS: "outputs restarts",
+            LOOSE: "children",
+        }
+    ),
+    FunctionVersion: _fields(
+        {
+            ID: "id",
+            WORD: "build_status",
+            TIME: "queued_at built_at ready_at",
+            TEXT: "compute_type cuda_version",
+            TEXTS: "python_packages system_packages function_dependencies",
+            BOOLEAN: "gpu",
+            INTEGER: "split",
+            OBJECTS: "inputs outputs",
+            LOOSE: "environment_variables",
+            COUNT: "minimum_replicas",
+            ZERO: "maximum_replicas",
+            MODEL: "current_workers",
+            FALSE: "stream_output",
+        }
+    ),
+    Function: _fields(
+        {
+            TEXT: "name owner_name visibility title code_url description cover_image_url readme "
+            "function_type",
+            TEXTS: "tags examples",
+            MODEL: "latest_version",
+            INTEGER: "featured_key",
+            OBJECTS: "webhooks",
+            BOOLEAN: "restart_on_error",
+        }
+    ),
+    InputOutput: _fields(
+        {
+            TEXT: "type name description run_id",
+            ANYTHING: "data",
+            OBJECT: "schema",
+            BOOLEAN: "is_optional",
+        }
+    ),
+    Restart: _fields({TIME: "timestamp", TEXT: "reason type run_id"}),
+    Webhook: _fields({TEXT: "type url"}),
+    WorkerCounts: _fields({INTEGER: "starting setup active idle awaiting_resources"}),
+    EnvironmentVariable: _fields({TEXT: "name description default"}),
+}
+
+
+def assert_types(value: Any) -> None:
+    """Every field of an attrs object, and of those below it, is of its declared type."""
+    for field in attrs.fields(type(value)):
+        held = getattr(value, field.name)
+        assert fits(held, field.type), f"{type(value).__name__}.{field.name} is {held!r}"
+
+
+def fits(value: Any, declared: Any) -> bool:
+    """Whether a value is of a type; exactly, for a boolean is no integer here."""
+    origin, arguments = get_origin(declared), get_args(declared)
+    if declared is Any:
+        return True
+    if origin in {Union, UnionType}:
+        return any(fits(value, option) for option in arguments)
+    if origin is not None:
+        return _fits_collection(value, origin, arguments)
+    if attrs.has(declared) and type(value) is declared:
+        assert_types(value)
+    return type(value) is declared and (declared is not datetime or value.tzinfo is UTC)
+
+
+def _fits_collection(value: Any, origin: type, arguments: tuple[Any, ...]) -> bool:
+    if origin is tuple:
+        return type(value) is tuple and all(fits(each, arguments[0]) for each in value)
+    assert origin is Mapping
+    return type(value) is dict and all(
+        type(key) is str and fits(each, arguments[1]) for key, each in value.items()
+    )
+
 
 Document: TypeAlias = dict[str, Any]
 Path: TypeAlias = tuple[str | int, ...]
@@ -273,7 +354,6 @@ def test_outputs(outputs: object, expected: Any) -> None:
 
 
 def test_outputs_of_a_version() -> None:
-    """The same in a version."""
     document = {"id": "v", "build_status": "a", "inputs": [5], "outputs": "x"}
     version = structure(document, FunctionVersion)
     assert (version.inputs, version.outputs) == ((InputOutput(data=5),), (InputOutput(data="x"),))
@@ -394,3 +474,47 @@ def test_documents_of_the_api(name: str, model: type[Any], unknown: set[str]) ->
         assert [file.name for file in value.files] == ["1.mp4", "2.mp4", "3.png"]
         assert value.outputs[1][1] == InputOutput("str", data="done")
         assert value.restarts[0].timestamp == datetime(2024, 12, 15, 1, 43, 0, 1, tzinfo=UTC)
+
+
+def decoded(fields: dict[str, Any]) -> Job:
+    """Decode a job that has these fields and those it must have."""
+    body = json.dumps({"id": "j", "status": "queued"} | fields).encode()
+    return parse_model(Request("GET", "/v2/jobs/j", Job), Response(200, (), body, str))
+
+
+def test_times() -> None:
+    """Both spellings of a time, with or without a fraction or an offset, become aware UTC."""
+    times = {
+        "2024-12-15T01:41:59.195000": "2024-12-15T01:41:59.195+00:00",
+        "2024-12-15T01:41:59": "2024-12-15T01:41:59+00:00",
+        "2023-11-07T05:31:56.5Z": "2023-11-07T05:31:56.5+00:00",
+        "2023-11-07T05:31:56.123456789Z": "2023-11-07T05:31:56.123456+00:00",
+        "2023-11-07T05:31:56+05:30": "2023-11-07T00:01:56+00:00",
+        "2024-02-29T00:00:00-00:00": "2024-02-29T00:00:00+00:00",
+        "2024-03-05 01:41:59+02:00": "2024-03-04T23:41:59+00:00",
+        "2024-03-05T01:41": "2024-03-05T01:41:00+00:00",
+        "2024-03-05T01:41:59+0100": "2024-03-05T00:41:59+00:00",
+        "2024-03-05t01:41:59z": "2024-03-05T01:41:59+00:00",
+    }
+    for written, read in times.items():
+        job = decoded({"created_at": written})
+        assert job.created_at == datetime.fromisoformat(read)
+        assert job.extra == {}
+        assert job.created_at.tzinfo is UTC
+
+
+BAD_TIMES = [
+    *("", "now", "1702604519", "2024-03-05", "20240305T014159", "2024-03-05T01:41:59."),
+    *("2024-02-30T00:00:00", "2024-13-01T00:00:00", "2024-03-05T24:00:00", "2024-03-05T23:60:00"),
+    *("2024-03-05T23:59:60", "0000-01-01T00:00:00", "2024-03-05T01:41:59+24:00"),
+    *("2024-03-05T01:41:59+00:60", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"),
+    *("\uff12024-03-05T01:41:59", "2024-03-05T01:41:59ZZ", "-2024-03-05T01:41:59"),
+    *(" 2024-03-05T01:41:59", "2024-03-05T01:41:59\n", "2024-03-05T01:Z\u0000:59.195000"),
+]
+
+
+def test_times_that_cannot_be_read() -> None:
+    """A time that cannot be read, or does not exist, is kept in ``extra`` as it came."""
+    for written in BAD_TIMES:
+        job = decoded({"restarts": [{"timestamp": written}]})
+        assert job.restarts == (Restart(extra={"timestamp": written}),)

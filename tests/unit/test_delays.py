@@ -75,14 +75,6 @@ def test_growing(
     assert max(delays_made) <= max(MIN_DELAY, high)
 
 
-def test_growing_by_default() -> None:
-    """By default a delay is 5 % of the time waited, from 0.5 to 10 s, give or take a quarter."""
-    for waited, plain in ((0, 0.5), (10, 0.5), (20, 1), (100, 5), (200, 10), (1e9, 10)):
-        made = [PollPolicy().delay(waited) for _ in range(500)]
-        assert plain * 0.75 <= min(made) < plain * 0.8
-        assert plain * 1.2 < max(made) <= plain * 1.25
-
-
 def test_after_failed_polls_of_a_second() -> None:
     """A delay of a second becomes two, four, and at last sixty."""
     for failures, limit in ((1, 2), (2, 4), (3, 8), (5, 32), (6, 60), (99, 60)):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sieve_async import FunctionVersion, InvalidArgumentError, Job, JobStatus, endpoints
-from sieve_async.endpoints import cancel_job, get_job, get_version, list_jobs, pinned, push
+from sieve_async.endpoints import get_job, get_version, list_jobs, pinned
 from sieve_async.messages import Request
 
 UUID = "0b8f6f1e-5b8c-4f55-9d0e-2f6a3f9f7a11"
@@ -124,19 +124,3 @@ def test_lists() -> None:
     for mistake in ({"function": "sieve"}, {"status": ""}, {"offset": -1}):
         with pytest.raises(InvalidArgumentError):
             list_jobs(**mistake)
-
-
-def test_push() -> None:
-    """A push goes out on a connection of its own, and its body is not shown."""
-    request = push(b'{"function": "sieve/dubbing"}')
-    assert (request.method, request.path) == ("POST", "/v2/push")
-    assert request.fresh_connection
-    assert request.body == b'{"function": "sieve/dubbing"}'
-    assert "dubbing" not in repr(request)
-
-
-def test_cancel() -> None:
-    """To cancel a job is a DELETE."""
-    assert cancel_job("j") == Request("DELETE", "/v2/jobs/j", Job)
-    with pytest.raises(InvalidArgumentError, match="job_id must be"):
-        cancel_job("a/b")

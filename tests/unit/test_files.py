@@ -229,26 +229,6 @@ def test_whole_contents() -> None:
     assert answer(200, none, start, x_goog_hash="md5=rubbish") == Receive(none, 0, None)
 
 
-def test_whole_contents_for_a_range() -> None:
-    """Some hosts send only the rest with a 200: it is whole if its length is that of the whole."""
-    for length, kind in (("100", Receive), ("60", StartOver), ("5", StartOver), ("101", StartOver)):
-        assert isinstance(answer(200, Content_Length=length, ETag='"v1"'), kind)
-    assert isinstance(answer(200), StartOver)
-    assert isinstance(answer(200, Content('"v1"'), Content_Length="100"), StartOver)
-
-
-def test_encoded_bodies() -> None:
-    """A body that is encoded although identity was asked for is not taken for the file."""
-    assert answer(200, Content_Encoding="gzip") == Refused(
-        "the body has content-encoding gzip, not asked for"
-    )
-    assert answer(200, Transfer_Encoding="gzip, chunked") == Refused(
-        "the body has transfer-encoding gzip, chunked, not asked for"
-    )
-    for headers in ({"Content_Encoding": "identity"}, {"Transfer_Encoding": "Chunked"}):
-        assert isinstance(answer(200, Content(), 0, **headers), Receive)
-
-
 def test_refusals() -> None:
     """Only transient failures are tried again; a redirect needs a location."""
     for status in (204, 304, 400, 403, 404, 416, 501, 505):
@@ -293,18 +273,6 @@ def record_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
-def test_a_part_is_found_again(target: Path) -> None:
-    """What one writer left is continued by the next, with what is known about it."""
-    left = leave_part(target)
-    again = PartFile.open(target, "u")
-    assert (again.path, again.size, again.content) == (left, 3, HELD)
-    again.append(b"def")
-    again.finish(target, overwrite=False)
-    again.close()
-    assert target.read_bytes() == b"abcdef"
-    assert os.listdir(target.parent) == ["clip.mp4"]  # noqa: PTH208
-
-
 def test_parts_of_other_writers(target: Path) -> None:
     """A part that another download writes is left alone, as is one of another URL or program."""
     foreign = target.with_name("clip.mp4.part")
@@ -327,20 +295,6 @@ def test_parts_of_other_writers(target: Path) -> None:
     other.close()
 
 
-def test_starting_over_leaves_nothing(target: Path) -> None:
-    """A part that starts over holds nothing of what it held; one that holds nothing is removed."""
-    PartFile.open(target, "u").close()
-    assert not list(target.parent.iterdir())
-    part = PartFile.open(target, "u")
-    part.start(HELD)
-    part.append(b"long" * 100)
-    part.start(Content('"v2"', 5))
-    part.append(b"short")
-    part.finish(target, overwrite=False)
-    part.close()
-    assert target.read_bytes() == b"short"
-
-
 def test_a_part_with_a_second_name(target: Path) -> None:
     """A part that is also another file, as after a crash while it was renamed, is left alone."""
     left = leave_part(target)
@@ -350,7 +304,6 @@ def test_a_part_with_a_second_name(target: Path) -> None:
 
 
 def test_writers_in_many_threads(target: Path) -> None:
-    """However writers of one file overlap, the file is always that of one of them."""
     wrong: list[bytes] = []
 
     def write(number: int) -> None:
@@ -403,7 +356,6 @@ def test_the_target_is_not_overwritten(target: Path) -> None:
     ],
 )
 def test_records_that_cannot_be_used(target: Path, record: bytes | None) -> None:
-    """Without a usable record the part cannot be continued."""
     path = record_of(leave_part(target))
     if record is None:
         path.unlink()
@@ -471,3 +423,29 @@ async def test_cancelling_waits_for_the_thread() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended.is_set()
+
+
+def test_starting_over_leaves_nothing(target: Path) -> None:
+    """A part that starts over holds nothing of what it held; one that holds nothing is removed."""
+    PartFile.open(target, "u").close()
+    assert not list(target.parent.iterdir())
+    part = PartFile.open(target, "u")
+    part.start(HELD)
+    part.append(b"long" * 100)
+    part.start(Content('"v2"', 5))
+    part.append(b"short")
+    part.finish(target, overwrite=False)
+    part.close()
+    assert target.read_bytes() == b"short"
+
+
+def test_encoded_bodies() -> None:
+    """A body that is encoded although identity was asked for is not taken for the file."""
+    assert answer(200, Content_Encoding="gzip") == Refused(
+        "the body has content-encoding gzip, not asked for"
+    )
+    assert answer(200, Transfer_Encoding="gzip, chunked") == Refused(
+        "the body has transfer-encoding gzip, chunked, not asked for"
+    )
+    for headers in ({"Content_Encoding": "identity"}, {"Transfer_Encoding": "Chunked"}):
+        assert isinstance(answer(200, Content(), 0, **headers), Receive)

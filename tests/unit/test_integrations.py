@@ -48,7 +48,6 @@ async def test_equal_settings_share_a_client(sieve: FakeSieve) -> None:
 
 
 def test_every_loop_has_its_own_client() -> None:
-    """A client belongs to one event loop."""
     settings = ClientSettings(api_key=KEY, options=(("timeout", 3.0),))
 
     async def lease() -> object:
@@ -59,7 +58,6 @@ def test_every_loop_has_its_own_client() -> None:
 
 
 async def test_lease_of_invalid_settings() -> None:
-    """Invalid settings raise, and leave no lease behind."""
     for _ in range(2):
         with pytest.raises(ConfigError, match="base URL"):
             await leased_client(ClientSettings(api_key=KEY, base_url="ftp://x")).__aenter__()

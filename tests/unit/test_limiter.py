@@ -9,10 +9,9 @@ from helpers.asserts import max_per_second
 from helpers.http_helpers import now
 from sieve_async import ClientClosedError, RateLimitError
 from sieve_async.background import Background
-from sieve_async.limiter import MAX_PAUSE, RequestLimiter
+from sieve_async.limiter import RequestLimiter
 
 pytestmark = pytest.mark.looptime
-
 
 REASON = RateLimitError(429, "slow down")
 
@@ -142,15 +141,6 @@ async def test_pause_leaves_no_trace() -> None:
     assert limiter.pause_remaining() == 0
 
 
-async def test_longest_pause() -> None:
-    """A pause is an hour at the most; a shorter one does not cut a longer one off."""
-    limiter = make()
-    limiter.pause(1e9, REASON)
-    assert limiter.pause_remaining() == MAX_PAUSE
-    limiter.pause(5, REASON)
-    assert limiter.pause_remaining() == MAX_PAUSE
-
-
 async def test_pause_longer_than_the_caller_waits() -> None:
     """A call does not wait for a pause that is too long, whether it began before or after it."""
     limiter = make()
@@ -178,31 +168,60 @@ async def test_pauses_again_and_again() -> None:
     assert now() <= 12
 
 
-async def test_deadline_in_the_queue() -> None:
-    """A deadline that comes in the queue is no slot, and takes none from the next."""
+async def test_backlog_longer_than_the_caller_waits() -> None:
+    """Nor does a call wait longer in the queue that a pause has left."""
+    limiter, times = make(slots=64, rate=1), Times()
+    limiter.pause(5, REASON)
+    polls = [asyncio.ensure_future(send(limiter, times, "", poll=True)) for _ in range(50)]
+    await asyncio.sleep(0)
+    assert not await limiter.acquire(poll=False, max_pause=20)
+    assert now() == 20
+    await asyncio.gather(*polls)
+
+
+async def test_shorter_pause_does_not_end_a_longer_one() -> None:
     limiter = make()
-    assert limiter.acquire_nowait(poll=True)
-    assert not await limiter.acquire(poll=True, deadline=3)
-    assert now() == 3
-    limiter.release()
-    assert limiter.acquire_nowait(poll=True)
+    limiter.pause(60, REASON)
+    limiter.pause(5, REASON)
+    assert limiter.pause_remaining() == 60
 
 
-async def test_cancelled_in_the_queue() -> None:
-    """Cancelling frees the slot, also when it comes in the same turn of the loop."""
-    for turns in range(6):
-        limiter = make()
-        assert limiter.acquire_nowait(poll=False)
-        waiting = asyncio.ensure_future(limiter.acquire(poll=False))
-        await asyncio.sleep(1)
-        asyncio.get_running_loop().call_soon(limiter.release)
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        if not waiting.cancelled():
-            limiter.release()
-        assert limiter.in_flight == 0
+async def test_failure_reaches_all_that_wait() -> None:
+    """What is no error of one request reaches each caller that waits here."""
+
+    class StopRun(BaseException):
+        pass
+
+    limiter = make()
+    assert limiter.acquire_nowait(poll=False)
+    waiting = [
+        asyncio.ensure_future(limiter.acquire(poll=True)),
+        asyncio.ensure_future(limiter.sleep_until(1e6)),
+    ]
+    await asyncio.sleep(0)
+    limiter.fail(StopRun())
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [StopRun] * 2
+
+
+async def test_close() -> None:
+    """Closing wakes all that wait here."""
+    limiter = make()
+    assert limiter.acquire_nowait(poll=False)
+    waiting = [
+        asyncio.ensure_future(limiter.acquire(poll=False)),
+        asyncio.ensure_future(limiter.acquire(poll=True)),
+        asyncio.ensure_future(limiter.sleep_until(1e6)),
+    ]
+    await asyncio.sleep(0)
+    limiter.close()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [ClientClosedError] * 3
+    for late in (limiter.acquire(poll=True), limiter.sleep_until(5)):
+        with pytest.raises(ClientClosedError):
+            await late
+    with pytest.raises(ClientClosedError):
+        limiter.acquire_nowait(poll=False)
 
 
 @pytest.mark.parametrize("used", [True, False])
@@ -243,52 +262,3 @@ async def test_callback_that_queues_again() -> None:
     with pytest.raises(LookupError):
         limiter.queue_turn(broken)
     assert limiter.acquire_nowait(poll=True)  # it kept no slot
-
-
-async def test_close() -> None:
-    """Closing wakes all that wait here."""
-    limiter = make()
-    assert limiter.acquire_nowait(poll=False)
-    waiting = [
-        asyncio.ensure_future(limiter.acquire(poll=False)),
-        asyncio.ensure_future(limiter.acquire(poll=True)),
-        asyncio.ensure_future(limiter.sleep_until(1e6)),
-    ]
-    await asyncio.sleep(0)
-    limiter.close()
-    results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(result) for result in results] == [ClientClosedError] * 3
-    for late in (limiter.acquire(poll=True), limiter.sleep_until(5)):
-        with pytest.raises(ClientClosedError):
-            await late
-    with pytest.raises(ClientClosedError):
-        limiter.acquire_nowait(poll=False)
-
-
-async def test_failure_reaches_all_that_wait() -> None:
-    """What is no error of one request reaches each caller that waits here."""
-
-    class StopRun(BaseException):
-        pass
-
-    limiter = make()
-    assert limiter.acquire_nowait(poll=False)
-    waiting = [
-        asyncio.ensure_future(limiter.acquire(poll=True)),
-        asyncio.ensure_future(limiter.sleep_until(1e6)),
-    ]
-    await asyncio.sleep(0)
-    limiter.fail(StopRun())
-    results = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [type(result) for result in results] == [StopRun] * 2
-
-
-async def test_backlog_longer_than_the_caller_waits() -> None:
-    """Nor does a call wait longer in the queue that a pause has left."""
-    limiter, times = make(slots=64, rate=1), Times()
-    limiter.pause(5, REASON)
-    polls = [asyncio.ensure_future(send(limiter, times, "", poll=True)) for _ in range(50)]
-    await asyncio.sleep(0)
-    assert not await limiter.acquire(poll=False, max_pause=20)
-    assert now() == 20
-    await asyncio.gather(*polls)

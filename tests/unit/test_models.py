@@ -9,22 +9,19 @@ import attrs
 import pytest
 
 from sieve_async import (
-    BuildFailedError,
     BuildStatus,
     EnvironmentVariable,
     File,
     Function,
     FunctionVersion,
     InputOutput,
-    InvalidArgumentError,
     Job,
-    JobCancelledError,
-    JobFailedError,
     JobStatus,
     Output,
     Restart,
     Webhook,
     WorkerCounts,
+    errors,
 )
 
 START = datetime(2024, 12, 15, 1, 41, 59, 195000, tzinfo=UTC)
@@ -102,7 +99,7 @@ def test_dicts_that_are_none() -> None:
         ({"id": 5, "status": "a"}, "id must be a string, not an integer"),
     ]
     for document, reason in documents:
-        with pytest.raises(InvalidArgumentError, match=reason) as caught:
+        with pytest.raises(errors.InvalidArgumentError, match=reason) as caught:
             Job.from_dict(document)
         assert (caught.value.__cause__, caught.value.__context__) == (None, None)
 
@@ -163,7 +160,6 @@ def test_ends() -> None:
 
 
 def test_ready() -> None:
-    """Only ``ready`` is ready."""
     assert [word for word in BuildStatus if FunctionVersion("v", word).is_ready] == ["ready"]
 
 
@@ -179,7 +175,7 @@ def test_status_of_jobs() -> None:
     for word in ("queued", "finished", "started"):
         job = Job("j", JobStatus(word))
         assert job.raise_for_status() is job
-    for word, error in (("error", JobFailedError), ("cancelled", JobCancelledError)):
+    for word, error in (("error", errors.JobFailedError), ("cancelled", errors.JobCancelledError)):
         job = Job("j", JobStatus(word))
         with pytest.raises(error) as caught:
             job.raise_for_status()
@@ -192,6 +188,6 @@ def test_status_of_versions() -> None:
         version = FunctionVersion("v", BuildStatus(word))
         assert version.raise_for_status() is version
     version = FunctionVersion("v", BuildStatus.ERROR)
-    with pytest.raises(BuildFailedError) as caught:
+    with pytest.raises(errors.BuildFailedError) as caught:
         version.raise_for_status()
     assert caught.value.version is version

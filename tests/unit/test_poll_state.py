@@ -4,9 +4,8 @@ import random
 
 import pytest
 
-from sieve_async import BuildStatus, JobStatus, PollPolicy, errors
-from sieve_async.polling.state import DeadlineReached, Decision, Done, Failed, PollAt, PollState
-from sieve_async.retry import ErrorAction
+from sieve_async import JobStatus, PollPolicy, errors
+from sieve_async.polling.state import DeadlineReached, Decision, Failed, PollAt, PollState
 
 STEADY = PollPolicy(jitter=0)
 QUEUED, PROCESSING = JobStatus.QUEUED, JobStatus.PROCESSING
@@ -28,16 +27,6 @@ def answer(state: PollState, status: JobStatus, now: float, outputs: int = 0) ->
 def failure(state: PollState, error: errors.SieveError, now: float) -> Decision:
     """A poll that failed at once."""
     return state.on_error(error, sent_at=now, now=now)
-
-
-def test_terminal_statuses() -> None:
-    """Each terminal status of jobs and of builds ends the wait."""
-    for status in ("finished", "error", "cancelled"):
-        assert answer(PollState(STEADY, 0), JobStatus(status), 1) == Done()
-    for status in ("ready", "error"):
-        state = PollState(STEADY, 0)
-        assert isinstance(state.on_response(BuildStatus("finished"), 0, sent_at=1, now=1), PollAt)
-        assert state.on_response(BuildStatus(status), 0, sent_at=2, now=2) == Done()
 
 
 def test_intervals() -> None:
@@ -80,18 +69,6 @@ def test_transient_failures(*, seen: bool) -> None:
         assert all(0.499_999 <= delay <= 60.000_001 for delay in delays)  # sums of floats
         assert delays[8] >= 30
         assert at(answer(state, PROCESSING, now)) == now + 0.5 if seen else True
-
-
-def test_rejection_without_a_good_answer() -> None:
-    """It ends the wait at once, also after transient failures, unless the caller says otherwise."""
-    for status in CONFIRMED:
-        state = PollState(STEADY, 0)
-        failure(state, errors.ServerError(503), 0)
-        error = errors.api_error_class(status)(status)
-        assert failure(state, error, 1) == Failed(error)
-    state = PollState(STEADY, 0)
-    missing = state.on_error(errors.NotFoundError(404), sent_at=0, now=0, action=ErrorAction.RETRY)
-    assert isinstance(missing, PollAt)
 
 
 @pytest.mark.parametrize("how", ["answered", "listed"])
@@ -159,18 +136,6 @@ def test_outage() -> None:
     assert 1090 <= now <= 1101
 
 
-def test_deadline() -> None:
-    """The last poll is just before it; what comes later is not planned."""
-    state = PollState(STEADY, 0, 60.0)
-    now, polls = 0.0, []
-    while isinstance(decision := answer(state, QUEUED, now), PollAt):
-        now = decision.at
-        polls.append(now)
-    assert decision == DeadlineReached(60)
-    assert polls[-1] == pytest.approx(59.9)
-    assert polls[-2] < 59.8
-
-
 @pytest.mark.parametrize("took", [0.05, 0.4, 3.0])
 def test_deadline_with_slow_answers(took: float) -> None:
     """A last poll begins as late as one like those before can be back in time."""
@@ -183,40 +148,6 @@ def test_deadline_with_slow_answers(took: float) -> None:
         starts.append(decision.at)
     assert any(60 - max(0.25, 3 * took) <= start <= 60 - took for start in starts)
     assert all(start < 60 for start in starts)
-
-
-def test_single_poll() -> None:
-    """A deadline at the start is exactly one poll, whatever it brings."""
-    state = PollState(STEADY, 0, 0)
-    assert state.is_single_poll
-    assert state.on_response(QUEUED, 0, sent_at=0, now=20) == DeadlineReached(0)
-    assert state.on_error(errors.ServerError(500), sent_at=0, now=20) == DeadlineReached(0)
-    assert state.on_response(JobStatus.FINISHED, 0, sent_at=0, now=20) == Done()
-
-
-def test_cut_off_by_the_deadline() -> None:
-    """A poll that the deadline cuts off hides no earlier error."""
-    state = PollState(STEADY, 0, 10)
-    failure(state, errors.ServerError(503), 5)
-    decision = state.on_error(errors.RequestTimeoutError("late"), sent_at=9.9, now=10)
-    assert decision == DeadlineReached(10)
-    assert isinstance(state.last_error, errors.ServerError)
-
-
-@pytest.mark.parametrize(
-    "error", [None, errors.AuthenticationError(401), errors.ConnectError("reset")]
-)
-def test_long_poll_that_was_held(error: errors.SieveError | None) -> None:
-    """After a request that was held the plain poll is made at once, and nothing is judged."""
-    state = PollState(STEADY, 0)
-    assert at(state.on_long_poll_ended(error, sent_at=0, now=60)) == 60
-    assert (state.failures, state.rejections, state.last_error) == (0, 0, error)
-
-
-def test_long_poll_that_was_not_held() -> None:
-    """It is paced like a poll if the long poll came back at once."""
-    state = PollState(STEADY, 0)
-    assert at(state.on_long_poll_ended(errors.AuthenticationError(401), sent_at=0, now=0.1)) == 0.5
 
 
 def test_inconclusive() -> None:
@@ -235,20 +166,3 @@ def test_changes() -> None:
         seen.append(state.has_changed)
     failure(state, errors.ServerError(500), 2)
     assert [*seen, state.has_changed] == [True, False, True, True, False]
-
-
-def test_nudge() -> None:
-    """A nudge starts again from the shortest interval."""
-    state = PollState(STEADY, 0)
-    answer(state, QUEUED, 0)
-    state.restart_interval(1000)
-    assert at(answer(state, QUEUED, 1000)) == 1000.5
-
-
-def test_time_spent_by_the_caller() -> None:
-    """A deadline that passes during a callback is noticed after it."""
-    state = PollState(STEADY, 0, 10)
-    decision = answer(state, QUEUED, 5)
-    assert state.recheck_deadline(decision, 9) == decision
-    assert state.recheck_deadline(decision, 11) == DeadlineReached(11)
-    assert state.recheck_deadline(Done(), 11) == Done()

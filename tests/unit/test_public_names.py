@@ -12,7 +12,6 @@ from sieve_async import config, errors, models
 
 
 def test_names_are_importable() -> None:
-    """Every public name can be imported, and whatever can be imported is public and documented."""
     members = {
         name
         for name in dir(sieve_async)

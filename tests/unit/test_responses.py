@@ -7,17 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from sieve_async import (
-    BuildStatus,
-    DecodeError,
-    FunctionVersion,
-    InputOutput,
-    Job,
-    JobStatus,
-    NotFoundError,
-    ServerError,
-    SieveError,
-)
+from sieve_async import BuildStatus, FunctionVersion, InputOutput, Job, JobStatus, errors
 from sieve_async.config import ID
 from sieve_async.decode import (
     JobPage,
@@ -47,22 +37,15 @@ def answer(body: object, status: int = 200) -> Response:
     return Response(status, (), content, lambda text: text.replace(KEY, "[API key]"))
 
 
-def error_of(read: Read, request: Request[Any], response: Response) -> SieveError:
+def error_of(read: Read, request: Request[Any], response: Response) -> errors.SieveError:
     """What a reader raises; it travels, and hangs on nothing of the libraries below."""
-    with pytest.raises(SieveError) as caught:
+    with pytest.raises(errors.SieveError) as caught:
         read(request, response)
     error = caught.value
     assert (error.__cause__, error.__context__) == (None, None)
     assert KEY not in f"{error}{error!r}{error.args}"
     assert repr(pickle.loads(pickle.dumps(error))) == repr(error)
     return error
-
-
-@pytest.mark.parametrize("read", [parse_model, parse_state])
-def test_good_answers(read: Read) -> None:
-    """Any 2xx that holds the object will do."""
-    for status in (200, 201, 202, 226):
-        assert read(JOB, answer(NEW_JOB, status)).id == "j"
 
 
 @pytest.mark.parametrize("read", [parse_model, parse_state, parse_object, parse_text])
@@ -79,7 +62,7 @@ def test_answers_without_object(read: Read) -> None:
     for body, status, reason in bodies:
         response = answer(body, status)
         error = error_of(read, JOB, response)
-        assert isinstance(error, DecodeError)
+        assert isinstance(error, errors.DecodeError)
         assert (error.reason, error.status, error.path) == (reason, status, "/v2/jobs/j")
         assert error.excerpt == response.excerpt()
 
@@ -102,15 +85,14 @@ def test_answers_without_id_or_status(read: Read) -> None:
     """An id or status that cannot be read, or another id, makes an answer unusable."""
     for request, document, reason in UNUSABLE:
         error = error_of(read, request, answer(document))
-        assert isinstance(error, DecodeError)
+        assert isinstance(error, errors.DecodeError)
         assert error.reason == reason
 
 
 @pytest.mark.parametrize("read", [parse_model, parse_state, parse_object, parse_text, parse_page])
 def test_error_answers(read: Read) -> None:
-    """Every reader raises the error that an answer means."""
     error = error_of(read, JOB, answer({"detail": f"Job not found. {KEY}"}, 404))
-    assert isinstance(error, NotFoundError)
+    assert isinstance(error, errors.NotFoundError)
     assert error.detail == "Job not found. [API key]"
 
 
@@ -153,7 +135,6 @@ def test_outputs_and_restarts_of_a_state(
 
 
 def test_state_of_a_version() -> None:
-    """The status of a version is that of its build."""
     state = parse_state(VERSION, answer({"id": "v", "build_status": "ready"}))
     assert (state.id, state.status, state.output_count) == ("v", BuildStatus.READY, 0)
     assert type(state.status) is BuildStatus
@@ -180,7 +161,7 @@ def test_next_offset() -> None:
     pages: list[Any] = [{}, {"data": None}, {"data": {"a": 1}}]
     for document in pages:
         error = error_of(parse_page, LIST, answer(document))
-        assert isinstance(error, DecodeError)
+        assert isinstance(error, errors.DecodeError)
         assert error.reason == "data must be an array"
 
 
@@ -236,10 +217,14 @@ def test_states_in_a_page(body: str, monkeypatch: pytest.MonkeyPatch, *, has_msg
 def test_states_in_no_page() -> None:
     """What is no page is an error, however its rows would be read."""
     for body in (b"", b"[]", b"{}", b'{"data": {}}', b'{"data": [{"id": "a"}', b'"\xff"'):
-        assert isinstance(error_of(parse_states, LIST, answer(body)), DecodeError)
+        assert isinstance(error_of(parse_states, LIST, answer(body)), errors.DecodeError)
     page = b'{"data": []}'
-    assert isinstance(error_of(parse_states, LIST, Response(206, (), page, str)), DecodeError)
-    assert isinstance(error_of(parse_states, LIST, Response(503, (), page, str)), ServerError)
+    assert isinstance(
+        error_of(parse_states, LIST, Response(206, (), page, str)), errors.DecodeError
+    )
+    assert isinstance(
+        error_of(parse_states, LIST, Response(503, (), page, str)), errors.ServerError
+    )
 
 
 def test_large_answers() -> None:
@@ -254,7 +239,7 @@ def test_large_answers() -> None:
     good, bad = (json.dumps({"id": i, "status": "finished"} | fields).encode() for i in ("j", "x"))
     assert len(parse_model(JOB, Response(200, (), good, redact)).outputs) == 1000
     assert lengths == []
-    with pytest.raises(DecodeError):
+    with pytest.raises(errors.DecodeError):
         parse_model(JOB, Response(200, (), bad, redact))
     assert max(lengths) <= 64 * 1024
 

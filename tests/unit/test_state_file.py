@@ -18,17 +18,7 @@ from typing import Any
 
 import pytest
 
-from sieve_async import (
-    InputOutput,
-    InvalidArgumentError,
-    Job,
-    JobOutcome,
-    JobStatus,
-    StateBusyError,
-    StateFileError,
-    WatchState,
-    WrongEventLoopError,
-)
+from sieve_async import InputOutput, Job, JobOutcome, JobStatus, WatchState, errors
 
 # Holds a state file open until it is killed.
 _HOLDER = """
@@ -85,10 +75,10 @@ async def test_one_invalid_id_adds_none(path: Path) -> None:
     sources: list[Any] = ["j1", b"j2", None, 7]
     async with WatchState.open(path) as state:
         for invalid in ids:
-            with pytest.raises(InvalidArgumentError):
+            with pytest.raises(errors.InvalidArgumentError):
                 await state.add(["j1", invalid])
         for source in sources:
-            with pytest.raises(InvalidArgumentError, match="job_ids"):
+            with pytest.raises(errors.InvalidArgumentError, match="job_ids"):
                 await state.add(source)
         assert await state.counts() == (0, 0, 0)
 
@@ -155,7 +145,7 @@ async def test_one_user_at_a_time(path: Path) -> None:
             str(path),
             path.parent / ".." / path.parent.name / path.name,
         ):
-            with pytest.raises(StateBusyError, match="another process has it open"):
+            with pytest.raises(errors.StateBusyError, match="another process has it open"):
                 await _open_and_close(name)
     await _open_and_close(other_name)
 
@@ -163,7 +153,7 @@ async def test_one_user_at_a_time(path: Path) -> None:
 async def test_a_killed_process_frees_the_file(path: Path) -> None:
     """Another process has the file; after SIGKILL it opens, with what was added."""
     with _holder(path) as process:
-        with pytest.raises(StateBusyError):
+        with pytest.raises(errors.StateBusyError):
             await _open_and_close(path)
         async with WatchState.open(path, read_only=True) as state:
             assert await state.counts() == (1, 0, 0)
@@ -175,13 +165,13 @@ async def test_a_killed_process_frees_the_file(path: Path) -> None:
 
 async def test_reading_only(path: Path) -> None:
     """A file that is read only cannot be changed, and is not created."""
-    with pytest.raises(StateFileError, match="No such file"):
+    with pytest.raises(errors.StateFileError, match="No such file"):
         await _open_and_close(path, read_only=True)
     assert not list(path.parent.iterdir())
     async with WatchState.open(path) as state:
         await state.add(["j1"])
     async with WatchState.open(path, read_only=True) as state:
-        with pytest.raises(StateFileError, match="open for reading only"):
+        with pytest.raises(errors.StateFileError, match="open for reading only"):
             await state.add(["j2"])
         assert await state.pending() == ["j1"]
 
@@ -234,7 +224,7 @@ async def test_unusable_files(path: Path, change: Callable[[Path], object], reas
     change(path)
     before = _content(path)
     for read_only in (False, True):
-        with pytest.raises(StateFileError, match=reason) as caught:
+        with pytest.raises(errors.StateFileError, match=reason) as caught:
             await _open_and_close(path, read_only=read_only)
         assert caught.value.path == str(path)
         assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
@@ -248,7 +238,7 @@ async def test_a_damaged_outcome(path: Path, damaged: bytes) -> None:
         await state.commit([_outcome("j1")], [])
     _replace(path, b'"job', damaged)
     async with WatchState.open(path) as state:
-        with pytest.raises(StateFileError) as caught:
+        with pytest.raises(errors.StateFileError) as caught:
             assert [outcome async for outcome in state.outcomes()]
     assert len(str(caught.value)) < 600
 
@@ -258,9 +248,9 @@ async def test_damaged_tables(path: Path) -> None:
     await _open_and_close(path)
     _replace(path, b"job_id TEXT", b"job_it TEXT")
     async with WatchState.open(path) as state:
-        with pytest.raises(StateFileError, match="no such column: job_id"):
+        with pytest.raises(errors.StateFileError, match="no such column: job_id"):
             await state.pending()
-        with pytest.raises(StateFileError, match="no column named job_id"):
+        with pytest.raises(errors.StateFileError, match="no column named job_id"):
             await state.add(["j1"])
 
 
@@ -268,9 +258,9 @@ async def test_invalid_paths(path: Path) -> None:
     """What cannot be a path raises in the call itself; a missing directory is a typed error."""
     paths: list[Any] = [None, 7, "a\0b", b"bytes"]
     for invalid in paths:
-        with pytest.raises(InvalidArgumentError, match="path must be"):
+        with pytest.raises(errors.InvalidArgumentError, match="path must be"):
             WatchState.open(invalid)
-    with pytest.raises(StateFileError, match="No such file or directory"):
+    with pytest.raises(errors.StateFileError, match="No such file or directory"):
         await _open_and_close(path / "missing" / "batch.sieve")
 
 
@@ -281,10 +271,10 @@ async def test_a_write_that_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -
     async with WatchState.open(path) as state:
         resource.setrlimit(resource.RLIMIT_FSIZE, (128 * 1024, hard))
         try:
-            with pytest.raises(StateFileError, match=r"batch\.sieve: disk I/O error"):
+            with pytest.raises(errors.StateFileError, match=r"batch\.sieve: disk I/O error"):
                 await state.add(many)
             monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
-            with pytest.raises(StateFileError, match="the disk is full: disk I/O error"):
+            with pytest.raises(errors.StateFileError, match="the disk is full: disk I/O error"):
                 await state.add(many)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -297,26 +287,24 @@ async def test_use_when_closed(path: Path) -> None:
     assert repr(state) == f"<WatchState {path} (closed)>"
     with pytest.raises(TypeError):
         pickle.dumps(state)
-    with pytest.raises(StateFileError, match="not open"):
+    with pytest.raises(errors.StateFileError, match="not open"):
         await state.counts()
     async with state:
-        with pytest.raises(InvalidArgumentError, match="open already"):
+        with pytest.raises(errors.InvalidArgumentError, match="open already"):
             await state.__aenter__()
-    with pytest.raises(StateFileError, match="not open"):
+    with pytest.raises(errors.StateFileError, match="not open"):
         await state.add(["j1"])
     async with state:
         assert await state.counts() == (0, 0, 0)
 
 
 async def test_use_from_another_loop(path: Path) -> None:
-    """The state belongs to the event loop that opened it."""
     async with WatchState.open(path) as state:
-        with pytest.raises(WrongEventLoopError):
+        with pytest.raises(errors.WrongEventLoopError):
             await asyncio.to_thread(lambda: asyncio.run(state.counts()))
 
 
 async def test_cancelled_while_opening_or_closing(path: Path) -> None:
-    """A cancelled opening or closing leaves no lock behind."""
     for turns in range(6):
         task = asyncio.ensure_future(_open_and_close(path))
         for _ in range(turns):
@@ -366,7 +354,7 @@ async def _open_and_close(path: str | Path, *, read_only: bool = False) -> None:
 async def _open_when_free(path: Path) -> None:
     """Open the file as soon as the thread of a cancelled call has closed it."""
     while True:
-        with contextlib.suppress(StateBusyError):
+        with contextlib.suppress(errors.StateBusyError):
             return await _open_and_close(path)
 
 

@@ -1,5 +1,6 @@
 """What each error of aiohttp and of the system is translated to."""
 
+import socket
 import ssl
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -14,45 +15,37 @@ from sieve_async.transport.errors import BrokenConnectionError, Exchange, transl
 Kind = type[TransportError]
 
 BROKEN = (ConnectError, "the connection broke before an answer")
-MALFORMED = (TransportError, "the answer is malformed as HTTP")
-NO_HOST = (ConnectError, "the host name is invalid")
-NOT_CONNECTED = (ConnectError, "cannot connect to host:443: Connection refused")
-NO_TLS = (TLSError, "TLS: ")
-TOO_LATE = (RequestTimeoutError, "no connection in time")
-
-# Before an answer has begun.
-MEANINGS: dict[str, tuple[Kind, str]] = {
-    "ClientError": (TransportError, "the request failed: ClientError"),
-    "ClientResponseError": MALFORMED,
-    "ContentTypeError": MALFORMED,
-    "WSServerHandshakeError": MALFORMED,
-    "ClientHttpProxyError": (ProxyError, "the proxy answered 407"),
-    "TooManyRedirects": MALFORMED,
-    "ClientConnectionError": BROKEN,
-    "ClientConnectionResetError": BROKEN,
-    "ClientOSError": BROKEN,
-    "ClientConnectorError": NOT_CONNECTED,
-    "ClientConnectorDNSError": (ConnectError, "the host was not found: Connect call failed"),
-    "ClientProxyConnectionError": (ProxyError, "cannot connect to the proxy host:443: Connection"),
-    "UnixClientConnectorError": NOT_CONNECTED,
-    "ClientSSLError": NOT_CONNECTED,
-    "ClientConnectorSSLError": NO_TLS,
-    "ClientConnectorCertificateError": NO_TLS,
-    "ServerFingerprintMismatch": NO_TLS,
-    "ServerConnectionError": BROKEN,
-    "ServerDisconnectedError": BROKEN,
-    "ServerTimeoutError": TOO_LATE,
-    "ConnectionTimeoutError": TOO_LATE,
-    "SocketTimeoutError": TOO_LATE,
-    "ClientPayloadError": (TransportError, "the answer was cut off"),
-    "UploadAbortedError": (TransportError, "the request failed: UploadAbortedError"),
-    "InvalidURL": NO_HOST,
-    "InvalidUrlClientError": NO_HOST,
-    "InvalidUrlRedirectClientError": NO_HOST,
-    "RedirectClientError": (TransportError, "the request failed: RedirectClientError"),
-    "NonHttpUrlClientError": (TransportError, "the request failed: NonHttpUrlClientError"),
-    "NonHttpUrlRedirectClientError": (TransportError, "the request failed: NonHttpUrlRedirect"),
+# The classes of aiohttp by meaning, before an answer has begun.
+MEANINGS: dict[tuple[Kind, str], str] = {
+    (TransportError, "the answer is malformed as HTTP"): (
+        "ClientResponseError ContentTypeError WSServerHandshakeError TooManyRedirects"
+    ),
+    BROKEN: (
+        "ClientConnectionError ClientConnectionResetError ClientOSError ServerConnectionError "
+        "ServerDisconnectedError"
+    ),
+    (ConnectError, "cannot connect to host:443: Connection refused"): (
+        "ClientConnectorError UnixClientConnectorError ClientSSLError"
+    ),
+    (ConnectError, "the host was not found: Connect call failed"): "ClientConnectorDNSError",
+    (ConnectError, "the host name is invalid"): (
+        "InvalidURL InvalidUrlClientError InvalidUrlRedirectClientError"
+    ),
+    (TLSError, "TLS: "): (
+        "ClientConnectorSSLError ClientConnectorCertificateError ServerFingerprintMismatch"
+    ),
+    (RequestTimeoutError, "no connection in time"): (
+        "ServerTimeoutError ConnectionTimeoutError SocketTimeoutError"
+    ),
+    (ProxyError, "the proxy answered 407"): "ClientHttpProxyError",
+    (ProxyError, "cannot connect to the proxy host:443: Connection"): "ClientProxyConnectionError",
+    (TransportError, "the answer was cut off"): "ClientPayloadError",
+    (TransportError, "the request failed: "): (
+        "ClientError UploadAbortedError RedirectClientError NonHttpUrlClientError "
+        "NonHttpUrlRedirectClientError"
+    ),
 }
+MEANING_OF = {name: meaning for meaning, names in MEANINGS.items() for name in names.split()}
 NO_HOSTS = {"InvalidURL", "InvalidUrlClientError", "InvalidUrlRedirectClientError"}
 NOT_SENT = NO_HOSTS | {
     *("ClientHttpProxyError", "ClientConnectorError", "ClientConnectorDNSError", "ClientSSLError"),
@@ -110,13 +103,15 @@ def test_every_error_of_aiohttp() -> None:
     breaks is the answer: but for TLS, time and proxies.
     """
     for kind in ALL_KINDS:
-        meaning, words = MEANINGS[kind.__name__]
+        meaning, words = MEANING_OF[kind.__name__]
         error = translated(made(kind))
         assert type(error) is meaning
         assert error.reason.startswith(words)
         assert (error.method, error.path) == ("GET", "/v2/jobs/job-1")
         assert error.sent is (kind.__name__ not in NOT_SENT)
         assert error.is_transient is (kind.__name__ not in LASTING)
+        is_certificate_error = getattr(error, "is_certificate_error", False)
+        assert is_certificate_error is (meaning is TLSError and not error.is_transient)
         assert not translated(made(kind), is_sent=False).sent
         if meaning not in {TLSError, RequestTimeoutError, ProxyError}:
             meaning, words = TransportError, "the answer was cut off"
@@ -149,6 +144,27 @@ def test_other_errors(error: Exception, meaning: Kind, words: str) -> None:
         failure = translated(one)
         assert type(failure) is meaning
         assert failure.reason.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (socket.gaierror(-2, "Name unknown"), "the host was not found: Name unknown"),
+        (socket.gaierror(8, "nodename"), "the host was not found: nodename"),
+        (socket.gaierror(24, "text"), "the host was not found: text"),
+        (OSError(8, "nodename"), "the host was not found: nodename"),
+        (OSError(None, "no data"), "the host was not found: no data"),
+        (OSError("lookup failed"), "the host was not found: lookup failed"),
+        (OSError(24, "Domain name not found"), "out of file descriptors"),
+    ],
+    ids=repr,
+)
+def test_errors_of_a_resolver(error: OSError, reason: str) -> None:
+    """They have the resolver's text: its numbers are not those of the system."""
+    place: Any = SimpleNamespace(host="host", port=443, ssl=True, is_ssl=True)
+    raised = translated(aiohttp.ClientConnectorDNSError(place, error))
+    assert (type(raised), raised.reason) == (ConnectError, reason)
+    assert (raised.sent, raised.is_transient) == (False, True)
 
 
 def test_limits_of_the_parser() -> None:

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.base_protocol import BaseProtocol
 from multidict import CIMultiDict
 
-from faults.transport_ways import GET, transport_of
+from helpers.transports import GET, transport_of
 from sieve_async.transport import body
 from sieve_async.transport.connection import ConnectionSender
 from sieve_async.transport.errors import Exchange
@@ -30,14 +30,12 @@ async def test_connection_that_ends() -> None:
         with body._broken_off(reader(), SimpleNamespace(closed=closed)):
             pass
     assert closed.remove_done_callback(body._retrieve) == 1
-
     lost = reader()
     with body._broken_off(lost, SimpleNamespace(closed=None)):
         assert isinstance(lost.exception(), aiohttp.ClientPayloadError)
 
 
 async def test_large_body_lets_the_loop_turn() -> None:
-    """The loop turns between the steps of a decompression."""
     turns = 0
 
     async def count() -> None:
@@ -53,31 +51,8 @@ async def test_large_body_lets_the_loop_turn() -> None:
     headers = CIMultiDict({"Content-Encoding": "gzip"})
     received = await body.read_body(200, content, headers, 2_000_000, None)
     counting.cancel()
-
     assert received == bytes(2_000_000)
     assert turns >= 2_000_000 // body._STEP
-
-
-async def test_answer_in_the_turn_of_the_deadline() -> None:
-    """An answer that arrives in the same turn as the deadline is read."""
-    loop = asyncio.get_running_loop()
-    timers, answer = RequestTimers(), loop.create_future()
-
-    async def ask() -> Any:
-        timer = RequestTimer(loop)
-        timers.start(timer, loop.time() + 5)
-        try:
-            return await answer
-        finally:
-            timers.stop(timer)
-
-    asking = asyncio.create_task(ask())
-    await asyncio.sleep(0)
-    loop.call_soon(answer.set_result, "answer")
-    loop.call_soon(timers._interrupt_due)
-
-    assert await asking == "answer"
-    timers.interrupt_all()
 
 
 async def test_no_timer_is_left() -> None:
@@ -93,7 +68,6 @@ async def test_no_timer_is_left() -> None:
     await asyncio.sleep(0)
     timers.interrupt_all()
     await asyncio.wait([asking])
-
     assert asking.cancelled()
     assert timers._handle is None
 
@@ -127,5 +101,4 @@ async def test_connection_lost_before_the_request() -> None:
     exchange = Exchange("GET", "/v2/jobs/job-1")
     with pytest.raises(aiohttp.ServerDisconnectedError):
         await sender.send(GET, "/v2/jobs/job-1", exchange)
-
     assert not exchange.is_sent

@@ -1,20 +1,25 @@
-"""Every kind of call cancelled at every suspension point."""
+"""Calls and iterators cancelled at every suspension point."""
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, TypeAlias
 
+import aiohttp
 import attrs
 import pytest
+import trustme
 
 from helpers.asserts import assert_idle, ids_of, yield_to_loop
-from helpers.cancellation import CancelWhen, each_suspension
+from helpers.cancellation import CancellationDriver, CancelWhen, each_suspension
+from helpers.network import FakeResolver, server_context
 from helpers.raw_server import (
     JOB,
     Action,
     RawRequest,
+    RawServer,
     Reply,
     Script,
     ScriptedServer,
@@ -26,7 +31,7 @@ from helpers.raw_server import (
     running_job,
     version_json,
 )
-from sieve_async import FunctionVersion, Job, Limits, RetryPolicy, SieveClient, Timeout
+from sieve_async import Limits, RetryPolicy, SieveClient, Timeout
 
 pytestmark = pytest.mark.looptime
 
@@ -75,21 +80,18 @@ async def get_version(client: SieveClient) -> None:
     assert (await client.get_version("o", "f")).is_ready
 
 
+async def on_update(_: object) -> None:
+    """Take some time."""
+    await asyncio.sleep(0.1)
+
+
 async def wait_for_job(client: SieveClient, **how: Any) -> None:
     """Wait for the job, with a slow callback."""
-
-    async def on_update(_: Job) -> None:
-        await asyncio.sleep(0.1)
-
     assert (await client.wait_for_job(JOB, on_update=on_update, timeout=900, **how)).succeeded
 
 
 async def wait_until_ready(client: SieveClient) -> None:
     """Wait for the version, with a slow callback."""
-
-    async def on_update(_: FunctionVersion) -> None:
-        await asyncio.sleep(0.1)
-
     assert (await client.wait_until_ready("o", "f", on_update=on_update)).is_ready
 
 
@@ -242,8 +244,121 @@ async def test_cancelled_call(name: str, when: CancelWhen) -> None:
             if not driver.is_cancelled:
                 assert task.result() is None
                 continue
-
             assert task.cancelled(), driver
             assert driver.cancelling == 1
             assert driver.turns <= scenario.max_turns, driver
             await assert_clean(client, server)
+
+
+STRATEGIES = "poll", "long_poll", "list"
+
+# The outputs of the job in each response; a script for a failing one.
+STREAMED: list[Script | str] = [
+    "",
+    "ab",
+    error_response(503),
+    [b"HTTP/1.1 200 OK\r\nContent-Le", Action.RESET],
+    "abc",
+    error_response(429, ("Retry-After", "3")),
+    "abcde",
+]
+
+
+def streaming(request: RawRequest) -> Script:
+    """A job whose outputs come one after the other, each response in two pieces."""
+    now = STREAMED[min(request.times, len(STREAMED) - 1)]
+    if not isinstance(now, str):
+        return now
+    outputs = [{"data": one} for one in now[request.offset :]]
+    status = "finished" if now is STREAMED[-1] else "processing"
+    (whole,) = respond(job_json(status=status, outputs=outputs))
+    assert isinstance(whole, bytes)
+    return [whole[:-9], 0.25, whole[-9:]]
+
+
+def finishing(request: RawRequest) -> Script:
+    """Jobs that end one after the other, with failures, and lists of the running ones."""
+    if request.is_list:
+        rows = [{"id": job_id, "status": "processing"} for job_id in IDS[request.times :]]
+        return [0.1, *respond({"data": rows, "next_offset": -1})]
+    if request.times == 1:
+        return error_response(502)
+    return [
+        0.1,
+        *(finished_job(request.job_id) if request.times > 2 else running_job(request.job_id)),
+    ]
+
+
+async def collect(iterator: AsyncIterator[Any], into: list[Any]) -> None:
+    """Append every item to a list."""
+    async for one in iterator:
+        into.append(one)  # noqa: PERF401 - a comprehension loses the items on a cancellation
+
+
+Begin: TypeAlias = Callable[[SieveClient], Any]
+
+
+async def cancel_and_continue(
+    begin: Begin, client: SieveClient, driver: CancellationDriver
+) -> list[Any]:
+    """The items of an iterator of which one step was cancelled and then taken again."""
+    found: list[Any] = []
+    async with begin(client) as iterator:
+        task = await driver.run(lambda: collect(iterator, found))
+        if driver.is_cancelled:
+            assert task.cancelled()
+            assert driver.cancelling == 1
+            await collect(iterator, found)
+    assert_idle(client)
+    return found
+
+
+@pytest.mark.parametrize("when", CancelWhen)
+async def test_cancelled_stream_step(when: CancelWhen) -> None:
+    """No output is lost or repeated."""
+    for driver in each_suspension(when, at_least=15):
+        async with ScriptedServer(streaming) as server, server.client() as client:
+            found = await cancel_and_continue(lambda one: one.stream_outputs(JOB), client, driver)
+            assert "".join(output.data for output in found) == STREAMED[-1], driver
+
+
+@pytest.mark.parametrize("when", CancelWhen)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_cancelled_watch_step(strategy: Any, when: CancelWhen) -> None:
+    """No outcome is lost or repeated."""
+    for driver in each_suspension(when, at_least=3):
+        async with ScriptedServer(finishing) as server, server.client() as client:
+            found = await cancel_and_continue(
+                lambda one: one.as_completed(IDS, strategy=strategy), client, driver
+            )
+            assert sorted(ids_of(found)) == IDS, driver
+            assert all(outcome.ok for outcome in found)
+
+
+@pytest.mark.parametrize("when", CancelWhen)
+async def test_cancelled_while_connecting(authority: trustme.CA, when: CancelWhen) -> None:
+    """The call ends at once, no task is left, and the next call works."""
+    tls, trusting = server_context(authority, "sieve.test"), ssl.create_default_context()
+    authority.configure_trust(trusting)
+    for driver in each_suspension(when, at_least=4):
+        connector = aiohttp.TCPConnector(
+            resolver=FakeResolver(partial(asyncio.sleep, 1)), ssl=trusting
+        )
+        async with (
+            RawServer([1.0, *respond()], tls=tls) as server,
+            aiohttp.ClientSession(connector=connector) as session,
+            server.client(
+                base_url=server.url.replace("127.0.0.1", "sieve.test"), session=session
+            ) as client,
+        ):
+            task = await driver.run(partial(client.get_job, JOB))
+            if not driver.is_cancelled:
+                assert task.result().succeeded
+                continue
+            assert task.cancelled()
+            assert (driver.cancelling, driver.turns <= 3) == (1, True), driver
+            assert_idle(client)
+            await asyncio.sleep(3)  # the resolver cannot be cancelled
+            await yield_to_loop(50)
+            assert server.foreign_tasks() == set()
+            assert (await client.get_job(JOB)).succeeded

@@ -1,16 +1,39 @@
-"""The list strategy with wrong, failing and slow lists: they cost requests, and no outcome."""
+"""Lists and long polls that are wrong, cut, slow or missing: they cost requests, and no outcome."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from helpers.asserts import assert_no_more_requests, ids_of, warnings_of
+from helpers.asserts import assert_no_more_requests, ids_of, max_per_second, warnings_of
 from helpers.http_helpers import now
+from helpers.leak_checks import error_of
 from helpers.list_server import ListServer, row, watch_listed
-from helpers.raw_server import RawRequest, Script, ScriptedServer, job_document, respond
-from sieve_async import AuthenticationError, Limits, PollPolicy, SieveClient, WaitTimeoutError
+from helpers.raw_server import (
+    Action,
+    RawRequest,
+    Script,
+    ScriptedServer,
+    error_response,
+    finished_job,
+    job_document,
+    job_until,
+    respond,
+    running_job,
+)
+from sieve_async import (
+    Job,
+    Limits,
+    NotFoundError,
+    PollPolicy,
+    RequestTimeoutError,
+    RetryPolicy,
+    ServerError,
+    SieveClient,
+    WaitTimeoutError,
+)
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -27,35 +50,18 @@ def page_of(request: RawRequest, ids: list[str]) -> Script:
 
 
 async def test_next_offset_that_is_rejected() -> None:
-    """A next offset that the server itself rejects delays no outcome."""
     rejected = respond({"detail": []}, status=422)
     server = ListServer(
         lambda request: (server.running(request)[:10], 2**63 - 1),
         fault=lambda request: rejected if request.offset > 2**62 else None,
     )
-
     await server.watch_cheaply()
 
 
 async def test_pages_without_end() -> None:
-    """Of lists that always have another page, few pages are read."""
     server = ListServer(lambda request: ([row(f"x{request.offset}")], request.offset + 1))
-
     await server.watch_cheaply()
-
     assert len(server.lists) <= 50 * 20
-
-
-async def test_same_page_for_ever() -> None:
-    """The same holds for lists with the same page at every offset."""
-    server = ListServer(
-        lambda request: (server.running(request)[:5], request.offset + 500),
-        {f"j{n}": 30.0 + n / 10 for n in range(60)},
-    )
-
-    await server.watch_cheaply()
-
-    assert len(server.lists) <= 600
 
 
 BAD_ROWS: list[Any] = [None, 5, "j1", ["j1"], {}, {"id": "j1"}, {"status": "processing"}]
@@ -64,16 +70,12 @@ BAD_ROWS += [row("j1") | {"status": wrong} for wrong in (1, None, ["finished"], 
 
 
 async def test_unreadable_rows() -> None:
-    """Unreadable rows are ignored, and do not disturb other rows."""
-
     def rows(request: RawRequest) -> tuple[list[Any], int]:
         bad = BAD_ROWS[request.times % len(BAD_ROWS)]
         return [bad, *(each for each in server.running(request) if each["id"] != "j1"), bad], -1
 
     server = ListServer(rows)
-
     await server.watch_cheaply()
-
     others = [request for request in server.polls if request.job_id != "j1"]
     assert len(others) <= 2 * 20 + 70  # the last two are polled
 
@@ -90,9 +92,7 @@ async def test_status_of_rows(word: str) -> None:
             -1,
         )
     )
-
     await server.watch_cheaply()
-
     assert len(server.polls) <= 2 * 20 + 70
 
 
@@ -102,7 +102,6 @@ async def test_rows_with_a_wrong_end() -> None:
         lambda request: ([row(r["id"], "finished") for r in server.running(request)], -1),
         {f"j{n}": 600.0 + n for n in range(5)},
     )
-
     await server.watch_cheaply(2 * 130)
 
 
@@ -118,7 +117,6 @@ async def test_rows_that_lag() -> None:
             -1,
         )
     )
-
     await server.watch_cheaply(late=23)
 
 
@@ -134,70 +132,8 @@ async def test_status_that_no_list_has(caplog: pytest.LogCaptureFixture) -> None
         {f"j{n}": 1200.0 + n for n in range(5)},
         word="started",
     )
-
     await server.watch_cheaply(270)  # one and a half of what polling needs
-
     assert len([line for line in warnings_of(caplog) if "started" in line]) == 1
-
-
-async def test_deadlines(sieve: FakeSieve, client: SieveClient) -> None:
-    """A short deadline loses no terminal job; a longer one returns the last state."""
-    ids = [sieve.add_job(queued=20, processing=n % 2 * 3600) for n in range(10)]
-    done = [sieve.add_job() for _ in range(3)]
-
-    outcomes = await client.wait_for_jobs([*ids, *done], strategy="list", timeout=0)
-    assert [outcome.ok for outcome in outcomes] == [False] * 10 + [True] * 3
-    assert [sieve.requests_for(job_id) for job_id in ids + done] == [1] * 13
-    outcomes = await client.wait_for_jobs(done, strategy="list", timeout=0.1)
-    assert [outcome.ok for outcome in outcomes] == [True] * 3
-    outcomes = await client.wait_for_jobs(ids, strategy="list", timeout=60)
-
-    assert [outcome.ok for outcome in outcomes] == [True, False] * 5
-    assert 60 <= now() <= 60.5
-    for outcome in outcomes[1::2]:
-        assert isinstance(outcome.error, WaitTimeoutError)
-        assert outcome.error.last_status == "processing"
-
-
-@pytest.mark.parametrize("revoked_at", [0, 30])
-async def test_revoked_key(sieve: FakeSieve, client: SieveClient, revoked_at: float) -> None:
-    """With a revoked key all jobs end with AuthenticationError, soon."""
-    ids = [sieve.add_job(processing=3600) for _ in range(20)]
-    async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(client.wait_for_jobs(ids, strategy="list"))
-        await asyncio.sleep(revoked_at)
-        sieve.revoke_key()
-
-    assert {type(outcome.error) for outcome in waiting.result()} == {AuthenticationError}
-    assert now() <= revoked_at + 20
-
-
-@pytest.mark.parametrize("status", [None, "processing"], ids=["all", "of one status"])
-async def test_lists_that_always_fail(status: str | None) -> None:
-    """Lists that fail for ever delay no job, also when some have ended or do not exist."""
-    server = ListServer(
-        ends={f"j{n}": 0.0 if n < 5 else 300.0 + n for n in range(12)},
-        fault=lambda request: (
-            DOWN if request.is_list and status in {None, request.query.get("status")} else None
-        ),
-    )
-    async with server, server.client() as client:
-        ids = [*server.finish_times, "missing"]
-        outcomes = await client.wait_for_jobs(ids, strategy="list")
-
-    assert [outcome.ok for outcome in outcomes] == [True] * 12 + [False]
-    assert len(server.lists) >= 1
-    assert now() <= 312 + 13
-
-
-async def test_lists_that_fail_sometimes() -> None:
-    """Lists of which every third fails are still used."""
-    server = ListServer(
-        ends={f"j{n}": 30.0 + n for n in range(60)},
-        fault=lambda request: DOWN if request.is_list and request.times % 3 == 2 else None,
-    )
-
-    await server.watch_cheaply(4, late=30)
 
 
 async def test_lists_that_fail_for_a_while(sieve: FakeSieve, client: SieveClient) -> None:
@@ -213,7 +149,6 @@ async def test_lists_that_fail_for_a_while(sieve: FakeSieve, client: SieveClient
         assert fault.hits
 
     await asyncio.gather(watch_listed(client, ends), fail())
-
     polls = sieve.requests.total - sieve.requests_for("/v2/jobs")
     assert polls <= 20 * 40  # a tenth of what polling needs
 
@@ -239,7 +174,6 @@ async def test_one_round_at_a_time() -> None:
 
     async with ScriptedServer(reply) as server, server.client() as client:
         seen = [outcome async for outcome in client.as_completed(source(), strategy="list")]
-
     assert [outcome.ok for outcome in seen] == [True] * 20
     assert most == 1
 
@@ -262,16 +196,13 @@ async def test_leaving_and_watching_again() -> None:
             await first.__aenter__()
             await asyncio.sleep(0.5)
             assert len(server.lists) == 1
-
             await first.aclose()
             seen = await client.wait_for_jobs(others, strategy="list", timeout=30)
-
         assert [outcome.ok for outcome in seen] == [True] * 5
         await assert_no_more_requests(client, server.requests)
 
 
 async def test_deadline_in_an_outage(caplog: pytest.LogCaptureFixture) -> None:
-    """A deadline that passes while a list fails is a deadline, and other calls continue."""
     ids = [f"a{number}" for number in range(10)]
     deadline = 200.0
 
@@ -290,35 +221,10 @@ async def test_deadline_in_an_outage(caplog: pytest.LogCaptureFixture) -> None:
             await asyncio.sleep(5)  # the failure of the list comes now
             seen += [outcome async for outcome in outcomes]
         rest = await other
-
     assert sorted(ids_of(seen)) == ids
     assert all(isinstance(outcome.error, WaitTimeoutError) for outcome in seen)
     assert [outcome.ok for outcome in rest] == [True]
     assert any("polls fail" in line for line in warnings_of(caplog))
-
-
-async def test_failure_after_idleness() -> None:
-    """One failed list is no outage, however long the source had no ids before."""
-    failures = 0
-
-    def reply(request: RawRequest) -> Script:
-        nonlocal failures
-        if request.is_list:
-            failures += 1
-            return DOWN if failures == 1 else page_of(request, [])
-        return respond(job_document(request.job_id, "finished"))
-
-    async def source() -> AsyncIterator[str]:
-        await asyncio.sleep(60)
-        for number in range(5):
-            yield f"a{number}"
-
-    policy = PollPolicy(outage_timeout=30)
-    async with ScriptedServer(reply) as server, server.client(polling=policy) as client:
-        seen = [outcome async for outcome in client.as_completed(source(), strategy="list")]
-
-    assert failures >= 2
-    assert [outcome.ok for outcome in seen] == [True] * 5
 
 
 async def test_last_polls_during_a_round() -> None:
@@ -338,7 +244,6 @@ async def test_last_polls_during_a_round() -> None:
     }
     async with ScriptedServer(reply) as server, server.client(**settings) as client:
         seen = await client.wait_for_jobs(ids, strategy="list", timeout=10.6)
-
         assert any(8 <= request.at <= 8.3 for request in server.lists)
         assert ids_of(outcome for outcome in seen if outcome.ok) == ids[:3]
 
@@ -362,6 +267,126 @@ async def test_last_polls_that_queue_for_the_rate() -> None:
     assert sum(outcome.ok for outcome in seen) >= 80
 
 
+both = pytest.mark.parametrize("many", [True, False])
+
+
+async def wait(client: SieveClient, job_id: str = "job", *, many: bool = False) -> Job:
+    """Wait for a job by long polls, in a watch or alone."""
+    if not many:
+        return await client.wait_for_job(job_id, strategy="long_poll")
+    [outcome] = await client.wait_for_jobs([job_id], strategy="long_poll")
+    return outcome.result()
+
+
+def data_of(job: Job) -> list[Any]:
+    """The data of the outputs."""
+    return [getattr(output, "data", None) for output in job.outputs]
+
+
+HALF = json.dumps(job_document("job", "finished")).encode()
+CUTS: dict[str, Script] = {
+    "504": respond(b"<html>504 Gateway Time-out</html>", status=504),
+    "closed": [Action.CLOSE],
+    "reset": [Action.RESET],
+    "half a response": respond(HALF, Action.CLOSE, length=len(HALF) + 1),
+}
+
+
+@both
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+async def test_cut_every_minute(cut: Script, *, many: bool) -> None:
+    """A proxy that cuts each request after a minute ends no wait, however long it does so."""
+
+    def reply(request: RawRequest) -> Script:
+        if not request.is_await:
+            return job_until(1830)
+        left = 1830 - now()
+        return [max(0.0, left), *finished_job("job")] if left <= 60 else [60.0, *cut]
+
+    policy = PollPolicy(outage_timeout=300)
+    async with ScriptedServer(reply) as server, server.client(polling=policy) as client:
+        job = await wait(client, many=many)
+    assert data_of(job) == ["of job"]
+    assert 1830 <= now() <= 1831
+    assert len(server.requests) <= 2 * 31 + 2
+    assert max_per_second(server.times) <= 3
+
+
+async def test_timeout_of_the_plain_poll() -> None:
+    """The plain poll after a cut has the timeout of a request, not that of a long poll."""
+    settings: dict[str, Any] = {
+        "polling": PollPolicy(outage_timeout=200),
+        "retry": RetryPolicy(max_attempts=1),
+    }
+    server = ScriptedServer(
+        lambda request: [Action.CLOSE] if request.is_await else [Action.SILENCE]
+    )
+    async with server, server.client(**settings) as client:
+        error = await error_of(wait(client))
+    assert isinstance(error, RequestTimeoutError)
+    assert now() <= 200 + 60 + 30 + 1
+
+
+async def test_closed_idle_connection() -> None:
+    """A long poll on a connection that the server had closed is repeated at once."""
+
+    def reply(request: RawRequest) -> Script:
+        if not request.is_await:
+            return running_job("job")
+        return [Action.CLOSE] if request.number == 2 else [30.0, *finished_job("job")]
+
+    slow = PollPolicy(min_interval=10, max_interval=10, jitter=0)
+    async with ScriptedServer(reply) as server, server.client(polling=slow) as client:
+        await client.get_job("job")
+        await wait(client)
+    assert server.requests[0].connection == server.requests[1].connection
+    assert server.requests[2].at - server.requests[1].at <= 0.1
+
+
+async def test_missing_endpoint(sieve: FakeSieve, client: SieveClient) -> None:
+    """That the endpoint is missing costs some requests, not one for each job."""
+    ids = [sieve.add_job() for _ in range(300)]
+    missing = sieve.fault(path="/v2/jobs/*/await", status=404)
+    outcomes = await client.wait_for_jobs(ids, strategy="long_poll")
+    assert all(outcome.ok for outcome in outcomes)
+    assert missing.hits <= 64
+    assert sieve.requests.total - missing.hits <= 300
+    assert now() <= 5
+
+
+async def test_job_that_vanishes(caplog: pytest.LogCaptureFixture) -> None:
+    """A job that is gone is not found, after two more polls; the endpoint is not blamed."""
+
+    def reply(request: RawRequest) -> Script:
+        if request.job_id == "other":
+            return [50.0, *finished_job("other")]
+        if now() >= 20:
+            return error_response(404)
+        return [20.0, Action.CLOSE] if request.is_await else running_job("job")
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        error = await error_of(wait(client))
+        gone_at = now()
+        other = await wait(client, "other")
+    assert isinstance(error, NotFoundError)
+    assert gone_at <= 40
+    assert other.succeeded
+    assert server.requests[-1].is_await
+    assert not [line for line in warnings_of(caplog) if "endpoint" in line]
+
+
+async def test_early_responses() -> None:
+    """An endpoint that answers at once although the job runs gets no more requests than polls."""
+    server = ScriptedServer(lambda request: job_until(300, request.job_id))
+    async with server, server.client() as client:
+        job = await wait(client)
+    assert job.succeeded
+    assert now() <= 300 + 12.5
+    # At the shortest intervals: 27 in ten seconds, 82 until 200 s (each 3.75 % later), then 14.
+    assert len(server.requests) <= 27 + 82 + 14 + 1
+    assert max_per_second(server.times) <= 3
+
+
 async def test_no_lists_after_the_deadline(sieve: FakeSieve, client: SieveClient) -> None:
     """A watch that is over sends nothing, also while its outcomes wait to be taken."""
     ids = [sieve.add_job(f"{number}", processing=36_000) for number in range(10)]
@@ -380,3 +405,33 @@ async def test_pages_find_their_turn_at_a_low_rate() -> None:
         async with server.client(limits=Limits(polls_per_second=5)) as client:
             await client.wait_for_jobs([*ends], timeout=300, strategy="list")
         assert len(server.lists) >= 10
+
+
+@pytest.mark.parametrize("seconds", [304, 306, 362])
+async def test_deadline_soon_after_a_long_poll_began(seconds: float) -> None:
+    """The plain poll before the deadline of a watch does not wait for an interval."""
+
+    def reply(request: RawRequest) -> Script:
+        return [Action.SILENCE] if request.is_await else job_until(seconds - 1.5, request.job_id)
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        [outcome] = await client.wait_for_jobs(["a"], timeout=seconds, strategy="long_poll")
+
+    assert outcome.ok
+
+
+async def test_deadline_of_a_long_poll_that_queued() -> None:
+    """A long poll that a pause held back ends early enough for the plain poll."""
+
+    def reply(request: RawRequest) -> Script:
+        if request.job_id == "other":
+            return error_response(503, ("Retry-After", "20"))
+        return [Action.SILENCE] if request.is_await else job_until(40, request.job_id)
+
+    settings: dict[str, Any] = {"retry": RetryPolicy(max_attempts=1)}
+    async with ScriptedServer(reply) as server, server.client(**settings) as client:
+        with pytest.raises(ServerError):
+            await client.get_job("other")
+        job = await client.wait_for_job("a", timeout=60, strategy="long_poll")
+
+    assert job.succeeded

@@ -1,4 +1,4 @@
-"""Responses that are missing, truncated, malformed or slow."""
+"""Responses that are errors, missing, truncated, malformed, slow, or no jobs."""
 
 import asyncio
 import json
@@ -13,22 +13,66 @@ from helpers.raw_server import (
     Script,
     job_json,
     respond,
-    respond_chunked,
     respond_slowly,
     serve,
     serve_once,
+    version_json,
 )
-from sieve_async import (
-    APIError,
-    ConnectError,
-    JobStatus,
-    Limits,
-    RequestTimeoutError,
-    Timeout,
-    TransportError,
-)
+from sieve_async import DecodeError, JobStatus, Limits, Timeout, errors
 
 pytestmark = pytest.mark.looptime
+
+SPECIAL: dict[int, type[errors.SieveError]] = {
+    401: errors.AuthenticationError,
+    402: errors.OutOfCreditsError,
+    403: errors.PermissionDeniedError,
+    404: errors.NotFoundError,
+    422: errors.UnprocessableEntityError,
+    429: errors.RateLimitError,
+}
+REJECTIONS = [400, 401, 402, 403, 404, 406, 409, 410, 422]
+LASTING = [405, 413, 418, 426, 451, 499, 501, 505]
+TRANSIENT = [408, 421, 425, 429, 500, 502, 503, 504, 507, 520, 524, 599]
+
+
+@pytest.mark.parametrize("status", REJECTIONS + LASTING + TRANSIENT)
+async def test_status(status: int) -> None:
+    """Each error status has its class; only transient ones are retried and continue a wait."""
+    rejection = respond({"detail": "why"}, status=status, headers=[("X-Request-Id", "r-1")])
+    attempts = 3 if status in TRANSIENT else 1
+    async with serve(*[rejection] * 7, respond()) as (server, client):
+        error = await error_of(client.get_job(JOB))
+        expected = SPECIAL.get(
+            status, errors.BadRequestError if status < 500 else errors.ServerError
+        )
+        assert type(error) is expected
+        assert isinstance(error, errors.APIError)
+        assert (error.status, error.detail, error.request_id) == (status, "why", "r-1")
+        assert (error.method, error.path, error.attempts) == ("GET", JOB_PATH, attempts)
+        assert (error.error_id, error.retry_after) == (None, None)
+        assert len(server.requests) == client.stats.requests == attempts
+        assert all(gap >= 0.0499 for gap in server.gaps)
+        assert f"{status}: why" in str(error)
+        if attempts == 3:
+            assert (await client.wait_for_job(JOB)).succeeded
+            assert len(server.requests) == 8
+        else:
+            waited = await error_of(client.wait_for_job(JOB))
+            assert isinstance(waited, errors.APIError)
+            assert (waited.status, len(server.requests)) == (status, 2)
+
+
+async def test_retry_budget() -> None:
+    """A server that is down does not get three attempts for ever; a success refills the budget."""
+    async with serve(respond({}, status=500)) as (server, client):
+        for _ in range(60):
+            await error_of(client.get_job(JOB))
+        assert 0 <= client.stats.retry_tokens < 14
+        assert len(server.requests) == client.stats.requests == 60 + 500 // 14
+    async with serve(respond({}, status=500), respond()) as (_, client):
+        await client.get_job(JOB)
+        assert (client.stats.retry_tokens, client.stats.retries) == (500, 1)
+
 
 BODY = json.dumps(job_json()).encode()
 HALF = BODY[: BODY.index(b"finished") + 12]  # contains the word
@@ -69,10 +113,10 @@ async def test_truncated(sent: bytes, end: Action) -> None:
     script = [end, Action.CLOSE] if end is Action.DONT_READ else [sent, end]
     async with serve(script, timeout=Timeout(request=2)) as (server, client):
         error = await error_of(client.get_job(JOB))
-
-        assert isinstance(error, TransportError)
-        assert isinstance(error, RequestTimeoutError) is (end is Action.SILENCE)
-        assert isinstance(error, ConnectError) or sent or end is Action.SILENCE
+        assert isinstance(error, errors.TransportError)
+        assert isinstance(error, errors.RequestTimeoutError) is (end is Action.SILENCE)
+        assert isinstance(error, errors.ConnectError) or sent or end is Action.SILENCE
+        assert error.sent
         assert (error.method, error.path, error.attempts) == ("GET", JOB_PATH, 3)
         assert server.connections == 3
         assert all(gap >= 0.0499 for gap in server.gaps)
@@ -85,9 +129,8 @@ async def test_malformed(sent: bytes, end: Action) -> None:
     """Invalid HTTP is never HTTP 400, and its connection is closed."""
     async with serve([sent, end]) as (server, client):
         error = await error_of(client.get_job(JOB))
-
-        assert isinstance(error, TransportError)
-        assert not isinstance(error, APIError)
+        assert isinstance(error, errors.TransportError)
+        assert not isinstance(error, errors.APIError)
         assert "400" not in str(error)
         assert (error.attempts, server.connections, len(server.requests)) == (3, 3, 3)
 
@@ -102,29 +145,8 @@ async def test_wait_after_half_a_response(bad: Script) -> None:
     good = respond(job_json(status="error", error="failed"))
     async with serve(*[bad] * 10, good) as (server, client):
         ended = await client.wait_for_job(JOB)
-
         assert (ended.status, ended.error) == (JobStatus.ERROR, "failed")
         assert len(server.requests) == 11
-
-
-@pytest.mark.parametrize("pieces", [1, 4, len(BODY)])
-async def test_retry_after_a_reset(pieces: int) -> None:
-    """A retry succeeds, in however many chunks its response comes."""
-    good = respond_chunked(BODY, pieces=pieces)
-    async with serve([b"", Action.RESET], good) as (server, client):
-        seen = await client.get_job(JOB)
-
-        assert seen.outputs[0].data == "done"  # type: ignore[union-attr] # the job has one
-        assert (client.stats.requests, client.stats.retries, len(server.requests)) == (2, 1, 2)
-
-
-async def test_body_that_ends_with_its_connection() -> None:
-    """A response without a length is complete when its object is."""
-    old = b"HTTP/1.0 200 OK\r\n\r\n"
-    scripts: list[Script] = [[old + BODY[:-1], Action.CLOSE], [old + BODY, Action.CLOSE]]
-    async with serve(*scripts) as (server, client):
-        assert (await client.get_job(JOB)).succeeded
-        assert len(server.requests) == 2
 
 
 SLOW: dict[str, Script] = {
@@ -142,8 +164,7 @@ async def test_slow_response(slow: Script) -> None:
     """An attempt ends at its timeout, however the bytes arrive."""
     async with serve_once(slow, timeout=Timeout(request=7.3)) as (server, client):
         error = await error_of(client.get_job(JOB))
-
-        assert isinstance(error, RequestTimeoutError)
+        assert isinstance(error, errors.RequestTimeoutError)
         assert 7.3 <= error.elapsed <= 7.4
         assert server.connections == 1
 
@@ -153,6 +174,45 @@ async def test_time_in_the_queue() -> None:
     settings = {"limits": Limits(max_connections=2), "timeout": Timeout(request=3)}
     async with serve([2.9, *respond()], **settings) as (server, client):
         jobs = await asyncio.gather(*(client.get_job(JOB) for _ in range(20)))
-
         assert all(job.succeeded for job in jobs)
         assert (len(server.requests), server.connections) == (20, 2)
+
+
+GOOD = json.dumps(job_json()).encode()
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+UNUSABLE: dict[str, bytes] = {
+    "HTML": b"<html><body>Please log in</body></html>",
+    "truncated": GOOD[:-1],
+    "depth 100,000": GOOD.replace(b'"done"', b"[" * 100_000 + b"]" * 100_000),
+    "array of jobs": b"[%b]" % GOOD,
+    "no id": json.dumps(job_json(id=...)).encode(),
+    "wrong status": json.dumps(job_json(status=["finished"])).encode(),
+}
+
+
+@pytest.mark.parametrize("body", UNUSABLE.values(), ids=UNUSABLE)
+async def test_unusable_body(body: bytes) -> None:
+    """A body without an object with id and status is retried by a lookup, and polled by a wait."""
+    bad = respond(body)
+    async with serve(*[bad] * 7, respond()) as (server, client):
+        error = await error_of(client.get_job(JOB))
+        assert type(error) is DecodeError
+        assert (error.status, error.attempts, len(server.requests)) == (200, 3, 3)
+        assert len(error.excerpt) <= 3000
+        assert len(str(error)) < 4000
+        assert (await client.wait_for_job(JOB)).succeeded
+        assert len(server.requests) == 8
+
+
+async def test_headers_of_the_body_are_ignored() -> None:
+    """The body is UTF-8 JSON, with or without a byte order mark, whatever its type is."""
+    script = respond(BYTE_ORDER_MARK + GOOD, headers=[("Content-Type", "x; charset=utf-16")])
+    async with serve_once(script) as (server, client):
+        assert (await client.get_job(JOB)).succeeded
+        assert (await client.wait_for_job(JOB, timeout=60)).succeeded
+        assert len(server.requests) == 2
+    body = BYTE_ORDER_MARK + json.dumps(version_json()).encode()
+    async with serve_once(respond(body)) as (_, client):
+        assert (await client.wait_until_ready("sieve", "dubbing", timeout=60)).is_ready
