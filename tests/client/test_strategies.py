@@ -403,3 +403,23 @@ async def test_a_hold_that_expired_is_no_error() -> None:
             await client.wait_for_job("a", timeout=70, strategy="long_poll")
 
     assert caught.value.last_error is None
+
+
+@pytest.mark.parametrize(
+    ("status", "has_worked", "tries"), [(404, False, 1), (404, True, 3), (403, False, 3)]
+)
+async def test_tries_of_a_missing_endpoint(status: int, tries: int, *, has_worked: bool) -> None:
+    """Plain words, where it has never worked, are believed at once; else three rejections are."""
+    refused: list[float] = []
+
+    def reply(request: RawRequest) -> Script:
+        if not request.is_await:
+            return job_until(300, request.job_id)
+        if has_worked and now() < 5:
+            return [5.0, *job_until(300, request.job_id)]
+        refused.append(now())
+        return error_response(status)
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        assert (await client.wait_for_job("job", strategy="long_poll")).succeeded
+        assert len(refused) == tries

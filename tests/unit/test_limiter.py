@@ -156,6 +156,29 @@ async def test_pause_longer_than_the_caller_waits() -> None:
     assert now() == 61
 
 
+async def test_queue_longer_than_a_pause_may_be() -> None:
+    """How long a call waits for a pause does not limit how long it waits for a slot."""
+    limiter = make()
+    assert limiter.acquire_nowait(poll=False)
+    queued = asyncio.ensure_future(limiter.acquire(poll=False, max_pause=5))
+    await asyncio.sleep(60)
+    limiter.release()
+    assert await queued
+
+
+async def test_what_was_queued_before_a_pause_leaves_evenly() -> None:
+    """Calls that waited for a slot when the pause began leave one by one after it."""
+    limiter, times = make(slots=10), Times()
+    assert all(limiter.acquire_nowait(poll=False) for _ in range(10))
+    calls = [asyncio.ensure_future(send(limiter, times, "", poll=False)) for _ in range(10)]
+    await asyncio.sleep(1)
+    limiter.pause(5, REASON)
+    for _ in range(10):
+        limiter.release()
+    await asyncio.gather(*calls)
+    assert all(later - earlier >= 0.01 for (_, earlier), (_, later) in pairwise(times))
+
+
 async def test_pauses_again_and_again() -> None:
     """Pauses that are each short enough, but not together, are not waited for without end."""
     limiter = make(slots=4)

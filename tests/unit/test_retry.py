@@ -13,7 +13,15 @@ from sieve_async.background import Background
 from sieve_async.endpoints import get_job
 from sieve_async.limiter import RequestLimiter
 from sieve_async.messages import Request, Response
-from sieve_async.retry import ErrorAction, Retrier, RetryBudget, classify, requested_pause
+from sieve_async.retry import (
+    ErrorAction,
+    Retrier,
+    RetryBudget,
+    RetryDelays,
+    classify,
+    requested_pause,
+    retry_cost,
+)
 
 pytestmark = pytest.mark.looptime
 
@@ -51,6 +59,18 @@ def test_other_errors() -> None:
     """Each class of error has its row in the table."""
     for error, action in OTHERS:
         assert classify(error) is action
+
+
+def test_costs_and_delays() -> None:
+    """429 and ``Retry-After`` say that there are too many requests: fewer tokens, longer delays."""
+    throttled = [errors.RateLimitError(429), errors.ServerError(503, retry_after=1.0)]
+    others = [errors.ServerError(503), errors.TransportError("cut off")]
+    assert [retry_cost(error) for error in (*throttled, *others)] == [5, 5, 14, 14]
+    policy = RetryPolicy(initial_delay=0.1)
+    for error in throttled:
+        assert RetryDelays(policy).next(error) >= 0.5
+    for other in others:
+        assert RetryDelays(policy).next(other) <= 0.1
 
 
 def test_budget() -> None:
