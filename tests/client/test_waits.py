@@ -35,6 +35,7 @@ from sieve_async import (
     JobStatus,
     Limits,
     PollPolicy,
+    RetryPolicy,
     SieveClient,
     Timeout,
     errors,
@@ -498,3 +499,18 @@ async def test_polls_after_queueing_for_the_rate() -> None:
         jobs = await asyncio.gather(*waits)
 
     assert all(job.succeeded for job in jobs)
+
+
+async def test_polls_are_counted() -> None:
+    """Failed polls count as others do, each once, whatever the number of its tries."""
+
+    def reply(request: RawRequest) -> Script:
+        return error_response(503) if request.times % 4 else job_until(1000)
+
+    once = RetryPolicy(max_attempts=1)
+    async with ScriptedServer(reply) as server, server.client(retry=once) as client:
+        with pytest.raises(errors.WaitTimeoutError) as caught:
+            await client.wait_for_job("job", timeout=60)
+        assert caught.value.polls == len(server.requests) >= 10
+        [outcome] = await client.wait_for_jobs(["job"], timeout=60)
+        assert outcome.polls == len(server.requests) - caught.value.polls >= 10
