@@ -221,11 +221,17 @@ class DurableWatch:
         self._taken: dict[str, asyncio.Task[Any] | None] = {}
         self._acknowledged: list[str] = []  # to be written
         self._committed_at = 0.0
+        self._limit: asyncio.Timeout | None = None  # of a task that waits for the next outcome
+        self._failure: Exception | None = None  # of the watch, once what came before is handed out
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> JobOutcome:
+        if not self._is_closed:
+            self._acknowledge_taken()
+        if self._acknowledged and self._limit is not None and self._limit.when() is None:
+            self._limit.reschedule(self._now() + _ACKNOWLEDGE_WITHIN)  # it writes them
         async with self._step:
             if self._is_closed:
                 raise StopAsyncIteration
@@ -247,7 +253,13 @@ class DurableWatch:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            await self.aclose()
+            try:
+                if kind is None and self._failure is not None:
+                    raise self._failure
+                if self._watch is not None:
+                    await self._watch.__aexit__(kind)  # it raises what ended it
+            finally:
+                await self.aclose()
         except StateFileError as error:
             if kind is None:
                 raise
@@ -311,8 +323,13 @@ class DurableWatch:
     async def _begin(self) -> JobWatch:
         if self._watch is None:
             pending, self._last_stored = await self._state.begin(self, self._base_url)
-            self._watch = self._watch_jobs(pending)
-            await self._watch.__aenter__()
+            watch = self._watch_jobs(pending)
+            try:
+                await watch.__aenter__()
+            except BaseException:
+                self._state.end(self)
+                raise
+            self._watch = watch
         return self._watch
 
     def _acknowledge_taken(self) -> None:
@@ -336,20 +353,34 @@ class DurableWatch:
             self._redelivered.update(outcome.status for _, outcome in portion)
             return
         if not self._unsaved:
-            limit = asyncio.timeout(_ACKNOWLEDGE_WITHIN if self._acknowledged else None)
-            try:
-                async with limit:
-                    self._unsaved.append(await anext(watch))
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-            except StopAsyncIteration:
-                await self._commit()
-                self._state.end(self)
-                raise
-            else:
-                self._unsaved += await watch.take(_PORTION, within=_COMMIT_DELAY)
+            await self._wait(watch)
         await self._commit()
+
+    async def _wait(self, watch: JobWatch) -> None:
+        """Wait for an outcome, while nothing is to be written, and take what ends with it."""
+        if (failure := self._failure) is not None:
+            self._failure = None
+            raise failure
+        limit = asyncio.timeout(_ACKNOWLEDGE_WITHIN if self._acknowledged else None)
+        try:
+            async with limit:
+                self._limit = limit
+                try:
+                    self._unsaved.append(await anext(watch))
+                finally:
+                    self._limit = None
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return
+        except StopAsyncIteration:
+            await self._commit()
+            self._state.end(self)
+            raise
+        try:
+            self._unsaved += await watch.take(_PORTION, within=_COMMIT_DELAY)
+        except Exception as error:  # noqa: BLE001 - it is raised with the next step
+            self._failure = error
 
     async def _commit(self) -> None:
         acknowledged = self._acknowledged.copy()

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from helpers.leak_checks import KEY
+from helpers.raw_server import RawRequest, Script, ScriptedServer, finished_job
 from sieve_async import (
+    ClientClosedError,
     DurableWatch,
     Job,
     JobOutcome,
@@ -415,3 +417,86 @@ def _rows(state: WatchState, question: str) -> list[tuple[object, ...]]:
 def _execute(state: WatchState, statement: str) -> None:
     with contextlib.closing(sqlite3.connect(state.path, isolation_level=None)) as connection:
         connection.execute(statement)
+
+
+async def test_a_failure_is_raised_by_the_end_of_the_block(
+    sieve: FakeSieve, client: SieveClient, tmp_path: Path
+) -> None:
+    """What ended the watch is raised by the end of its block, should no step have come to it."""
+    sieve.add_job("a", processing=2)
+
+    def on_update(_: Job) -> None:
+        raise LookupError
+
+    async with WatchState.open(tmp_path / "state") as state:
+        await state.add(["a"])
+        with pytest.raises(LookupError):
+            async with client.resume(state, on_update=on_update):
+                await asyncio.sleep(10)
+
+
+async def test_acknowledgements_while_another_task_waits(
+    sieve: FakeSieve, client: SieveClient, tmp_path: Path
+) -> None:
+    """What one task has dealt with is on disk soon, also while another waits for an outcome."""
+    sieve.add_job("a", processing=2)
+    sieve.add_job("b", processing=2000)
+
+    async def work() -> None:
+        async for _ in watch:
+            await asyncio.sleep(1)
+
+    async with WatchState.open(tmp_path / "state") as state:
+        await state.add(["a", "b"])
+        async with client.resume(state) as watch:
+            workers = [asyncio.create_task(work()) for _ in range(2)]
+            await asyncio.sleep(10)
+            assert (await state.counts()).acknowledged == 1
+            for worker in workers:
+                worker.cancel()
+            await asyncio.wait(workers)
+
+
+async def test_a_watch_that_did_not_begin(
+    sieve: FakeSieve, client: SieveClient, tmp_path: Path
+) -> None:
+    """It does not keep the state file, though its exception keeps it alive."""
+    sieve.add_job("a")
+    closed = SieveClient(KEY, base_url=sieve.url)
+    await closed.close()
+    async with WatchState.open(tmp_path / "state") as state:
+        await state.add(["a"])
+        first = closed.resume(state)
+        with pytest.raises(ClientClosedError):
+            await first.__aenter__()
+        async with client.resume(state) as second:
+            assert [outcome.job_id async for outcome in second] == ["a"]
+
+
+async def test_a_failure_comes_after_the_outcomes_before_it(tmp_path: Path) -> None:
+    """What ended the watch is raised once the outcomes so far are handed out."""
+
+    def reply(asked: RawRequest) -> Script:
+        return [0.01 if asked.job_id == "b" else 0.0, *finished_job(asked.job_id)]
+
+    def on_update(job: Job) -> None:
+        if job.id == "b":
+            raise LookupError
+
+    found: list[str] = []
+
+    async def take() -> None:
+        async with waiting.resume(state, on_update=on_update) as watch:
+            async for outcome in watch:
+                found.append(outcome.job_id)  # noqa: PERF401 - it is left by an exception
+
+    limits = Limits(polls_per_second=None)
+    async with (
+        ScriptedServer(reply) as server,
+        server.client(limits=limits) as waiting,
+        WatchState.open(tmp_path / "state") as state,
+    ):
+        await state.add(["a", "b"])
+        with pytest.raises(LookupError):
+            await take()
+    assert found == ["a"]
