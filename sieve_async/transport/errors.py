@@ -130,7 +130,9 @@ def _answer_failure(error: Exception, exchange: Exchange) -> TransportError | No
     if error.message.strip().startswith(_PARSER_LIMITS):
         reason = "the headers of the answer exceed the limits of the HTTP parser"
         return TransportError(reason, is_transient=False)
-    return TransportError("the answer is malformed as HTTP")
+    reason = "the answer is malformed as HTTP"
+    # Where the connection has served before, it may be the rest of what was not asked for.
+    return ConnectError(reason) if exchange.is_reused else TransportError(reason)
 
 
 def _connect_failure(error: Exception, exchange: Exchange) -> TransportError:

@@ -48,10 +48,14 @@ class PooledConnections:
         """
         now = asyncio.get_running_loop().time()
         last_use = _last_uses.get(protocol)
+        has_data = getattr(protocol, "should_close", False)
         if last_use is None:
             _last_uses[protocol] = _LastUse(now)
-            return False
-        has_data = getattr(protocol, "should_close", False)
+            # Others who use the session may have opened it.
+            has_served = getattr(protocol, "_payload", None) is not None and not has_data
+            if has_served and fresh:
+                raise UnusableConnectionError
+            return has_served
         if has_data or fresh or last_use.at < self.trusted_since:
             raise UnusableConnectionError
         last_use.at = now

@@ -28,8 +28,10 @@ from helpers.network import FakeResolver, server_context, trusting_session
 from helpers.raw_server import (
     JOB,
     Action,
+    RawRequest,
     RawServer,
     Script,
+    ScriptedServer,
     job_json,
     respond,
     respond_chunked,
@@ -480,3 +482,45 @@ async def test_same_request_both_ways() -> None:
         first, second = (request.head for request in server.requests)
         assert sorted(first.lower().split(b"\r\n")) == sorted(second.lower().split(b"\r\n"))
         assert first.startswith(b"GET /base/v2/jobs/job-1?offset=5 HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize("what", ["lookup", "push", "single poll"])
+async def test_a_connection_of_the_callers_own_requests(what: str) -> None:
+    """A connection that the caller's own request has opened is no new one: it may be stale."""
+
+    def reply(asked: RawRequest) -> Script:
+        if asked.connection == 1 and asked.number == 2:
+            return [Action.CLOSE]
+        return respond({"id": "pushed"}) if asked.method == "POST" else respond()
+
+    async with aiohttp.ClientSession() as session, ScriptedServer(reply) as server:
+        async with session.get(f"{server.url}/v2/jobs/{JOB}") as own:
+            await own.read()
+        async with SieveClient(
+            KEY, base_url=server.url, session=session, retry=RetryPolicy(max_attempts=1)
+        ) as client:
+            if what == "lookup":
+                assert (await client.get_job(JOB)).succeeded
+            elif what == "push":
+                assert (await client.push_job("o/f")).id == "pushed"
+                assert len(server.requests) == 2
+            else:
+                assert (await client.wait_for_job(JOB, timeout=0)).succeeded
+
+
+@pytest.mark.parametrize("is_own", [True, False], ids=["own", "caller's"])
+async def test_the_beginning_of_an_unrequested_answer(*, is_own: bool) -> None:
+    """A connection on which a part of another answer has come does not cost a try."""
+    begun = [*respond(job_json(status="processing")), b"HTTP/1.1 200 OK\r\nContent-Le"]
+    rest: Script = [b"ngth: 2\r\n\r\n{}", Action.SILENCE]
+    async with (
+        aiohttp.ClientSession() as session,
+        RawServer(begun, rest, respond()) as server,
+        server.client(
+            retry=RetryPolicy(max_attempts=1), session=None if is_own else session
+        ) as client,
+    ):
+        await client.get_job(JOB)
+        await asyncio.sleep(1)
+        assert (await client.get_job(JOB)).succeeded
+        assert server.connections == 2
