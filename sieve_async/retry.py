@@ -310,7 +310,8 @@ class Retrier:
         The answer that asked for the pause; else the failure of the try before, or the deadline.
         """
         reason, left = self._limiter.pause_reason, self._limiter.pause_remaining()
-        if max_pause is not None and reason is not None and (left or deadline is None):
+        has_time = deadline is None or loop_time() < deadline
+        if max_pause is not None and reason is not None and (left or has_time):
             return attrs.evolve(
                 reason,
                 retry_after=left or reason.retry_after,  # it is over, but others leave first

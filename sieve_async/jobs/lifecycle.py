@@ -15,6 +15,7 @@ from sieve_async.errors import (
     DecodeError,
     InvalidArgumentError,
     JobNotCancellableError,
+    NotFoundError,
     ResponseTooLargeError,
     SieveError,
     WaitTimeoutError,
@@ -23,6 +24,7 @@ from sieve_async.jobs.inputs import PushArguments
 from sieve_async.jobs.push import PushedJob
 from sieve_async.messages import Request
 from sieve_async.models import Job, JobStatus
+from sieve_async.polling.poller import PUSH_GRACE
 
 # Makes a plain call: a request, and the function that reads its answer.
 Call: TypeAlias = Callable[[Request[Any], Callable[..., Any]], Awaitable[Any]]
@@ -33,6 +35,7 @@ _MAX_STALE_PAGES = 100
 _TIMER_RESOLUTION = 0.001
 # Seconds that cancelling may take after a deadline.
 _MAX_CANCEL_TIME = 10.0
+_CANCEL_INTERVAL = 0.5
 
 
 async def cancel_job(call: Call, get_job: Callable[[str], Awaitable[Job]], job_id: str) -> Job:
@@ -66,6 +69,7 @@ async def run_job(
     deadline = None if seconds is None else started + seconds
     # A timeout of 0 is one poll of a job that must be pushed first.
     pushed = await push(arguments, deadline if seconds else None)
+    pushed_at = loop_time()
     if on_pushed is not None:
         result = on_pushed(pushed)
         if inspect.isawaitable(result):
@@ -83,7 +87,7 @@ async def run_job(
         failure = error.with_traceback(None)
     try:
         async with asyncio.timeout(_MAX_CANCEL_TIME):
-            job = await cancel(pushed.id)
+            job = await _cancel_pushed(cancel, pushed.id, pushed_at)
     except (SieveError, TimeoutError) as error:
         reason = str(error) or f"no answer within {_MAX_CANCEL_TIME:g} s"
         failure.add_note(f"the job could not be cancelled: {reason}")
@@ -92,6 +96,19 @@ async def run_job(
         return job  # it was over before it could be cancelled
     failure.add_note("the job was cancelled")
     raise failure
+
+
+async def _cancel_pushed(
+    cancel: Callable[[str], Awaitable[Job]], job_id: str, pushed_at: float
+) -> Job:
+    """Cancel a job that was pushed a moment ago, perhaps: a replica may not know it yet."""
+    while True:
+        try:
+            return await cancel(job_id)
+        except NotFoundError:
+            if loop_time() - pushed_at >= PUSH_GRACE:
+                raise
+        await asyncio.sleep(_CANCEL_INTERVAL)
 
 
 class JobList:

@@ -34,7 +34,7 @@ _PLAIN_POLL_LEAD = 0.3
 # A request that the server kept for so long was held.
 _MIN_HELD = 1.0
 # A job that this client pushed may be unknown to a lagging replica for so long.
-_PUSH_GRACE = 10.0
+PUSH_GRACE = 10.0
 # As many hashes as fit into the smallest integers, and far too many to meet one twice.
 _RUNS = 2**60
 
@@ -209,7 +209,8 @@ class JobPoller(Poller[Job]):
             return job
         if job is None:  # the document was dropped
             return Job(self.job_id, JobStatus(self.state.status), outputs=self.buffered_outputs)
-        if job.outputs == self.buffered_outputs and job.status == self.state.status:
+        is_all = len(job.outputs) == len(self.buffered_outputs)  # which end with those of the job
+        if is_all and job.status == self.state.status:
             return job
         status = JobStatus(self.state.status)
         return attrs.evolve(job, status=status, outputs=self.buffered_outputs)
@@ -233,7 +234,7 @@ class JobPoller(Poller[Job]):
             request = endpoints.get_job(self.job_id, offset=self.offset)
             seen = await self.context.send(request, self.state)
         except NotFoundError as error:
-            return self._on_error(error, sent_at, self._not_found_action())
+            return self._on_error(error, sent_at, ErrorAction.RETRY if self._is_new() else None)
         except SieveError as error:
             return self._on_error(error, sent_at)
         rejection, self._rejection = self._rejection, None
@@ -262,17 +263,18 @@ class JobPoller(Poller[Job]):
             return self._on_response(seen, sent_at, sent_at)
         now = loop_time()
         self._is_settling = True
-        if now - sent_at >= _MIN_HELD:
+        if failure is not None and is_rejection(failure):  # however long it had to queue
+            if not (isinstance(failure, NotFoundError) and self._is_new()):
+                self._rejection = failure
+                long_polls.record_refused(now)
+        elif now - sent_at >= _MIN_HELD and getattr(failure, "attempts", True):
             long_polls.record_supported()
-        elif failure is not None and is_rejection(failure):
-            self._rejection = failure
-            long_polls.record_refused(now)
         return self.state.on_long_poll_ended(failure, sent_at=sent_at, now=now)
 
-    def _not_found_action(self) -> ErrorAction | None:
+    def _is_new(self) -> bool:
+        """Whether this client has just pushed the job: a replica may not know it yet."""
         pushed_at = self.context.pushed_at(self.job_id)
-        is_new = pushed_at is not None and loop_time() - pushed_at < _PUSH_GRACE
-        return ErrorAction.RETRY if is_new else None
+        return pushed_at is not None and loop_time() - pushed_at < PUSH_GRACE
 
     def _on_response(
         self, seen: PolledState[Job], sent_at: float, paced_from: float | None
@@ -311,7 +313,7 @@ class JobPoller(Poller[Job]):
                 return False
             if self._run is not None:
                 self._earlier_runs |= {self._run}
-            self._run, self.restarts = None, 0
+            self._run = None
             self.restart = JobRestartedError(self.job_id, seen.run_id)
             self.offset, self.buffered_outputs = 0, ()
         if run is not None:
@@ -328,7 +330,6 @@ class JobPoller(Poller[Job]):
         return restarts is None or restarts == self.restarts
 
     def _is_earlier_run(self, run: int | None, restarts: int | None) -> bool:
-        restarts = restarts or 0
-        if restarts != self.restarts:
+        if restarts is not None and restarts != self.restarts:
             return restarts < self.restarts
         return run in self._earlier_runs

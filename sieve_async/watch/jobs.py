@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import copy
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 
@@ -344,7 +343,9 @@ class WatchedJob(JobPoller):
     def last(self) -> Job | None:
         """The last state seen; each watch gets one of its own."""
         job = super().last()
-        return copy.deepcopy(job) if len(self.subscribers) > 1 else job
+        if job is None or len(self.subscribers) < 2:
+            return job
+        return Job.from_dict(job.to_dict())  # JSON may be nested deeper than `deepcopy` can recurse
 
     def draw_latest_due(self, now: float) -> None:
         """Say how far lists may push back the next poll, after an answer of its own."""

@@ -185,7 +185,7 @@ class JobWatch:
         self._leave()
         self._subscriber.close()
         if self._subscriber.feeder is None:
-            await _close_source(self._source)
+            await self._close_unread()
         ending = set(self._subscriber.ending) - {asyncio.current_task()}  # the source may close it
         if ending:
             await asyncio.wait(ending)
@@ -205,8 +205,13 @@ class JobWatch:
         try:
             self._start()
         except BaseException:
-            await _close_source(self._source)
+            await self._close_unread()
             raise
+
+    async def _close_unread(self) -> None:
+        """Close a source that nothing reads, once."""
+        source, self._source = self._source, ()
+        await _close_source(source)
 
     def _start(self) -> None:
         subscriber = self._subscriber

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import sys
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -514,3 +515,22 @@ async def test_polls_are_counted() -> None:
         assert caught.value.polls == len(server.requests) >= 10
         [outcome] = await client.wait_for_jobs(["job"], timeout=60)
         assert outcome.polls == len(server.requests) - caught.value.polls >= 10
+
+
+async def test_a_deep_result_for_a_callback() -> None:
+    """Outputs nested deeper than Python can compare reach the caller's function and the caller."""
+    pytest.importorskip("orjson")
+    depth = sys.getrecursionlimit()
+    body = b'{"id": "%b", "status": "%b", "outputs": [%b]}'
+
+    def reply(asked: RawRequest) -> Script:
+        total = 2 if now() > 3 else 1
+        output = b'{"data": ' + b"[" * depth + b"]" * depth + b"}"
+        outputs = b", ".join([output] * (total - asked.offset))
+        return respond(body % (JOB.encode(), b"finished" if now() > 5 else b"processing", outputs))
+
+    seen: list[int] = []
+    async with ScriptedServer(reply) as server, server.client() as client:
+        job = await client.wait_for_job(JOB, on_update=lambda each: seen.append(len(each.outputs)))
+    assert len(job.outputs) == 2
+    assert seen == [1, 2, 2]

@@ -22,6 +22,7 @@ from helpers.raw_server import (
     error_response,
     finished_job,
     job_json,
+    job_until,
     respond,
     running_job,
 )
@@ -519,3 +520,25 @@ async def test_results_are_not_shared(sieve: FakeSieve, client: SieveClient) -> 
     one.result().outputs[0].data["x"] = 2  # type: ignore[union-attr]
 
     assert other.result().outputs[0].data["x"] == 1  # type: ignore[union-attr]
+
+
+async def test_a_deep_result_in_two_watches() -> None:
+    """What is nested deeper than Python can recurse reaches each watch, and ends no other wait."""
+    deep = b"[" * 900 + b"]" * 900
+    end = b'{"id": "deep", "status": "finished", "outputs": [{"data": %b}]}' % deep
+
+    def reply(asked: RawRequest) -> Script:
+        if now() < 2 or asked.job_id == "other":
+            return job_until(10, asked.job_id)
+        return respond(end)
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        first, second, other = await asyncio.gather(
+            client.wait_for_jobs(["deep"]),
+            client.wait_for_jobs(["deep"]),
+            client.wait_for_job("other"),
+        )
+    assert first[0].ok
+    assert second[0].ok
+    assert first[0].result().data[0] is not second[0].result().data[0]
+    assert other.succeeded

@@ -496,3 +496,34 @@ async def test_source_that_is_cancelled_by_its_own_timeout(
                 await client.close()
 
     assert now() == 1.0
+
+
+class CountingSource:
+    """A source of ids that counts how often it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self
+
+    async def __anext__(self) -> str:
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Count this."""
+        self.closed += 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_source_is_closed_once(client: SieveClient, *, fails: bool) -> None:
+    """However often a watch that never began is closed."""
+    source = CountingSource()
+    watch = client.as_completed(source)
+    if fails:
+        await client.close()
+        with pytest.raises(ClientClosedError):
+            await anext(watch)
+    await watch.aclose()
+    await watch.aclose()
+    assert source.closed == 1

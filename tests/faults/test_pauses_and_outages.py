@@ -21,10 +21,20 @@ from helpers.raw_server import (
     finished_job,
     job_until,
     respond,
+    running_job,
     version_json,
 )
 from helpers.waits import KINDS, ends_of
-from sieve_async import Job, Limits, PollPolicy, RateLimitError, SieveClient, errors
+from sieve_async import (
+    Job,
+    Limits,
+    PollPolicy,
+    RateLimitError,
+    RetryPolicy,
+    ServerError,
+    SieveClient,
+    errors,
+)
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -289,3 +299,27 @@ async def test_push_without_a_slot_for_its_next_try() -> None:
         assert isinstance(error, RateLimitError)
         assert error.attempts == 1
         assert len(server.requests) == 2
+
+
+async def test_a_push_behind_many_polls_that_a_pause_held_back() -> None:
+    """One that would wait longer than ``max_retry_after`` says why, not that its time is over."""
+
+    def reply(asked: RawRequest) -> Script:
+        is_first = asked.job_id == "first"
+        return error_response(503, ("Retry-After", "30")) if is_first else running_job(asked.job_id)
+
+    settings: dict[str, Any] = {
+        "limits": Limits(polls_per_second=0.5),
+        "retry": RetryPolicy(max_retry_after=60),
+    }
+    async with ScriptedServer(reply) as server, server.client(**settings) as client:
+        waits = [asyncio.create_task(client.wait_for_job("first"))]
+        await asyncio.sleep(1)
+        waits += [asyncio.create_task(client.wait_for_job(f"j{n}")) for n in range(60)]
+        await asyncio.sleep(1)
+        with pytest.raises(ServerError) as caught:
+            await client.run("o/f", timeout=3600)
+        assert caught.value.retry_after == 30
+        for wait in waits:
+            wait.cancel()
+        await asyncio.wait(waits)

@@ -23,8 +23,10 @@ from helpers.raw_server import (
     ScriptedServer,
     error_response,
     finished_job,
+    job_document,
+    respond,
 )
-from sieve_async import Limits, PushedJob, RetryPolicy, SieveClient, errors
+from sieve_async import Limits, PushedJob, RetryPolicy, SieveClient, WaitTimeoutError, errors
 
 pytestmark = pytest.mark.looptime
 
@@ -302,3 +304,24 @@ async def test_random_faults(pushes: int, seed: int) -> None:
         assert not error.accepted or accepted
     assert ambiguous
     assert known
+
+
+async def test_cancelling_a_job_that_a_replica_does_not_know_yet() -> None:
+    """``cancel_on_timeout`` tries again: else the job continues, and so do its costs."""
+    cancelled: list[RawRequest] = []
+
+    def reply(asked: RawRequest) -> Script:
+        if asked.method == "POST":
+            return respond({"id": "job"})
+        if now() < 1.5:
+            return error_response(404)
+        if asked.method == "DELETE":
+            cancelled.append(asked)
+            return respond(b"")
+        return respond(job_document("job", "cancelled" if cancelled else "processing"))
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        with pytest.raises(WaitTimeoutError) as caught:
+            await client.run("o/f", timeout=1, cancel_on_timeout=True)
+    assert caught.value.__notes__ == ["the job was cancelled"]
+    assert len(cancelled) == 1

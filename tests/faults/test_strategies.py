@@ -435,3 +435,36 @@ async def test_deadline_of_a_long_poll_that_queued() -> None:
         job = await client.wait_for_job("a", timeout=60, strategy="long_poll")
 
     assert job.succeeded
+
+
+async def test_a_new_job_that_a_replica_does_not_know_yet() -> None:
+    """Its 404 does not mean that there is no endpoint for long polls."""
+
+    def reply(asked: RawRequest) -> Script:
+        if asked.method == "POST":
+            return respond({"id": "job"})
+        if now() < 0.3:
+            return error_response(404)
+        if asked.is_await:
+            return [max(0.0, 100 - now()), *finished_job("job")]
+        return job_until(100)
+
+    async with ScriptedServer(reply) as server, server.client() as client:
+        await client.run("o/f", strategy="long_poll")
+        assert now() < 101
+        assert len(server.polls) < 8  # the push is one of them
+
+
+@pytest.mark.parametrize("status", [404, 403])
+async def test_a_missing_endpoint_is_found_at_a_small_rate(status: int) -> None:
+    """Time in the queue is not time for which the server held a request."""
+
+    def reply(asked: RawRequest) -> Script:
+        return error_response(status) if asked.is_await else job_until(300, asked.job_id)
+
+    limits = Limits(polls_per_second=2)
+    async with ScriptedServer(reply) as server, server.client(limits=limits) as client:
+        waits = (client.wait_for_job(f"j{n}", strategy="long_poll") for n in range(20))
+        await asyncio.gather(*waits)
+        assert len(server.awaits) <= 40
+        assert len(server.polls) > 500
