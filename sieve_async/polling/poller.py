@@ -313,7 +313,7 @@ class JobPoller(Poller[Job]):
                 return False
             if self._run is not None:
                 self._earlier_runs |= {self._run}
-            self._run = None
+            self._run, self.restarts = None, 0
             self.restart = JobRestartedError(self.job_id, seen.run_id)
             self.offset, self.buffered_outputs = 0, ()
         if run is not None:
@@ -330,6 +330,7 @@ class JobPoller(Poller[Job]):
         return restarts is None or restarts == self.restarts
 
     def _is_earlier_run(self, run: int | None, restarts: int | None) -> bool:
-        if restarts is not None and restarts != self.restarts:
+        restarts = restarts or 0  # the first run may have null
+        if restarts != self.restarts:
             return restarts < self.restarts
         return run in self._earlier_runs

@@ -20,7 +20,6 @@ from sieve_async import (
     Job,
     NotFoundError,
     PollPolicy,
-    RetryPolicy,
     SieveClient,
     SieveError,
 )
@@ -151,26 +150,3 @@ async def test_version_that_vanishes_or_changes_its_id(
 
     assert isinstance(await end(status=404), NotFoundError)
     assert isinstance(await end(fields={"id": "v-2", "build_status": "ready"}), DecodeError)
-
-
-async def test_a_new_run_that_does_not_say_how_often_it_restarted() -> None:
-    """Another ``run_id`` without ``restarts`` is a new run, and the one before is not another."""
-    lives: list[tuple[str, str, int | None]] = [
-        ("processing", "a", 1),
-        ("processing", "b", None),
-        ("processing", "a", 1),
-        ("finished", "b", None),
-    ]
-
-    def reply(_: RawRequest) -> Script:
-        status, run_id, restarts = lives[min(len(server.requests), len(lives)) - 1]
-        outputs = [{"data": f"of {run_id}"}]
-        document = {"id": JOB, "status": status, "run_id": run_id, "restarts": restarts}
-        return respond({**document, "outputs": outputs})
-
-    async with (
-        ScriptedServer(reply) as server,
-        server.client(retry=RetryPolicy(max_attempts=1)) as client,
-    ):
-        job = await client.wait_for_job(JOB, timeout=60)
-    assert job.data == ("of b",)
