@@ -534,3 +534,39 @@ async def test_a_deep_result_for_a_callback() -> None:
         job = await client.wait_for_job(JOB, on_update=lambda each: seen.append(len(each.outputs)))
     assert len(job.outputs) == 2
     assert seen == [1, 2, 2]
+
+
+async def test_outage_without_end() -> None:
+    """Without ``outage_timeout`` a wait goes on however long nothing valid comes."""
+    endless = PollPolicy(outage_timeout=None)
+
+    def reply(_: RawRequest) -> Script:
+        return error_response(503) if now() < 20_000 else job_until(0)
+
+    async with ScriptedServer(reply) as server, server.client(polling=endless) as client:
+        assert (await client.wait_for_job("job")).succeeded
+
+
+async def test_silence_is_the_last_error() -> None:
+    """A poll that took too long is what a wait saw last, unless the deadline cut it off."""
+    for seconds, expected in ((100, errors.RequestTimeoutError), (20, type(None))):
+        async with ScriptedServer(lambda _: [Action.SILENCE]) as server, server.client() as client:
+            with pytest.raises(errors.WaitTimeoutError) as caught:
+                await client.wait_for_job("job", timeout=seconds)
+            assert type(caught.value.last_error) is expected
+
+
+async def test_nudge_during_a_poll() -> None:
+    """The next poll follows at once: the answer in flight may be older than the event."""
+
+    def reply(request: RawRequest) -> Script:
+        return [2.0, *job_until(101, request.job_id)]
+
+    slow = PollPolicy(min_interval=60, max_interval=60, jitter=0)
+    async with ScriptedServer(reply) as server, server.client(polling=slow) as client:
+        waiting = asyncio.create_task(client.wait_for_job("job"))
+        await asyncio.sleep(1)
+        assert client.nudge("job")
+        await asyncio.sleep(2)
+        assert server.times == [pytest.approx(0), pytest.approx(2)]
+        await waiting
