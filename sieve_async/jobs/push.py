@@ -184,7 +184,8 @@ def _was_accepted(error: SieveError) -> bool:
 
 def _hiding(values: tuple[str, ...]) -> Callable[[Callable[[str], str]], Callable[[str], str]]:
     """Extend a redaction by the values of environment variables: a server may send them back."""
-    secrets = [redactor(value, "[env]") for value in values if len(value) >= _MIN_SECRET]
+    longest_first = sorted(values, key=len, reverse=True)  # one may be the beginning of another
+    secrets = [redactor(value, "[env]") for value in longest_first if len(value) >= _MIN_SECRET]
 
     def extend(redact: Callable[[str], str]) -> Callable[[str], str]:
         def hide(text: str) -> str:

@@ -434,3 +434,23 @@ async def test_timeout_of_a_callback_cancels_no_job(sieve: FakeSieve, client: Si
         await client.run("sieve/demo", {}, on_update=on_update, timeout=60, cancel_on_timeout=True)
 
     assert not [entry for entry in sieve.requests if entry.method == "DELETE"]
+
+
+@pytest.mark.parametrize(
+    ("value", "echoed"),
+    [
+        ("first\nsecond", r"first\nsecond"),
+        ("geheimnisvoll-ä", "geheimnisvoll-%C3%A4"),
+        ("中文密码", r"\u4e2d\u6587\u5bc6\u7801"),
+        ("🔑🔑🔑🔑", r"\ud83d\udd11" * 4),
+        ("admin-1234", "admin-1234"),
+    ],
+)
+async def test_env_in_another_spelling(value: str, echoed: str) -> None:
+    """Values of the environment are hidden however a text of a server spells them."""
+    async with push_server() as server, SieveClient(KEY, base_url=server.url) as client:
+        server.plan = lambda _: PushPlan(status="400 Bad", body=f"bad: {echoed}".encode())
+        with pytest.raises(errors.BadRequestError) as refused:
+            await client.push_job("me/mine", env={"USER": "admin", "KEY": value})
+
+    assert refused.value.detail == "bad: [env]"

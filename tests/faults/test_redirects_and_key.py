@@ -4,6 +4,7 @@ import asyncio
 import html
 import json
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -170,3 +171,16 @@ async def test_key_in_another_spelling(key: str, echoed: str) -> None:
         assert key not in html.unescape(error.detail)
         assert key not in html.unescape(str(error))
         assert "key:" in error.detail
+
+
+async def test_text_that_begins_as_the_key_does() -> None:
+    """Another token with the same beginning is left as it is, and takes no time."""
+    key = "eyJhbGciOiJIUzI1NiJ9.abcdef"
+    answer = respond({"detail": f"not {key[:-1]}g"}, status=400)
+    async with RawServer(answer) as server, server.client(api_key=key) as client:
+        started = time.process_time()
+        error = await error_of(client.get_job(JOB))
+
+    assert time.process_time() - started < 1
+    assert isinstance(error, BadRequestError)
+    assert error.detail == f"not {key[:-1]}g"
