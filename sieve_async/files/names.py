@@ -45,17 +45,23 @@ def name_of_url(url: str) -> str:
 
 def distinct_names(names: Iterable[str]) -> list[str]:
     """Number the names that some file system takes for the same: ``a.mp4``, ``A-2.mp4``."""
-    taken: set[str] = set()
+    numbers: dict[str, int] = {}  # of each name that is taken, the last that was tried
     distinct: list[str] = []
     for name in names:
         stem, suffix = _split(name)
-        candidate, number = name, 1
-        while (key := unicodedata.normalize("NFKC", candidate).casefold()) in taken:
+        candidate, first = name, _folded(name)
+        number = numbers.get(first, 1)
+        while (key := _folded(candidate)) in numbers:
             number += 1
             candidate = f"{stem}-{number}{suffix}"
-        taken.add(key)
+        numbers[first], numbers[key] = number, numbers.get(key, 1)
         distinct.append(candidate)
     return distinct
+
+
+def _folded(name: str) -> str:
+    """What is the same for names that some file system takes for the same."""
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def cut_bytes(text: str, limit: int) -> str:

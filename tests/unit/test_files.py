@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import resource
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -471,3 +473,26 @@ async def test_cancelling_waits_for_the_thread() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert ended.is_set()
+
+
+def test_many_equal_names() -> None:
+    """Thousands of outputs with one name take no time."""
+    started = time.process_time()
+    names = distinct_names(["output.mp4", "OUTPUT.mp4"] * 5000)
+    assert time.process_time() - started < 2
+    assert names[:3] == ["output.mp4", "OUTPUT-2.mp4", "output-3.mp4"]
+    assert len({name.lower() for name in names}) == 10_000
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """Where not even the record can be written, nothing is left behind."""
+    part = PartFile.open(tmp_path / "clip.mp4", "u")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            part.start(Content('"v1"', 100, None))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    part.close()
+    assert not list(tmp_path.iterdir())
