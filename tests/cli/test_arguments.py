@@ -41,7 +41,8 @@ def usage_error(capsys: pytest.CaptureFixture[str], line: str) -> str:
         "watch - a",
         "watch - --ids-file x",
         "watch a --show",
-        "watch a --report /",
+        "watch --state x --report x",
+        "watch --ids-file x --report x",
         "watch a --format yaml",
         "demo --jobs many",
         "serve --port 65536",
@@ -55,7 +56,6 @@ def usage_error(capsys: pytest.CaptureFixture[str], line: str) -> str:
             f"watch a --timeout={time}"
             for time in ("", "1h30", "1.2.3", ".", "1H", "-1", "1e3", "m")
         ),
-        f"run me/mine --download {__file__}",
     ],
 )
 def test_usage_errors(line: str, capsys: pytest.CaptureFixture[str]) -> None:

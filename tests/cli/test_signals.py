@@ -224,3 +224,22 @@ sys.exit(main())
 
     assert await asyncio.wait_for(program.wait(), 30) == 143
     await finish_command(program)
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize(
+    "line", ["watch --ids-file", "run me/mine --inputs-file", "push me/mine --key-file"]
+)
+async def test_files_that_are_pipes(sieve: FakeSieve, line: str, tmp_path: Path) -> None:
+    """A signal ends the program also while a pipe that it reads is open without a word."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    program = await start_command(sieve, *line.split(), str(path))
+
+    with await asyncio.to_thread(path.open, "wb"):  # when the program has opened it, too
+        program.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(program.wait(), 30) == 143
+    ended = await finish_command(program)
+
+    assert "may have been started" not in ended.stderr
+    assert not sieve.requests
