@@ -106,7 +106,8 @@ async def _print_outputs(context: _Context) -> Exit:
                     context.printer.item(output, to_json(output))
                     offset += 1
     except asyncio.CancelledError:
-        options.offset = offset
+        if options.on_restart == "raise":  # else some may be of an earlier run: none is left out
+            options.offset = offset
         context.note_pending(f"job {job_id}", job_id)
         raise
     return Exit.OK

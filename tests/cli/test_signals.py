@@ -243,3 +243,28 @@ async def test_files_that_are_pipes(sieve: FakeSieve, line: str, tmp_path: Path)
 
     assert "may have been started" not in ended.stderr
     assert not sieve.requests
+
+
+@pytest.mark.looptime
+async def test_outputs_of_two_runs(command: Command, sieve: FakeSieve) -> None:
+    """Outputs of an earlier run do not make the continued command leave out some of the new run."""
+    job = sieve.job(sieve.add_job("a", by="manual"))
+    job.start()
+    job.yield_output("old")
+    job.yield_output("old")
+    line = "job outputs --on-restart continue a"
+    running = asyncio.ensure_future(command(*shlex.split(line)))
+    await wait_until_requested(sieve)
+    await asyncio.sleep(0.1)
+    job.restart()
+    job.yield_output("new")
+    await asyncio.sleep(10)
+    running.cancel()
+    ended = await running
+
+    assert [json.loads(each)["data"] for each in ended.stdout.split("\n")[:-1]] == [
+        "old",
+        "old",
+        "new",
+    ]
+    assert ended.stderr.endswith(f"resume with: sieve-async {line}\n")
