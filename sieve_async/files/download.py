@@ -185,9 +185,17 @@ def _check_path(name: str, path: object, kind: str) -> Path:
     if not isinstance(path, (str, os.PathLike)):
         raise InvalidArgumentError(f"{name} must be a path, got {type(path).__name__}")
     text = os.fspath(path)
-    if not isinstance(text, str) or not text or "\0" in text:
+    if not isinstance(text, str) or not text or "\0" in text or not _can_be_encoded(text):
         raise InvalidArgumentError(f"{name} must be the path of a {kind}, got {text!r:.100}")
     return Path(text)
+
+
+def _can_be_encoded(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_absent(path: Path) -> None:

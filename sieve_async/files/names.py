@@ -1,5 +1,6 @@
 """Safe local names for files whose names come from outside."""
 
+import sys
 import unicodedata
 from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
@@ -27,7 +28,9 @@ def safe_name(raw: str) -> str:
         for character in unicodedata.normalize("NFC", last)
         if not unicodedata.category(character).startswith("C")
     )
-    name = "".join("_" if character in _FORBIDDEN else character for character in kept)
+    encoding = sys.getfilesystemencoding()  # ASCII, say; what it has not becomes a question mark
+    known = kept.encode(encoding, "replace").decode(encoding)
+    name = "".join("_" if character in _FORBIDDEN else character for character in known)
     name = _shorten(" ".join(name.split()).lstrip(".- ").rstrip(". "))
     if name.partition(".")[0].rstrip().upper() in _DEVICES:
         name = f"_{name}"

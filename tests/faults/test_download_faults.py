@@ -458,14 +458,14 @@ async def test_invalid_arguments(tmp_path: Path) -> None:
     """Invalid arguments are rejected before any socket."""
     url: Any = "https://host/x"
     files: list[Any] = [None, b"https://host/x", {"url": "https://host/x"}]
-    paths: list[Any] = [None, "", b"x", "a\0b", "..", "/"]
+    paths: list[Any] = [None, "", b"x", "a\0b", "a\ud800", "..", "/"]
     calls = [(file, tmp_path / "x") for file in files] + [(url, path) for path in paths]
     for file, path in calls:
         with pytest.raises(InvalidArgumentError):
             await download(file, path, settings=SETTINGS)
     with pytest.raises(InvalidArgumentError):
         await download(url, tmp_path / "x", settings=SETTINGS, on_progress=1)  # type: ignore[arg-type]
-    for directory in (None, "", b"x", "a\0b"):
+    for directory in (None, "", b"x", "a\0b", "a\ud800"):
         with pytest.raises(InvalidArgumentError):
             await download_all([], directory, settings=SETTINGS)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="concurrency"):

@@ -4,6 +4,8 @@ import asyncio
 import os
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -496,3 +498,12 @@ def test_full_disk(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     part.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_names_of_other_encodings() -> None:
+    """Where file names are ASCII, a file of another name can be saved all the same."""
+    code = "from sieve_async.files import safe_name; print(safe_name('d\\u00fc 1.mp4'))"
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    program = (sys.executable, "-c", code)
+    printed = subprocess.check_output(program, env=os.environ | ascii_only)  # noqa: S603 - ours
+    assert printed == b"d_ 1.mp4\n"
