@@ -411,13 +411,19 @@ async def test_a_cancelled_step_loses_nothing(sieve: FakeSieve, client: SieveCli
 
 
 async def test_a_next_offset_that_leads_nowhere() -> None:
-    """A list is never cut short without an error; an empty page is the last one."""
+    """A list is never cut short without an error; an empty page is the last one.
+
+    The jobs of the page come before the error, which is none where no further page is needed.
+    """
     rows = [{"id": "j", "status": "queued"}]
     offsets: tuple[object, ...] = (0, "500", 500.0, True, {})
     for next_offset in offsets:
         async with serve(respond({"data": rows, "next_offset": next_offset})) as (_, client):
+            listing = client.list_jobs()
+            assert (await anext(listing)).id == "j"
             with pytest.raises(errors.DecodeError, match="next_offset"):
-                await ids_of(client)
+                await anext(listing)
+            assert await ids_of(client, limit=1) == ["j"]
     for end in (None, -1, 0):
         async with serve(respond({"data": [], "next_offset": end})) as (_, client):
             assert await ids_of(client) == []
