@@ -389,3 +389,18 @@ def _holder(path: Path) -> Iterator["subprocess.Popen[str]"]:
             yield process
         finally:
             process.kill()
+
+
+async def test_outcomes_that_are_just_not_nested_too_deeply(path: Path) -> None:
+    """What can be written can be read again: one job does not make the file unreadable."""
+    data: object = "end"
+    outcomes = []
+    for depth in range(1, sys.getrecursionlimit()):
+        data = [data]
+        job = Job(f"j{depth}", JobStatus.FINISHED, outputs=(InputOutput(data=data),))
+        outcomes.append(JobOutcome(job.id, job))
+    async with WatchState.open(path) as state:
+        await state.add(outcome.job_id for outcome in outcomes)
+        await state.commit(outcomes, [])
+        stored = [outcome.job_id async for outcome in state.outcomes()]
+        assert stored + await state.pending() == [outcome.job_id for outcome in outcomes]
