@@ -256,15 +256,17 @@ async def _download(context: _Context, job: Job, directory: Path) -> tuple[list[
         context.progress.note(f"job {job.id} has no files (status: {job.status})")
     bar = DownloadBar(context.progress, len(job.files))
 
-    async def one(file: File, path: Path) -> Path:
-        return await context.client.download(
-            file,
-            path,
-            overwrite=context.options.overwrite,
-            on_progress=partial(bar.update, path.name),
-        )
+    download = partial(context.client.download, overwrite=context.options.overwrite)
 
-    saved, errors = await download_each(one, job.files, directory)
+    async def one(file: File, path: Path) -> Path:
+        return await download(file, path, on_progress=partial(bar.update, path.name))
+
+    try:
+        saved, errors = await download_each(one, job.files, directory)
+    except asyncio.CancelledError:
+        line = shlex.join(["sieve-async", "job", "download", job.id, str(directory)])
+        context.progress.write_line(f"resume with: {line}")
+        raise
     context.progress.clear()
     for error in errors:
         context.progress.write_line(f"sieve-async: {describe_error(error, context.options)}")

@@ -167,12 +167,11 @@ class WatchRun:
         jobs, words = f"{_jobs(len(missing))} still pending", missing
         if self.options.state is not None:
             words = []
-        elif len(missing) <= _MAX_IDS_IN_COMMAND:
-            jobs = f"{jobs}: {' '.join(missing)}"
-        else:
-            path = _save_ids(missing)
+        elif len(missing) > _MAX_IDS_IN_COMMAND and (path := _save_ids(missing)):
             jobs = f"{jobs}; their ids are in {path}"
-            command, words = "watch", ["--ids-file", str(path)]
+            command, words = "watch", ["--ids-file", path]
+        else:
+            jobs = f"{jobs}: {' '.join(missing)}"
         self.progress.write_line(jobs)
         self.progress.write_line(resume_line(self.options, words, command=command))
 
@@ -242,12 +241,15 @@ def _write_in_place(path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
 
 
-def _save_ids(job_ids: Sequence[str]) -> Path:
-    """A file with these ids that only this user can read."""
-    descriptor, path = tempfile.mkstemp(prefix="sieve-async-", suffix=".ids")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.writelines(f"{job_id}\n" for job_id in job_ids)
-    return Path(path)
+def _save_ids(job_ids: Sequence[str]) -> str | None:
+    """A file with these ids that only this user can read; None if it cannot be written."""
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="sieve-async-", suffix=".ids")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.writelines(f"{job_id}\n" for job_id in job_ids)
+    except OSError:
+        return None
+    return path
 
 
 def known_ids(options: Options) -> list[str] | None:

@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -268,3 +269,35 @@ async def test_outputs_of_two_runs(command: Command, sieve: FakeSieve) -> None:
         "new",
     ]
     assert ended.stderr.endswith(f"resume with: sieve-async {line}\n")
+
+
+@pytest.mark.looptime
+async def test_many_pending_jobs_on_a_full_disk(
+    command: Command, sieve: FakeSieve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no file can be made for their ids, the line itself names them all."""
+    ids = [sieve.add_job(f"job-{number}", status=None) for number in range(30)]
+    paths = [f"/v2/jobs/{job_id}" for job_id in ids]
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", "/dev/null/missing")
+        ended = await interrupt(command, sieve, f"job wait {' '.join(ids)}", *paths)
+
+    assert ended.exit_code == 130
+    assert ended.stderr.endswith(f"resume with: sieve-async job wait {' '.join(ids)}\n")
+
+
+@pytest.mark.looptime
+async def test_interrupted_download(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
+    """The files of a job that was run can still be had."""
+    sieve.script_function("me/mine", outputs=[{"url": sieve.add_file("a.mp4", b"x" * 1000)}])
+    sieve.fault(path="/files/a.mp4", slow_body=60)
+    directory = tmp_path / "my files"
+    line = f"run me/mine --download '{directory}'"
+
+    ended = await interrupt(command, sieve, line, "/files/a.mp4")
+
+    (push,) = sieve.pushes
+    resumed = f"job download {push.job_id} '{directory}'"
+    assert ended.exit_code == 130
+    assert ended.stderr.endswith(f"resume with: sieve-async {resumed}\n")
+    assert (await command(*shlex.split(resumed))).exit_code == 0
