@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import pickle
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -460,3 +461,18 @@ async def test_env_in_another_spelling(value: str, echoed: str) -> None:
             await client.push_job("me/mine", env={"USER": "admin", "KEY": value})
 
     assert refused.value.detail == "bad: [env]"
+
+
+async def test_long_env() -> None:
+    """Values of the environment may be long: they take no time, and are hidden all the same."""
+    value = "".join(f"{number:x}/" for number in range(20_000))
+    echo = f'{{"detail": "bad: {value} is no key"}}'.encode()
+    async with push_server() as server, SieveClient(KEY, base_url=server.url) as client:
+        started = time.process_time()
+        await client.push_job("me/mine", env={"KEY": value})
+        server.plan = lambda _: PushPlan(accepts=False, status="400 Bad", body=echo)
+        with pytest.raises(errors.BadRequestError) as refused:
+            await client.push_job("me/mine", env={"KEY": value})
+
+    assert time.process_time() - started < 2
+    assert refused.value.detail.endswith("bad: [env]")
