@@ -88,10 +88,11 @@ class StateFile:
             StateFileError: It cannot be used.
         """
         with _typed_errors(self.path):
+            if self._is_read_only or self.path.exists():
+                _check_regular(self.path)  # first, or a lock would be left beside a directory
             if not self._is_read_only:
                 self._acquire_lock()
                 _create_private(self.path)
-            _check_regular(self.path)
             uri = f"{self.path.as_uri()}?mode={'ro' if self._is_read_only else 'rw'}"
             self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT)
             self._check_format(self._db)

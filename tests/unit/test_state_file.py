@@ -404,3 +404,13 @@ async def test_outcomes_that_are_just_not_nested_too_deeply(path: Path) -> None:
         await state.commit(outcomes, [])
         stored = [outcome.job_id async for outcome in state.outcomes()]
         assert stored + await state.pending() == [outcome.job_id for outcome in outcomes]
+
+
+async def test_nothing_is_left_beside_what_is_no_file(tmp_path: Path) -> None:
+    """A path that cannot be a state file gets no lock beside it."""
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    with pytest.raises(StateFileError, match="not a regular file"):
+        async with WatchState.open(directory):
+            pass
+    assert os.listdir(tmp_path) == ["directory"]  # noqa: PTH208 - at once
