@@ -92,7 +92,7 @@ def check_offset(offset: object) -> int:
 
 def check_status(status: object) -> str:
     """A status to filter by: any word, since the set is open."""
-    if not isinstance(status, str) or not status:
+    if not isinstance(status, str) or not status or not status.isprintable():
         raise InvalidArgumentError(must_be("status", "a status such as 'queued'", status))
     return str.__str__(status)
 

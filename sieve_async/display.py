@@ -190,8 +190,8 @@ def _row(*values: object) -> str:
 
 def _cell(text: str) -> str:
     """An escaped text; of a long one its end, which says most."""
-    shown = text if len(text) <= _MAX_CELL else f"...{text[-_MAX_CELL:]}"
-    return escape("".join(each for each in shown if each.isprintable() or each == "\n"))
+    text = printable(text)
+    return escape(text if len(text) <= _MAX_CELL else f"...{text[-_MAX_CELL:]}")
 
 
 def text_of(value: object) -> str:

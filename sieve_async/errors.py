@@ -426,7 +426,7 @@ class DownloadError(SieveError):
     status: int | None = None
 
     def __str__(self) -> str:
-        return f"download of {self.url}: {self.reason}"
+        return f"download{self.url and f' of {self.url}'}: {self.reason}"
 
 
 class FileExpiredError(DownloadError):

@@ -39,6 +39,14 @@ __all__ = [
 _Value = TypeVar("_Value")
 
 
+def _job_status(word: str) -> JobStatus:
+    return word if word.__class__ is JobStatus else JobStatus(word)
+
+
+def _build_status(word: str) -> BuildStatus:
+    return word if word.__class__ is BuildStatus else BuildStatus(word)
+
+
 @attrs.frozen
 class Restart:
     """One restart of a job; ``type`` is preemption, OOM or error."""
@@ -98,7 +106,7 @@ class FunctionVersion:
     """
 
     id: str
-    build_status: BuildStatus
+    build_status: BuildStatus = attrs.field(converter=_build_status)
     queued_at: datetime | None = None
     built_at: datetime | None = None
     ready_at: datetime | None = None
@@ -194,7 +202,7 @@ class Job:
     """
 
     id: str
-    status: JobStatus
+    status: JobStatus = attrs.field(converter=_job_status)
     function_id: str | None = None
     organization_id: str | None = None
     function: Function | None = None

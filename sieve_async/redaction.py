@@ -3,20 +3,47 @@
 import re
 from collections.abc import Callable
 
-_NAMES_IN_HTML = {'"': "&quot;", "&": "&amp;", "'": "&apos;", "<": "&lt;", ">": "&gt;"}
+_MAX_SPELLED = 1000  # characters
+# Names in HTML, and escapes of JSON and Python.
+_NAMES = {
+    '"': "&quot;",
+    "&": "&amp;",
+    "'": "&apos;",
+    "<": "&lt;",
+    ">": "&gt;",
+    "\n": r"\\n",
+    "\r": r"\\r",
+    "\t": r"\\t",
+}
 
 
 def redactor(secret: str, replacement: str = "[API key]") -> Callable[[str], str]:
     """A function that replaces a secret in a text; a closure, so that no repr shows it.
 
-    It also finds it as JSON, a URL or HTML may spell it, each character in its own way.
+    It also finds it as JSON, a URL or HTML may spell it, each character in its own way. Of a very
+    long secret it finds the beginning, and replaces all that follows.
     """
-    spelling = re.compile("".join(map(_spellings, secret)))
-    return lambda text: spelling.sub(replacement, text)
+    spelling: re.Pattern[str] | None = None
+
+    def redact(text: str) -> str:
+        nonlocal spelling
+        if spelling is None:  # compiled when it is needed first, which takes 0.1 ms a character
+            rest = r"[\s\S]*" if len(secret) > _MAX_SPELLED else ""
+            spelling = re.compile("".join(map(_spellings, secret[:_MAX_SPELLED])) + rest)
+        return spelling.sub(replacement, text)
+
+    return redact
 
 
 def _spellings(character: str) -> str:
-    code = f"{ord(character):02x}"
-    plain = re.escape(character)
-    name = _NAMES_IN_HTML.get(character, plain)
-    return rf"(?:\\?{plain}|(?i:\\u00{code}|%{code}|&#0*{ord(character)};|&#x0*{code};)|{name})"
+    """What one character may stand as.
+
+    No two of these match the same text: a text that begins as the secret does would be tried in all
+    combinations.
+    """
+    units = character.encode("utf-16-be").hex()
+    escapes = "".join(rf"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
+    percent = "".join(f"%{byte:02x}" for byte in character.encode())
+    code = ord(character)
+    spellings = [rf"\\?{re.escape(character)}", *filter(None, [_NAMES.get(character)])]
+    return rf"(?:{'|'.join(spellings)}|(?i:{escapes}|{percent}|&#0*{code};|&#x0*{code:x};))"

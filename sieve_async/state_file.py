@@ -54,6 +54,7 @@ _FILE_ERRORS = frozenset(
 # How long a commit waits for another writer, such as the caller's own connection, in seconds.
 _BUSY_TIMEOUT = 30.0
 _PORTION = 500
+_MARGIN = 20  # levels of nesting that reading may need beyond what writing needs
 # What SQLite needs beside the database before it writes anything: two pages and 32 KiB of index.
 _MIN_FREE = 64 * 1024
 
@@ -87,10 +88,11 @@ class StateFile:
             StateFileError: It cannot be used.
         """
         with _typed_errors(self.path):
+            if self._is_read_only or self.path.exists():
+                _check_regular(self.path)  # first, or a lock would be left beside a directory
             if not self._is_read_only:
                 self._acquire_lock()
                 _create_private(self.path)
-            _check_regular(self.path)
             uri = f"{self.path.as_uri()}?mode={'ro' if self._is_read_only else 'rw'}"
             self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT)
             self._check_format(self._db)
@@ -260,7 +262,7 @@ class StateFile:
     def _read_outcome(self, document: str, *, age: float) -> JobOutcome:
         try:
             return attrs.evolve(JobOutcome.from_dict(json.loads(document)), age=age)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             reason = f"it is damaged: an outcome cannot be read: {error}"
             raise StateFileError(str(self.path), reason) from error
 
@@ -317,8 +319,11 @@ def _execute(db: sqlite3.Connection, sql: str, parameters: Any) -> None:
 
 def _encode(outcome: JobOutcome) -> str | None:
     """The JSON of an outcome; None for one that is nested deeper than the standard library goes."""
+    document: Any = outcome.to_dict()
+    for _ in range(_MARGIN):
+        document = [document]
     try:
-        return _ENCODE(outcome.to_dict())
+        return _ENCODE(document)[_MARGIN:-_MARGIN]
     except RecursionError:
         _LOG.warning("job %s: outcome not stored: nested too deeply", outcome.job_id)
         return None

@@ -36,7 +36,7 @@ from sieve_async.cli.output import (
 )
 from sieve_async.cli.parser import Options, redirect_to_null
 from sieve_async.cli.progress import DownloadBar, Progress, log_to, make_progress
-from sieve_async.cli.watch import WatchRun, known_ids, resume_line, show_state
+from sieve_async.cli.watch import WatchRun, checking_target, known_ids, resume_line, show_state
 from sieve_async.client import SieveClient
 from sieve_async.config import find_api_key, read_key_file
 from sieve_async.errors import ConfigError, InvalidArgumentError, SieveError
@@ -77,7 +77,8 @@ class _Context:
 
 
 async def _watch(context: _Context) -> Exit:
-    client, options, job_ids = context.client, context.options, known_ids(context.options)
+    client, options = context.client, context.options
+    job_ids = await asyncio.to_thread(known_ids, options)  # the file may be a pipe
     return await WatchRun(client, options, job_ids, context.printer, context.progress).run()
 
 
@@ -105,7 +106,8 @@ async def _print_outputs(context: _Context) -> Exit:
                     context.printer.item(output, to_json(output))
                     offset += 1
     except asyncio.CancelledError:
-        options.offset = offset
+        if options.on_restart == "raise":  # else some may be of an earlier run: none is left out
+            options.offset = offset
         context.note_pending(f"job {job_id}", job_id)
         raise
     return Exit.OK
@@ -138,6 +140,9 @@ async def _wait_for_version(context: _Context) -> Exit:
 async def _run_job(context: _Context) -> Exit:
     """Start a job, wait for it, and download its files if asked to."""
     options, progress = context.options, context.progress
+    arguments = await asyncio.to_thread(_push_arguments, options)
+    if options.download is not None:
+        await asyncio.to_thread(_check_directory, options.download)
     pushed_ids: list[str] = []
 
     def report_pushed(pushed: PushedJob) -> None:
@@ -149,7 +154,7 @@ async def _run_job(context: _Context) -> Exit:
 
     try:
         job = await context.client.run(
-            **_push_arguments(options),
+            **arguments,
             timeout=options.timeout,
             strategy="long_poll" if options.strategy == "long_poll" else "poll",
             on_pushed=report_pushed,
@@ -175,13 +180,20 @@ async def _run_job(context: _Context) -> Exit:
 
 
 async def _push_job(context: _Context) -> Exit:
-    pushed = await context.client.push_job(**_push_arguments(context.options))
+    arguments = await asyncio.to_thread(_push_arguments, context.options)
+    pushed = await context.client.push_job(**arguments)
     context.printer.only(pushed, pushed.id)
     return Exit.OK
 
 
+def _check_directory(path: Path) -> None:
+    with checking_target("--download", path):
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+
+
 def _push_arguments(options: Options) -> dict[str, Any]:
-    """The arguments of a push, from the command line, a file and the environment."""
+    """The arguments of a push, from the command line, a file (or pipe) and the environment."""
     inputs: object = {}
     if options.inputs_file is not None:
         try:
@@ -244,15 +256,17 @@ async def _download(context: _Context, job: Job, directory: Path) -> tuple[list[
         context.progress.note(f"job {job.id} has no files (status: {job.status})")
     bar = DownloadBar(context.progress, len(job.files))
 
-    async def one(file: File, path: Path) -> Path:
-        return await context.client.download(
-            file,
-            path,
-            overwrite=context.options.overwrite,
-            on_progress=partial(bar.update, path.name),
-        )
+    download = partial(context.client.download, overwrite=context.options.overwrite)
 
-    saved, errors = await download_each(one, job.files, directory)
+    async def one(file: File, path: Path) -> Path:
+        return await download(file, path, on_progress=partial(bar.update, path.name))
+
+    try:
+        saved, errors = await download_each(one, job.files, directory)
+    except asyncio.CancelledError:
+        line = shlex.join(["sieve-async", "job", "download", job.id, str(directory)])
+        context.progress.write_line(f"resume with: {line}")
+        raise
     context.progress.clear()
     for error in errors:
         context.progress.write_line(f"sieve-async: {describe_error(error, context.options)}")
@@ -456,7 +470,8 @@ async def _run(options: Options, progress: Progress) -> Exit:
         if options.show:
             return await show_state(options, progress)
         limits = Limits() if options.rate is None else Limits(polls_per_second=options.rate)
-        async with SieveClient(_key(options), base_url=options.base_url, limits=limits) as client:
+        key = await asyncio.to_thread(_key, options)  # its file may be a pipe
+        async with SieveClient(key, base_url=options.base_url, limits=limits) as client:
             context = _Context(client, options, Printer(options.format), progress)
             return await COMMANDS[options.command](context)
     except BrokenPipe:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Self
+from typing import Any, Self
 
 from sieve_async import errors
 from sieve_async.cli.parser import Options, redirect_to_null
@@ -42,6 +42,7 @@ class BrokenPipe(Exception):  # noqa: N818 - not an error: the reader has what i
     """The output pipe is closed."""
 
 
+_MAX_DEPTH = 100  # of JSON that is nested too deeply to be written
 _CHECK_ID = "check the id, and that the key from {key} belongs to the same organisation"
 _CHECK_JOBS = "before another try, check with: sieve-async job list --function {function}"
 _VOID = "the outputs printed so far are void; see --on-restart continue"
@@ -141,14 +142,31 @@ class Printer:
 
 
 def to_json(value: object, *, indent: int | None = None) -> str:
-    """A value as JSON in plain ASCII, which every terminal and pipe can carry."""
+    """A value as JSON in plain ASCII, which every terminal and pipe can carry.
+
+    What is nested deeper than the standard library writes is cut: one job must not end a watch.
+    """
     if isinstance(value, tuple):  # an output of several parts
         value = [unstructure(part) for part in value]
     elif isinstance(value, InputOutput):
         value = unstructure(value)
     elif to_dict := getattr(value, "to_dict", None):
         value = to_dict()
-    return json.dumps(value, indent=indent)
+    try:
+        return json.dumps(value, indent=indent)
+    except RecursionError:
+        return json.dumps(_cut(value, _MAX_DEPTH), indent=indent)
+
+
+def _cut(value: Any, levels: int) -> Any:
+    """A JSON value without what is nested deeper than so many levels."""
+    if not isinstance(value, dict | list):
+        return value
+    if levels == 0:
+        return "(nested too deeply)"
+    if isinstance(value, list):
+        return [_cut(each, levels - 1) for each in value]
+    return {name: _cut(each, levels - 1) for name, each in value.items()}
 
 
 def describe_error(error: BaseException, options: Options) -> str:

@@ -3,13 +3,13 @@
 import argparse
 import difflib
 import json
-import math
 import os
 import re
 import shutil
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
@@ -77,13 +77,10 @@ def _function_name(text: str) -> str:
 
 def _number(kind: type[int | float], low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
-        return value
+        with suppress(ValueError):
+            if low <= (value := kind(text)) <= high:
+                return value
+        raise ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
 
     return parse
 
@@ -434,19 +431,8 @@ def _check(options: Options) -> None:
     for name in names:
         if names.count(name) > 1:
             error(f"argument --input: {name} is given twice")
-    _check_targets(options)
-
-
-def _check_targets(options: Options) -> None:
-    """Check where files are to be written: after the wait it would be too late."""
-    error = options.parser.error
-    if options.download is not None and options.download.exists() and not options.download.is_dir():
-        error(f"argument --download: {options.download} is not a directory")
-    if options.report is not None:
-        try:
-            _check_writable(options.report)
-        except OSError as problem:
-            error(f"argument --report: cannot write {options.report}: {problem.strerror}")
+    if options.report is not None and options.report in {options.state, options.ids_file}:
+        error(f"argument --report: it would replace {options.report}, which is read")
 
 
 def _check_ids(options: Options) -> None:
@@ -460,17 +446,6 @@ def _check_ids(options: Options) -> None:
         error("no job ids: give ids, - for standard input, --ids-file FILE or --state FILE")
     elif "-" in options.job_ids and (options.job_ids != ["-"] or options.ids_file is not None):
         error("- stands for all ids: give no other ids and no --ids-file")
-
-
-def _check_writable(path: Path) -> None:
-    """Raise OSError if a file cannot be written, and leave everything as it was."""
-    if path.is_fifo():  # opening it waits for a reader
-        return
-    existed = path.exists()
-    with path.open("ab"):
-        pass
-    if not existed:
-        path.resolve().unlink()
 
 
 class _Print(argparse.Action):

@@ -10,9 +10,9 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from sieve_async.cli.progress import Progress, WatchStats, showing
 from sieve_async.cli.report import Report
 from sieve_async.client import SieveClient
 from sieve_async.durable import DurableWatch, WatchState
+from sieve_async.errors import InvalidArgumentError
 from sieve_async.outcomes import JobOutcome
 from sieve_async.watch import JobWatch
 
@@ -63,6 +64,9 @@ class WatchRun:
 
     async def run(self) -> Exit:
         """Watch until all jobs have ended, or one that ends the watch."""
+        if self.options.report is not None:
+            with checking_target("--report", self.options.report):
+                _check_file(self.options.report)
         try:
             code = await self._watch()
         except asyncio.CancelledError:
@@ -92,6 +96,8 @@ class WatchRun:
                             async with watch.acknowledging(outcome):  # it was printed
                                 pass
                         return exit_of_outcome(outcome)
+        if not self._stats.has_all_ids:  # the time was over before standard input
+            self._codes.add(Exit.TIMEOUT)
         return exit_of_many(self._codes)
 
     async def _open(self, stack: AsyncExitStack) -> JobWatch | DurableWatch:
@@ -99,15 +105,32 @@ class WatchRun:
         options = self.options
         timeout, strategy = options.timeout, options.strategy
         if options.state is not None:
+            clock = asyncio.get_running_loop().time
+            deadline = None if timeout is None else clock() + timeout
             state = await stack.enter_async_context(WatchState.open(options.state))
-            await state.add(read_stdin_ids() if self.job_ids is None else self.job_ids)
-            self._stats = WatchStats(asyncio.get_running_loop().time, await state.pending())
+            await self._store_ids(state, deadline if timeout else None)
+            timeout = None if deadline is None else max(0.0, deadline - clock())
+            has_all_ids = self._stats.has_all_ids
+            self._stats = WatchStats(clock, await state.pending())
+            self._stats.has_all_ids = has_all_ids
             self._note_start(f"{_jobs(len(self._stats.missing))} of {state.path}")
             return self.client.resume(state, timeout=timeout, strategy=strategy)
         source = self._arriving_ids() if self.job_ids is None else self.job_ids
         known = "jobs from standard input" if self.job_ids is None else _jobs(len(self.job_ids))
         self._note_start(known)
         return self.client.as_completed(source, timeout=timeout, strategy=strategy)
+
+    async def _store_ids(self, state: WatchState, deadline: float | None) -> None:
+        """Add the ids; of standard input those that have come, however reading it ends."""
+        job_ids = [*(self.job_ids or ())]
+        try:
+            if self.job_ids is None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(deadline):
+                        async for job_id in self._arriving_ids():
+                            job_ids.append(job_id)  # noqa: PERF401 - it may be interrupted
+        finally:
+            await state.add(job_ids)
 
     def _note_start(self, what: str) -> None:
         self.progress.note(f"watching {what} (strategy: {self.options.strategy})")
@@ -144,12 +167,11 @@ class WatchRun:
         jobs, words = f"{_jobs(len(missing))} still pending", missing
         if self.options.state is not None:
             words = []
-        elif len(missing) <= _MAX_IDS_IN_COMMAND:
-            jobs = f"{jobs}: {' '.join(missing)}"
-        else:
-            path = _save_ids(missing)
+        elif len(missing) > _MAX_IDS_IN_COMMAND and (path := _save_ids(missing)):
             jobs = f"{jobs}; their ids are in {path}"
-            command, words = "watch", ["--ids-file", str(path)]
+            command, words = "watch", ["--ids-file", path]
+        else:
+            jobs = f"{jobs}: {' '.join(missing)}"
         self.progress.write_line(jobs)
         self.progress.write_line(resume_line(self.options, words, command=command))
 
@@ -186,6 +208,27 @@ def _results_go_to_a_file() -> bool:
     return is_file and not os.path.samestat(output, errors)
 
 
+@contextmanager
+def checking_target(option: str, path: Path) -> Iterator[None]:
+    """Refuse a place that cannot be written to: after the wait it would be too late."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"argument {option}: cannot write {path}: {error.strerror}"
+        raise InvalidArgumentError(reason) from None
+
+
+def _check_file(path: Path) -> None:
+    """Raise OSError if a file cannot be written, and leave everything as it was."""
+    if path.is_fifo():  # opening it waits for a reader
+        return
+    existed = path.exists()
+    with path.open("ab"):
+        pass
+    if not existed:
+        path.resolve().unlink()
+
+
 def _write_in_place(path: Path, text: str) -> None:
     """Write a file of any kind: links are followed, and the mode stays as it is."""
     for stream in (1, 2):
@@ -198,12 +241,15 @@ def _write_in_place(path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
 
 
-def _save_ids(job_ids: Sequence[str]) -> Path:
-    """A file with these ids that only this user can read."""
-    descriptor, path = tempfile.mkstemp(prefix="sieve-async-", suffix=".ids")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.writelines(f"{job_id}\n" for job_id in job_ids)
-    return Path(path)
+def _save_ids(job_ids: Sequence[str]) -> str | None:
+    """A file with these ids that only this user can read; None if it cannot be written."""
+    try:
+        descriptor, path = tempfile.mkstemp(prefix="sieve-async-", suffix=".ids")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.writelines(f"{job_id}\n" for job_id in job_ids)
+    except OSError:
+        return None
+    return path
 
 
 def known_ids(options: Options) -> list[str] | None:

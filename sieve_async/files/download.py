@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from yarl import URL
+
 from sieve_async.config import check_whole
 from sieve_async.errors import DownloadError, FileExpiredError, InvalidArgumentError, SieveError
 from sieve_async.files.hosts import ForbiddenUrlError, HostRules, parse_url, without_query
@@ -122,7 +124,14 @@ class Renewal:
                 if reason:
                     raise FileExpiredError(reason, url)
         files = self._jobs[file.job_id].files
-        return next((each for each in files if without_query(each.url) == url), None)
+        same = [each for each in files if without_query(each.url) == url]
+        # The query may say which file it is, beside when it was signed.
+        known = _parameters(file)
+        return max(same, key=lambda each: len(known & _parameters(each)), default=None)
+
+
+def _parameters(file: File) -> set[tuple[str, str]]:
+    return {*URL(file.url, encoded=True).query.items()}
 
 
 def _paths_in(directory: Path, files: Sequence[File]) -> list[Path]:
@@ -176,9 +185,17 @@ def _check_path(name: str, path: object, kind: str) -> Path:
     if not isinstance(path, (str, os.PathLike)):
         raise InvalidArgumentError(f"{name} must be a path, got {type(path).__name__}")
     text = os.fspath(path)
-    if not isinstance(text, str) or not text or "\0" in text:
+    if not isinstance(text, str) or not text or "\0" in text or not _can_be_encoded(text):
         raise InvalidArgumentError(f"{name} must be the path of a {kind}, got {text!r:.100}")
     return Path(text)
+
+
+def _can_be_encoded(path: str) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_absent(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Safe local names for files whose names come from outside."""
 
+import sys
 import unicodedata
 from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
@@ -27,7 +28,9 @@ def safe_name(raw: str) -> str:
         for character in unicodedata.normalize("NFC", last)
         if not unicodedata.category(character).startswith("C")
     )
-    name = "".join("_" if character in _FORBIDDEN else character for character in kept)
+    encoding = sys.getfilesystemencoding()  # ASCII, say; what it has not becomes a question mark
+    known = kept.encode(encoding, "replace").decode(encoding)
+    name = "".join("_" if character in _FORBIDDEN else character for character in known)
     name = _shorten(" ".join(name.split()).lstrip(".- ").rstrip(". "))
     if name.partition(".")[0].rstrip().upper() in _DEVICES:
         name = f"_{name}"
@@ -45,17 +48,23 @@ def name_of_url(url: str) -> str:
 
 def distinct_names(names: Iterable[str]) -> list[str]:
     """Number the names that some file system takes for the same: ``a.mp4``, ``A-2.mp4``."""
-    taken: set[str] = set()
+    numbers: dict[str, int] = {}  # of each name that is taken, the last that was tried
     distinct: list[str] = []
     for name in names:
         stem, suffix = _split(name)
-        candidate, number = name, 1
-        while (key := unicodedata.normalize("NFKC", candidate).casefold()) in taken:
+        candidate, first = name, _folded(name)
+        number = numbers.get(first, 1)
+        while (key := _folded(candidate)) in numbers:
             number += 1
             candidate = f"{stem}-{number}{suffix}"
-        taken.add(key)
+        numbers[first], numbers[key] = number, numbers.get(key, 1)
         distinct.append(candidate)
     return distinct
+
+
+def _folded(name: str) -> str:
+    """What is the same for names that some file system takes for the same."""
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def cut_bytes(text: str, limit: int) -> str:

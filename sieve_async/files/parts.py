@@ -50,6 +50,7 @@ class PartFile:
         self.content = Content()
         self._file = file
         self._record = path.with_name(f"{path.name}.json")
+        self._new_record = path.with_name(f"{path.name}.json.new")
         if self.size:
             self._read_record()
 
@@ -133,6 +134,7 @@ class PartFile:
     def discard(self) -> None:
         """Remove the part and its record."""
         self._record.unlink(missing_ok=True)
+        self._new_record.unlink(missing_ok=True)  # the disk was full
         if sys.platform == "win32":  # pragma: no cover
             self._file.close()
         self.path.unlink(missing_ok=True)
@@ -147,9 +149,8 @@ class PartFile:
         self._file.close()
 
     def _write_record(self) -> None:
-        temporary = self._record.with_name(f"{self._record.name}.new")
-        temporary.write_text(json.dumps(attrs.asdict(self.content)), encoding="utf-8")
-        temporary.replace(self._record)
+        self._new_record.write_text(json.dumps(attrs.asdict(self.content)), encoding="utf-8")
+        self._new_record.replace(self._record)
 
     def _is_own(self) -> bool:
         return _is_same_file(self._file, self.path)

@@ -348,7 +348,8 @@ class Transfer:
 
 
 def _has_expired(file: File) -> bool:
-    return file.expires_at is not None and file.expires_at <= datetime.now(UTC)
+    end = file.expires_at
+    return end is not None and end.replace(tzinfo=end.tzinfo or UTC) <= datetime.now(UTC)
 
 
 def _is_delimited(response: aiohttp.ClientResponse) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from sieve_async.config import parse_function_name
+from sieve_async.converter import unstructure
 from sieve_async.errors import InvalidArgumentError
 from sieve_async.models import File, Webhook
 
@@ -153,7 +154,7 @@ def _check_webhooks(webhooks: object) -> list[dict[str, Any]]:
     hooks = []
     for number, webhook in enumerate(webhooks):
         if isinstance(webhook, Webhook):
-            webhook = {"type": webhook.type, "url": webhook.url}  # noqa: PLW2901
+            webhook = unstructure(webhook)  # noqa: PLW2901
         if not isinstance(webhook, Mapping):
             raise InvalidArgumentError(f"{accepted}, got {_kind(webhook)}")
         hook: dict[str, Any] = _Copier().copy(webhook, f"webhooks[{number}]")

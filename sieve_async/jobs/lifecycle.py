@@ -145,7 +145,8 @@ class JobList:
     async def _read_page(self, offset: int) -> None:
         if offset <= self._last_offset or self._stale_pages >= _MAX_STALE_PAGES:
             self._offset = None
-            raise self._error(f"next_offset is {offset} after {self._last_offset}: there is no end")
+            last = self._last_offset
+            raise self._error(f"next_offset after {last} leads nowhere: there is no end")
         left = self._left()
         size = self._size if left is None else min(self._size, left)
         try:
@@ -157,7 +158,7 @@ class JobList:
             return
         self._last_offset, self._offset = offset, page.next_offset
         if page.jobs and page.next_offset is None and not page.is_last:
-            raise self._error("next_offset is not where a next page can begin")
+            self._offset = offset  # an error, once the jobs of this page are taken
         before = len(self._seen)
         for job in page.models():
             if job.id not in self._seen and self._left() != 0:

@@ -68,7 +68,7 @@ class PushLog:
 
     def __init__(self) -> None:
         self._pushed_at: dict[str, float] = {}  # by job id, oldest first
-        self._in_flight: list[PushArguments] = []
+        self._in_flight: dict[int, PushArguments] = {}  # by identity
 
     def pushed_at(self, job_id: str) -> float | None:
         """When this client pushed a job, in the time of the loop; None if it did not."""
@@ -76,11 +76,11 @@ class PushLog:
 
     def start(self, arguments: PushArguments) -> None:
         """Record a push that begins."""
-        self._in_flight.append(arguments)
+        self._in_flight[id(arguments)] = arguments
 
     def end(self, arguments: PushArguments) -> None:
         """Record the end of a push, however it ended."""
-        self._in_flight = [each for each in self._in_flight if each is not arguments]
+        del self._in_flight[id(arguments)]
 
     def record(self, job_id: str, now: float) -> None:
         """Record a job that was pushed."""
@@ -90,7 +90,7 @@ class PushLog:
 
     def is_pushing(self, inputs: Mapping[str, Any]) -> bool:
         """Whether a push with equal inputs is in flight: a job that is found may be that one's."""
-        return any(each.inputs == inputs for each in self._in_flight)
+        return any(each.inputs == inputs for each in self._in_flight.values())
 
 
 @attrs.frozen
@@ -184,7 +184,8 @@ def _was_accepted(error: SieveError) -> bool:
 
 def _hiding(values: tuple[str, ...]) -> Callable[[Callable[[str], str]], Callable[[str], str]]:
     """Extend a redaction by the values of environment variables: a server may send them back."""
-    secrets = [redactor(value, "[env]") for value in values if len(value) >= _MIN_SECRET]
+    longest_first = sorted(values, key=len, reverse=True)  # one may be the beginning of another
+    secrets = [redactor(value, "[env]") for value in longest_first if len(value) >= _MIN_SECRET]
 
     def extend(redact: Callable[[str], str]) -> Callable[[str], str]:
         def hide(text: str) -> str:

@@ -124,7 +124,7 @@ class FunctionScript:
         if callable(outputs):
             try:
                 outputs = output_documents(outputs(inputs))
-            except Exception:  # noqa: BLE001 - a function of the server fails as a job does
+            except (Exception, SystemExit):  # noqa: BLE001 - it fails as a job does
                 outputs, options["status"], options["error"] = (), "error", traceback.format_exc()
         named = inputs if isinstance(inputs, dict) else dict(enumerate(inputs))
         return JobScript(

@@ -39,6 +39,7 @@ PAGE = {"limit": (MAX_PAGE, 1), "offset": (0, 0)}
 XML = {"Content-Type": "application/xml; charset=UTF-8"}
 # How long before its expiry a link says it was signed, as the API's own links do.
 LIFETIME = timedelta(hours=48)
+MAX_EXPIRES_IN = 1e9  # seconds
 
 
 @attrs.frozen
@@ -103,6 +104,8 @@ class FileStore:
             problem = "expires_at and expires_in exclude each other"
         if expires_at is not None and expires_at.tzinfo is None:
             problem = f"expires_at must be an aware datetime, not {expires_at!r}"
+        if not abs(expires_in or 0) <= MAX_EXPIRES_IN:
+            problem = f"expires_in must be seconds from now, not {expires_in!r}"
         if problem:
             raise ValueError(problem)
         self._files[name] = content, headers
@@ -364,6 +367,8 @@ def headers_of(body: bytes, content_type: str, etag: str | None, *, md5: bool) -
         headers["ETag"] = f'"{digest.hexdigest()}"' if etag == "md5" else etag
     if md5:
         headers["x-goog-hash"] = f"md5={base64.b64encode(digest.digest()).decode()}"
+    if not all(map(str.isprintable, headers.values())):
+        raise ValueError(f"content_type and etag must be text of one line, not {headers!r}")
     return headers
 
 

@@ -27,12 +27,12 @@ USAGE_ERRORS = [
     *("", "job", "job wait", "job get a b", "job wait a --timeout soon"),
     *("job wait a --timeout=", "job wait a --timeout -5", "job wait a --any --fail-fast"),
     *("job wait a --rate 0", "job get a --offset -1", "version get mine", "watch", "watch - a"),
-    *("watch - --ids-file x", "watch a --show", "watch a --report /", "watch a --format yaml"),
+    *("watch - --ids-file x", "watch --state x --report x", "watch --ids-file x --report x"),
+    *("watch a --show", "watch a --format yaml"),
     *("demo --jobs many", "serve --port 65536", "push me/mine --input a"),
     *("push me/mine --input a=1 --input a=2", "push me/mine --input-json []"),
     *("push me/mine --env =1", "push me/mine --webhook here", "run me/mine --strategy list"),
     *(f"watch a --timeout={time}" for time in ("", "1h30", "1.2.3", ".", "1H", "-1", "1e3", "m")),
-    f"run me/mine --download {__file__}",
 ]
 
 

@@ -1,5 +1,6 @@
 """The HTML report: its content with a few and with thousands of jobs, and where it is written."""
 
+import asyncio
 import os
 import re
 import stat
@@ -13,7 +14,7 @@ import attrs
 import pytest
 
 from helpers.cli_in_process import Command
-from helpers.cli_runner import run_shell
+from helpers.cli_runner import run_shell, wait_until_requested
 from sieve_async import Job, JobOutcome, JobStatus, NotFoundError, WaitTimeoutError
 from sieve_async.cli.report import Report
 from sieve_async.testing import FakeSieve
@@ -255,18 +256,23 @@ async def test_fifo(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
 async def test_checked_at_the_start(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
     """Where no report can be written, nothing is sent."""
     (tmp_path / "file").touch()
-    for target in ("", "missing/batch.html", "file/batch.html"):
+    for target in ("", "missing/batch.html", "file/batch.html", "x" * 300):
         ended = await command("watch", "a", "--report", str(tmp_path / target))
         assert ended.exit_code == 2
         assert "argument --report: cannot write" in ended.stderr
     assert not sieve.requests
 
 
-async def test_check_leaves_nothing(command: Command, tmp_path: Path) -> None:
+async def test_check_leaves_nothing(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
     """The check at the start neither creates nor changes a file."""
     old = tmp_path / "old.html"
     old.write_text("before", "utf-8")
     for name in ("old.html", "new.html"):
-        await command("watch", "a", "--report", str(tmp_path / name), SIEVE_API_KEY="")
-    assert os.listdir(tmp_path) == ["old.html"]  # noqa: PTH208 - at once
-    assert old.read_text("utf-8") == "before"
+        sieve.add_job(name, status=None)
+        line = ("watch", name, "--report", str(tmp_path / name))
+        running = asyncio.ensure_future(command(*line))
+        await wait_until_requested(sieve, f"/v2/jobs/{name}")
+        assert os.listdir(tmp_path) == ["old.html"]  # noqa: PTH208 - at once
+        assert (old.read_text("utf-8") == "before") == (name == "old.html")
+        running.cancel()
+        await running

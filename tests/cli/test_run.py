@@ -126,3 +126,16 @@ async def test_download_after_run(echo: FakeSieve, command: Command, tmp_path: P
     assert saved.read_bytes() == b"x" * 1000
     assert f"saved {saved}\n" in ended.stderr
     assert re.match(r"\S+  finished", ended.stdout)
+
+
+async def test_where_to_download(echo: FakeSieve, command: Command, tmp_path: Path) -> None:
+    """Where no files can be saved, no job is started."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "missing" / "there")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+
+    for name in ("file", "file/out", "link", "loop", "x" * 300):
+        ended = await command("run", "me/echo", "--download", str(tmp_path / name))
+        assert ended.exit_code == 2
+        assert "argument --download: cannot write" in ended.stderr
+    assert not echo.pushes

@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -208,3 +209,79 @@ sys.exit(main())
     program.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(program.wait(), 30) == 143
     await finish_command(program)
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize(
+    "line", ["watch --ids-file", "run me/mine --inputs-file", "push me/mine --key-file"]
+)
+async def test_files_that_are_pipes(sieve: FakeSieve, line: str, tmp_path: Path) -> None:
+    """A signal ends the program also while a pipe that it reads is open without a word."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    program = await start_command(sieve, *line.split(), str(path))
+
+    with await asyncio.to_thread(path.open, "wb"):  # when the program has opened it, too
+        program.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(program.wait(), 30) == 143
+    ended = await finish_command(program)
+
+    assert "may have been started" not in ended.stderr
+    assert not sieve.requests
+
+
+@pytest.mark.looptime
+async def test_outputs_of_two_runs(command: Command, sieve: FakeSieve) -> None:
+    """Outputs of an earlier run do not make the continued command leave out some of the new run."""
+    job = sieve.job(sieve.add_job("a", by="manual"))
+    job.start()
+    job.yield_output("old")
+    job.yield_output("old")
+    line = "job outputs --on-restart continue a"
+    running = asyncio.ensure_future(command(*shlex.split(line)))
+    await wait_until_requested(sieve)
+    await asyncio.sleep(0.1)
+    job.restart()
+    job.yield_output("new")
+    await asyncio.sleep(10)
+    running.cancel()
+    ended = await running
+
+    assert [json.loads(each)["data"] for each in ended.stdout.split("\n")[:-1]] == [
+        "old",
+        "old",
+        "new",
+    ]
+    assert ended.stderr.endswith(f"resume with: sieve-async {line}\n")
+
+
+@pytest.mark.looptime
+async def test_many_pending_jobs_on_a_full_disk(
+    command: Command, sieve: FakeSieve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no file can be made for their ids, the line itself names them all."""
+    ids = [sieve.add_job(f"job-{number}", status=None) for number in range(30)]
+    paths = [f"/v2/jobs/{job_id}" for job_id in ids]
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", "/dev/null/missing")
+        ended = await interrupt(command, sieve, f"job wait {' '.join(ids)}", *paths)
+
+    assert ended.exit_code == 130
+    assert ended.stderr.endswith(f"resume with: sieve-async job wait {' '.join(ids)}\n")
+
+
+@pytest.mark.looptime
+async def test_interrupted_download(command: Command, sieve: FakeSieve, tmp_path: Path) -> None:
+    """The files of a job that was run can still be had."""
+    sieve.script_function("me/mine", outputs=[{"url": sieve.add_file("a.mp4", b"x" * 1000)}])
+    sieve.fault(path="/files/a.mp4", slow_body=60)
+    directory = tmp_path / "my files"
+    line = f"run me/mine --download '{directory}'"
+
+    ended = await interrupt(command, sieve, line, "/files/a.mp4")
+
+    (push,) = sieve.pushes
+    resumed = f"job download {push.job_id} '{directory}'"
+    assert ended.exit_code == 130
+    assert ended.stderr.endswith(f"resume with: sieve-async {resumed}\n")
+    assert (await command(*shlex.split(resumed))).exit_code == 0

@@ -3,12 +3,21 @@
 import asyncio
 import json
 import os
+import select
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from helpers.cli_in_process import Command
-from helpers.cli_runner import finish_command, start_command, wait_until_requested
+from helpers.cli_runner import (
+    environment,
+    finish_command,
+    reset_signals,
+    start_command,
+    wait_until_requested,
+)
 from sieve_async.testing import FakeSieve
 
 
@@ -108,3 +117,50 @@ async def test_invalid_id(command: Command, state: str) -> None:
     refused = await command("watch", "a/b", "--state", state)
     shown = await command("watch", "--state", state, "--show")
     assert (refused.exit_code, shown.stdout) == (2, "")
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("stored", [True, False])
+async def test_input_without_an_end(
+    sieve: FakeSieve, command: Command, state: str, *, stored: bool
+) -> None:
+    """A pipe that stays open does not hold the watch longer than its time; its ids are known."""
+    sieve.add_job("a")
+    line = ("--state", state) if stored else ()
+    program = await start_command(sieve, "watch", "-", "--timeout", "0.5", *line)
+    assert program.stdin is not None
+
+    program.stdin.write(b"a\n")
+    assert await asyncio.wait_for(program.wait(), 30) == 124
+    ended = await finish_command(program)
+
+    assert ended.stdout.startswith("a  finished")
+    assert "1 of 1+ jobs ended" in ended.stderr
+    if stored:
+        shown = await command("watch", "--state", state, "--show")
+        assert shown.stdout.startswith("a  finished")
+
+
+@pytest.mark.programs
+async def test_interrupted_input(sieve: FakeSieve, command: Command, state: str) -> None:
+    """Ids that have come by standard input are stored also when the reading is interrupted."""
+    ours, theirs = os.pipe()
+    with os.fdopen(ours) as reading, os.fdopen(theirs, "wb", buffering=0) as writing:
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "sieve_async", "watch", "-", "--state", state),
+            stdin=reading,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=environment(sieve),
+            preexec_fn=reset_signals,
+        )
+        writing.write(b"a, b\n")
+        while select.select([reading], [], [], 0)[0]:  # noqa: ASYNC110 - not read yet
+            await asyncio.sleep(0.01)
+        program.send_signal(signal.SIGTERM)
+        ended = await finish_command(program)
+    shown = await command("watch", "--state", state, "--show")
+
+    assert ended.exit_code == 143
+    assert ended.stderr.endswith(f"resume with: sieve-async watch --state '{state}'\n")
+    assert shown.stdout == "a  pending\nb  pending\n"

@@ -11,6 +11,8 @@ import pytest
 
 from helpers.cli_in_process import Command
 from helpers.cli_runner import run_shell
+from sieve_async import InputOutput, Job, JobOutcome
+from sieve_async.cli.output import to_json
 from sieve_async.testing import FakeSieve
 
 
@@ -145,3 +147,17 @@ async def test_full_disk(sieve: FakeSieve) -> None:
     ended = await run_shell(sieve, "sieve-async watch a --no-progress >/dev/full")
     assert ended.exit_code == 6
     assert ended.stderr == "sieve-async: [Errno 28] No space left on device\n"
+
+
+def test_deep_outputs() -> None:
+    """A job that is nested deeper than JSON can be written is cut, and ends no watch."""
+    data: object = "end"
+    for _ in range(100_000):
+        data = [data]
+    job = Job("a", "finished", outputs=(InputOutput(data={"deep": data, "flat": [1]}),))
+
+    document = json.loads(to_json(JobOutcome("a", job)))
+
+    assert document["status"] == "finished"
+    assert document["job"]["outputs"][0]["data"]["flat"] == [1]
+    assert "(nested too deeply)" in str(document)

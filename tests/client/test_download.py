@@ -275,6 +275,7 @@ async def test_invalid_arguments(sieve: FakeSieve, client: SieveClient, tmp_path
         (url, tmp_path, "got the directory"),
         (url, 5, "path must be a path"),
         (url, "", "path must be the path of a file"),
+        (url, "a\ud800", "path must be"),
     ]
     for file, path, reason in wrong:
         with pytest.raises(errors.InvalidArgumentError, match=reason):
@@ -325,3 +326,36 @@ async def test_a_proxy(
             path = await other.download("http://localhost:9/clip", tmp_path / "x")
     assert path.read_bytes() == CONTENT
     assert proxy.requests[0].target == "http://localhost:9/clip"
+
+
+async def test_an_expired_link_of_two(
+    sieve: FakeSieve, client: SieveClient, tmp_path: Path
+) -> None:
+    """The fresh link is that of the same file, where only the query says which file it is."""
+
+    def outputs(seconds: float) -> list[dict[str, str]]:
+        links = [sieve.add_file("get", CONTENT, expires_in=seconds) for _ in range(2)]
+        return [{"url": f"{link}&file={number}"} for number, link in enumerate(links)]
+
+    sieve.add_job("j", outputs=outputs(1))
+    job = await client.get_job("j")
+    await asyncio.sleep(2)
+    sieve.fault(job="j", fields={"outputs": [{"data": each} for each in outputs(1000)]})
+
+    await client.download_all(job, tmp_path)
+
+    sent = [entry for entry in sieve.requests if entry.path == "/files/get" and entry.status == 200]
+    assert sorted(entry.query["file"] for entry in sent) == ["0", "1"]
+
+
+async def test_a_naive_expiry(sieve: FakeSieve, client: SieveClient, tmp_path: Path) -> None:
+    """A time without a zone is in UTC, as everywhere."""
+    url = sieve.add_file("clip.mp4", CONTENT)
+    for year, is_over in ((2099, False), (2001, True)):
+        file = File(url, expires_at=datetime(year, 1, 1, tzinfo=UTC).replace(tzinfo=None))
+        downloading = client.download(file, tmp_path / f"{year}.mp4")
+        if is_over:
+            with pytest.raises(errors.FileExpiredError):
+                await downloading
+        else:
+            assert (await downloading).read_bytes() == CONTENT

@@ -408,13 +408,19 @@ async def test_a_cancelled_step_loses_nothing(sieve: FakeSieve, client: SieveCli
 
 
 async def test_a_next_offset_that_leads_nowhere() -> None:
-    """A list is never cut short without an error; an empty page is the last one."""
+    """A list is never cut short without an error; an empty page is the last one.
+
+    The jobs of the page come before the error, which is none where no further page is needed.
+    """
     rows = [{"id": "j", "status": "queued"}]
     offsets: tuple[object, ...] = (0, "500", 500.0, True, {})
     for next_offset in offsets:
         async with serve(respond({"data": rows, "next_offset": next_offset})) as (_, client):
+            listing = client.list_jobs()
+            assert (await anext(listing)).id == "j"
             with pytest.raises(errors.DecodeError, match="next_offset"):
-                await ids_of(client)
+                await anext(listing)
+            assert await ids_of(client, limit=1) == ["j"]
     for end in (None, -1, 0):
         async with serve(respond({"data": [], "next_offset": end})) as (_, client):
             assert await ids_of(client) == []
@@ -431,3 +437,36 @@ async def test_timeout_of_a_callback_cancels_no_job(sieve: FakeSieve, client: Si
         await client.run("sieve/demo", {}, on_update=on_update, timeout=60, cancel_on_timeout=True)
 
     assert not [entry for entry in sieve.requests if entry.method == "DELETE"]
+
+
+@pytest.mark.parametrize(
+    ("value", "echoed"),
+    [
+        ("first\nsecond", r"first\nsecond"),
+        ("geheimnisvoll-ä", "geheimnisvoll-%C3%A4"),
+        ("中文密码", r"\u4e2d\u6587\u5bc6\u7801"),
+        ("🔑🔑🔑🔑", r"\ud83d\udd11" * 4),
+        ("admin-1234", "admin-1234"),
+    ],
+)
+async def test_env_in_another_spelling(value: str, echoed: str) -> None:
+    """Values of the environment are hidden however a text of a server spells them."""
+    async with PushServer() as server, SieveClient(KEY, base_url=server.url) as client:
+        server.plan = lambda _: PushPlan(status="400 Bad", body=f"bad: {echoed}".encode())
+        with pytest.raises(errors.BadRequestError) as refused:
+            await client.push_job("me/mine", env={"USER": "admin", "KEY": value})
+
+    assert refused.value.detail == "bad: [env]"
+
+
+async def test_long_env() -> None:
+    """Long values of the environment are hidden, too."""
+    value = "".join(f"{number:x}/" for number in range(20_000))
+    echo = f'{{"detail": "bad: {value} is no key"}}'.encode()
+    async with PushServer() as server, SieveClient(KEY, base_url=server.url) as client:
+        await client.push_job("me/mine", env={"KEY": value})
+        server.plan = lambda _: PushPlan(accepts=False, status="400 Bad", body=echo)
+        with pytest.raises(errors.BadRequestError) as refused:
+            await client.push_job("me/mine", env={"KEY": value})
+
+    assert refused.value.detail.endswith("bad: [env]")

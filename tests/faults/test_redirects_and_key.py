@@ -121,3 +121,13 @@ async def test_key_in_another_spelling(key: str, echoed: str) -> None:
         assert key not in html.unescape(error.detail)
         assert key not in html.unescape(str(error))
         assert "key:" in error.detail
+
+
+async def test_text_that_begins_as_the_key_does() -> None:
+    """Another token with the same beginning is left as it is, and costs nothing."""
+    key = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.abcdefghijklmnopqrstuvwxyz"
+    answer = respond({"detail": f"not {key[:-1]}g"}, status=400)
+    async with RawServer(answer) as server, server.client(api_key=key) as client:
+        error = await error_of(client.get_job(JOB))
+    assert isinstance(error, errors.BadRequestError)
+    assert error.detail == f"not {key[:-1]}g"

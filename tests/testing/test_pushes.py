@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -291,3 +292,13 @@ async def test_cancel_of_a_terminal_job(sieve: FakeSieve, get: Get, send: Send) 
     ]
     assert await get("/v2/jobs/j") == before
     assert sieve.requests_after_terminal("j") == 1  # the lookup, not the cancel
+
+
+async def test_callables_that_exit(sieve: FakeSieve, get: Get, push: Send) -> None:
+    """A callable that ends its program fails its job, and the server goes on."""
+    sieve.script_function("me/mine", outputs=lambda _: sys.exit("no model"))
+
+    failed = await get(f"/v2/jobs/{(await push())['id']}")
+
+    assert failed["status"] == "error"
+    assert failed["error"].endswith("SystemExit: no model\n")

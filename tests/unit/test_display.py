@@ -162,3 +162,12 @@ def test_shorten() -> None:
     lines |= {'{"url": "http://a.example/?k=1"}': '{"url": "http://a.example/?..."}'}
     lines |= {"what? no": "what? no"}
     assert {text: shorten(text) for text in lines} == lines
+
+
+def test_html_without_queries() -> None:
+    """Notebooks are saved and shared: no query of a signed URL stands in their tables."""
+    job = Job("a", JobStatus("error"), error="no https://host/a?sig=secret\n\x1b[31min the end")
+    for html in (html_of(job), html_of(OutcomeList([JobOutcome("a", job)]))):
+        assert "secret" not in html
+        assert "\x1b" not in html
+    assert "no https://host/a?...\n" in html_of(job)

@@ -121,6 +121,6 @@ def test_lists() -> None:
     assert list_jobs(function="sieve/dubbing:v1").path == (
         "/v2/functions/sieve/dubbing/versions/v1/jobs"
     )
-    for mistake in ({"function": "sieve"}, {"status": ""}, {"offset": -1}):
+    for mistake in ({"function": "sieve"}, {"status": ""}, {"status": "\udcff"}, {"offset": -1}):
         with pytest.raises(InvalidArgumentError):
             list_jobs(**mistake)

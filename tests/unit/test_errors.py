@@ -118,6 +118,7 @@ EXAMPLES: list[tuple[errors.SieveError, str]] = [
         "push to o/f was accepted, but its answer failed: cut off",
     ),
     (errors.DownloadError("reset", "https://h/a.mp4"), "download of https://h/a.mp4: reset"),
+    (errors.DownloadError("/a: Not a directory"), "download: /a: Not a directory"),
     (
         errors.FileExpiredError("expired", "https://h/a.mp4", 403),
         "download of https://h/a.mp4: expired",

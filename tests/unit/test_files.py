@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import resource
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -449,3 +452,33 @@ def test_encoded_bodies() -> None:
     )
     for headers in ({"Content_Encoding": "identity"}, {"Transfer_Encoding": "Chunked"}):
         assert isinstance(answer(200, Content(), 0, **headers), Receive)
+
+
+def test_many_equal_names() -> None:
+    """Thousands of outputs may have one name."""
+    names = distinct_names(["output.mp4", "OUTPUT.mp4"] * 5000)
+    assert names[:3] == ["output.mp4", "OUTPUT-2.mp4", "output-3.mp4"]
+    assert len({name.lower() for name in names}) == 10_000
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """Where not even the record can be written, nothing is left behind."""
+    part = PartFile.open(tmp_path / "clip.mp4", "u")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            part.start(Content('"v1"', 100, None))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    part.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_other_encodings() -> None:
+    """Where file names are ASCII, a file of another name can be saved all the same."""
+    code = "from sieve_async.files import safe_name; print(safe_name('d\\u00fc 1.mp4'))"
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    program = (sys.executable, "-c", code)
+    printed = subprocess.check_output(program, env=os.environ | ascii_only)  # noqa: S603 - ours
+    assert printed == b"d_ 1.mp4\n"

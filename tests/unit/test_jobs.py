@@ -350,3 +350,10 @@ def test_invalid_filters() -> None:
 async def no_call(*_: object) -> object:
     """A call that must not be made."""
     raise AssertionError
+
+
+def test_unknown_keys_of_webhooks() -> None:
+    """What an answer says of a webhook beside its type and URL is pushed with it."""
+    webhook = Webhook("job.start", "https://host/hook", {"secret": "x"})
+    sent = body_of(webhooks=[webhook])["webhooks"]
+    assert sent == [{"type": "job.start", "url": "https://host/hook", "secret": "x"}]

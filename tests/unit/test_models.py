@@ -191,3 +191,13 @@ def test_status_of_versions() -> None:
     with pytest.raises(errors.BuildFailedError) as caught:
         version.raise_for_status()
     assert caught.value.version is version
+
+
+def test_plain_words() -> None:
+    """A status that is given as plain text counts as one that an answer holds."""
+    job = attrs.evolve(Job("a", "queued"), status="finished")
+    assert job.succeeded
+    assert job.is_terminal
+    assert job == Job.from_dict({"id": "a", "status": "finished"})
+    assert Job("a", "odd").status == JobStatus("odd")
+    assert FunctionVersion("v", "ready").is_ready

@@ -377,3 +377,28 @@ def _holder(path: Path) -> Iterator["subprocess.Popen[str]"]:
             yield process
         finally:
             process.kill()
+
+
+async def test_outcomes_that_are_just_not_nested_too_deeply(path: Path) -> None:
+    """What can be written can be read again: one job does not make the file unreadable."""
+    data: object = "end"
+    outcomes = []
+    for depth in range(1, sys.getrecursionlimit()):
+        data = [data]
+        job = Job(f"j{depth}", JobStatus.FINISHED, outputs=(InputOutput(data=data),))
+        outcomes.append(JobOutcome(job.id, job))
+    async with WatchState.open(path) as state:
+        await state.add(outcome.job_id for outcome in outcomes)
+        await state.commit(outcomes, [])
+        stored = [outcome.job_id async for outcome in state.outcomes()]
+        assert stored + await state.pending() == [outcome.job_id for outcome in outcomes]
+
+
+async def test_nothing_is_left_beside_what_is_no_file(tmp_path: Path) -> None:
+    """A path that cannot be a state file gets no lock beside it."""
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    with pytest.raises(errors.StateFileError, match="not a regular file"):
+        async with WatchState.open(directory):
+            pass
+    assert os.listdir(tmp_path) == ["directory"]  # noqa: PTH208 - at once
