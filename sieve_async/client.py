@@ -143,6 +143,7 @@ class SieveClient:
         check_setting("retry", retry, RetryPolicy)
         check_setting("polling", polling, PollPolicy)
         check_setting("limits", limits, Limits)
+        check_setting("trust_env", trust_env, bool)
         secret = None if api_key is None else Secret(api_key)
         del api_key  # a traceback with locals would show it
         configure_logging_from(os.environ)

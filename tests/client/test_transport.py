@@ -328,10 +328,12 @@ async def test_interruptions() -> None:
         assert KEY not in text_of(cancelled.value)
 
 
-async def test_invalid_sessions() -> None:
-    """A session must be one of aiohttp, and of this loop."""
+async def test_invalid_settings_of_the_transport() -> None:
+    """A session must be one of aiohttp, and of this loop; a word is no truth value."""
     with pytest.raises(errors.ConfigError, match=r"session must be an aiohttp\.ClientSession"):
         SieveClient(KEY, session="session")  # type: ignore[arg-type] # on purpose
+    with pytest.raises(errors.ConfigError, match="trust_env must be a bool"):
+        SieveClient(KEY, trust_env="no")  # type: ignore[arg-type] # on purpose
 
     async def open_elsewhere() -> aiohttp.ClientSession:
         return aiohttp.ClientSession()
