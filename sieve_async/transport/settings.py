@@ -10,6 +10,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
+_ALWAYS = float("-inf")
 _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # seconds, and probes
 
 
@@ -30,7 +31,7 @@ class UnusableConnectionError(Exception):
 class PooledConnections:
     """Which pooled connections may be used; those that may not are closed when their turn comes."""
 
-    trusted_since: float = float("-inf")  # the time of the loop since which they must have served
+    trusted_since: float = _ALWAYS  # the time of the loop since which they must have served
 
     def close_idle(self) -> None:
         """Use no connection that is idle now: one had died unseen, and so may the others.
@@ -52,8 +53,8 @@ class PooledConnections:
         if last_use is None:
             _last_uses[protocol] = _LastUse(now)
             # Others who use the session may have opened it.
-            has_served = getattr(protocol, "_payload", None) is not None and not has_data
-            if has_served and fresh:
+            has_served = getattr(protocol, "_payload", None) is not None
+            if has_served and (has_data or fresh or self.trusted_since != _ALWAYS):
                 raise UnusableConnectionError
             return has_served
         if has_data or fresh or last_use.at < self.trusted_since:

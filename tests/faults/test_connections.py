@@ -524,3 +524,36 @@ async def test_the_beginning_of_an_unrequested_answer(*, is_own: bool) -> None:
         await asyncio.sleep(1)
         assert (await client.get_job(JOB)).succeeded
         assert server.connections == 2
+
+
+async def test_an_unrequested_answer_on_a_connection_of_the_caller() -> None:
+    """A second answer to the caller's own request is not taken for that to ours."""
+    second = respond(job_json(status="error"))
+    async with (
+        aiohttp.ClientSession() as session,
+        RawServer([*respond(), 0.5, *second, Action.SILENCE], respond()) as server,
+        SieveClient(KEY, base_url=server.url, session=session) as client,
+    ):
+        async with session.get(f"{server.url}/v2/jobs/{JOB}") as own:
+            await own.read()
+        await asyncio.sleep(1)
+        assert (await client.get_job(JOB)).succeeded
+        assert server.connections == 2
+
+
+async def test_silent_connections_of_the_caller() -> None:
+    """After one try on a connection that had died unseen, no idle one is used, whoever's it is."""
+
+    def reply(asked: RawRequest) -> Script:
+        return [Action.SILENCE] if asked.number > 1 else [0.1, *respond()]
+
+    async with aiohttp.ClientSession() as session, ScriptedServer(reply) as server:
+
+        async def ask() -> None:
+            async with session.get(f"{server.url}/v2/jobs/{JOB}") as own:
+                await own.read()
+
+        await asyncio.gather(*(ask() for _ in range(3)))
+        async with SieveClient(KEY, base_url=server.url, session=session, timeout=2) as client:
+            assert (await client.get_job(JOB)).succeeded
+            assert client.stats.requests == 2
