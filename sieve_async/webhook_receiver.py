@@ -59,6 +59,7 @@ class WebhookReceiver:
         self._nudge = nudge
         self._token = Secret(token)
         self._nudged: OrderedDict[str, float] = OrderedDict()  # job id -> when, oldest first
+        self._later: dict[str, asyncio.Task[None]] = {}  # nudges of jobs with another event
 
     def __repr__(self) -> str:
         return "<WebhookReceiver /sieve/[token]>"
@@ -79,6 +80,7 @@ class WebhookReceiver:
                 there. Pass the one that the server was given, if it is not aiohttp's own.
         """
         app.router.add_route("*", "/sieve/{token}", self._handle, expect_handler=_send_continue)
+        app.on_cleanup.append(self._stop)
         if access_log is not None:
             access_log.addFilter(self._redact)
 
@@ -94,16 +96,36 @@ class WebhookReceiver:
         body = await _read(request)
         job_id = _find_job_id(body)
         if job_id is not None:
-            await self._nudge_once(job_id)
+            await self._on_event(job_id)
         return web.Response()
 
-    async def _nudge_once(self, job_id: str) -> None:
+    async def _on_event(self, job_id: str) -> None:
+        """Nudge a job, or once more later if it was just nudged: it may have ended since."""
         now = asyncio.get_running_loop().time()
         while self._nudged and now - next(iter(self._nudged.values())) >= _MIN_INTERVAL:
             self._nudged.popitem(last=False)
-        if job_id in self._nudged:
-            return
-        self._nudged[job_id] = now
+        if job_id not in self._nudged:
+            await self._nudge_now(job_id)
+        elif job_id not in self._later:
+            delay = self._nudged[job_id] + _MIN_INTERVAL - now
+            self._later[job_id] = asyncio.create_task(self._nudge_later(job_id, delay))
+
+    async def _nudge_later(self, job_id: str, delay: float) -> None:
+        try:
+            await asyncio.sleep(delay)
+        finally:
+            del self._later[job_id]
+        await self._nudge_now(job_id)
+
+    async def _stop(self, _: web.Application) -> None:
+        tasks = [*self._later.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _nudge_now(self, job_id: str) -> None:
+        self._nudged[job_id] = asyncio.get_running_loop().time()
+        self._nudged.move_to_end(job_id)
         try:
             result = self._nudge(job_id)
             if inspect.isawaitable(result):

@@ -11,7 +11,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from helpers.http_helpers import now
 from helpers.leak_checks import KEY
+from helpers.raw_server import ScriptedServer, job_until
 from sieve_async import InvalidArgumentError, PollPolicy, SieveClient, WebhookReceiver
 from sieve_async.testing import FakeSieve
 
@@ -322,3 +324,24 @@ async def answer_to(
     finally:
         writer.close()
         await writer.wait_closed()
+
+
+@pytest.mark.looptime
+async def test_an_event_right_after_another_one_is_not_lost() -> None:
+    """A job may have ended since the poll that an event half a second ago led to."""
+    ends_at = now() + 5
+    async with (
+        ScriptedServer(lambda asked: job_until(ends_at, asked.job_id)) as server,
+        server.client(polling=PollPolicy(min_interval=60, max_interval=60)) as client,
+    ):
+        receiver = WebhookReceiver(client.nudge)
+        async with serving(receiver) as address:
+            wait = asyncio.create_task(client.wait_for_job("j1"))
+            await asyncio.sleep(4.8)
+            await post(address + receiver.path, event(kind="job.new_output"))
+            await asyncio.sleep(0.3)
+            await post(address + receiver.path, event())
+            assert (await wait).succeeded
+            assert now() < ends_at + 1
+            await post(address + receiver.path, event())
+            await post(address + receiver.path, event())  # the server stops before its turn
