@@ -5,6 +5,9 @@ import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+# A loop may fire a timer so many seconds early.
+TIMER_RESOLUTION = 0.001
+
 
 class Background:
     """Starts the tasks and timers that belong to no single caller.
@@ -62,15 +65,17 @@ class Alarm:
     def __init__(self, background: Background, function: Callable[[float], object]) -> None:
         self._background = background
         self._function = function
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._fires_at = 0.0  # a loop may have no timer for what is due now, but a plain handle
         self._is_off = False
 
     def set(self, when: float) -> None:
         """Call the function at this time of the loop, unless it will be called before."""
-        if self._is_off or (self._timer is not None and self._timer.when() <= when):
+        if self._is_off or (self._timer is not None and self._fires_at <= when):
             return
         if self._timer is not None:
             self._timer.cancel()
+        self._fires_at = when
         self._timer = self._background.call_at(when, self._fire, when)
 
     def turn_off(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import attrs
 
 from sieve_async import delays
-from sieve_async.background import loop_time
+from sieve_async.background import TIMER_RESOLUTION, loop_time
 from sieve_async.errors import (
     APIError,
     ConnectError,
@@ -310,7 +310,7 @@ class Retrier:
         The answer that asked for the pause; else the failure of the try before, or the deadline.
         """
         reason, left = self._limiter.pause_reason, self._limiter.pause_remaining()
-        has_time = deadline is None or loop_time() < deadline
+        has_time = deadline is None or loop_time() < deadline - TIMER_RESOLUTION
         if max_pause is not None and reason is not None and (left or has_time):
             return attrs.evolve(
                 reason,

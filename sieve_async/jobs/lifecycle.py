@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeAlias
 
 from sieve_async import endpoints
-from sieve_async.background import loop_time
+from sieve_async.background import TIMER_RESOLUTION, loop_time
 from sieve_async.config import check_whole, parse_function_name
 from sieve_async.decode import JobPage, parse_page, parse_success
 from sieve_async.errors import (
@@ -31,8 +31,6 @@ Call: TypeAlias = Callable[[Request[Any], Callable[..., Any]], Awaitable[Any]]
 
 # Pages in a row that bring nothing new: the server does not page.
 _MAX_STALE_PAGES = 100
-# A loop may fire a timer a little early.
-_TIMER_RESOLUTION = 0.001
 # Seconds that cancelling may take after a deadline.
 _MAX_CANCEL_TIME = 10.0
 _CANCEL_INTERVAL = 0.5
@@ -78,7 +76,7 @@ async def run_job(
         left = None if deadline is None else max(0.0, deadline - loop_time())
         return await wait(pushed.id, left)
     except WaitTimeoutError as error:
-        is_over = deadline is not None and loop_time() > deadline - _TIMER_RESOLUTION
+        is_over = deadline is not None and loop_time() > deadline - TIMER_RESOLUTION
         if not is_over or error.target != pushed.id:
             raise  # it is of a callback
         error.elapsed = loop_time() - started  # the push and the callback were part of the wait

@@ -32,7 +32,7 @@ _MAX_HOLD = 60.0
 # How long before the deadline a held request is given up for a plain poll.
 _PLAIN_POLL_LEAD = 0.3
 # A request that the server kept for so long was held.
-_MIN_HELD = 1.0
+MIN_HELD = 1.0
 # A job that this client pushed may be unknown to a lagging replica for so long.
 PUSH_GRACE = 10.0
 # As many hashes as fit into the smallest integers, and far too many to meet one twice.
@@ -267,7 +267,7 @@ class JobPoller(Poller[Job]):
             if not (isinstance(failure, NotFoundError) and self._is_new()):
                 self._rejection = failure
                 long_polls.record_refused(now)
-        elif now - sent_at >= _MIN_HELD and getattr(failure, "attempts", True):
+        elif failure and getattr(failure, "attempts", True) and now - sent_at >= MIN_HELD:
             long_polls.record_supported()
         return self.state.on_long_poll_ended(failure, sent_at=sent_at, now=now)
 

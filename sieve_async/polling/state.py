@@ -9,6 +9,7 @@ from typing import TypeAlias
 import attrs
 
 from sieve_async import delays
+from sieve_async.background import TIMER_RESOLUTION
 from sieve_async.errors import RequestTimeoutError, SieveError
 from sieve_async.models import BuildStatus, JobStatus
 from sieve_async.retry import ErrorAction, classify
@@ -235,7 +236,9 @@ class PollState:
 
     def _has_passed(self, now: float) -> bool:
         """Whether the deadline has; never for a single poll, which may take its time."""
-        return self.deadline is not None and not self.is_single_poll and self.deadline <= now
+        if self.deadline is None or self.is_single_poll:
+            return False
+        return self.deadline - TIMER_RESOLUTION <= now
 
     def _poll_after(self, since: float, now: float) -> Decision:
         """Poll again one interval after ``since``: at once when that was long ago."""

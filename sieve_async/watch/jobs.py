@@ -53,6 +53,8 @@ class Subscriber:
         updating: How many jobs the caller's function has; the deadline does not interrupt it.
         ending: Cancelled tasks, which closing waits for.
         alone: It as the only subscriber: one tuple for thousands of jobs.
+        is_ending: Whether the last polls before the deadline have begun.
+        joined: When it took the ids of jobs that another watch waits for.
     """
 
     timeout: float | None
@@ -74,12 +76,14 @@ class Subscriber:
     order: list[str | JobOutcome] | None = None
     rest: Iterator[object] = attrs.Factory(lambda: iter(()))
     is_active: bool = True
+    is_ending: bool = False
     is_closed: bool = False
     failure: BaseException | None = None
     waiting: int = 0
     updating: int = 0
     ending: "list[asyncio.Task[None]]" = attrs.Factory(list)
     alone: "tuple[Subscriber]" = attrs.field(init=False)
+    joined: dict[str, float] = attrs.Factory(dict)
     _failure_callers: int = 0
     _unfinished: Iterator[JobOutcome] | None = None
 
@@ -123,6 +127,10 @@ class Subscriber:
         self.jobs[job.job_id] = job
         self.pending += 1
         self.counts[_word(job.status)] += 1
+
+    def elapsed(self, job: "WatchedJob", now: float) -> float:
+        """Seconds since it took the id of a job."""
+        return now - max(self.started, self.joined.get(job.job_id, job.state.started))
 
     def on_status(self, job: "WatchedJob", status: JobStatus) -> None:
         """Count a job under another status."""
@@ -170,7 +178,6 @@ class Subscriber:
         self._stop_feeding()
         self.is_active = False
         self.jobs.clear()
-        self.pending = 0
         self.rest = iter(())
         self.news.set()
 
@@ -223,7 +230,7 @@ class Subscriber:
             if job is None or self.jobs.get(job.job_id) is not job:
                 continue
             self._remove(job)
-            elapsed = now - max(self.started, job.state.started)
+            elapsed = self.elapsed(job, now)
             if is_client_closed and not job.is_terminal:
                 yield _closed(job.job_id, job.state.polls, elapsed)
             else:

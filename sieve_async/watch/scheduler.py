@@ -12,14 +12,14 @@ from functools import partial
 
 import attrs
 
-from sieve_async.background import Alarm, Background, cancel, loop_time
+from sieve_async.background import TIMER_RESOLUTION, Alarm, Background, cancel, loop_time
 from sieve_async.errors import SieveError
 from sieve_async.limiter import RequestLimiter
 from sieve_async.messages import shorten
 from sieve_async.models import JobStatus
 from sieve_async.outcomes import JobOutcome
 from sieve_async.polling.long_polls import LongPollLimiter
-from sieve_async.polling.poller import PollContext
+from sieve_async.polling.poller import MIN_HELD, PollContext
 from sieve_async.polling.state import DeadlineReached, Decision, Done, Failed, PollAt
 from sieve_async.polling.waits import notify
 from sieve_async.settings import PollPolicy
@@ -30,9 +30,7 @@ logger = logging.getLogger("sieve_async")
 
 # Of so many pending jobs the last document is kept, for the errors of a deadline.
 _MAX_DOCUMENTS = 2000
-# A loop may fire a timer a little early.
-_TIMER_RESOLUTION = 0.001
-# A poll that takes longer was held back, and says nothing about the latency.
+# A poll that takes longer was held back or held, and says nothing about the latency.
 _MAX_LATENCY = 5.0
 # How long before the deadline the last polls begin: at the least, with long polls, at the most.
 _MIN_LEAD = 0.1
@@ -126,18 +124,22 @@ class Scheduler:
         """Poll a job until it is terminal or no watch waits for it."""
         group = subscriber.group
         assert group is not None  # noqa: S101 - the watch has begun
+        now = loop_time()
         job = group.find(job_id)
         if job is not None:
             job.subscribers = (*job.waiting_subscribers(), subscriber)
+            subscriber.joined[job_id] = now
             subscriber.add(job)
+            if subscriber.is_ending:
+                self._make_last_poll(job, now)
+                self._dispatch()
             return
-        now = loop_time()
         job = group.new_job(job_id, subscriber, now)
         subscriber.add(job)
         lister = self._listers.get(group)
         if group.is_single_poll and self._is_long_pause():
             self._give_up(job)
-        elif lister is not None and lister.add(job):
+        elif lister is not None and not subscriber.is_ending and lister.add(job):
             self._push(job)
         else:
             job.due = now
@@ -236,7 +238,9 @@ class Scheduler:
         deadline, group, jobs = subscriber.deadline, subscriber.group, subscriber.pending
         if deadline is None or group is None:
             return
-        least = _LONG_POLL_LEAD if group.context.long_polls is not None else _MIN_LEAD
+        # Where lists have spared all polls, how long one takes is not known.
+        is_short = group.context.long_polls is None and self._latency
+        least = _MIN_LEAD if is_short else _LONG_POLL_LEAD
         rounds = -(-jobs // self._slots)
         paced = jobs / self._polls_per_second if self._polls_per_second is not None else 0.0
         lead = min(max(least, 1.5 * self._latency * rounds, paced), _MAX_LEAD)
@@ -248,16 +252,19 @@ class Scheduler:
         if deadline is None:
             return
         subscriber.timer = self._background.call_at(deadline, self._on_deadline, subscriber)
+        subscriber.is_ending = True
         for job in subscriber.jobs.values():
-            if job is None:
-                continue
-            job.latest_due = None  # no list pushes its poll back now
-            if job in self._updating or job.give_up_hold():
-                job.is_nudged = True
-            elif job not in self._in_flight and job.due > now:
-                job.due = now
-                self._ready.append(job)
+            if job is not None:
+                self._make_last_poll(job, now)
         self._dispatch()
+
+    def _make_last_poll(self, job: WatchedJob, now: float) -> None:
+        job.latest_due = None  # no list pushes its poll back now
+        if job in self._updating or job.give_up_hold():
+            job.is_nudged = True
+        elif job not in self._in_flight and job.due > now:
+            job.due = now
+            self._ready.append(job)
 
     def _on_deadline(self, subscriber: Subscriber) -> None:
         # One turn later: an answer that has arrived in this turn counts.
@@ -327,7 +334,7 @@ class Scheduler:
 
     def _pop(self) -> WatchedJob | None:
         """The most urgent job that is due."""
-        now = loop_time() + _TIMER_RESOLUTION
+        now = loop_time() + TIMER_RESOLUTION
         while self._urgent or self._ready:
             job = self._urgent.popitem(last=False)[0] if self._urgent else self._ready.popleft()
             if self._is_busy(job) or not job.is_active:
@@ -346,7 +353,7 @@ class Scheduler:
             self._end_flight(job)
         now = loop_time()
         took = now - started
-        if took < _MAX_LATENCY:
+        if took < (_MAX_LATENCY if job.context.long_polls is None else MIN_HELD):
             self._latency += (0.1 if self._latency else 1.0) * (took - self._latency)
         status = job.state.status
         if status is not None and status != job.status:
@@ -424,7 +431,7 @@ class Scheduler:
     def _finish(self, job: WatchedJob, now: float, error: SieveError | None) -> None:
         self._documents.pop(job, None)
         for subscriber in job.subscribers:
-            elapsed = now - max(subscriber.started, job.state.started)
+            elapsed = subscriber.elapsed(job, now)
             if error is None:
                 outcome = job.outcome(elapsed)
             else:

@@ -174,7 +174,7 @@ class JobWatch:
             return []
         now = asyncio.get_running_loop().time()
         return [
-            PendingJob(job_id, job.status, now - max(subscriber.started, job.state.started))
+            PendingJob(job_id, job.status, subscriber.elapsed(job, now))
             for job_id, job in subscriber.jobs.items()
             if job is not None
         ]

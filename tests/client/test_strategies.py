@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from helpers.asserts import max_per_second
 from helpers.http_helpers import now
-from helpers.list_server import ListServer
+from helpers.leak_checks import KEY
+from helpers.list_server import ListServer, row
 from helpers.raw_server import (
+    JOB,
     Action,
     RawRequest,
     Script,
@@ -18,6 +21,7 @@ from helpers.raw_server import (
     job_document,
     job_until,
     respond,
+    running_job,
 )
 from helpers.waits import ends_of
 from sieve_async import Job, Limits, NotFoundError, PollPolicy, SieveClient, WaitTimeoutError
@@ -424,3 +428,48 @@ async def test_tries_of_a_missing_endpoint(status: int, tries: int, *, has_worke
     async with ScriptedServer(reply) as server, server.client() as client:
         assert (await client.wait_for_job("job", strategy="long_poll")).succeeded
         assert min(len(refused), 4) == tries
+
+
+async def test_a_nudged_hold_that_was_never_sent() -> None:
+    """It shows no endpoint: the first 404 for one that was sent switches to polling."""
+
+    def reply(asked: RawRequest) -> Script:
+        if asked.job_id == "slow":
+            return [Action.SILENCE]
+        return error_response(404) if asked.is_await else running_job(asked.job_id)
+
+    async with (
+        ScriptedServer(reply) as server,
+        SieveClient(KEY, base_url=server.url, limits=Limits(max_connections=2)) as client,
+    ):
+        slow = [asyncio.create_task(client.get_job("slow")) for _ in range(2)]
+        await asyncio.sleep(1)
+        wait = asyncio.create_task(client.wait_for_job(JOB, strategy="long_poll", timeout=60))
+        await asyncio.sleep(5)
+        client.nudge(JOB)
+        await asyncio.sleep(1)
+        for task in slow:
+            task.cancel()
+        await asyncio.wait([*slow, wait])
+        assert len(server.awaits) == 1
+
+
+@pytest.mark.parametrize("given_at", [0.0, 59.2], ids=["at once", "late"])
+async def test_last_polls_of_jobs_that_lists_have_spared(given_at: float) -> None:
+    """An old list costs no end, though no poll has shown how long one takes, and for late ids."""
+    ends = {f"j{number}": now() + 5 for number in range(5)}
+
+    async def ids() -> AsyncIterator[str]:
+        await asyncio.sleep(given_at)
+        for job_id in ends:
+            yield job_id
+
+    def old_rows(asked: RawRequest) -> tuple[list[Any], Any]:
+        return [row(job_id) for job_id in ends if asked.query["status"] == "processing"], -1
+
+    def slowly(asked: RawRequest) -> Script | None:
+        return None if asked.is_list else [0.3, *job_until(ends[asked.job_id], asked.job_id)]
+
+    async with ListServer(old_rows, ends, fault=slowly) as server, server.client() as client:
+        outcomes = await client.wait_for_jobs(ids(), strategy="list", timeout=60)
+    assert [(outcome.ok, outcome.polls) for outcome in outcomes] == [(True, 1)] * 5

@@ -542,3 +542,24 @@ async def test_a_deep_result_in_two_watches() -> None:
     assert second[0].ok
     assert first[0].result().data[0] is not second[0].result().data[0]
     assert other.succeeded
+
+
+async def test_elapsed_of_a_job_that_another_watch_waits_for() -> None:
+    """It counts from when the watch took the id, not from its own start or the first poll."""
+    ends_at = now() + 60
+
+    async def later() -> AsyncIterator[str]:
+        await asyncio.sleep(50)
+        yield "j1"
+
+    async with (
+        ScriptedServer(lambda asked: job_until(ends_at, asked.job_id)) as server,
+        server.client() as client,
+    ):
+        first = asyncio.create_task(client.wait_for_jobs(["j1"]))
+        async with client.as_completed(later()) as watch:
+            await asyncio.sleep(55)
+            assert [job.elapsed for job in watch.pending()] == pytest.approx([5], abs=0.1)
+            outcome = await anext(watch)
+        assert outcome.elapsed == pytest.approx(now() - (ends_at - 10), abs=0.1)
+        assert (await first)[0].elapsed == pytest.approx(now() - (ends_at - 60), abs=0.1)

@@ -10,7 +10,14 @@ import pytest
 from helpers.asserts import assert_idle, assert_no_more_requests, ids_of
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY, check_error
-from helpers.raw_server import RawRequest, Script, ScriptedServer, error_response, job_until
+from helpers.raw_server import (
+    RawRequest,
+    Script,
+    ScriptedServer,
+    error_response,
+    finished_job,
+    job_until,
+)
 from sieve_async import (
     Job,
     JobOutcome,
@@ -227,4 +234,50 @@ async def test_last_poll_of_a_short_watch() -> None:
     async with ScriptedServer(reply) as server, server.client(polling=policy) as client:
         [outcome] = await client.wait_for_jobs(["a"], timeout=4.6)
 
+    assert outcome.ok
+
+
+async def test_the_last_poll_of_an_id_that_comes_late() -> None:
+    """A job that another watch polls rarely is polled before the deadline of a watch all the same.
+
+    With 40 jobs, 8 slots and answers after 0.3 s the last polls begin 2.25 s before the deadline.
+    """
+    ends = {"late": now() + 19.1}
+    policy = PollPolicy(min_interval=500, max_interval=500)
+    limits = Limits(max_connections=8, polls_per_second=None)
+
+    async def ids() -> AsyncIterator[str]:
+        for number in range(40):
+            yield f"j{number}"
+        await asyncio.sleep(19.2)
+        yield "late"
+
+    def reply(asked: RawRequest) -> Script:
+        return [0.3, *job_until(ends.get(asked.job_id, 1e9), asked.job_id)]
+
+    async with ScriptedServer(reply) as server, server.client(limits=limits) as client:
+        other = asyncio.create_task(client.wait_for_jobs(["late"], polling=policy))
+        outcomes = await client.wait_for_jobs(ids(), polling=policy, timeout=20)
+        assert outcomes[-1].ok
+        assert [outcome.ok for outcome in await other] == [True]
+
+
+async def test_held_requests_say_nothing_about_the_last_poll() -> None:
+    """Where other watches hold requests for seconds, the last poll is no earlier than else."""
+    ends_at = now() + 58
+
+    def reply(asked: RawRequest) -> Script:
+        if asked.job_id == "j1":
+            return job_until(ends_at, "j1")
+        return [3.0, *finished_job(asked.job_id)]
+
+    async def hold(client: SieveClient) -> None:
+        for number in range(18):
+            await client.wait_for_jobs([f"held{number}"], strategy="long_poll")
+
+    policy = PollPolicy(min_interval=10, max_interval=10)
+    async with ScriptedServer(reply) as server, server.client() as client:
+        holding = asyncio.create_task(hold(client))
+        (outcome,) = await client.wait_for_jobs(["j1"], polling=policy, timeout=60)
+        await holding
     assert outcome.ok

@@ -23,6 +23,7 @@ from helpers.raw_server import (
     RawServer,
     Script,
     ScriptedServer,
+    error_response,
     finished_job,
     job_document,
     job_json,
@@ -30,7 +31,15 @@ from helpers.raw_server import (
     running_job,
     version_json,
 )
-from sieve_async import Limits, PollPolicy, RetryPolicy, SieveClient, errors
+from sieve_async import (
+    Limits,
+    PollPolicy,
+    RequestTimeoutError,
+    RetryPolicy,
+    SieveClient,
+    WaitTimeoutError,
+    errors,
+)
 from sieve_async.testing import FakeSieve
 
 Call: TypeAlias = Callable[[SieveClient], Awaitable[object]]
@@ -349,3 +358,45 @@ async def test_stopped_and_continued(sieve: FakeSieve) -> None:
     for kind in ("poll", "long poll", "many", "many, long poll", "list", "outputs"):
         assert (kind, found.pop(kind)) == (kind, EXPECTED)
     assert set(found.values()) == {"TimeoutError"}
+
+
+def _fire_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all timers fire a little early, as uvloop's do: its clock has whole milliseconds."""
+    loop = asyncio.get_running_loop()
+    call_at = loop.call_at
+
+    def early(when: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
+        return call_at(when - 0.0005, *args, **options)
+
+    monkeypatch.setattr(loop, "call_at", early)
+
+
+@pytest.mark.looptime
+async def test_a_push_that_gets_no_slot_where_timers_fire_early(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It fails with the deadline, not with what asked for a pause that was over long ago."""
+    pause = error_response(503, ("Retry-After", "1"))
+    async with (
+        RawServer(pause, respond(), [Action.SILENCE]) as server,
+        server.client(limits=Limits(max_connections=1)) as client,
+    ):
+        await client.get_job(JOB)
+        await asyncio.sleep(60)
+        held = asyncio.create_task(client.get_job("other"))
+        await asyncio.sleep(1)
+        _fire_early(monkeypatch)
+        with pytest.raises(RequestTimeoutError):
+            await client.run("o/f", timeout=2)
+        held.cancel()
+        await asyncio.wait([held])
+
+
+@pytest.mark.looptime
+async def test_a_deadline_where_timers_fire_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll that the deadline cut off says nothing, also when it was cut off a little early."""
+    async with RawServer([Action.SILENCE]) as server, server.client() as client:
+        _fire_early(monkeypatch)
+        with pytest.raises(WaitTimeoutError) as caught:
+            await client.wait_for_job(JOB, timeout=5)
+    assert caught.value.last_error is None

@@ -20,8 +20,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from helpers.http_helpers import now
 from helpers.leak_checks import KEY
-from sieve_async import InvalidArgumentError, NotFoundError, SieveClient, WaitTimeoutError
+from helpers.raw_server import ScriptedServer, running_job
+from sieve_async import InvalidArgumentError, Job, NotFoundError, SieveClient, WaitTimeoutError
 from sieve_async.integrations.otel import instrument
+from sieve_async.observer import FinishedWatch, WaitObserver
 from sieve_async.testing import FakeSieve
 
 pytestmark = pytest.mark.looptime
@@ -354,3 +356,32 @@ async def test_invalid_arguments(client: SieveClient) -> None:
     with pytest.raises(InvalidArgumentError, match="polls"):
         instrument(client, polls="loud")  # type: ignore[arg-type]  # on purpose
     instrument(client)()
+
+
+class _Watches(WaitObserver):
+    """Keeps how watches ended."""
+
+    def __init__(self) -> None:
+        self.ended: list[FinishedWatch] = []
+
+    def on_watch(self, watch: FinishedWatch) -> None:
+        """Keep it."""
+        self.ended.append(watch)
+
+
+async def test_pending_jobs_of_a_watch_that_failed() -> None:
+    """A watch that a callback has ended is reported with what was pending then."""
+    observer = _Watches()
+
+    def fail(job: Job) -> None:
+        if job.id == "j2":
+            raise LookupError
+
+    async with (
+        ScriptedServer(lambda asked: running_job(asked.job_id)) as server,
+        server.client() as client,
+    ):
+        client.observe(observer)
+        with pytest.raises(LookupError):
+            await client.wait_for_jobs(["j0", "j1", "j2"], on_update=fail)
+    assert [(watch.outcomes, watch.pending) for watch in observer.ended] == [(0, 3)]
