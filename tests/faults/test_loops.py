@@ -226,6 +226,14 @@ async def use_everything() -> None:
         left = asyncio.create_task(client.wait_for_job("silent"))
         await asyncio.sleep(0.05)
         assert (client.stats.waits, client.stats.in_flight, client.stats.queued) == (1, 1, 0)
+    async with (
+        ScriptedServer(reply) as server,
+        server.client(limits=Limits(polls_per_second=None)) as client,
+    ):
+        outcomes = await client.wait_for_jobs(
+            [f"many-{number}" for number in range(300)], polling=quick
+        )
+        assert all(outcome.ok for outcome in outcomes)
     assert isinstance(await error_of(left), errors.ClientClosedError)
 
 
@@ -247,8 +255,9 @@ def eager_loop() -> asyncio.AbstractEventLoop:
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [debug_loop]
 if sys.version_info >= (3, 12):
     LOOPS.append(eager_loop)
-if importlib.util.find_spec("uvloop") is not None:  # optional
+if importlib.util.find_spec("uvloop") is not None:  # it has no wheel for every interpreter
     LOOPS.append(importlib.import_module("uvloop").new_event_loop)
+    LOOPS[-1]().close()  # the first one opens descriptors that the process keeps
 
 
 @pytest.mark.parametrize("factory", LOOPS, ids=lambda factory: factory.__name__)
