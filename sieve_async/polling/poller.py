@@ -98,6 +98,11 @@ class Poller(ABC, Generic[Model]):
     async def poll(self) -> Decision:
         """Poll once, and say how the wait continues."""
 
+    @property
+    def was_listed(self) -> bool:
+        """Whether a list has shown it as running."""
+        return False
+
     def last(self) -> Model | None:
         """The last state seen; None when none was."""
         return None if self.seen is None else self.seen.model()
@@ -119,7 +124,9 @@ class Poller(ABC, Generic[Model]):
         self.context.retrier.counters.failed_polls += 1
         now = loop_time()
         error = error.with_traceback(None)
-        return self.state.on_error(error, sent_at=sent_at, now=now, action=action)
+        return self.state.on_error(
+            error, sent_at=sent_at, now=now, action=action, was_listed=self.was_listed
+        )
 
 
 @attrs.define(eq=False)

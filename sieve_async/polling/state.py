@@ -72,7 +72,6 @@ class PollState:
         rejections: How many rejections in a row have counted.
         last_error: What the last failed poll failed with.
         outage: For how many seconds polls have failed, without the time in which none was due.
-        was_listed: Whether a list has shown the job as running: rejections are confirmed then.
     """
 
     policy: PollPolicy
@@ -85,7 +84,6 @@ class PollState:
     failures: int = 0
     rejections: int = 0
     last_error: SieveError | None = None
-    was_listed: bool = False
     outage: float = 0.0
     changed_at: float = attrs.field(init=False)
     _polled_at: float = attrs.field(init=False)
@@ -163,6 +161,7 @@ class PollState:
         sent_at: float,
         now: float,
         action: ErrorAction | None = None,
+        was_listed: bool = False,
     ) -> Decision:
         """Record a failed poll.
 
@@ -171,6 +170,7 @@ class PollState:
             sent_at: When it began.
             now: When it failed.
             action: What the error means, if not what ``classify`` says.
+            was_listed: Whether a list has shown the job as running; rejections are confirmed then.
         """
         self._count_poll(error)
         if not (self._has_passed(now) and isinstance(error, RequestTimeoutError)):
@@ -179,7 +179,7 @@ class PollState:
             case ErrorAction.RETRY:
                 self._record_failure(sent_at, now)
                 return self._after_failure(error, now, took=now - sent_at)
-            case ErrorAction.CONFIRM if self.status is not None or self.was_listed:
+            case ErrorAction.CONFIRM if self.status is not None or was_listed:
                 return self._after_rejection(error, sent_at, now)
         return Failed(error)
 

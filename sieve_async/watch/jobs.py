@@ -330,6 +330,11 @@ class WatchedJob(JobPoller):
         return False
 
     @property
+    def was_listed(self) -> bool:
+        """Whether a list has shown it as running, or its own document anything."""
+        return self.status is not None
+
+    @property
     def is_terminal(self) -> bool:
         """Whether its own document has shown a terminal status."""
         return self.state.status is not None and self.state.status.is_terminal

@@ -206,13 +206,12 @@ class Lister:
                 continue
             this.listed[job_id] = job
             job.is_listed = True
-            job.state.was_listed = True
             if status is not job.status:
                 job.set_status(status)
             job.push_back(until)
 
     def _on_missing(self, job: WatchedJob) -> None:
-        is_unseen = not (job.state.was_listed or job.state.polls)
+        is_unseen = not (job.was_listed or job.state.polls)
         if (job.is_listed or is_unseen) and job.is_active:
             job.is_listed = False
             self._poll_now(job)

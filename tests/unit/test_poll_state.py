@@ -24,9 +24,11 @@ def answer(state: PollState, status: JobStatus, now: float, outputs: int = 0) ->
     return state.on_response(status, outputs, sent_at=now, now=now)
 
 
-def failure(state: PollState, error: errors.SieveError, now: float) -> Decision:
+def failure(
+    state: PollState, error: errors.SieveError, now: float, *, was_listed: bool = False
+) -> Decision:
     """A poll that failed at once."""
-    return state.on_error(error, sent_at=now, now=now)
+    return state.on_error(error, sent_at=now, now=now, was_listed=was_listed)
 
 
 def test_intervals() -> None:
@@ -78,16 +80,15 @@ def test_rejection_after_a_good_answer(how: str) -> None:
         state = PollState(STEADY, 0)
         if how == "answered":
             answer(state, QUEUED, 0)
-        else:
-            state.was_listed = True
+        listed = how == "listed"
         error = errors.api_error_class(status)(status)
-        second = at(failure(state, error, 10))
-        third = at(failure(state, error, second))
+        second = at(failure(state, error, 10, was_listed=listed))
+        third = at(failure(state, error, second, was_listed=listed))
         assert 12.5 <= second <= 15
         assert second + 2.5 <= third <= second + 5
         final = errors.ResponseTooLargeError("too large")
         assert failure(state, final, 11) == Failed(final)
-        assert failure(state, error, third) == Failed(error)
+        assert failure(state, error, third, was_listed=listed) == Failed(error)
 
 
 def test_hints_confirm_nothing() -> None:
@@ -116,9 +117,7 @@ def test_what_lies_between_rejections(between: str) -> None:
         answer(state, QUEUED, 16)
     elif between == "failure":
         failure(state, errors.ConnectError("refused"), 16)
-    else:
-        state.was_listed = True
-    is_failed = isinstance(failure(state, error, 19), Failed)
+    is_failed = isinstance(failure(state, error, 19, was_listed=between == "listed"), Failed)
     assert is_failed is (between != "good")
 
 
