@@ -257,6 +257,13 @@ COMMANDS = {
         '  eval "$(sieve-async serve --port 8001 &)"',
     ),
 }
+
+
+def accepted_options(command: str) -> set[str]:
+    """The options that a command takes."""
+    return {*COMMANDS[command].arguments, *_GLOBAL_OPTIONS}
+
+
 # Options that users of other tools try, and which option does it here.
 _OPTION_ALIASES = {
     "-o": "--format",
