@@ -56,5 +56,7 @@ def _spellings(character: str) -> str:
     escapes = "".join(rf"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
     percent = "".join(f"%{byte:02x}" for byte in character.encode())
     code = ord(character)
+    if 0x7F < code < 0x100:
+        percent += f"|%{code:02x}"  # as Latin-1
     spellings = [re.escape(character), *filter(None, [_NAMES.get(character)])]
     return rf"(?:{'|'.join(spellings)}|(?i:{escapes}|{percent}|&#0*{code};|&#x0*{code:x};))"

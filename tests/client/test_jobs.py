@@ -444,6 +444,7 @@ async def test_timeout_of_a_callback_cancels_no_job(sieve: FakeSieve, client: Si
     [
         ("first\nsecond", r"first\nsecond"),
         ("geheimnisvoll-ä", "geheimnisvoll-%C3%A4"),
+        ("geheimnisvoll-ä", "geheimnisvoll-%E4"),
         ("中文密码", r"\u4e2d\u6587\u5bc6\u7801"),
         ("🔑🔑🔑🔑", r"\ud83d\udd11" * 4),
         ("admin-1234", "admin-1234"),
