@@ -264,8 +264,9 @@ async def _download(context: _Context, job: Job, directory: Path) -> tuple[list[
     try:
         saved, errors = await download_each(one, job.files, directory)
     except asyncio.CancelledError:
-        line = shlex.join(["sieve-async", "job", "download", job.id, str(directory)])
-        context.progress.write_line(f"resume with: {line}")
+        words = [job.id, str(directory)]
+        line = resume_line(context.options, words, command="job download")
+        context.progress.write_line(line)
         raise
     context.progress.clear()
     for error in errors:

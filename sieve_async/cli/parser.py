@@ -153,7 +153,7 @@ _ARGUMENTS = {
     "job_id": _value("ID", "the id of the job"),
     "job_ids": _value("ID", "the id of a job", nargs="*"),
     "function": _value(_FUNCTION_NAME, _SLUG_HELP, _function_name),
-    "directory": _value("DIR", "default: .", Path, nargs="?"),
+    "directory": _value("DIR", "default: .", Path, nargs="?", default=Path()),
     # output
     "--format": _value("FORMAT", _FORMAT_HELP, choices=FORMATS),
     "--no-progress": _flag("print no progress"),
@@ -257,6 +257,13 @@ COMMANDS = {
         '  eval "$(sieve-async serve --port 8001 &)"',
     ),
 }
+
+
+def accepted_options(command: str) -> set[str]:
+    """The options that a command takes."""
+    return {*COMMANDS[command].arguments, *_GLOBAL_OPTIONS}
+
+
 # Options that users of other tools try, and which option does it here.
 _OPTION_ALIASES = {
     "-o": "--format",

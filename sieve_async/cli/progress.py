@@ -134,9 +134,21 @@ class Progress:
             self._stream.flush()
         except BlockingIOError:
             pass
-        except (OSError, ValueError):  # closed, or its reader has gone
+        except (OSError, ValueError):  # closed, its reader has gone, or a full disk
             with contextlib.suppress(OSError, ValueError):
-                redirect_to_null(self._stream)  # or the exit code would be 120
+                _discard(self._stream)
+
+
+def _discard(stream: TextIO) -> None:
+    """Discard what could not be written, or the exit code would be 120; later lines may succeed."""
+    descriptor = stream.fileno()
+    copy = os.dup(descriptor)
+    try:
+        redirect_to_null(stream)
+        stream.flush()
+    finally:
+        os.dup2(copy, descriptor)
+        os.close(copy)
 
 
 class Lines(Progress):

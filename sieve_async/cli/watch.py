@@ -25,10 +25,11 @@ from sieve_async.cli.output import (
     exit_of_outcome,
     outcome_line,
 )
-from sieve_async.cli.parser import Options
+from sieve_async.cli.parser import Options, accepted_options
 from sieve_async.cli.progress import Progress, WatchStats, showing
 from sieve_async.cli.report import Report
 from sieve_async.client import SieveClient
+from sieve_async.config import check_job_id
 from sieve_async.durable import DurableWatch, WatchState
 from sieve_async.errors import InvalidArgumentError
 from sieve_async.outcomes import JobOutcome
@@ -36,6 +37,7 @@ from sieve_async.watch import JobWatch
 
 _MAX_IDS_IN_COMMAND = 20  # more are put into a file
 _RESUMED_OPTIONS = (
+    *("any", "fail_fast", "exit_zero", "overwrite", "no_progress", "debug"),
     *("timeout", "rate", "strategy", "on_restart", "offset"),
     *("state", "format", "report", "base_url", "key_file"),
 )
@@ -128,7 +130,7 @@ class WatchRun:
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(deadline):
                         async for job_id in self._arriving_ids():
-                            job_ids.append(job_id)  # noqa: PERF401 - it may be interrupted
+                            job_ids.append(check_job_id(job_id))  # noqa: PERF401 - it may be interrupted
         finally:
             await state.add(job_ids)
 
@@ -182,15 +184,18 @@ def _jobs(count: int) -> str:
 
 def resume_line(options: Options, words: Sequence[str], *, command: str | None = None) -> str:
     """The line that shows the command, by default the interrupted one, which continues a wait."""
-    line = ["sieve-async", *(command or options.command).split()]
-    for name in ("any", "fail_fast", "exit_zero", "no_progress", "debug"):
-        line += [f"--{name.replace('_', '-')}"] if getattr(options, name) else []
+    command = command or options.command
+    accepted = accepted_options(command)
+    line = ["sieve-async", *command.split()]
     for name in _RESUMED_OPTIONS:
-        value = getattr(options, name)
-        if value != getattr(Options, name):
-            text = f"{value:f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-            option = f"--{name.replace('_', '-')}"
-            line += [f"{option}={text}"] if text.startswith("-") else [option, text]
+        option, value = f"--{name.replace('_', '-')}", getattr(options, name)
+        if option not in accepted or value == getattr(Options, name):
+            continue
+        if value is True:
+            line.append(option)
+            continue
+        text = f"{value:f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+        line += [f"{option}={text}"] if text.startswith("-") else [option, text]
     return f"resume with: {shlex.join([*line, *words])}"
 
 

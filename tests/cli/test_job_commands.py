@@ -212,3 +212,16 @@ async def test_version(command: Command, sieve: FakeSieve) -> None:
     assert "version v1: building" in ended.stderr
     assert json.loads(found.stdout)["build_status"] == "ready"
     assert quiet.stderr == ""
+
+
+async def test_download_here(
+    sieve: FakeSieve, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a directory, files are saved in the current one."""
+    sieve.add_job("a", outputs=[{"url": sieve.add_file("a.mp4", b"film")}])
+    monkeypatch.chdir(tmp_path)
+
+    ended = await command("job", "download", "a")
+
+    assert ended.stdout == "a.mp4\n"
+    assert (tmp_path / "a.mp4").read_bytes() == b"film"

@@ -285,3 +285,25 @@ async def test_interrupted_download(command: Command, sieve: FakeSieve, tmp_path
     assert ended.exit_code == 130
     assert ended.stderr.endswith(f"resume with: sieve-async {resumed}\n")
     assert (await command(*shlex.split(resumed))).exit_code == 0
+
+
+@pytest.mark.looptime
+async def test_options_of_an_interrupted_download(
+    command: Command, sieve: FakeSieve, tmp_path: Path
+) -> None:
+    """The line goes to the same server with the same key, and has no options of other commands."""
+    sieve.script_function("me/mine", outputs=[{"url": sieve.add_file("a.mp4", b"x" * 1000)}])
+    sieve.fault(path="/files/a.mp4", slow_body=60)
+    key_file, directory = tmp_path / "key", tmp_path / "files"
+    key_file.write_text(sieve.api_key, "utf-8")
+    options = f"--format json --base-url {sieve.url} --key-file {key_file}"
+    run = f"run me/mine --timeout 1h --rate 5 --exit-zero --download {directory} {options}"
+
+    ended = await interrupt(command, sieve, run, "/files/a.mp4")
+    (push,) = sieve.pushes
+    line = f"job download --overwrite {options} {push.job_id} {directory}"
+    again = await interrupt(command, sieve, line, "/files/a.mp4")
+
+    resumed = f"job download {options} {push.job_id} {directory}"
+    assert ended.stderr.endswith(f"resume with: sieve-async {resumed}\n")
+    assert again.stderr.endswith(f"resume with: sieve-async {line}\n")

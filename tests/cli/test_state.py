@@ -164,3 +164,18 @@ async def test_interrupted_input(sieve: FakeSieve, command: Command, state: str)
     assert ended.exit_code == 143
     assert ended.stderr.endswith(f"resume with: sieve-async watch --state '{state}'\n")
     assert shown.stdout == "a  pending\nb  pending\n"
+
+
+@pytest.mark.programs
+async def test_invalid_input(sieve: FakeSieve, command: Command, state: str) -> None:
+    """An invalid id ends the command at once, not with the input; the ids before it are stored."""
+    program = await start_command(sieve, "watch", "-", "--state", state)
+    assert program.stdin is not None
+
+    program.stdin.write(b"a\nb/c\n")
+    assert await asyncio.wait_for(program.wait(), 30) == 2
+    ended = await finish_command(program)
+    shown = await command("watch", "--state", state, "--show")
+
+    assert "'b/c'" in ended.stderr
+    assert shown.stdout == "a  pending\n"

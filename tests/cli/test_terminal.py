@@ -4,6 +4,8 @@ import io
 import json
 import logging
 import re
+import resource
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -142,3 +144,20 @@ async def test_log_lines_once(sieve: FakeSieve, command: Command, settings: dict
     ended = await command(*["--debug"] * (not settings), "job", "get", "a", **settings)
     assert ended.exit_code == 0
     assert ended.stderr.count("GET /v2/jobs/a") == 1
+
+
+def test_disk_that_was_full(tmp_path: Path) -> None:
+    """Only the lines that cannot be written are lost, not those after them."""
+    path = tmp_path / "log"
+    limit, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with path.open("w", encoding="utf-8") as log:
+        lines = Lines(log)
+        lines.write_line("before")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, most))
+        try:
+            lines.write_line("lost")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+        lines.write_line("after")
+
+    assert path.read_text("utf-8") == "before\nafter\n"

@@ -444,6 +444,7 @@ async def test_timeout_of_a_callback_cancels_no_job(sieve: FakeSieve, client: Si
     [
         ("first\nsecond", r"first\nsecond"),
         ("geheimnisvoll-ä", "geheimnisvoll-%C3%A4"),
+        ("geheimnisvoll-ä", "geheimnisvoll-%E4"),
         ("中文密码", r"\u4e2d\u6587\u5bc6\u7801"),
         ("🔑🔑🔑🔑", r"\ud83d\udd11" * 4),
         ("admin-1234", "admin-1234"),
@@ -470,3 +471,17 @@ async def test_long_env() -> None:
             await client.push_job("me/mine", env={"KEY": value})
 
     assert refused.value.detail.endswith("bad: [env]")
+
+
+@pytest.mark.parametrize(("end", "shown"), [("", "[env]"), ("?", None)])
+async def test_env_with_many_backslashes(end: str, shown: str | None) -> None:
+    """A text may double them, and differ at the end: it is not tried in all combinations."""
+    value = r"BEGIN\nKEY" * 40 + r"\\\\" * 10
+    echoed = value.replace("\\", "\\\\")
+    text = f"{echoed[:-50]}{end}" if end else echoed
+    async with PushServer() as server, SieveClient(KEY, base_url=server.url) as client:
+        server.plan = lambda _: PushPlan(status="400 Bad", body=f"bad: {text}".encode())
+        with pytest.raises(errors.BadRequestError) as refused:
+            await client.push_job("me/mine", env={"KEY": value})
+
+    assert refused.value.detail.startswith(f"bad: {shown or 'BEGIN'}")
