@@ -59,7 +59,8 @@ class WebhookReceiver:
         self._nudge = nudge
         self._token = Secret(token)
         self._nudged: OrderedDict[str, float] = OrderedDict()  # job id -> when, oldest first
-        self._later: dict[str, asyncio.Task[None]] = {}  # nudges of jobs with another event
+        self._later: set[str] = set()  # jobs that are nudged once more
+        self._tasks: set[asyncio.Task[None]] = set()  # which do so
 
     def __repr__(self) -> str:
         return "<WebhookReceiver /sieve/[token]>"
@@ -104,21 +105,25 @@ class WebhookReceiver:
         now = asyncio.get_running_loop().time()
         while self._nudged and now - next(iter(self._nudged.values())) >= _MIN_INTERVAL:
             self._nudged.popitem(last=False)
+        if job_id in self._later:
+            return
         if job_id not in self._nudged:
             await self._nudge_now(job_id)
-        elif job_id not in self._later:
-            delay = self._nudged[job_id] + _MIN_INTERVAL - now
-            self._later[job_id] = asyncio.create_task(self._nudge_later(job_id, delay))
+            return
+        self._later.add(job_id)
+        delay = self._nudged[job_id] + _MIN_INTERVAL - now
+        task = asyncio.create_task(self._nudge_later(job_id, delay))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _nudge_later(self, job_id: str, delay: float) -> None:
-        try:
-            await asyncio.sleep(delay)
-        finally:
-            del self._later[job_id]
+        await asyncio.sleep(delay)
+        self._later.discard(job_id)
         await self._nudge_now(job_id)
 
     async def _stop(self, _: web.Application) -> None:
-        tasks = [*self._later.values()]
+        self._later.clear()
+        tasks = [*self._tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

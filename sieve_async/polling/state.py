@@ -204,12 +204,14 @@ class PollState:
         self.outage, self._polled_at = 0.0, now
 
     def _record_failure(self, sent_at: float, now: float) -> None:
-        """Count a failure, and the outage; longer than an interval without a poll is none.
+        """Count a failure, and the outage; longer than an interval without a poll is none at first.
 
         The caller may have been busy, the server may have held a request, or there are many jobs.
         """
         longest = self.policy.max_interval
-        if self.failures:
+        if self.failures >= _CONFIRMATIONS:  # as confirmed as a rejection
+            longest = float("inf")
+        elif self.failures:
             longest = max(longest, delays.MAX_DELAY_AFTER_FAILED_POLL)
         began = max(sent_at, now - _MAX_POLL_TIME)
         self.outage += now - began + min(began - self._polled_at, longest)

@@ -362,7 +362,7 @@ class Scheduler:
             await self._report_update(job)
             now = loop_time()
         if job.is_active:
-            self._apply(job, decision, now)
+            self._apply(job, decision, now, took)
 
     async def _report_update(self, job: WatchedJob) -> None:
         """Call the caller's function in the caller's context; what it raises ends its watch."""
@@ -402,23 +402,27 @@ class Scheduler:
         if task.cancelled() and job.is_active and not self._is_closed:
             self.fail(asyncio.CancelledError())  # by an event loop that shuts down
 
-    def _apply(self, job: WatchedJob, decision: Decision, now: float) -> None:
+    def _apply(self, job: WatchedJob, decision: Decision, now: float, took: float) -> None:
         match decision:
             case PollAt(at):
                 self._log.poll(job)
                 self._keep_document(job)
-                self._plan(job, at, now)
+                self._plan(job, at, now, took)
             case Failed(error):
                 self._finish(job, now, error)
             case Done() | DeadlineReached():
                 self._finish(job, now, None)
 
-    def _plan(self, job: WatchedJob, at: float, now: float) -> None:
+    def _plan(self, job: WatchedJob, at: float, now: float, took: float) -> None:
         """Plan the next poll of a job that is not terminal."""
         if job.is_nudged or at <= now:
             job.is_nudged = False
             self.poll_now(job)
             return
+        for subscriber in job.subscribers:  # its last poll began early, for others were slow
+            if subscriber.is_ending and subscriber.is_active and subscriber.deadline is not None:
+                last = subscriber.deadline - max(_MIN_LEAD, 1.5 * took)
+                at = min(at, last) if last > now else at
         job.due = at
         lister = self._listers.get(job.group)
         if lister is not None:

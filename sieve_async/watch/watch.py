@@ -144,7 +144,13 @@ class JobWatch:
         return taken
 
     async def collect(self) -> OutcomeList:
-        """All outcomes, in the order in which the ids came; one given twice stands there twice."""
+        """All outcomes, in the order in which the ids came; one given twice stands there twice.
+
+        Raises:
+            InvalidArgumentError: The watch has begun: some of its ids or outcomes were taken.
+        """
+        if self._scheduler is not None:
+            raise InvalidArgumentError("collect() takes all of a watch, and this one has begun")
         if not isinstance(self._source, AsyncIterable):
             self._source = list(self._source)
         order = self._subscriber.order = []
@@ -184,11 +190,11 @@ class JobWatch:
         self._report_end()
         self._leave()
         self._subscriber.close()
-        if self._subscriber.feeder is None:
-            await self._close_unread()
         ending = set(self._subscriber.ending) - {asyncio.current_task()}  # the source may close it
         if ending:
             await asyncio.wait(ending)
+        if not self._subscriber.has_begun:  # nor will it
+            await self._close_unread()
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a watch cannot be copied or pickled")
@@ -209,9 +215,11 @@ class JobWatch:
             raise
 
     async def _close_unread(self) -> None:
-        """Close a source that nothing reads, once."""
-        source, self._source = self._source, ()
-        await _close_source(source)
+        """Close a source that nothing reads, once; other ids can still be watched."""
+        source = self._source
+        if isinstance(source, AsyncIterable):
+            self._source = ()
+            await _close_source(source)
 
     def _start(self) -> None:
         subscriber = self._subscriber

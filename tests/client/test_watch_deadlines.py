@@ -281,3 +281,19 @@ async def test_held_requests_say_nothing_about_the_last_poll() -> None:
         (outcome,) = await client.wait_for_jobs(["j1"], polling=policy, timeout=60)
         await holding
     assert outcome.ok
+
+
+@pytest.mark.looptime
+async def test_one_slow_poll_moves_no_last_poll() -> None:
+    """The last poll is just before the deadline, though the first had to wait for a connection."""
+
+    def reply(request: RawRequest) -> Script:
+        answer = job_until(18.5, request.job_id)
+        return answer if request.times else [4.5, *answer]
+
+    policy = PollPolicy(min_interval=8, max_interval=8)
+    async with ScriptedServer(reply) as server, server.client() as client:
+        [outcome] = await client.wait_for_jobs(["a"], timeout=20, polling=policy)
+
+    assert outcome.ok
+    assert len(server.requests) <= 4

@@ -14,6 +14,7 @@ from helpers.http_helpers import now
 from helpers.leak_checks import KEY
 from helpers.raw_server import (
     RawRequest,
+    RawServer,
     Script,
     ScriptedServer,
     finished_job,
@@ -27,6 +28,7 @@ from sieve_async import (
     Limits,
     PollPolicy,
     SieveClient,
+    WrongEventLoopError,
 )
 from sieve_async.testing import FakeSieve
 
@@ -527,3 +529,73 @@ async def test_a_source_is_closed_once(client: SieveClient, *, fails: bool) -> N
     await watch.aclose()
     await watch.aclose()
     assert source.closed == 1
+
+
+@pytest.mark.looptime
+async def test_ids_are_kept_when_a_watch_cannot_begin() -> None:
+    """A first step on the wrong loop raises; on the right one all jobs are watched."""
+    async with RawServer(finished_job("a")) as server, server.client() as client:
+        await client.get_job("a")
+        watch = client.as_completed(["a"])
+
+        async def step() -> None:
+            await anext(watch)
+
+        with pytest.raises(WrongEventLoopError):
+            await asyncio.to_thread(asyncio.run, step())
+        ended = [outcome.job_id async for outcome in watch]
+
+    assert ended == ["a"]
+
+
+class _Lock:
+    """A source that holds something until it is closed."""
+
+    closed = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        await asyncio.sleep(3600)
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Count it."""
+        self.closed += 1
+
+
+@pytest.mark.looptime
+async def test_a_source_is_closed_when_its_reader_never_began() -> None:
+    """As when an event loop that shuts down cancels all tasks at once."""
+    source = _Lock()
+    async with RawServer(finished_job("a")) as server, server.client() as client:
+        watch = client.as_completed(source)
+        async with watch:
+            for task in server.foreign_tasks():
+                task.cancel()
+            await asyncio.sleep(0)
+        closed = source.closed
+        await watch.aclose()
+
+    assert (closed, source.closed) == (1, 1)
+
+
+async def _ids() -> AsyncIterator[str]:
+    yield "a"
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("pause", [None, 0.1])
+async def test_collect_takes_all_of_a_watch(pause: float | None) -> None:
+    """Of a watch that has begun it would lose what was taken from the source before."""
+    async with RawServer(finished_job("a")) as server, server.client() as client:
+        sources: list[Any] = [["a"], iter(["a"]), _ids()]
+        for source in sources:
+            async with client.as_completed(source) as watch:
+                if pause is not None:
+                    await asyncio.sleep(pause)
+                with pytest.raises(InvalidArgumentError, match="begun"):
+                    await watch.collect()
+                ended = [outcome.job_id async for outcome in watch]
+            assert ended == ["a"]

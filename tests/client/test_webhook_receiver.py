@@ -345,3 +345,68 @@ async def test_an_event_right_after_another_one_is_not_lost() -> None:
             assert now() < ends_at + 1
             await post(address + receiver.path, event())
             await post(address + receiver.path, event())  # the server stops before its turn
+
+
+@pytest.mark.looptime
+async def test_clean_up_ends_late_nudges() -> None:
+    """A late nudge that takes long is ended with the application, not left behind."""
+    begun: list[str] = []
+    ended: list[str] = []
+
+    async def nudge(job_id: str) -> None:
+        begun.append(job_id)
+        try:
+            await asyncio.sleep(60 if len(begun) > 1 else 0)
+        finally:
+            ended.append(job_id)
+
+    receiver = WebhookReceiver(nudge)
+    app = web.Application()
+    receiver.add_to(app)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    document = {"type": "job.complete", "body": {"job_id": "j1", "status": "finished"}}
+    async with aiohttp.ClientSession() as session:
+        for _ in range(2):
+            async with session.post(f"http://{host}:{port}{receiver.path}", json=document):
+                pass
+        await asyncio.sleep(1)
+    await runner.cleanup()
+
+    assert begun == ended == ["j1", "j1"]
+
+
+@pytest.mark.looptime
+async def test_one_nudge_in_half_a_second() -> None:
+    """An event while a late nudge is due is part of it, whatever the nudge before has said."""
+    times: list[float] = []
+
+    async def nudge(_: str) -> bool:
+        times.append(now())
+        await asyncio.sleep(0.3)
+        return len(times) > 1  # nothing waited for the job at first
+
+    receiver = WebhookReceiver(nudge)
+    app = web.Application()
+    receiver.add_to(app)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    document = {"type": "job.complete", "body": {"job_id": "j1", "status": "finished"}}
+
+    async with aiohttp.ClientSession() as session:
+
+        async def send(after: float) -> None:
+            await asyncio.sleep(after)
+            async with session.post(f"http://{host}:{port}{receiver.path}", json=document):
+                pass
+
+        await asyncio.gather(send(0), send(0.1), send(0.4))
+        await asyncio.sleep(2)
+    await runner.cleanup()
+
+    first, second = times
+    assert second - first >= 0.45

@@ -323,3 +323,15 @@ async def test_a_push_behind_many_polls_that_a_pause_held_back() -> None:
         for wait in waits:
             wait.cancel()
         await asyncio.wait(waits)
+
+
+@pytest.mark.looptime
+async def test_an_outage_of_many_jobs_at_a_low_rate() -> None:
+    """Many failed polls in a row are an outage, also where the rate leaves much time between."""
+    limits = Limits(polls_per_second=0.1)
+    server = ScriptedServer(lambda _: error_response(503))
+    async with server, server.client(limits=limits) as client:
+        outcomes = await client.wait_for_jobs([f"{number}" for number in range(40)])
+
+    assert {outcome.status for outcome in outcomes} == {"ServerError"}
+    assert now() < 3 * 1800
