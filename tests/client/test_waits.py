@@ -537,7 +537,7 @@ async def test_a_deep_result_for_a_callback() -> None:
 
 
 async def test_outage_without_end() -> None:
-    """Without ``outage_timeout`` a wait goes on however long nothing valid comes."""
+    """Without ``outage_timeout`` a wait continues, however long nothing valid comes."""
     endless = PollPolicy(outage_timeout=None)
 
     def reply(_: RawRequest) -> Script:

@@ -542,7 +542,7 @@ async def test_an_unrequested_answer_on_a_connection_of_the_caller() -> None:
 
 
 async def test_silent_connections_of_the_caller() -> None:
-    """After one try on a connection that had died unseen, no idle one is used, whoever's it is."""
+    """After one try on a dead connection, no idle one is used, also none of the caller's."""
 
     def reply(asked: RawRequest) -> Script:
         return [Action.SILENCE] if asked.number > 1 else [0.1, *respond()]

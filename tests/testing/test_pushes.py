@@ -295,7 +295,7 @@ async def test_cancel_of_a_terminal_job(sieve: FakeSieve, get: Get, send: Send) 
 
 
 async def test_callables_that_exit(sieve: FakeSieve, get: Get, push: Send) -> None:
-    """A callable that ends its program fails its job, and the server goes on."""
+    """A callable that ends its program fails its job, and the server continues."""
     sieve.script_function("me/mine", outputs=lambda _: sys.exit("no model"))
 
     failed = await get(f"/v2/jobs/{(await push())['id']}")
