@@ -130,7 +130,7 @@ class PollPolicy:
         jitter: Each interval is multiplied by a random number from 1 - jitter to 1 + jitter; the
             first one with twice the jitter, so that waits which begin together soon differ.
         outage_timeout: A wait ends with the last error after this many seconds without any valid
-            answer, not counting time without a poll; None is no limit.
+            answer; time without a poll counts from the third failure in a row on. None is no limit.
     """
 
     min_interval: float = attrs.field(default=0.5, converter=as_seconds)

@@ -71,7 +71,7 @@ class PollState:
         failures: How many polls in a row have failed transiently.
         rejections: How many rejections in a row have counted.
         last_error: What the last failed poll failed with.
-        outage: For how many seconds polls have failed, without the time in which none was due.
+        outage: For how many seconds polls have failed; at first without the time between them.
     """
 
     policy: PollPolicy
